@@ -1,0 +1,82 @@
+# Two commands matter: `make lab` to learn, `make test` to check. Both prepare what they need.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PINS := pyproject.toml constraints.txt
+# Options for JupyterLab: make lab ARGS="--no-browser --port 8899"
+ARGS ?=
+# Where to take torch from: make lab TORCH_INDEX=https://... (empty: pip's usual index)
+TORCH_INDEX ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help lab test clean
+
+define ADVICE
+
+The installation did not finish. The last lines of pip above say why:
+  "Failed to establish a new connection", "name resolution"  no network, or a proxy stands between:
+        export HTTPS_PROXY=http://your-proxy:port and try again
+  "CERTIFICATE_VERIFY_FAILED"      the proxy has its own certificate: export PIP_CERT=/path/to/ca.pem
+  "No matching distribution found" no wheel for this Python or system: try PYTHON=python3.12 after
+        'make clean', or drop TORCH_INDEX
+  "No space left on device"        free some gigabytes. On Linux TORCH_INDEX=<CPU wheel index> needs
+        far less (see README.md)
+  "ensurepip is not available"     install the venv package of your system (Debian, Ubuntu:
+        apt install python3-venv)
+Then type the same command again: it goes on where it stopped. 'make clean' starts from nothing.
+endef
+export ADVICE
+# A recipe runs this first: it speaks when a command fails, and when Ctrl-C stops it.
+EXPLAIN = set -e; trap 'code=$$?; [ $$code -eq 0 ] || printf "%s\n" "$$ADVICE" >&2; exit $$code' EXIT; \
+	trap 'exit 130' INT TERM;
+
+help:  ## show this list
+	@echo "make lab    install what the lessons need into $(VENV), then open JupyterLab on notebooks/"
+	@echo "            ARGS=\"--no-browser --port 8899\" passes options on to JupyterLab"
+	@echo "make test   install what the tests need too, then run ruff, mypy and pytest"
+	@echo "make clean  remove $(VENV) and all caches"
+	@echo "PYTHON=python3.12 chooses the Python (>= 3.11), TORCH_INDEX=https://... an index for torch"
+
+# Stamps are written only after success, so an interrupted installation is taken up again.
+$(VENV)/.created:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "'$(PYTHON)' was not found. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; \
+	  exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$("$(PYTHON)" --version) is too old, 3.11 or newer is needed. Name another one:" \
+	    "make PYTHON=python3.12" >&2; exit 1; }
+	@$(EXPLAIN) "$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+# torch goes first and alone: asked for together with the rest, pip could choose another build.
+# Its own dependencies wait for the next call: an index of torch builds may lack the pinned ones.
+$(VENV)/.torch: constraints.txt $(VENV)/.created
+	@$(EXPLAIN) $(PY) -m pip install --no-deps -c constraints.txt \
+	  $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") torch==2.13.0
+	@touch $@
+
+$(VENV)/.lab: $(PINS) $(VENV)/.torch
+	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides]"
+	@touch $@
+
+$(VENV)/.test: $(PINS) $(VENV)/.torch
+	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides,test]"
+	@touch $(VENV)/.lab $@
+
+# JupyterLab keeps its token and looks for the next free port by itself. It refuses to run as root
+# unless told so; root is the only user in many containers.
+lab: $(VENV)/.lab  ## open JupyterLab on the lessons
+	$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
+
+test: $(VENV)/.test  ## all checks
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find notebooks -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
