@@ -1,0 +1,51 @@
+"""See which weights a GAN training step really reaches: nets, steps, and a lens to watch them.
+
+Importing the package needs torch and nothing else; the lens is imported when it is first asked for.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from gan_lessons import losses
+from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.models import dcgan, mlp_gan, tiny_gan
+from gan_lessons.steps import (
+    STRATEGIES,
+    Strategy,
+    step_detach,
+    step_generator_first,
+    step_retain_graph,
+)
+
+_LAZY = {
+    "draw_graph": "gan_lessons.lens.draw",
+    "record": "gan_lessons.lens.record",
+    "record_step": "gan_lessons.lens.record",
+}
+
+__all__ = [
+    "STRATEGIES",
+    "Gan",
+    "StepLosses",
+    "Strategy",
+    "dcgan",
+    "draw_graph",
+    "losses",
+    "mlp_gan",
+    "record",
+    "record_step",
+    "step_detach",
+    "step_generator_first",
+    "step_retain_graph",
+    "tiny_gan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'gan_lessons' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
