@@ -1,0 +1,1 @@
+"""Instruments: they look at any training step, ours or a stranger's, and change nothing in it."""

@@ -1,0 +1,155 @@
+"""What a record holds: plain data, with no tensor, module or graph in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from gan_lessons.lens.graph import Graph, HeldBytes
+
+if TYPE_CHECKING:
+    from gan_lessons.lens.table import GradientTable
+
+Kind = Literal["forward", "zero_grad", "backward", "grad", "step", "error"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of somebody's source, as written; best effort: ``text`` is "" where there is none."""
+
+    text: str
+    file: str
+    number: int
+    function: str
+
+
+@dataclass(frozen=True)
+class GradState:
+    """What one parameter's ``.grad`` holds.
+
+    ``value``: None for no gradient, 0.0 for a gradient of zeros, else its 2-norm.
+    ``sources``: indices of the backward calls that went into it since it was last cleared.
+    ``used_by``: index of the event in which an optimizer consumed it; None: computed in vain
+    (known once the record is complete). ``by_hand``: written by an assignment, not by backward.
+    """
+
+    value: float | None = None
+    sources: tuple[int, ...] = ()
+    used_by: int | None = None
+    by_hand: bool = False
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One call of a net. ``weights``: how many optimizer steps its weights had seen by then,
+    within this record (0: as they were at the start). ``during``: index of the backward call
+    inside which it ran (checkpointing recomputes), else None."""
+
+    index: int
+    net: str
+    line: Line
+    training: bool
+    weights: int
+    during: int | None = None
+
+
+@dataclass(frozen=True)
+class BackwardCall:
+    """One call of ``backward``.
+
+    ``received``: net -> names of its parameters whose ``.grad`` this call wrote or added to.
+    ``forwards``: indices of the recorded forwards whose graph it walked.
+    ``weights``: net -> how many optimizer steps its weights had seen when the call began.
+    ``restricted``: ``inputs=`` was given. ``nodes``: ids of the graph nodes it walked.
+    ``held_before``: bytes held when it began. ``error``: what it raised, or None.
+    """
+
+    index: int
+    source: str
+    line: Line
+    retain_graph: bool
+    create_graph: bool
+    restricted: bool
+    received: Mapping[str, tuple[str, ...]]
+    forwards: tuple[int, ...]
+    weights: Mapping[str, int]
+    nodes: tuple[int, ...]
+    held_before: HeldBytes
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, and how things stood right after it.
+
+    ``target``: the net (forward, or zero_grad on a net) or the optimizer. ``call``: index of the
+    backward call, for "backward" and for the "error" it raised. ``forward``: index of the forward.
+    ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
+    event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
+    ``message``: the exception, ``explanation``: the same in plain words (errors only).
+    """
+
+    index: int
+    kind: Kind
+    target: str | None
+    line: Line
+    grads: Mapping[str, Mapping[str, GradState]]
+    moved: Mapping[str, tuple[str, ...]]
+    held: HeldBytes
+    states: Mapping[int, str]
+    call: int | None = None
+    forward: int | None = None
+    message: str | None = None
+    explanation: str | None = None
+
+
+@dataclass
+class Record:
+    """What happened between ``with record(...)`` and its end. Plain data; see the fields.
+
+    ``parameters``: net -> parameter -> shape. ``holds``: optimizer -> net -> its parameters.
+    ``graph``: every node that was built, with the cuts; ``graph_at(event)`` adds the states.
+    """
+
+    parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
+    holds: Mapping[str, Mapping[str, tuple[str, ...]]]
+    events: list[Event] = field(default_factory=list)
+    backward_calls: list[BackwardCall] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
+    graph: Graph = field(default_factory=lambda: Graph({}))
+    complete: bool = False
+
+    @property
+    def explanation(self) -> str | None:
+        """The last error in plain words, or None when nothing was raised."""
+        texts = [e.explanation for e in self.events if e.explanation]
+        return texts[-1] if texts else None
+
+    @property
+    def peak(self) -> HeldBytes:
+        """The most that the graph held for backward at any event or start of a backward call."""
+        seen = [e.held for e in self.events] + [c.held_before for c in self.backward_calls]
+        return max(seen, key=lambda held: held.activations, default=HeldBytes())
+
+    def graph_at(self, event: int) -> Graph:
+        """The whole graph, with the states its nodes had right after event number ``event``."""
+        if not -len(self.events) <= event < len(self.events):
+            raise IndexError(
+                f"event {event} of a record with {len(self.events)} events; "
+                "see record.events for what happened"
+            )
+        g = self.graph
+        return Graph(g.nodes, g.outputs, g.cuts, self.events[event].states)
+
+    def table(self) -> GradientTable:
+        """Parameter x event, drawn in a notebook and as text on a terminal."""
+        from gan_lessons.lens.table import GradientTable  # a view: loaded when it is looked at
+
+        return GradientTable(self)
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def __str__(self) -> str:
+        return str(self.table())

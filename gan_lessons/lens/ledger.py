@@ -1,0 +1,119 @@
+"""What every parameter's ``.grad`` holds, and which backward calls went into it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
+
+from gan_lessons.lens.events import GradState
+
+EMPTY = GradState()
+
+
+@dataclass(frozen=True)
+class _Content:
+    """One content of one ``.grad``. A ``chain`` starts when the gradient is cleared or replaced;
+    every write to it is a new ``epoch`` of the same chain."""
+
+    state: GradState
+    chain: int
+    epoch: int
+    ref: TensorWeakRef | None = None
+    version: int = 0
+    fingerprint: tuple[float, float] | None = None
+
+
+@dataclass
+class _Slot:
+    now: _Content
+    past: list[_Content] = field(default_factory=list)
+
+
+class Ledger:
+    """Follows ``.grad`` of the given parameters by identity and version, without holding it.
+
+    A gradient that was stashed and put back is recognised (the same tensor, or a copy with the
+    same norm and sum) and keeps its sources. Scaling in place (clipping, unscaling) keeps them too.
+    """
+
+    def __init__(self, parameters: Collection[nn.Parameter]) -> None:
+        self._chains = 0
+        self._slots = {p: _Slot(_Content(EMPTY, -1, 0)) for p in parameters}
+        self._rows: list[dict[Tensor, _Content]] = []
+        self.observe()
+
+    def observe(self, call: int | None = None, received: Collection[Tensor] = ()) -> None:
+        """Compare every ``.grad`` with what is known; ``received`` got theirs from ``call``."""
+        for parameter, slot in self._slots.items():
+            content = self._content(parameter, slot, call if parameter in received else None)
+            if content is not slot.now:
+                slot.past.append(slot.now)
+                slot.now = content
+
+    def _content(self, parameter: Tensor, slot: _Slot, call: int | None) -> _Content:
+        now, grad = slot.now, parameter.grad
+        if grad is None:
+            return now if now.state.value is None else _Content(EMPTY, -1, 0)
+        same = now.ref is not None and now.ref() is grad
+        if same and now.version == grad._version and call is None:
+            return now
+        value, total = _measure(grad)
+        seen = _Content(EMPTY, -1, 0, TensorWeakRef(grad), grad._version, (value, total))
+        if call is not None:
+            sources = (*now.state.sources, call)
+            state = GradState(value, sources, by_hand=now.state.by_hand)
+            return self._next(seen, state, None if now.state.value is None else now)
+        if same:  # rewritten in place by something other than backward
+            cleared = value == 0.0
+            state = GradState(0.0) if cleared else replace(now.state, value=value)
+            return self._next(seen, state, None if cleared else now)
+        for old in reversed(slot.past):
+            if _is_again(old, grad, (value, total)):
+                return replace(seen, state=old.state, chain=old.chain, epoch=old.epoch)
+        return self._next(seen, GradState(value, (), by_hand=value != 0.0), None)
+
+    def _next(self, seen: _Content, state: GradState, before: _Content | None) -> _Content:
+        if before is not None:
+            return replace(seen, state=state, chain=before.chain, epoch=before.epoch + 1)
+        self._chains += 1
+        return replace(seen, state=state, chain=self._chains, epoch=0)
+
+    def write_down(self) -> dict[Tensor, GradState]:
+        """The state of every parameter now, remembered as the row of the next event."""
+        self._rows.append({p: slot.now for p, slot in self._slots.items()})
+        return {p: slot.now.state for p, slot in self._slots.items()}
+
+    def with_uses(self, steps: Mapping[int, Collection[Tensor]]) -> list[dict[Tensor, GradState]]:
+        """All rows, each state with the step that used it; ``steps``: event -> its parameters."""
+        rows = [{p: content.state for p, content in row.items()} for row in self._rows]
+        for parameter in self._slots:
+            used: dict[int, list[tuple[int, int]]] = {}  # chain -> (step event, epoch it saw)
+            for event, held in sorted(steps.items()):
+                content = self._rows[event][parameter]
+                if parameter in held and content.state.value is not None:
+                    used.setdefault(content.chain, []).append((event, content.epoch))
+            for i, row in enumerate(self._rows):
+                content = row[parameter]
+                events = [e for e, epoch in used.get(content.chain, ()) if epoch >= content.epoch]
+                if events:
+                    rows[i][parameter] = replace(content.state, used_by=events[0])
+        return rows
+
+
+def _measure(grad: Tensor) -> tuple[float, float]:
+    dense = grad.detach().to_dense() if grad.is_sparse else grad.detach()
+    wide = dense.float() if dense.dtype in (torch.float16, torch.bfloat16) else dense
+    return float(torch.linalg.vector_norm(wide)), float(wide.sum().real)
+
+
+def _is_again(old: _Content, grad: Tensor, fingerprint: tuple[float, float]) -> bool:
+    """Is this gradient one that was seen before: the very tensor, or a copy of it?"""
+    if not old.state.value:
+        return False
+    if old.ref is not None and old.ref() is grad and old.version == grad._version:
+        return True
+    return old.fingerprint == fingerprint

@@ -1,0 +1,378 @@
+"""The observer: run any training code for real and write down what it did to every gradient.
+
+    with record({"G": generator, "D": discriminator}, {"G": opt_g, "D": opt_d}) as rec:
+        ...                       # any code at all
+    print(rec)
+
+It sees forwards (module hooks), backwards (``torch.autograd``'s one way into the engine),
+``zero_grad`` and ``step``, and every operation that builds the graph. It changes no number: the
+weights, buffers and random state afterwards are those of a run without it. It keeps no tensor.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from gan_lessons.lens.events import BackwardCall, Event, Forward, Kind, Line, Record
+from gan_lessons.lens.explain import explain
+from gan_lessons.lens.graph import FREED, HeldBytes, parameter_names
+from gan_lessons.lens.ledger import Ledger
+from gan_lessons.lens.patch import defining_class, patched
+from gan_lessons.lens.source import (
+    NOWHERE,
+    backward_operand,
+    caller_line,
+    raising_line,
+    without_comment,
+)
+from gan_lessons.lens.trace import GraphTrace, tensors_in
+
+_Hook = Callable[..., Any]
+
+
+@contextmanager
+def record(
+    nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer] | None = None
+) -> Iterator[Record]:
+    """Record what the code in the ``with`` block does to the gradients of ``nets``.
+
+    nets: name -> module. optimizers: name -> optimizer; one that is not named here is seen all the
+    same if it holds parameters of ``nets``, under the name of its class.
+
+    Yields a ``Record``, filled in while the block runs and complete after it. An exception goes on
+    to the caller; the record then holds an "error" event, with an explanation for the three errors
+    that graphs raise. Blocks may be nested and used again. Mutates nothing that is recorded; hooks
+    and patches are gone afterwards, on every path. Only the thread that entered is watched.
+
+    Raises ``TypeError``/``ValueError`` for anything but named modules and optimizers.
+    """
+    _check(nets, optimizers or {})
+    recorder = _Recorder(dict(nets), dict(optimizers or {}))
+    with ExitStack() as stack:
+        stack.callback(recorder.finish)
+        recorder.attach(stack)
+        try:
+            yield recorder.record
+        except BaseException as error:
+            recorder.failed(error)
+            raise
+
+
+class _Recorder:
+    """State of one recording. Everything it attaches goes through one ``ExitStack``."""
+
+    def __init__(self, nets: dict[str, nn.Module], optimizers: dict[str, Optimizer]) -> None:
+        self.nets, self.optimizers = nets, optimizers
+        self.names = {n: dict(module.named_parameters()) for n, module in nets.items()}
+        self.ledger = Ledger({p for named in self.names.values() for p in named.values()})
+        self.trace = GraphTrace(nets, parameter_names(nets), self._where, caller_line)
+        self.freed_by: dict[int, int] = {}  # graph node -> backward call
+        self.record = Record(
+            {n: {k: _shape(p) for k, p in named.items()} for n, named in self.names.items()},
+            {name: self._held_by(optimizer) for name, optimizer in optimizers.items()},
+        )
+        self._thread = threading.get_ident()
+        self._running: list[int] = []  # forwards under way, innermost last
+        self._steps = dict.fromkeys(nets, 0)
+        self._consumed: dict[int, set[Tensor]] = {}  # step event -> the optimizer's parameters
+        self._call: int | None = None  # the backward call under way
+        self._received: list[Tensor] = []
+        self._hooked: set[Tensor] = set()
+        self._clearing: set[int] = set()  # objects inside their own zero_grad
+        self._raised: BaseException | None = None
+        self._stack = ExitStack()  # hooks on parameters, which come late
+        self._versions = {p: p._version for named in self.names.values() for p in named.values()}
+
+    # Attach and let go ------------------------------------------------------------------------
+
+    def attach(self, stack: ExitStack) -> None:
+        stack.enter_context(self._stack)
+        for name, net in self.nets.items():
+            before = functools.partial(self._before_forward, name, net)
+            after = functools.partial(self._after_forward, net)
+            stack.callback(net.register_forward_pre_hook(before).remove)
+            stack.callback(net.register_forward_hook(after, always_call=True).remove)
+        stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
+        stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
+        # One function leads into the engine, however `backward` or `grad` was imported.
+        stack.enter_context(patched(torch.autograd, "_engine_run_backward", self._around_engine))
+        for owner in {defining_class(x, "zero_grad") for x in self._clearable()}:
+            stack.enter_context(patched(owner, "zero_grad", self._around_zero_grad))
+        stack.enter_context(self.trace)
+
+    def _clearable(self) -> list[type]:
+        own = [*self.nets.values(), *self.optimizers.values()]
+        return [nn.Module, Optimizer, *map(type, own)]
+
+    def finish(self) -> None:
+        """Fill in what only the end can tell, and let go of everything."""
+        rows = self.ledger.with_uses(self._consumed)
+        events = self.record.events
+        for i, row in enumerate(rows):
+            events[i] = replace(events[i], grads=self._by_name(row))
+        self.record.graph = self.trace.graph()
+        self.record.complete = True
+        self.trace.close()
+        self._raised = None
+
+    @property
+    def _mine(self) -> bool:
+        return threading.get_ident() == self._thread and not self.record.complete
+
+    # Forwards ---------------------------------------------------------------------------------
+
+    def _before_forward(self, name: str, net: nn.Module, module: nn.Module, args: Any) -> None:
+        if module is not net or not self._mine:  # a deep copy carries our hooks along
+            return
+        forwards = self.record.forwards
+        forward = Forward(
+            len(forwards), name, caller_line(), module.training, self._steps[name], self._call
+        )
+        forwards.append(forward)
+        if not self._running:
+            self.trace.came_in(tensors_in(args))
+        self._running.append(forward.index)
+
+    def _after_forward(self, net: nn.Module, module: nn.Module, args: Any, output: Any) -> None:
+        if module is not net or not self._mine or not self._running:
+            return
+        outputs = tensors_in(output)
+        if outputs or output is not None:  # None: the forward raised
+            if self._call is None:
+                self.trace.came_out(outputs)
+            forward = self.record.forwards[self._running[-1]]
+            self._event("forward", forward.net, forward.line, forward=forward.index)
+        self._running.pop()
+
+    def _where(self) -> tuple[str | None, int | None]:
+        if not self._running:
+            return None, None
+        forward = self.record.forwards[self._running[-1]]
+        return forward.net, forward.index
+
+    # Optimizers -------------------------------------------------------------------------------
+
+    def _around_zero_grad(self, original: _Hook, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        target = self._name_of(obj)
+        if not self._mine or target is None or id(obj) in self._clearing:
+            return original(obj, *args, **kwargs)
+        line = caller_line()
+        self._clearing.add(id(obj))
+        try:
+            result = original(obj, *args, **kwargs)
+        finally:
+            self._clearing.discard(id(obj))
+        self._event("zero_grad", target, line)
+        return result
+
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if self._mine and self._name_of(optimizer) is not None:
+            self._observe()
+
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        target = self._name_of(optimizer)
+        if not self._mine or target is None:
+            return
+        held = {p for group in optimizer.param_groups for p in group["params"]}
+        self.record.holds = {target: self._held_by(optimizer), **self.record.holds}
+        self._consumed[len(self.record.events)] = held
+        for net, named in self.names.items():
+            self._steps[net] += any(p in held for p in named.values())
+        written = {p for p in held if p.grad is not None}  # also where versions do not tell
+        self._event("step", target, caller_line(), written=written)
+
+    def _name_of(self, obj: Any) -> str | None:
+        """The name of an optimizer or of the net that ``obj`` is (part of); None for a stranger."""
+        if isinstance(obj, Optimizer):
+            named = [n for n, o in self.optimizers.items() if o is obj]
+            return named[0] if named else type(obj).__name__ if self._held_by(obj) else None
+        direct = [n for n, net in self.nets.items() if net is obj]
+        inside = [n for n, net in self.nets.items() if any(m is obj for m in net.modules())]
+        return next(iter(direct + inside), None)
+
+    def _held_by(self, optimizer: Optimizer) -> dict[str, tuple[str, ...]]:
+        held = {p for group in optimizer.param_groups for p in group["params"]}
+        by_net = {n: tuple(k for k, p in d.items() if p in held) for n, d in self.names.items()}
+        return {net: names for net, names in by_net.items() if names}
+
+    # Backward ---------------------------------------------------------------------------------
+
+    def _around_engine(self, original: _Hook, outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self._mine or self._call is not None:  # a backward inside a backward is part of it
+            return original(outputs, *args, **kwargs)
+        line = caller_line()
+        with torch._C.DisableTorchFunction():
+            self._observe()
+            self._hook_parameters()
+            roots = [_node_of(x) for x in outputs]
+            accumulates = kwargs.get("accumulate_grad", True)
+            before = self._begin(line, roots, args) if accumulates else None
+        kind: Kind = "backward" if accumulates else "grad"
+        self._call, self._received = len(self.record.backward_calls) if before else -1, []
+        try:
+            result = original(outputs, *args, **kwargs)
+        except BaseException as error:
+            self._end(before, error)
+            self.failed(error, line, outputs, call=before.index if before else None)
+            raise
+        self._end(before)
+        self._event(kind, None, line, call=before.index if before else None)
+        return result
+
+    def _begin(self, line: Line, roots: list[Any], args: tuple[Any, ...]) -> BackwardCall:
+        _, retain, create, inputs, *_ = args
+        targets = [_node_of(x) for x in inputs]
+        walked = self.trace.reach([r for r in roots if r is not None], targets)
+        name = backward_operand(line.text)
+        for root in roots:
+            if root is not None:
+                self.trace.names.setdefault(self.trace.reach([root])[-1], name or "output")
+        nodes = self.trace.nodes
+        forwards = {f for i in walked if (f := nodes[i].forward) is not None}
+        return BackwardCall(
+            index=len(self.record.backward_calls),
+            source=without_comment(line.text),
+            line=line,
+            retain_graph=bool(retain),
+            create_graph=bool(create),
+            restricted=bool(inputs),
+            received={},
+            forwards=tuple(sorted(forwards)),
+            weights=dict(self._steps),
+            nodes=walked,
+            held_before=self.trace.look(roots)[1],
+        )
+
+    def _end(self, call: BackwardCall | None, error: BaseException | None = None) -> None:
+        received, self._call = set(self._received), None
+        if call is None:
+            return
+        with torch._C.DisableTorchFunction():
+            self.ledger.observe(call.index, received)
+        names = {n: tuple(k for k, p in d.items() if p in received) for n, d in self.names.items()}
+        self.record.backward_calls.append(
+            replace(call, received=names, error=None if error is None else str(error))
+        )
+
+    def _hook_parameters(self) -> None:
+        """Ask each parameter to say when its ``.grad`` was written. Only now: a hook cannot be
+        set on a frozen parameter, and players are frozen and thawed inside a step."""
+        for parameter in {p for named in self.names.values() for p in named.values()}:
+            if parameter.requires_grad and parameter not in self._hooked:
+                self._hooked.add(parameter)
+                handle = parameter.register_post_accumulate_grad_hook(self._note_received)
+                self._stack.callback(handle.remove)
+
+    def _note_received(self, parameter: Tensor) -> None:
+        # It also fires for an undefined gradient, which writes nothing.
+        if self._call is not None and parameter.grad is not None:
+            self._received.append(parameter)
+
+    # Writing down -----------------------------------------------------------------------------
+
+    def failed(
+        self,
+        error: BaseException,
+        line: Line = NOWHERE,
+        outputs: Any = (),
+        call: int | None = None,
+    ) -> None:
+        """Write down an exception, once; the same one comes by again when it leaves the block."""
+        if error is self._raised:
+            return
+        self._raised = error
+        line = line if line is not NOWHERE else raising_line(error.__traceback__)
+        roots = [node for x in outputs if (node := _node_of(x)) is not None]
+        text = explain(error, line, outputs, self.trace, self.record, self.freed_by)
+        message = f"{type(error).__name__}: {error}"
+        self._event("error", None, line, call=call, roots=roots, message=message, explanation=text)
+
+    def _observe(self) -> None:
+        with torch._C.DisableTorchFunction():
+            self.ledger.observe()
+
+    def _event(
+        self,
+        kind: Kind,
+        target: str | None,
+        line: Line,
+        *,
+        roots: Any = (),
+        written: set[Tensor] | frozenset[Tensor] = frozenset(),
+        **details: Any,
+    ) -> None:
+        with torch._C.DisableTorchFunction():
+            self.ledger.observe()
+            grads = self._by_name(self.ledger.write_down())
+            # Inside a backward the graph is half freed and half built: leave it alone.
+            states, held = ({}, HeldBytes()) if self._call is not None else self.trace.look(roots)
+        if kind in ("backward", "grad", "error"):
+            call = details.get("call")
+            for node in (i for i, state in states.items() if state == FREED):
+                self.freed_by.setdefault(node, -1 if call is None else call)
+        self.record.graph = self.trace.graph()
+        self.record.events.append(
+            Event(
+                index=len(self.record.events),
+                kind=kind,
+                target=target,
+                line=line,
+                grads=grads,
+                moved=self._moved(written),
+                held=held,
+                states=states,
+                **details,
+            )
+        )
+
+    def _moved(self, written: set[Tensor] | frozenset[Tensor]) -> dict[str, tuple[str, ...]]:
+        rewritten = {p for p, version in self._versions.items() if p._version > version} | written
+        self._versions = {p: p._version for p in self._versions}
+        moved = {n: tuple(k for k, p in d.items() if p in rewritten) for n, d in self.names.items()}
+        return {net: names for net, names in moved.items() if names}
+
+    def _by_name(self, row: Mapping[Tensor, Any]) -> dict[str, dict[str, Any]]:
+        return {net: {k: row[p] for k, p in named.items()} for net, named in self.names.items()}
+
+
+def _node_of(x: Any) -> Any:
+    """The graph node of a tensor or ``GradientEdge``; None for what has no graph."""
+    if not isinstance(x, Tensor):
+        return x.node
+    if x.grad_fn is None and x.requires_grad:
+        return torch.autograd.graph.get_gradient_edge(x).node
+    return x.grad_fn
+
+
+def _shape(parameter: Tensor) -> tuple[int, ...]:
+    return () if nn.parameter.is_lazy(parameter) else tuple(parameter.shape)
+
+
+def _check(nets: Any, optimizers: Any) -> None:
+    for what, given, kind in (("nets", nets, nn.Module), ("optimizers", optimizers, Optimizer)):
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"record() got {what} of type {type(given).__name__}; expected a dict of names, "
+                f'such as {{"G": ..., "D": ...}}'
+            )
+        for name, value in given.items():
+            if not isinstance(name, str) or not isinstance(value, kind):
+                raise TypeError(
+                    f"record() got {name!r}: {type(value).__name__} among its {what}; expected "
+                    f"names with a {kind.__module__}.{kind.__name__} each"
+                )
+    if not nets:
+        raise ValueError('record() got no nets; name at least one, such as {"G": generator}')

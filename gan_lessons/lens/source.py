@@ -1,0 +1,79 @@
+"""Which line of whose source is running: the caller, past torch's frames and our own."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import os
+import sys
+import textwrap
+from types import FrameType, TracebackType
+
+import torch
+
+from gan_lessons.lens.events import Line
+
+_OURS = os.path.dirname(__file__) + os.sep
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+NOWHERE = Line("", "", 0, "")
+
+
+def _is_plumbing(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith((_TORCH, _OURS))
+
+
+def caller_line() -> Line:
+    """The line that led here: the innermost frame that is neither torch's nor an instrument's."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_plumbing(frame):
+        frame = frame.f_back
+    return _line(frame, frame.f_lineno, frame.f_lasti) if frame else NOWHERE
+
+
+def raising_line(traceback: TracebackType | None) -> Line:
+    """The innermost such line of a traceback."""
+    line = NOWHERE
+    while traceback is not None:
+        if not _is_plumbing(traceback.tb_frame):
+            line = _line(traceback.tb_frame, traceback.tb_lineno, traceback.tb_lasti)
+        traceback = traceback.tb_next
+    return line
+
+
+def _line(frame: FrameType, number: int, instruction: int) -> Line:
+    code = frame.f_code
+    first, last = number, number
+    for i, (start, end, _, _) in enumerate(code.co_positions()):
+        if i == instruction // 2 and start and end:
+            first, last = start, end  # an expression may span several lines
+            break
+    rows = [linecache.getline(code.co_filename, n, frame.f_globals) for n in range(first, last + 1)]
+    text = textwrap.dedent("".join(rows)).strip()
+    return Line(text, code.co_filename, number, code.co_name)
+
+
+def without_comment(text: str) -> str:
+    """A one-line statement without its trailing comment; anything else unchanged."""
+    try:
+        statement = ast.parse(text).body[0]
+    except (SyntaxError, IndexError):
+        return text
+    whole = statement.end_lineno == 1 and text.count("\n") == 0
+    # ast counts columns in UTF-8 bytes, not in characters
+    return text.encode()[: statement.end_col_offset].decode() if whole else text
+
+
+def backward_operand(text: str) -> str | None:
+    """``d_loss`` in ``d_loss.backward(...)``; None where the line has another form."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr != "backward":
+                continue
+            if ast.unparse(node.func.value) in ("torch.autograd", "autograd"):
+                return ast.unparse(node.args[0]) if node.args else None
+            return ast.unparse(node.func.value)
+    return None
