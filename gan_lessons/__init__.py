@@ -6,7 +6,7 @@ Importing the package needs torch and nothing else; the lens is imported when it
 from importlib import import_module
 from typing import Any
 
-from gan_lessons import losses
+from gan_lessons import losses, published, train
 from gan_lessons.gan import Gan, StepLosses
 from gan_lessons.models import dcgan, mlp_gan, tiny_gan
 from gan_lessons.steps import (
@@ -32,12 +32,14 @@ __all__ = [
     "draw_graph",
     "losses",
     "mlp_gan",
+    "published",
     "record",
     "record_step",
     "step_detach",
     "step_generator_first",
     "step_retain_graph",
     "tiny_gan",
+    "train",
 ]
 
 

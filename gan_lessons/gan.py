@@ -186,10 +186,17 @@ class Gan:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the CPU's global generator for a while; afterwards it is where it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed the global generators of the CPU and of `device`; afterwards they are where they were.
+
+    Not by torch.manual_seed, which would reseed every GPU for good.
+    """
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield
 
 
