@@ -1,0 +1,204 @@
+"""The shape of the package: who may import whom, and how much of it there is.
+
+Imports are read from the source, so that one inside a function counts as well where it should.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "gan_lessons"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / PACKAGE).rglob("*.py"))
+}
+# What stands on torch and the standard library alone, at module level.
+PLAIN = ["losses", "models", "data", "lens.record"]
+# "Small helper package": the modules that supply models and step functions.
+SMALL = ["models", "data", "losses", "steps", "published"]
+HEAVY = ["matplotlib", "ipywidgets", "graphviz", "torchviz", "sklearn", "tqdm", "IPython"]
+
+
+def imports(source: str, module: str, *, is_package: bool, everywhere: bool) -> set[str]:
+    """Return the absolute names that ``source`` imports; relative ones are resolved.
+
+    ``everywhere`` also looks inside functions. What only ``if TYPE_CHECKING:`` guards never runs
+    and does not count.
+    """
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")
+                parents = parents[: len(parents) - node.level + is_package]
+                base = ".".join([*parents, base] if base else parents)
+            # `from package import module` imports the module; a function's name does no harm.
+            found.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for statement in node.orelse:
+                visit(statement)
+        elif everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for child in ast.iter_child_nodes(node):
+                visit(child)
+
+    visit(ast.parse(source))
+    return found
+
+
+def imports_of(module: str, *, everywhere: bool) -> set[str]:
+    path = SOURCES[module]
+    return imports(
+        path.read_text(encoding="utf-8"),
+        module,
+        is_package=path.name == "__init__.py",
+        everywhere=everywhere,
+    )
+
+
+def reached(module: str) -> set[str]:
+    """Return ``module`` and all modules of the package that importing it loads, the long way."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        waiting += [found for found in imports_of(name, everywhere=False) if found in SOURCES]
+    return seen
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in {"lens", "classroom"} else "studied"
+
+
+def in_room(name: str, other: str) -> bool:
+    return name == f"{PACKAGE}.{other}" or name.startswith(f"{PACKAGE}.{other}.")
+
+
+def outside(module: str) -> set[str]:
+    """Return the top-level packages other than this one that loading ``module`` loads."""
+    names = {
+        found.split(".")[0]
+        for part in reached(module)
+        for found in imports_of(part, everywhere=False)
+    }
+    return names - {PACKAGE, *sys.stdlib_module_names}
+
+
+def test_the_package_was_found():
+    assert f"{PACKAGE}.steps" in SOURCES
+
+
+# gan_lessons/__init__.py is the front door: it names the contract of all rooms.
+@pytest.mark.parametrize("module", [name for name in SOURCES if name != PACKAGE])
+def test_rooms(module):
+    forbidden = {"studied": ["lens", "classroom"], "lens": ["classroom"], "classroom": []}
+    for name in imports_of(module, everywhere=True):
+        for other in forbidden[room(module)]:
+            assert not in_room(name, other), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_stands_on_torch_alone(name):
+    assert outside(f"{PACKAGE}.{name}") <= {"torch"}
+
+
+def test_no_import_cycle():
+    graph = {
+        module: {found for found in imports_of(module, everywhere=False) if found in SOURCES}
+        - {module, PACKAGE}  # every module of a package loads the package first
+        for module in SOURCES
+    }
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_modules_do_not_import_the_front_door():
+    through = [
+        module
+        for module, path in SOURCES.items()
+        if module != PACKAGE and _imports_a_name_of_the_package(path, module)
+    ]
+    assert through == []
+
+
+def _imports_a_name_of_the_package(path: Path, module: str) -> bool:
+    names = imports_of(module, everywhere=False)
+    own = {f"{PACKAGE}.{found.split('.')[1]}" for found in SOURCES if found != PACKAGE}
+    return any(
+        name.startswith(f"{PACKAGE}.") and f"{PACKAGE}.{name.split('.')[1]}" not in own
+        for name in names
+    )
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_no_file_is_long(module):
+    lines = len(SOURCES[module].read_text(encoding="utf-8").splitlines())
+    assert lines <= 400, f"{SOURCES[module].name} has {lines} lines"
+
+
+def test_the_helper_package_is_small():
+    files = [ROOT / PACKAGE / f"{name}.py" for name in SMALL]
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert sum(lines.values()) < 300, lines
+
+
+def test_import_needs_torch_and_nothing_else():
+    assert outside(PACKAGE) == {"torch"}
+
+
+def test_import_is_light():
+    """torch itself loads tqdm where it is installed, so only what we add to torch counts."""
+    code = f"""
+import sys, torch
+before = set(sys.modules)
+import {PACKAGE}
+print(*[name for name in {HEAVY!r} if name in sys.modules.keys() - before])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+# The reader of imports itself.
+
+
+def test_imports_are_found():
+    source = "\n".join(
+        [
+            "import torch.nn as nn, json",
+            "from . import losses",
+            "from ..classroom.explorer import explore",
+            "from typing import TYPE_CHECKING",
+            "if TYPE_CHECKING:",
+            "    import graphviz",
+            "class A:",
+            "    import os",
+            "def f():",
+            "    from matplotlib import figure",
+        ]
+    )
+    top = imports(source, "gan_lessons.lens.draw", is_package=False, everywhere=False)
+    assert {"torch.nn", "json", "os", "gan_lessons.lens.losses"} <= top
+    assert "gan_lessons.classroom.explorer" in top
+    assert not {"graphviz", "matplotlib"} & top
+    inside = imports(source, "gan_lessons.lens.draw", is_package=False, everywhere=True)
+    assert "matplotlib" in inside
+    package = imports(
+        "from .record import record", "gan_lessons.lens", is_package=True, everywhere=True
+    )
+    assert "gan_lessons.lens.record" in package

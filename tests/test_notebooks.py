@@ -1,0 +1,211 @@
+"""Every lesson is stored clean, follows the rules, and runs twice without an error or a warning."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import nbformat
+import notebook_rules
+import pytest
+from lab_browser import kernel_environment
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+# Per cell, only to end a notebook that hangs. The promise of a minute per lesson is reported,
+# not asserted: this machine may be busy.
+HANG_SECONDS = 300
+
+
+def run_twice(path: Path, scratch: Path) -> tuple[list[str], list[float]]:
+    """Run the notebook twice in one fresh kernel.
+
+    Returns what it wrote to stderr, one line per cell, and the seconds that each run's cells took.
+    Raises CellExecutionError where a cell raises without the tag ``raises-exception``.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook,
+        timeout=HANG_SECONDS,
+        kernel_name="python3",
+        allow_errors=False,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    warnings: list[str] = []
+    seconds: list[float] = []
+
+    async def both_runs() -> None:
+        async with client.async_setup_kernel(env=kernel_environment(scratch)):
+            for _ in range(2):
+                start = time.perf_counter()
+                for index, cell in enumerate(notebook.cells):
+                    await client.async_execute_cell(cell, index)
+                    warnings.extend(f"cell {index}: {text}" for text in stderr_of(cell))
+                    missed_error(cell, index)
+                seconds.append(time.perf_counter() - start)
+
+    asyncio.run(both_runs())
+    return warnings, seconds
+
+
+def stderr_of(cell: nbformat.NotebookNode) -> list[str]:
+    return [out.text for out in cell.get("outputs", []) if out.get("name") == "stderr"]
+
+
+def missed_error(cell: nbformat.NotebookNode, index: int) -> None:
+    """A lesson says that this cell raises; if it no longer does, the lesson is wrong."""
+    if "raises-exception" in cell.metadata.get("tags", []):
+        kinds = [out.output_type for out in cell.outputs]
+        assert "error" in kinds, f"cell {index} was meant to raise, and did not: {cell.source}"
+
+
+def test_there_is_a_notebook(root):
+    assert list((root / "notebooks").glob("*.ipynb")), "notebooks/ holds no lesson"
+
+
+def test_follows_the_rules(notebook_path):
+    notebook = nbformat.read(notebook_path, as_version=nbformat.NO_CONVERT)
+    assert notebook_rules.problems(notebook) == []
+
+
+def test_runs_twice_in_a_fresh_kernel(notebook_path, tmp_path, record_property):
+    warnings, (first, second) = run_twice(notebook_path, tmp_path)
+    record_property("cell seconds", f"{first:.1f} s fresh, {second:.1f} s again")
+    assert warnings == []
+
+
+# The checks themselves: each has to find what it looks for.
+
+
+def good_notebook() -> nbformat.NotebookNode:
+    slide = {"slideshow": {"slide_type": "slide"}}
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# A lesson", metadata=slide),
+            nbformat.v4.new_code_cell("1 + 1", metadata=slide),
+        ]
+    )
+    notebook.metadata = nbformat.from_dict(notebook_rules.NOTEBOOK_METADATA)
+    return notebook
+
+
+def with_output(notebook):
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="2")]
+
+
+def with_count(notebook):
+    notebook.cells[1].execution_count = 1
+
+
+def with_widget_state(notebook):
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+
+
+def with_cell_noise(notebook):
+    notebook.cells[1].metadata["collapsed"] = True
+
+
+def with_old_format(notebook):
+    notebook.nbformat_minor = 4
+    for cell in notebook.cells:
+        del cell["id"]
+
+
+def with_twin_ids(notebook):
+    notebook.cells[0].id = notebook.cells[1].id
+
+
+def with_no_slide_type(notebook):
+    del notebook.cells[0].metadata["slideshow"]
+
+
+def with_wrong_slide_type(notebook):
+    notebook.cells[0].metadata["slideshow"]["slide_type"] = "title"
+
+
+def with_long_cell(notebook):
+    notebook.cells[1].source = "x = 1\n" * (notebook_rules.MAX_CODE_LINES + 1)
+
+
+def with_machine_path(notebook):
+    notebook.cells[1].source = "open('/home/somebody/data.csv')"
+
+
+def with_windows_path(notebook):
+    notebook.cells[1].source = "open('C:\\\\Users\\\\somebody\\\\data.csv')"
+
+
+def without_code(notebook):
+    del notebook.cells[1]
+
+
+BREAKS = [
+    (with_output, "has outputs"),
+    (with_count, "execution count"),
+    (with_widget_state, "notebook metadata"),
+    (with_cell_noise, "collapsed"),
+    (with_old_format, "format 4.4"),
+    (with_twin_ids, "more than once"),
+    (with_no_slide_type, "slide_type"),
+    (with_wrong_slide_type, "slide_type"),
+    (with_long_cell, "lines"),
+    (with_machine_path, "path of one machine"),
+    (with_windows_path, "path of one machine"),
+    (without_code, "no code cell"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "said"), BREAKS, ids=[spoil.__name__ for spoil, _ in BREAKS])
+def test_rules_find(spoil, said):
+    notebook = good_notebook()
+    assert notebook_rules.problems(notebook) == []
+    spoil(notebook)
+    assert [problem for problem in notebook_rules.problems(notebook) if said in problem]
+
+
+def test_fix_mends_what_running_leaves_behind(tmp_path, capsys):
+    notebook = good_notebook()
+    for spoil in (with_output, with_count, with_widget_state, with_cell_noise, with_no_slide_type):
+        spoil(notebook)
+    path = tmp_path / "lesson.ipynb"
+    nbformat.write(notebook, path)
+
+    assert notebook_rules.main([str(path)]) == 1
+    assert str(path) in capsys.readouterr().out
+    assert notebook_rules.main(["--fix", str(path)]) == 0
+    assert notebook_rules.main([str(path)]) == 0
+
+
+def test_run_reports_a_failing_cell(write_notebook, tmp_path):
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        run_twice(write_notebook("bad.ipynb", "1 / 0"), tmp_path)
+
+
+def test_run_reports_a_cell_that_only_runs_once(write_notebook, tmp_path):
+    once = "assert 'seen' not in globals()\nseen = True"
+    with pytest.raises(CellExecutionError, match="AssertionError"):
+        run_twice(write_notebook("once.ipynb", once), tmp_path)
+
+
+def test_run_reports_a_promised_error_that_does_not_come(write_notebook, tmp_path):
+    path = write_notebook("tame.ipynb", "1 / 1", raises=("1 / 1",))
+    with pytest.raises(AssertionError, match="was meant to raise"):
+        run_twice(path, tmp_path)
+
+
+def test_run_accepts_a_promised_error(write_notebook, tmp_path):
+    path = write_notebook("loud.ipynb", "1 / 0", raises=("1 / 0",))
+    assert run_twice(path, tmp_path)[0] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import warnings; warnings.warn('careful')", "import os; os.write(2, b'careful\\n');"],
+    ids=["from Python", "from C"],
+)
+def test_run_reports_what_goes_to_stderr(source, write_notebook, tmp_path):
+    warnings, _ = run_twice(write_notebook("warns.ipynb", source), tmp_path)
+    assert len(warnings) == 2
+    assert all("careful" in warning for warning in warnings)

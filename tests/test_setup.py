@@ -1,0 +1,229 @@
+"""The set-up files agree: pyproject.toml, constraints.txt, environment.yml, Makefile, README."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+CORE = [Requirement(line) for line in PROJECT["dependencies"]]
+FOR_LEARNERS = CORE + [Requirement(line) for name in ("lab", "slides") for line in EXTRAS[name]]
+ALL = CORE + [Requirement(line) for lines in EXTRAS.values() for line in lines]
+
+# Where conda-forge calls a package by another name than PyPI.
+CONDA_NAMES = {
+    "torch": "pytorch-cpu",
+    "graphviz": "python-graphviz",
+    "matplotlib": "matplotlib-base",
+}
+# The package itself, installed by pip into the conda environment, brings these along.
+LEFT_TO_PIP = {"pygraphviz"}
+ONLY_CONDA = {"python", "pip", "graphviz"}
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in read("constraints.txt").splitlines() if line and line[0] != "#"]
+    found = [line.split("==") for line in lines]
+    assert all(len(parts) == 2 for parts in found), "every line reads name==version"
+    return {canonicalize_name(name): version for name, version in found}
+
+
+def conda_requirements() -> dict[str, Requirement]:
+    entries = yaml.safe_load(read("environment.yml"))["dependencies"]
+    found = [Requirement(entry) for entry in entries if isinstance(entry, str)]
+    return {requirement.name: requirement for requirement in found}
+
+
+def name_of(requirement: Requirement) -> str:
+    return canonicalize_name(requirement.name)
+
+
+@pytest.mark.parametrize("requirement", ALL, ids=name_of)
+def test_pin_lies_in_the_range(requirement):
+    assert requirement.specifier.contains(pins()[name_of(requirement)])
+
+
+def test_torch_is_pinned_for_every_kind_of_build():
+    assert pins()["torch"] == "2.13.0"
+
+
+def test_no_pin_names_a_build():
+    assert [line for line in pins().values() if "+" in line] == []
+
+
+def test_everything_that_is_installed_for_us_is_pinned():
+    """Walks the installed packages from ours on: a new indirect dependency needs its pin."""
+    waiting = [(requirement, frozenset(requirement.extras)) for requirement in ALL]
+    seen = set()
+    while waiting:
+        requirement, extras = waiting.pop()
+        key = (name_of(requirement), extras)
+        if key in seen or not applies(requirement.marker, frozenset()):
+            continue
+        seen.add(key)
+        for line in metadata.requires(requirement.name) or []:
+            child = Requirement(line)
+            if applies(child.marker, extras):
+                waiting.append((child, frozenset(child.extras)))
+    # CUDA builds of torch bring their libraries, which a CPU build has not.
+    names = {name for name, _ in seen if not name.startswith(("nvidia-", "cuda-", "triton"))}
+    assert names - set(pins()) == set()
+    assert len(names) > len(ALL)
+
+
+def applies(marker: Marker | None, extras: frozenset[str]) -> bool:
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ["", *extras])
+
+
+@pytest.mark.parametrize("requirement", FOR_LEARNERS, ids=name_of)
+def test_conda_has_the_same_range(requirement):
+    name = name_of(requirement)
+    if name in LEFT_TO_PIP:
+        return
+    assert conda_requirements()[CONDA_NAMES.get(name, name)].specifier == requirement.specifier
+
+
+def test_conda_has_nothing_else():
+    ours = {name_of(requirement) for requirement in FOR_LEARNERS} - LEFT_TO_PIP
+    expected = {CONDA_NAMES.get(name, name) for name in ours} | ONLY_CONDA
+    assert set(conda_requirements()) == expected
+
+
+def test_conda_installs_the_package_and_its_python_fits():
+    entries = yaml.safe_load(read("environment.yml"))["dependencies"]
+    assert {"pip": ["-e ."]} in entries
+    python = conda_requirements()["python"]
+    assert str(python.specifier) == PROJECT["requires-python"]
+
+
+@pytest.mark.parametrize("requirement", ALL, ids=name_of)
+def test_readme_says_what_each_dependency_is_for(requirement):
+    name = name_of(requirement)
+    rows = re.findall(rf"^\| `{re.escape(name)}` \| (.+?) \| (.+) \|$", read("README.md"), re.M)
+    assert len(rows) == 1, f"README.md has {len(rows)} rows for {name}, expected one"
+    needed_for = rows[0][0].strip("`")
+    expected = next(
+        (
+            extra
+            for extra, lines in EXTRAS.items()
+            if name in {canonicalize_name(Requirement(line).name) for line in lines}
+        ),
+        "lessons",
+    )
+    assert needed_for == expected
+
+
+def test_readme_names_no_other_dependency():
+    table = read("README.md").split("\n## Dependencies\n")[1].split("\n## ")[0]
+    rows = set(re.findall(r"^\| `([\w-]+)` \|", table, re.M))
+    assert rows == {name_of(requirement) for requirement in ALL}
+
+
+def test_readme_links_exist():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", read("README.md"))
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readme_lists_every_lesson():
+    linked = re.findall(r"\]\(notebooks/([^)]+\.ipynb)\)", read("README.md"))
+    assert linked == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_makefile_installs_torch_first_and_alone():
+    done = make("--always-make", "--dry-run", "test", "TORCH_INDEX=https://index.invalid/cpu")
+    assert done.returncode == 0, done.stderr
+    installs = re.findall(r"pip install (.+)", done.stdout.replace("\\\n", ""))
+    first, second = (" ".join(line.split()) for line in installs)
+    assert first.startswith("--no-deps -c constraints.txt")
+    assert first.endswith(f"torch=={pins()['torch']}")
+    assert '--index-url "https://index.invalid/cpu"' in first
+    assert second == '-c constraints.txt -e ".[lab,slides,test]"'
+
+
+def test_make_test_runs_every_check():
+    done = make("--always-make", "--dry-run", "test")
+    ran = re.findall(r"^\.venv/bin/python -m (.+)", done.stdout, re.M)
+    assert ran == ["ruff check .", "ruff format --check .", "mypy", "pytest"]
+
+
+def test_make_says_when_python_is_too_old(tmp_path):
+    copy_makefile(tmp_path)
+    old = tmp_path / "python-old"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    done = make("lab", f"PYTHON={old}", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Python 3.9.1 is too old, 3.11 or newer is needed" in done.stderr
+
+
+def test_make_says_when_there_is_no_python(tmp_path):
+    copy_makefile(tmp_path)
+    done = make("lab", "PYTHON=no-such-python", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "'no-such-python' was not found" in done.stderr
+
+
+def test_a_failed_installation_leaves_no_stamp_and_says_what_to_do(tmp_path):
+    copy_makefile(tmp_path)
+    venv = tmp_path / ".venv"
+    python = venv / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    (venv / ".created").touch()
+    python.write_text("#!/bin/sh\necho 'ERROR: No space left on device' >&2\nexit 1\n")
+    python.chmod(0o755)
+    done = make("lab", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "The installation did not finish" in done.stderr
+    assert not (venv / ".torch").exists()
+
+    python.write_text("#!/bin/sh\nexit 0\n")  # the network is back
+    assert make("lab", cwd=tmp_path).returncode == 0
+    assert (venv / ".torch").exists()
+    again = make("--dry-run", "lab", cwd=tmp_path)
+    assert "pip install" not in again.stdout
+
+
+def test_ci_calls_the_readmes_test_command():
+    commands = re.findall(r"^(make \w+)", read("README.md").split("```sh\n")[1], re.M)
+    assert commands == ["make lab", "make test"]
+    lines = [line for line in read(".ci/run").splitlines() if "make" in line]
+    assert lines == ["make test"]
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def copy_makefile(folder: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+
+
+def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    # A `make test` around this test must not hand its own flags and variables down.
+    outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"}
+    environment = {name: value for name, value in os.environ.items() if name not in outer}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
