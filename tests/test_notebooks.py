@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import notebook_rules
 import pytest
-from lab_browser import kernel_environment
+from lab_server import kernel_environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 

@@ -1,28 +1,18 @@
-"""Drive a real JupyterLab in a real Chromium: start it, open a notebook, run it, look at it.
+"""Drive a real JupyterLab in a real Chromium: open a notebook, run it, look at it.
 
-Everything lives in a temporary folder: a copy of the notebooks, JupyterLab's settings and
-workspaces, the kernel's files. Nothing of the user's own Jupyter is read or written, and no
-request leaves 127.0.0.1.
+No request leaves 127.0.0.1.
 
     with LabServer(Path("notebooks"), scratch) as server, LabBrowser(server) as browser:
         page = browser.open("02-lesson.ipynb")
         page.run_all()
-        print(page.errors())
+        print(page.problems())
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
+from lab_server import START_SECONDS, LabServer
 from playwright.sync_api import Locator, Page, Route, sync_playwright
 
 # The same names as .ci/run looks for.
@@ -45,7 +36,6 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-START_SECONDS = 90
 RUN_SECONDS = 240
 
 
@@ -53,143 +43,6 @@ def find_chromium() -> str | None:
     """Return the path of a Chromium or Chrome, ``$CHROMIUM`` first, or None."""
     names = [os.environ["CHROMIUM"]] if os.environ.get("CHROMIUM") else CHROMIUM_NAMES
     return next((path for name in names if (path := shutil.which(name))), None)
-
-
-class LabServer:
-    """A JupyterLab on 127.0.0.1 over a copy of ``notebooks``, private to ``scratch``.
-
-    ``scratch`` is created and not removed: the caller owns it. ``dark`` chooses the theme.
-    Entering starts the server and waits until it answers; leaving ends it and its kernels.
-    Raises RuntimeError with the end of the server's log if it does not start.
-    """
-
-    def __init__(self, notebooks: Path, scratch: Path, *, dark: bool = False) -> None:
-        self.scratch = scratch.resolve()
-        self.root = self.scratch / "notebooks"
-        self.token = secrets.token_hex(16)
-        self.url = ""
-        self._source = notebooks
-        self._dark = dark
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        shutil.copytree(
-            self._source, self.root, ignore=shutil.ignore_patterns(".ipynb_checkpoints")
-        )
-        self._write_settings()
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-        command += [
-            "--ServerApp.ip=127.0.0.1",
-            f"--ServerApp.port={port}",
-            "--ServerApp.port_retries=0",
-            f"--ServerApp.root_dir={self.root}",
-            f"--IdentityProvider.token={self.token}",
-            "--LabApp.expose_app_in_browser=True",
-        ]
-        with (self.scratch / "server.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=self.root,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
-
-    def log(self) -> str:
-        return (self.scratch / "server.log").read_text(encoding="utf-8", errors="replace")
-
-    def _environment(self) -> dict[str, str]:
-        return kernel_environment(self.scratch) | {
-            "JUPYTERLAB_SETTINGS_DIR": str(self.scratch / "settings"),
-            "JUPYTERLAB_WORKSPACES_DIR": str(self.scratch / "workspaces"),
-        }
-
-    def _write_settings(self) -> None:
-        settings: dict[str, dict[str, Any]] = {
-            # Lab leaves cells out of the page while they are out of view; a test looks at all.
-            "notebook-extension/tracker": {"windowingMode": "none"},
-            # No question about news, no look for updates.
-            "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-            "apputils-extension/themes": {
-                "theme": "JupyterLab Dark" if self._dark else "JupyterLab Light"
-            },
-        }
-        for name, values in settings.items():
-            path = self.scratch / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(values), encoding="utf-8")
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        request = urllib.request.Request(
-            f"{self.url}/api/status", headers={"Authorization": f"token {self.token}"}
-        )
-        while time.monotonic() < deadline:
-            if self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"JupyterLab ended while starting:\n{self.log()[-3000:]}")
-            try:
-                with urllib.request.urlopen(request, timeout=5):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        raise RuntimeError(
-            f"JupyterLab gave no answer within {START_SECONDS} s:\n{self.log()[-3000:]}"
-        )
-
-    def _stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)  # the server shuts its kernels down
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def kernel_environment(scratch: Path) -> dict[str, str]:
-    """Return an environment in which Jupyter and its kernels write only below ``scratch``."""
-    private = {
-        "JUPYTER_CONFIG_DIR": scratch / "config",
-        "JUPYTER_DATA_DIR": scratch / "data",
-        "JUPYTER_RUNTIME_DIR": scratch / "runtime",
-        "IPYTHONDIR": scratch / "ipython",
-        "MPLCONFIGDIR": scratch / "matplotlib",
-    }
-    environment = {**os.environ, **{name: str(path) for name, path in private.items()}}
-    environment["JUPYTER_PREFER_ENV_PATH"] = "1"
-    environment["JUPYTER_PLATFORM_DIRS"] = "1"
-    # Below pytest a kernel would leave what C code writes to stderr out of the cell. A learner
-    # sees it, so the tests have to.
-    environment.pop("PYTEST_CURRENT_TEST", None)
-    environment.pop("MPLBACKEND", None)
-    return environment
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class LabBrowser:

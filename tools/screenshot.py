@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab_browser import LabBrowser, LabServer
+from lab_browser import LabBrowser
+from lab_server import LabServer
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""A JupyterLab and a browser for the page tests; see tools/lab_browser.py."""
+"""A JupyterLab and a browser for the page tests; see tools/lab_server.py and lab_browser.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from lab_browser import LabBrowser, LabServer, find_chromium
+from lab_browser import LabBrowser, find_chromium
+from lab_server import LabServer
 
 
 def require_chromium() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from lab_browser import LabServer
+from lab_server import LabServer
 
 pytestmark = pytest.mark.browser
 
