@@ -7,15 +7,10 @@ from importlib import import_module
 from typing import Any
 
 from gan_lessons import losses, published, train
+from gan_lessons.factories import dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, StepLosses
-from gan_lessons.models import dcgan, mlp_gan, tiny_gan
-from gan_lessons.steps import (
-    STRATEGIES,
-    Strategy,
-    step_detach,
-    step_generator_first,
-    step_retain_graph,
-)
+from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
+from gan_lessons.strategies import STRATEGIES, Strategy
 
 _LAZY = {
     "draw_graph": "gan_lessons.lens.draw",

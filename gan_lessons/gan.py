@@ -86,6 +86,11 @@ class Gan:
         )
         return cls(generator, discriminator, opt_g, opt_d, loss)
 
+    @property
+    def parts(self) -> tuple[nn.Module, nn.Module, Optimizer, Optimizer, Loss]:
+        """For one line at the top of a step: G, D, opt_g, opt_d, loss = gan.parts."""
+        return self.generator, self.discriminator, self.optimizer_g, self.optimizer_d, self.loss
+
     def check(self, real: Tensor, noise: Tensor) -> None:
         """Refuse a batch that cannot be trained on. Changes nothing.
 

@@ -1,7 +1,4 @@
-"""Orderings that were published and do not work: two raise, one was silently wrong before 1.5.
-
-They fail on purpose. `steps` holds the repaired versions.
-"""
+"""Published orderings that fail, kept failing on purpose; `steps` holds the repaired ones."""
 
 import torch
 from torch import Tensor
@@ -10,10 +7,9 @@ from gan_lessons.gan import Gan, StepLosses
 
 
 def retain_graph_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """S1 with D moved too early. RuntimeError: ... modified by an inplace operation."""
+    """S1 with D moved too early. RuntimeError: ... has been modified by an inplace operation."""
     gan.check(real, noise)
-    G, D, loss = gan.generator, gan.discriminator, gan.loss
-    opt_g, opt_d = gan.optimizer_g, gan.optimizer_d
+    G, D, opt_g, opt_d, loss = gan.parts
     pred_fake, pred_real = D(G(noise)), D(real)  # (batch, 1) each
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
 
@@ -32,10 +28,9 @@ def retain_graph_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses
 
 
 def detach_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """S2 with G's loss on D's answer to the detached fake. RuntimeError: ... a second time."""
+    """S2 with g_loss on D's answer to the detached fake. RuntimeError: ... a second time."""
     gan.check(real, noise)
-    G, D, loss = gan.generator, gan.discriminator, gan.loss
-    opt_g, opt_d = gan.optimizer_g, gan.optimizer_d
+    G, D, opt_g, opt_d, loss = gan.parts
     pred_fake, pred_real = D(G(noise).detach()), D(real)  # (batch, 1) each
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
 
@@ -47,33 +42,19 @@ def detach_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
-    g_loss = loss(pred_fake, ones)  # there is no way from here to G
+    g_loss = loss(pred_fake, ones)  # no way leads from here to G
     g_loss.backward()  # raises
     opt_g.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
 
 
 def retain_graph_before_1_5(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """S1 as printed with the version check silenced: new weights meet old activations, in silence.
-
-    Uses a private tool of torch, `_unsafe_preserve_version_counter`.
-    """
-    gan.check(real, noise)
-    G, D, loss = gan.generator, gan.discriminator, gan.loss
-    opt_g, opt_d = gan.optimizer_g, gan.optimizer_d
-    pred_fake, pred_real = D(G(noise)), D(real)  # (batch, 1) each
-    ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
-
-    # Discriminator: maximise log D(real) + log(1 - D(fake))
-    opt_d.zero_grad()
-    d_loss = (loss(pred_real, ones) + loss(pred_fake, zeros)) / 2
-    d_loss.backward(retain_graph=True)
-    with torch.autograd._unsafe_preserve_version_counter(tuple(D.parameters())):
-        opt_d.step()  # autograd does not notice
-
-    # Generator: maximise log D(fake), through weights that the activations never saw
-    opt_g.zero_grad()
-    g_loss = loss(pred_fake, ones)
-    g_loss.backward()
-    opt_g.step()
-    return StepLosses(d_loss.detach(), g_loss.detach())
+    """The same lines, D's move hidden from autograd: new weights meet old activations, unseen."""
+    unseen = torch.autograd._unsafe_preserve_version_counter(tuple(gan.discriminator.parameters()))
+    before = gan.optimizer_d.register_step_pre_hook(lambda *_: unseen.__enter__())
+    after = gan.optimizer_d.register_step_post_hook(lambda *_: unseen.__exit__())
+    try:
+        return retain_graph_as_printed(gan, real, noise)
+    finally:
+        before.remove()
+        after.remove()

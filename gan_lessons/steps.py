@@ -1,15 +1,10 @@
-"""One training step of a GAN, in the orderings that people use. Every step
+"""The orderings of one training step. Each moves both nets once, by real and noise (batch, ...).
 
-takes real (batch, ...) and noise (batch, ...), moves both nets once, clears and fills their
-`.grad`, and returns the losses, detached, as they were before the nets moved. Bad input is refused
-by `gan.check` before anything changes.
+It fills `.grad` and returns the losses as they were before the move; bad input changes nothing.
 """
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -17,14 +12,11 @@ from torch.optim import Optimizer
 
 from gan_lessons.gan import Gan, StepLosses
 
-Step = Callable[[Gan, Tensor, Tensor], StepLosses]
-
 
 def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """One graph serves both losses. Both backwards come before either optimizer moves."""
+    """One graph serves both losses; both backwards come before either optimizer moves."""
     gan.check(real, noise)
-    G, D, loss = gan.generator, gan.discriminator, gan.loss
-    opt_g, opt_d = gan.optimizer_g, gan.optimizer_d
+    G, D, opt_g, opt_d, loss = gan.parts
     fake = G(noise)
     pred_fake, pred_real = D(fake), D(real)  # (batch, 1) each
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
@@ -48,8 +40,7 @@ def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 def step_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """D learns from a detached fake and moves; then G learns from the new D."""
     gan.check(real, noise)
-    G, D, loss = gan.generator, gan.discriminator, gan.loss
-    opt_g, opt_d = gan.optimizer_g, gan.optimizer_d
+    G, D, opt_g, opt_d, loss = gan.parts
     fake = G(noise)
 
     # Discriminator: maximise log D(real) + log(1 - D(fake))
@@ -71,8 +62,7 @@ def step_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 def step_generator_first(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """G learns from the old D and moves; then D learns from the fake that the old G made."""
     gan.check(real, noise)
-    G, D, loss = gan.generator, gan.discriminator, gan.loss
-    opt_g, opt_d = gan.optimizer_g, gan.optimizer_d
+    G, D, opt_g, opt_d, loss = gan.parts
 
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
@@ -102,33 +92,3 @@ def gradients_kept(optimizer: Optimizer) -> Iterator[None]:
     finally:
         for parameter, grad in kept:
             parameter.grad = grad
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """A step function with a name for people."""
-
-    key: str
-    step: Step
-    title: str
-    summary: str
-
-
-class _Strategies(dict[str, Strategy]):
-    def __missing__(self, key: object) -> Strategy:
-        close = difflib.get_close_matches(str(key), self, n=1, cutoff=0)[0]
-        raise KeyError(f"no strategy {key!r}; known: {', '.join(self)}. Did you mean {close!r}?")
-
-
-def _strategy(title: str, step: Step) -> Strategy:
-    """Named after its function; the summary is the first line of the docstring."""
-    summary = (step.__doc__ or "").partition("\n")[0]
-    return Strategy(step.__name__.removeprefix("step_"), step, title, summary)
-
-
-_ALL = [
-    _strategy("S1: retain the graph", step_retain_graph),
-    _strategy("S2: detach", step_detach),
-    _strategy("S3: generator first", step_generator_first),
-]
-STRATEGIES: Mapping[str, Strategy] = MappingProxyType(_Strategies({s.key: s for s in _ALL}))

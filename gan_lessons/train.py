@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_lessons.data import draw, normal_noise, rng
+from gan_lessons.data import batch, rng
+from gan_lessons.data import noise as normal_noise
 from gan_lessons.gan import Gan, ShapedModule, StepLosses, require_finite, seeded
-from gan_lessons.steps import Step, step_generator_first
+from gan_lessons.steps import step_generator_first
+from gan_lessons.strategies import Step
 
 
 @dataclass
@@ -54,7 +56,7 @@ def train(
         gan.discriminator.train()
         try:
             for bar in _counted(steps, progress):
-                real = draw(data, batch_size, generator).to(device)
+                real = batch(data, batch_size, generator).to(device)
                 noise = normal_noise(batch_size, noise_shape, generator).to(device)
                 losses.append(step(gan, real, noise))
                 if bar is not None and len(losses) % max(1, steps // 20) == 0:

@@ -1,0 +1,58 @@
+"""Whole GANs in one call, on the CPU: nets, Adam (or SGD) and the fitting loss.
+
+The same seed gives the same weights; the global random state stays where it was.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn, optim
+
+from gan_lessons.gan import Gan, seeded
+from gan_lessons.losses import bce_with_logits
+from gan_lessons.models import DCDiscriminator, DCGenerator, Discriminator, Generator
+
+
+def mlp_gan(
+    sample_shape: Sequence[int] = (1, 8, 8),
+    noise_dim: int = 32,
+    hidden_g: Sequence[int] = (128, 128),
+    hidden_d: Sequence[int] = (128, 128),
+    logits: bool = False,
+    lr: float = 2e-4,
+    seed: int = 0,
+) -> Gan:
+    """An MLP GAN with Adam; the sizes fit the digits, which train fast with lr=2e-3."""
+    with seeded(seed):
+        G = Generator(noise_dim, sample_shape, hidden_g)
+        D = Discriminator(sample_shape, hidden_d, logits)
+    return Gan.with_adam(G, D, bce_with_logits if logits else nn.BCELoss(), lr)
+
+
+def dcgan(
+    size: int = 64,
+    channels: int = 3,
+    noise_dim: int = 100,
+    width: int = 64,
+    batchnorm: bool = True,
+    logits: bool = False,
+    lr: float = 2e-4,
+    seed: int = 0,
+) -> Gan:
+    """A DCGAN with Adam; `width` counts channels at the finest scale, `batchnorm` is D's."""
+    with seeded(seed):
+        G = DCGenerator(noise_dim, size, channels, width).apply(_dcgan_init)
+        D = DCDiscriminator(size, channels, width, batchnorm, logits).apply(_dcgan_init)
+    return Gan.with_adam(G, D, bce_with_logits if logits else nn.BCELoss(), lr)
+
+
+def tiny_gan(seed: int = 0) -> Gan:
+    """Points in the plane, 17 + 13 weights, SGD: a graph that can be read node by node."""
+    with seeded(seed):
+        G, D = Generator(2, (2,), hidden=(3,)), Discriminator((2,), hidden=(3,))
+    return Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+
+
+def _dcgan_init(module: nn.Module) -> None:
+    """The DCGAN paper's weights: convolutions N(0, 0.02), BatchNorm scales N(1, 0.02)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+        nn.init.normal_(module.weight, float(isinstance(module, nn.BatchNorm2d)), 0.02)
