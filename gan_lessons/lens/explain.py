@@ -99,21 +99,22 @@ def explain(
 
 
 def _inplace(here: str, stale: list[Node], trace: GraphTrace, record: Record) -> str | None:
-    nearest_loss_first = [n for n in reversed(stale) if n.forward is not None]
-    for node in nearest_loss_first:
+    if not stale:
+        return None
+    stale = stale[::-1]  # nearest to the loss first: backward meets it first
+    for node in stale:
         for net, name in sorted(trace.saves.get(node.id, ())):
             mover = _mover(net, name, node, record.events)
             if mover is not None:
-                made = record.forwards[node.forward or 0].line
                 tensor = WORDS["parameter"].format(net=net, name=name)
                 fix = WORDS["inplace, parameter"].format(net=net)
-                return f"{_needs(here, tensor, made, mover.line)} {fix}"
-    if not nearest_loss_first:
-        return None
-    first = nearest_loss_first[0]
-    made = record.forwards[first.forward or 0].line
-    text = _needs(here, WORDS["activation"].format(op=first.op), made, None)
-    return f"{text} {WORDS['inplace, activation']}"
+                return f"{_needs(here, tensor, _made(node, record), mover.line)} {fix}"
+    tensor = WORDS["activation"].format(op=stale[0].op)
+    return f"{_needs(here, tensor, _made(stale[0], record), None)} {WORDS['inplace, activation']}"
+
+
+def _made(node: Node, record: Record) -> Line | None:
+    return None if node.forward is None else record.forwards[node.forward].line
 
 
 def _needs(here: str, tensor: str, forward: Line | None, mover: Line | None) -> str:

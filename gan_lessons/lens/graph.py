@@ -121,7 +121,8 @@ def output_shape(node: Any) -> tuple[int, ...] | None:
 _saved_names: dict[type, tuple[str, ...]] = {}
 
 
-def _saved_attributes(node: Any) -> tuple[str, ...]:
+def saved_attributes(node: Any) -> tuple[str, ...]:
+    """Names under which this kind of node keeps what it saved; told without reading any."""
     kind = type(node)
     if kind not in _saved_names:
         names = [n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n]
@@ -138,7 +139,7 @@ def read_saved(node: Any) -> tuple[str, dict[str, Tensor]]:
     unpack hook otherwise, and with it whatever the hook does (checkpointing: a whole forward).
     """
     state, tensors = NOTHING, {}
-    for name in _saved_attributes(node):
+    for name in saved_attributes(node):
         try:
             value = getattr(node, name)
         except RuntimeError as error:

@@ -99,7 +99,7 @@ class Ledger:
             for i, row in enumerate(self._rows):
                 content = row[parameter]
                 events = [e for e, epoch in used.get(content.chain, ()) if epoch >= content.epoch]
-                if events:
+                if events and (content.state.sources or content.state.by_hand):
                     rows[i][parameter] = replace(content.state, used_by=events[0])
         return rows
 

@@ -30,7 +30,7 @@ from gan_lessons.lens.events import BackwardCall, Event, Forward, Kind, Line, Re
 from gan_lessons.lens.explain import explain
 from gan_lessons.lens.graph import FREED, HeldBytes, parameter_names
 from gan_lessons.lens.ledger import Ledger
-from gan_lessons.lens.patch import defining_class, patched
+from gan_lessons.lens.patch import NetHook, defining_class, is_compiler_at_work, patched
 from gan_lessons.lens.source import (
     NOWHERE,
     backward_operand,
@@ -101,8 +101,10 @@ class _Recorder:
     def attach(self, stack: ExitStack) -> None:
         stack.enter_context(self._stack)
         for name, net in self.nets.items():
-            before = functools.partial(self._before_forward, name, net)
-            after = functools.partial(self._after_forward, net)
+            before = NetHook(net, functools.partial(self._before_forward, name))
+            after = NetHook(net, self._after_forward)
+            stack.callback(before.forget_copies)
+            stack.callback(after.forget_copies)
             stack.callback(net.register_forward_pre_hook(before).remove)
             stack.callback(net.register_forward_hook(after, always_call=True).remove)
         stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
@@ -134,8 +136,8 @@ class _Recorder:
 
     # Forwards ---------------------------------------------------------------------------------
 
-    def _before_forward(self, name: str, net: nn.Module, module: nn.Module, args: Any) -> None:
-        if module is not net or not self._mine:  # a deep copy carries our hooks along
+    def _before_forward(self, name: str, module: nn.Module, args: Any) -> None:
+        if not self._mine:
             return
         forwards = self.record.forwards
         forward = Forward(
@@ -146,13 +148,12 @@ class _Recorder:
             self.trace.came_in(tensors_in(args))
         self._running.append(forward.index)
 
-    def _after_forward(self, net: nn.Module, module: nn.Module, args: Any, output: Any) -> None:
-        if module is not net or not self._mine or not self._running:
+    def _after_forward(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._mine or not self._running:
             return
-        outputs = tensors_in(output)
-        if outputs or output is not None:  # None: the forward raised
+        if output is not None:  # None: the forward raised
             if self._call is None:
-                self.trace.came_out(outputs)
+                self.trace.came_out(tensors_in(output))
             forward = self.record.forwards[self._running[-1]]
             self._event("forward", forward.net, forward.line, forward=forward.index)
         self._running.pop()
@@ -181,6 +182,9 @@ class _Recorder:
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         if self._mine and self._name_of(optimizer) is not None:
             self._observe()
+            if self._call is not None:  # it steps inside backward, before we hear who received
+                held = {p for group in optimizer.param_groups for p in group["params"]}
+                self._received += [p for p in held if p.grad is not None]
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         target = self._name_of(optimizer)
@@ -211,7 +215,8 @@ class _Recorder:
     # Backward ---------------------------------------------------------------------------------
 
     def _around_engine(self, original: _Hook, outputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if not self._mine or self._call is not None:  # a backward inside a backward is part of it
+        # A backward inside a backward is part of it; a compiler's is nobody's.
+        if not self._mine or self._call is not None or is_compiler_at_work():
             return original(outputs, *args, **kwargs)
         line = caller_line()
         with torch._C.DisableTorchFunction():
@@ -260,11 +265,17 @@ class _Recorder:
         received, self._call = set(self._received), None
         if call is None:
             return
+        again = {f.index for f in self.record.forwards if f.during == call.index}  # checkpoints
         with torch._C.DisableTorchFunction():
             self.ledger.observe(call.index, received)
         names = {n: tuple(k for k, p in d.items() if p in received) for n, d in self.names.items()}
         self.record.backward_calls.append(
-            replace(call, received=names, error=None if error is None else str(error))
+            replace(
+                call,
+                received=names,
+                forwards=tuple(sorted({*call.forwards, *again})),
+                error=None if error is None else str(error),
+            )
         )
 
     def _hook_parameters(self) -> None:

@@ -53,14 +53,15 @@ def _line(frame: FrameType, number: int, instruction: int) -> Line:
 
 
 def without_comment(text: str) -> str:
-    """A one-line statement without its trailing comment; anything else unchanged."""
+    """One line of statements without its trailing comment; anything else unchanged."""
     try:
-        statement = ast.parse(text).body[0]
+        last = ast.parse(text).body[-1]
     except (SyntaxError, IndexError):
         return text
-    whole = statement.end_lineno == 1 and text.count("\n") == 0
+    if "\n" in text:
+        return text
     # ast counts columns in UTF-8 bytes, not in characters
-    return text.encode()[: statement.end_col_offset].decode() if whole else text
+    return text.encode()[: last.end_col_offset].decode()
 
 
 def backward_operand(text: str) -> str | None:

@@ -27,6 +27,7 @@ from gan_lessons.lens.graph import (
     output_shape,
     owner_of,
     read_saved,
+    saved_attributes,
     storage_of,
     walk,
 )
@@ -88,6 +89,8 @@ class GraphTrace(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if torch.compiler.is_compiling():  # a net is compiled as it would be without us
+            return func(*args, **kwargs)
         if not self.active or func.__name__ == "__set__":
             return func(*args, **kwargs)
         how = _detaches(func)
@@ -101,7 +104,9 @@ class GraphTrace(TorchFunctionMode):
                 self.tag([source])
                 self._mark(out, Detached(self._id(source), how, self._line()))
             elif how is None:
-                self._operation(tensors_in(args) + tensors_in(kwargs), tensors_in(out))
+                # A gradient is computed along the graph, not from the tensors it is asked for.
+                taken = [] if func is torch.autograd.grad else [args, kwargs]
+                self._operation(tensors_in(taken), tensors_in(out))
         return out
 
     def _operation(self, taken: list[Tensor], made: list[Tensor]) -> None:
@@ -196,7 +201,7 @@ class GraphTrace(TorchFunctionMode):
             if (tag := self._tag_of(node)) is None and not hasattr(node, "variable"):
                 self.tag([node])
                 tag = self._tag_of(node)
-            if tag is not None and tag.hooked:
+            if tag is not None and tag.hooked and saved_attributes(node):
                 states[tag.id], complete = UNKNOWN, False
                 continue
             key = self._id(node)

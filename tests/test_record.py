@@ -1,0 +1,795 @@
+"""The observer tells the truth about any code, and changes nothing."""
+
+import copy
+import gc
+import itertools
+import pickle
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from gan_lessons import STRATEGIES, dcgan, mlp_gan, tiny_gan
+from gan_lessons.gan import Gan
+from gan_lessons.lens.events import Record
+from gan_lessons.lens.record import record
+
+BCE = nn.BCELoss()
+OPTIMIZER = sys.modules["torch.optim.optimizer"]  # torch.optim hides its own submodule
+ONES, ZEROS = torch.ones(8, 1), torch.zeros(8, 1)
+W = next(name for name, _ in tiny_gan().discriminator.named_parameters())
+
+
+@pytest.fixture
+def gan() -> Gan:
+    return tiny_gan(seed=3)
+
+
+@pytest.fixture
+def real() -> Tensor:
+    return torch.randn(8, 2, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def noise() -> Tensor:
+    return torch.randn(8, 2, generator=torch.Generator().manual_seed(2))
+
+
+def watch(gan: Gan) -> dict[str, dict]:
+    return {
+        "nets": {"G": gan.generator, "D": gan.discriminator},
+        "optimizers": {"G": gan.optimizer_g, "D": gan.optimizer_d},
+    }
+
+
+def counts(rec: Record) -> list[tuple[int, int]]:
+    """How many parameters of (G, D) received in each backward call."""
+    return [(len(c.received["G"]), len(c.received["D"])) for c in rec.backward_calls]
+
+
+def kinds(rec: Record) -> list[str]:
+    return [e.kind for e in rec.events]
+
+
+# What is seen ---------------------------------------------------------------------------------
+
+
+def test_the_three_strategies_event_by_event(real: Tensor, noise: Tensor) -> None:
+    seen = {}
+    for key, strategy in STRATEGIES.items():
+        other = tiny_gan(seed=3)
+        with record(**watch(other)) as rec:
+            strategy.step(other, real, noise)
+        seen[key] = [f"{e.kind} {e.target or ''}".strip() for e in rec.events]
+        assert len(rec.backward_calls) == 2
+    assert seen["retain_graph"] == [
+        *("forward G", "forward D", "forward D", "zero_grad D", "backward"),
+        *("zero_grad G", "backward", "step D", "step G"),
+    ]
+    assert seen["detach"] == [
+        *("forward G", "zero_grad D", "forward D", "forward D", "backward", "step D"),
+        *("zero_grad G", "forward D", "backward", "step G"),
+    ]
+    assert seen["generator_first"] == [
+        *("zero_grad G", "forward G", "forward D", "backward", "step G"),
+        *("zero_grad D", "forward D", "forward D", "backward", "step D"),
+    ]
+
+
+def test_who_received_in_each_strategy(real: Tensor, noise: Tensor) -> None:
+    expected = {
+        "retain_graph": [(4, 4), (4, 4)],
+        "detach": [(0, 4), (4, 4)],
+        "generator_first": [(4, 4), (0, 4)],
+    }
+    for key, received in expected.items():
+        gan = tiny_gan(seed=0)
+        with record(**watch(gan)) as rec:
+            STRATEGIES[key].step(gan, real, noise)
+        assert counts(rec) == received, key
+
+
+def test_the_source_is_the_line_as_written(gan: Gan, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    with record(**watch(gan)) as rec:
+        loss = BCE(D(G(noise)), ONES)
+        loss.backward(
+            retain_graph=True,
+        )
+        torch.autograd.backward(loss)  # a comment
+    first, second = rec.backward_calls
+    assert first.source == "loss.backward(\n    retain_graph=True,\n)"
+    assert first.retain_graph
+    assert not second.retain_graph
+    assert second.source == "torch.autograd.backward(loss)"
+    assert rec.events[0].line.text == "loss = BCE(D(G(noise)), ONES)"
+    assert rec.events[0].line.function == "test_the_source_is_the_line_as_written"
+    assert set(rec.graph.outputs.values()) == {"loss"}
+
+
+def test_code_without_source_is_recorded_all_the_same(gan: Gan, noise: Tensor) -> None:
+    scope = {"G": gan.generator, "noise": noise}
+    with record(**watch(gan)) as rec:
+        exec("G(noise).sum().backward()", scope)
+    assert rec.backward_calls[0].source == ""
+    assert counts(rec) == [(4, 0)]
+
+
+def test_backward_by_any_name(gan: Gan, real: Tensor) -> None:
+    from torch.autograd import backward  # bypasses a patch of torch.autograd.backward
+
+    D = gan.discriminator
+    with record(**watch(gan)) as rec:
+        backward([D(real).sum(), D(real).mean()])
+    assert counts(rec) == [(0, 4)]
+    assert rec.backward_calls[0].forwards == (0, 1)
+
+
+def test_inputs_restrict_who_receives(gan: Gan, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    with record(**watch(gan)) as rec:
+        prediction = D(G(noise))
+        BCE(prediction, ZEROS).backward(retain_graph=True, inputs=list(D.parameters()))
+        BCE(prediction, ONES).backward(inputs=list(G.parameters()))
+    assert counts(rec) == [(0, 4), (4, 0)]
+    assert all(c.restricted for c in rec.backward_calls)
+    # The first walks D alone; the second has to go through D to reach G.
+    assert [c.forwards for c in rec.backward_calls] == [(1,), (0, 1)]
+
+
+def test_autograd_grad_is_an_event_but_no_backward_call(gan: Gan, real: Tensor) -> None:
+    D = gan.discriminator
+    with record(**watch(gan)) as rec:
+        torch.autograd.grad(D(real).sum(), list(D.parameters()))
+    assert kinds(rec) == ["forward", "grad"]
+    assert rec.backward_calls == []
+    assert all(s.value is None for s in rec.events[-1].grads["D"].values())
+
+
+def test_gradient_penalty_with_create_graph(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    with record(**watch(gan)) as rec:
+        mixed = ((real + G(noise).detach()) / 2).requires_grad_()
+        (slope,) = torch.autograd.grad(D(mixed).sum(), mixed, create_graph=True)
+        penalty = ((slope.norm(dim=1) - 1) ** 2).mean()
+        (BCE(D(real), ONES) + penalty).backward()
+        gan.optimizer_d.step()
+    assert counts(rec) == [(0, 4)]
+    # One cut: from what G made to the leaf that the penalty differentiates by.
+    (cut,) = rec.graph.cuts
+    assert rec.graph.nodes[cut.source].net == "G"
+    assert rec.graph.nodes[cut.target].op == "AccumulateGrad"
+    assert rec.events[-1].grads["D"][W].used_by == rec.events[-1].index
+
+
+def test_accumulation_and_both_ways_to_clear(gan: Gan, real: Tensor) -> None:
+    D, opt = gan.discriminator, gan.optimizer_d
+    with record(**watch(gan)) as rec:
+        for _ in range(2):
+            BCE(D(real), ONES).backward()
+        opt.zero_grad(set_to_none=False)
+        BCE(D(real), ONES).backward()
+        opt.zero_grad()
+    states = [e.grads["D"][W] for e in rec.events if e.kind != "forward"]
+    assert [s.sources for s in states] == [(0,), (0, 1), (), (2,), ()]
+    assert states[1].value == pytest.approx(2 * states[0].value, rel=1e-5)
+    assert states[2].value == 0.0
+    assert states[4].value is None
+    assert all(s.used_by is None for s in states)  # no optimizer ever stepped
+
+
+def test_used_by_tells_what_was_in_vain(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    with record(**watch(gan)) as rec:
+        STRATEGIES["retain_graph"].step(gan, real, noise)
+    first, second = [e for e in rec.events if e.kind == "backward"]
+    step_d, step_g = [e for e in rec.events if e.kind == "step"]
+    assert {s.used_by for s in first.grads["D"].values()} == {step_d.index}
+    assert {s.used_by for s in first.grads["G"].values()} == {None}
+    assert {s.used_by for s in second.grads["G"].values()} == {step_g.index}
+    assert {s.used_by for s in second.grads["D"].values()} == {None}
+    # D's gradient was put aside and back: at D's step it is the first call's again.
+    assert {s.sources for s in step_d.grads["D"].values()} == {(0,)}
+
+
+def test_a_copy_put_back_keeps_its_sources(gan: Gan, real: Tensor) -> None:
+    D = gan.discriminator
+    with record(**watch(gan)) as rec:
+        BCE(D(real), ONES).backward()
+        stash = [p.grad.clone() for p in D.parameters()]
+        D.zero_grad()
+        BCE(D(real), ZEROS).backward()
+        for p, g in zip(D.parameters(), stash, strict=True):
+            p.grad = g
+        gan.optimizer_d.step()
+    assert {s.sources for s in rec.events[-1].grads["D"].values()} == {(0,)}
+
+
+def test_gradients_written_by_hand_and_clipped(gan: Gan, real: Tensor) -> None:
+    D, opt = gan.discriminator, gan.optimizer_d
+    with record(**watch(gan)) as rec:
+        grads = torch.autograd.grad(BCE(D(real), ONES), list(D.parameters()))
+        for p, g in zip(D.parameters(), grads, strict=True):
+            p.grad = g
+        opt.step()
+        opt.zero_grad()
+        BCE(D(real), ONES).backward()
+        nn.utils.clip_grad_norm_(D.parameters(), 1e-3)
+        opt.step()
+    by_hand, clipped = [e.grads["D"][W] for e in rec.events if e.kind == "step"]
+    assert by_hand.by_hand
+    assert by_hand.sources == ()
+    assert by_hand.used_by is not None
+    assert clipped.sources == (0,)
+    assert not clipped.by_hand
+    assert clipped.value < 1e-3
+
+
+def test_frozen_and_thawed_inside_the_step(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    D.requires_grad_(False)
+    with record(**watch(gan)) as rec:
+        BCE(D(G(noise)), ONES).backward()
+        D.requires_grad_(True)
+        BCE(D(real), ONES).backward()
+    assert counts(rec) == [(4, 0), (0, 4)]
+
+
+def test_shared_parameters_are_told_under_both_nets(noise: Tensor) -> None:
+    shared = nn.Linear(2, 2)
+    nets = {"G": nn.Sequential(shared), "D": nn.Sequential(shared, nn.Linear(2, 1), nn.Sigmoid())}
+    with record(nets) as rec:
+        BCE(nets["D"](nets["G"](noise)), ONES).backward()
+    received = rec.backward_calls[0].received
+    assert received["G"] == ("0.weight", "0.bias")
+    assert received["D"] == ("0.weight", "0.bias", "1.weight", "1.bias")
+    assert rec.events[-1].grads["G"]["0.weight"] == rec.events[-1].grads["D"]["0.weight"]
+
+
+def test_a_third_net_and_an_optimizer_nobody_named(gan: Gan, noise: Tensor) -> None:
+    encoder = nn.Linear(2, 2)
+    opt = torch.optim.RMSprop(encoder.parameters())
+    with record({**watch(gan)["nets"], "E": encoder}) as rec:
+        gan.discriminator(gan.generator(encoder(noise))).sum().backward()
+        opt.step()
+        opt.zero_grad()
+    assert len(rec.backward_calls[0].received["E"]) == 2
+    assert [(e.kind, e.target) for e in rec.events[-2:]] == [
+        ("step", "RMSprop"),
+        ("zero_grad", "RMSprop"),
+    ]
+    assert rec.holds["RMSprop"] == {"E": ("weight", "bias")}
+
+
+def test_a_closure_that_runs_backward_inside_step(gan: Gan, real: Tensor) -> None:
+    D = gan.discriminator
+    opt = torch.optim.LBFGS(D.parameters(), max_iter=2)
+
+    def closure() -> Tensor:
+        opt.zero_grad()
+        loss = BCE(D(real), ONES)
+        loss.backward()
+        return loss
+
+    with record({"D": D}, {"D": opt}) as rec:
+        opt.step(closure)
+    assert len(rec.backward_calls) >= 2
+    assert rec.events[-1].kind == "step"
+    last = len(rec.backward_calls) - 1
+    assert {s.sources for s in rec.events[-1].grads["D"].values()} == {(last,)}
+
+
+def test_an_optimizer_that_steps_inside_backward(gan: Gan, real: Tensor) -> None:
+    D = gan.discriminator
+    optimizers = {p: torch.optim.SGD([p], 0.1) for p in D.parameters()}
+
+    def update(parameter: Tensor) -> None:
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for parameter in optimizers:
+        parameter.register_post_accumulate_grad_hook(update)
+    with record({"D": D}) as rec:
+        BCE(D(real), ONES).backward()
+    assert len(rec.backward_calls[0].received["D"]) == 4
+    assert kinds(rec).count("step") == 4
+
+
+def test_checkpointing_is_left_alone(noise: Tensor) -> None:
+    for reentrant in (False, True):
+        gan = tiny_gan(seed=0)
+        G, D = gan.generator, nn.Sequential(nn.BatchNorm1d(2), gan.discriminator)
+        with record({"G": G, "D": D}) as rec:
+            prediction = checkpoint(D, G(noise), use_reentrant=reentrant)
+            BCE(prediction, ONES).backward()
+        # Reading saved tensors would rerun the forward: 2 is what checkpointing itself needs.
+        assert D[0].num_batches_tracked == 2
+        assert counts(rec) == [(4, 6)]
+        if not reentrant:
+            states = set(rec.events[1].states.values())
+            assert "unknown" in states
+            assert not rec.events[1].held.complete
+        else:  # the forward that backward ran again is told as such
+            assert rec.forwards[2].during == 0
+            assert 2 in rec.backward_calls[0].forwards
+
+
+def test_saved_tensor_hooks_are_never_run(gan: Gan, noise: Tensor) -> None:
+    unpacked = []
+
+    def unpack(x: Tensor) -> Tensor:
+        unpacked.append(x)
+        return x
+
+    with record(**watch(gan)) as rec:
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: x, unpack):
+            prediction = gan.discriminator(gan.generator(noise))
+        assert unpacked == []
+        BCE(prediction, ONES).backward()
+        expected = len(unpacked)
+        gan.optimizer_g.step()
+    assert expected == len(unpacked) > 0
+    assert rec.events[0].held.complete is False
+
+
+def test_weights_that_each_gradient_saw(real: Tensor, noise: Tensor) -> None:
+    """S2: G learns from the new D. S3: both learn from the old ones."""
+    seen = {}
+    for key in ("detach", "generator_first"):
+        gan = tiny_gan(seed=0)
+        with record(**watch(gan)) as rec:
+            STRATEGIES[key].step(gan, real, noise)
+        seen[key] = [
+            [(rec.forwards[f].net, rec.forwards[f].weights) for f in call.forwards]
+            for call in rec.backward_calls
+        ]
+    assert seen["detach"] == [[("D", 0), ("D", 0)], [("G", 0), ("D", 1)]]
+    assert seen["generator_first"] == [[("G", 0), ("D", 0)], [("D", 0), ("D", 0)]]
+
+
+def test_modes_and_scaler(gan: Gan, real: Tensor) -> None:
+    """GradScaler multiplies gradients in place and may leave out a step."""
+    D = gan.discriminator
+    opt = torch.optim.Adam(D.parameters())
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    D.eval()
+    with record({"D": D}, {"D": opt}) as rec:
+        scaler.scale(BCE(D(real), ONES)).backward()
+        scaler.step(opt)
+        scaler.update()
+        opt.zero_grad()
+        scaler.scale(BCE(D(real), ONES) * float("inf")).backward()
+        scaler.step(opt)
+    assert not rec.forwards[0].training
+    assert kinds(rec).count("step") == 1
+    step = next(e for e in rec.events if e.kind == "step")
+    assert {s.sources for s in step.grads["D"].values()} == {(0,)}
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # dynamo's, also without us
+@pytest.mark.parametrize("in_place", [False, True], ids=["torch.compile", "net.compile"])
+def test_a_compiled_net_is_compiled_as_without_us(gan: Gan, noise: Tensor, in_place: bool) -> None:
+    G, D = gan.generator, gan.discriminator
+    if in_place:
+        D.compile(backend="aot_eager")
+        compiled = D
+    else:
+        compiled = torch.compile(D, backend="aot_eager")
+    with record({"G": G, "D": compiled}) as rec:
+        BCE(compiled(G(noise)), ONES).backward()
+    assert counts(rec) == [(4, 4)]
+    ops = [n.op for n in rec.graph.nodes.values()]
+    assert ops.count("CompiledFunctionBackward") == 1  # one graph: nothing broke it
+
+
+def test_only_the_thread_that_records(gan: Gan, real: Tensor) -> None:
+    other = nn.Linear(2, 1)
+    with record({"D": gan.discriminator, "other": other}) as rec:
+        thread = threading.Thread(target=lambda: other(real).sum().backward())
+        thread.start()
+        thread.join()
+    assert rec.events == []
+
+
+# The graph ------------------------------------------------------------------------------------
+
+
+def test_owners_cuts_and_states_of_the_graph(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    with record(**watch(gan)) as rec:
+        STRATEGIES["detach"].step(gan, real, noise)
+    nodes = rec.graph.nodes
+    (cut,) = rec.graph.cuts
+    assert nodes[cut.source].net == "G"
+    assert nodes[cut.target].net == "D"
+    assert cut.how == "detach()"
+    assert {n.net for n in nodes.values() if "CrossEntropy" in n.op} == {None}
+    parameters = {(n.net, n.parameter) for n in nodes.values() if n.parameter}
+    assert parameters == {(net, p) for net in rec.parameters for p in rec.parameters[net]}
+    first_backward = next(e for e in rec.events if e.kind == "backward")
+    of_d = [i for i, n in nodes.items() if n.net == "D" and n.forward in (1, 2)]
+    saved = [first_backward.states[i] for i in of_d if i in first_backward.states]
+    assert "freed" in saved
+    assert "held" not in saved
+    of_g = [i for i, n in nodes.items() if n.net == "G" and n.parameter is None]
+    assert "held" in [first_backward.states[i] for i in of_g]
+
+
+def test_stale_after_the_step_that_rewrites(gan: Gan, noise: Tensor) -> None:
+    with record(**watch(gan)) as rec:
+        loss = BCE(gan.discriminator(gan.generator(noise)), ONES)
+        loss.backward(retain_graph=True)
+        gan.optimizer_d.step()
+    stale = [i for i, s in rec.events[-1].states.items() if s == "stale"]
+    assert stale
+    assert {rec.graph.nodes[i].net for i in stale} == {"D"}
+    assert "stale" not in rec.events[-2].states.values()
+
+
+def test_a_cut_is_seen_through_views_and_arithmetic(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    with record(**watch(gan)) as rec:
+        fake = G(noise)
+        D(torch.cat([real, fake.detach().view(-1, 2) + 0.0]))
+        D(fake.data)
+    assert [c.how for c in rec.graph.cuts] == ["detach()", ".data"]
+    assert {rec.graph.nodes[c.target].net for c in rec.graph.cuts} == {"D"}
+
+
+def test_bytes_held_are_those_of_the_saved_tensors() -> None:
+    """One Linear and one Tanh, by hand: the input, the weight, and tanh's output are kept."""
+    net = nn.Sequential(nn.Linear(5, 3), nn.Tanh())
+    x = torch.randn(7, 5)
+    with record({"N": net}) as rec:
+        y = net(x)
+        y.sum().backward()
+    before = rec.events[0].held
+    assert before.activations == 7 * 3 * 4  # tanh's output, float32
+    assert before.inputs == 7 * 5 * 4
+    # The input needs no gradient, so nothing will ever need the weight.
+    assert before.parameters == 0
+    assert rec.events[-1].held.total == 0
+    assert rec.backward_calls[0].held_before.activations == 7 * 3 * 4
+
+
+def test_saved_activations_peak_as_measured_on_the_dcgan_pair() -> None:
+    """S1 and S2 tie, S3 peaks lower: it frees G's graph before D's second one is built."""
+    peaks = {}
+    for key, strategy in STRATEGIES.items():
+        gan = dcgan(width=8, size=16)
+        real, noise = _batch(gan, 4)
+        with record(**watch(gan)) as rec:
+            strategy.step(gan, real, noise)
+        peaks[key] = rec.peak.activations
+    assert peaks["retain_graph"] == peaks["detach"] > peaks["generator_first"]
+
+
+def _batch(gan: Gan, n: int) -> tuple[Tensor, Tensor]:
+    real = torch.rand(n, *gan.discriminator.in_shape) * 2 - 1
+    return real, torch.randn(n, *gan.generator.in_shape)
+
+
+# Errors, in plain words -----------------------------------------------------------------------
+
+
+def fails(gan: Gan, code: Callable[[], object]) -> Record:
+    with pytest.raises(RuntimeError), record(**watch(gan)) as rec:
+        code()
+    assert rec.complete
+    assert rec.events[-1].kind == "error"
+    assert [e.kind for e in rec.events].count("error") == 1  # told once, though it passes twice
+    return rec
+
+
+def test_in_place_error_names_line_tensor_and_mover(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    from gan_lessons.published import retain_graph_as_printed
+
+    rec = fails(gan, lambda: retain_graph_as_printed(gan, real, noise))
+    text = rec.explanation
+    last = max(k for k in rec.parameters["D"] if k.endswith("weight"))
+    for part in ("`g_loss.backward()`", f"D's parameter {last}", "`opt_d.step()`", "rewritten"):
+        assert part in text
+    assert rec.backward_calls[1].error.startswith("one of the variables needed for gradient")
+    assert counts(rec)[1] == (0, 0)
+
+
+def test_in_place_error_on_an_activation(gan: Gan, noise: Tensor) -> None:
+    def code() -> None:
+        y = torch.sigmoid(gan.generator(noise))
+        y += 1
+        y.sum().backward()
+
+    assert "in place" in fails(gan, code).explanation
+
+    def inside() -> None:
+        y = gan.discriminator(gan.generator(noise))
+        y.mul_(2)
+        y.sum().backward()
+
+    text = fails(gan, inside).explanation
+    assert "SigmoidBackward0" in text
+    assert "y = gan.discriminator" in text
+
+
+def test_second_backward_after_a_cut_warns_of_the_wrong_fix(
+    gan: Gan, real: Tensor, noise: Tensor
+) -> None:
+    from gan_lessons.published import detach_as_printed
+
+    text = fails(gan, lambda: detach_as_printed(gan, real, noise)).explanation
+    for part in ("`g_loss.backward()`", "D's forward", "`d_loss.backward()`", "retain_graph=True"):
+        assert part in text
+    assert "no gradient would get past the cut" in text
+
+
+def test_second_backward_through_the_old_generator(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+
+    def code() -> None:
+        fake = G(noise)
+        BCE(D(fake), ONES).backward()
+        gan.optimizer_g.step()
+        d_loss = BCE(D(real), ONES) + BCE(D(fake), ZEROS)
+        d_loss.backward()
+
+    text = fails(gan, code).explanation
+    assert "G's forward `fake = G(noise)`" in text
+    assert "D's forward" not in text
+    assert ".detach()" in text
+
+
+def test_second_backward_on_one_loss(gan: Gan, real: Tensor) -> None:
+    def code() -> None:
+        loss = BCE(gan.discriminator(real), ONES)
+        loss.backward()
+        loss.backward()
+
+    assert "sum of the losses" in fails(gan, code).explanation
+
+
+def test_no_graph(gan: Gan, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    D.requires_grad_(False)
+
+    def cut() -> None:
+        BCE(D(G(noise).detach()), ONES).backward()
+
+    text = fails(gan, cut).explanation
+    assert "has no graph" in text
+    assert "detach()" in text
+
+    def frozen() -> None:
+        BCE(D(noise), ONES).backward()
+
+    assert "every parameter of D is frozen" in fails(gan, frozen).explanation
+
+    def no_grad() -> None:
+        with torch.no_grad():
+            loss = BCE(D(G(noise)), ONES)
+        loss.backward()
+
+    assert "has no graph" in fails(gan, no_grad).explanation
+
+
+def test_an_error_of_another_kind_goes_on_unexplained(gan: Gan) -> None:
+    rec = fails(gan, lambda: gan.discriminator(torch.randn(3, 7)))
+    assert rec.explanation is None
+    assert rec.events[-1].message.startswith(("RuntimeError", "ValueError"))
+    assert rec.events[-1].line.function == "forward"  # innermost line that is not torch's
+
+
+def test_an_error_that_the_code_catches(gan: Gan, real: Tensor) -> None:
+    with record(**watch(gan)) as rec:
+        loss = gan.discriminator(real).sum()
+        loss.backward()
+        with pytest.raises(RuntimeError):
+            loss.backward()
+        gan.discriminator(real).sum().backward()
+    assert kinds(rec) == ["forward", "backward", "error", "forward", "backward"]
+    assert [c.error is None for c in rec.backward_calls] == [True, False, True]
+
+
+# Nothing is changed, nothing stays ------------------------------------------------------------
+
+
+def _everything(gan: Gan) -> list[Tensor]:
+    nets = (gan.generator, gan.discriminator)
+    tensors = [t for net in nets for t in (*net.parameters(), *net.buffers())]
+    tensors += [p.grad for net in nets for p in net.parameters() if p.grad is not None]
+    for opt in (gan.optimizer_g, gan.optimizer_d):
+        tensors += [v for s in opt.state.values() for v in s.values() if isinstance(v, Tensor)]
+    return [*tensors, torch.get_rng_state()]
+
+
+@pytest.mark.parametrize("key", STRATEGIES)
+@pytest.mark.parametrize("make", [mlp_gan, lambda seed: dcgan(width=8, size=16, seed=seed)])
+def test_recording_changes_no_bit(key: str, make: Callable[..., Gan]) -> None:
+    results = []
+    for recorded in (False, True):
+        gan = make(seed=5)
+        torch.manual_seed(11)
+        real, noise = _batch(gan, 4)
+        gan.discriminator.add_module("drop", nn.Dropout(0.0))
+        for _ in range(2):
+            if recorded:
+                with record(**watch(gan)):
+                    STRATEGIES[key].step(gan, real, noise)
+            else:
+                STRATEGIES[key].step(gan, real, noise)
+        results.append(_everything(gan))
+    plain, watched = results
+    assert len(plain) == len(watched)
+    assert all(torch.equal(a, b) for a, b in zip(plain, watched, strict=True))
+
+
+def _attached() -> tuple[object, ...]:
+    return (
+        torch.autograd._engine_run_backward,
+        torch.optim.Optimizer.zero_grad,
+        nn.Module.zero_grad,
+        len(OPTIMIZER._global_optimizer_post_hooks),
+        len(OPTIMIZER._global_optimizer_pre_hooks),
+        torch.overrides._get_current_function_mode(),
+    )
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_nothing_stays_behind(gan: Gan, noise: Tensor, error: type[BaseException] | None) -> None:
+    G, D = gan.generator, gan.discriminator
+    before = _attached()
+    try:
+        with record(**watch(gan)) as rec:
+            loss = BCE(D(G(noise)), ONES)
+            loss.backward(retain_graph=True)
+            if error is not None:
+                raise error
+    except (ValueError, KeyboardInterrupt):
+        assert rec.events[-1].kind == "error"
+    assert _attached() == before
+    for net in (G, D):
+        assert not net._forward_hooks
+        assert not net._forward_pre_hooks
+        assert all(not p._post_accumulate_grad_hooks for p in net.parameters())
+    node, nodes = loss.grad_fn, 0
+    while node is not None:
+        assert not [k for k in node.metadata if str(k).startswith("gan_lessons")]
+        node, nodes = (node.next_functions or [(None, 0)])[0][0], nodes + 1
+    assert nodes > 2
+
+
+def test_no_graph_tensor_or_net_is_kept_alive(noise: Tensor) -> None:
+    gan = tiny_gan(seed=0)
+    with record(**watch(gan)) as rec:
+        fake = gan.generator(noise)
+        inside = weakref.ref(fake)
+        loss = BCE(gan.discriminator(fake), ONES)
+        loss.backward(retain_graph=True)
+        del fake, loss
+        assert inside() is None  # not even while recording
+    net = weakref.ref(gan.discriminator)
+    del gan
+    gc.collect()
+    assert net() is None
+    assert pickle.loads(pickle.dumps(rec)).backward_calls == rec.backward_calls
+
+
+def test_copies_and_pickles_made_inside_carry_nothing(gan: Gan, noise: Tensor) -> None:
+    with record(**watch(gan)) as rec:
+        average = copy.deepcopy(gan.generator)
+        average(noise).sum().backward()
+        average.zero_grad()
+        again = pickle.loads(pickle.dumps(gan.generator))
+        again(noise)
+    assert kinds(rec) == ["backward"]
+    assert counts(rec) == [(0, 0)]
+    assert not average._forward_hooks
+    assert not average._forward_pre_hooks
+
+
+def test_nested_and_used_twice(gan: Gan, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    with record({"G": G}) as outer:
+        with record({"D": D, "G": G}) as inner:
+            BCE(D(G(noise)), ONES).backward()
+        with record({"D": D}) as again:
+            D(G(noise)).sum().backward()
+    assert [len(c.received["G"]) for c in outer.backward_calls] == [4, 4]
+    assert [counts(inner), len(inner.backward_calls)] == [[(4, 4)], 1]
+    assert [len(c.received["D"]) for c in again.backward_calls] == [4]
+
+
+def test_functional_call_on_copies_of_the_weights(gan: Gan, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    with record(**watch(gan)) as rec:
+        weights = {k: v.clone() for k, v in D.named_parameters()}
+        prediction = functional_call(D, weights, (G(noise),))
+        BCE(prediction, ZEROS).backward(retain_graph=True)
+        gan.optimizer_d.step()
+        BCE(prediction, ONES).backward()
+    assert counts(rec) == [(4, 4), (4, 4)]
+    assert "stale" not in {s for e in rec.events for s in e.states.values()}
+
+
+# Any pair of MLPs -----------------------------------------------------------------------------
+
+widths = st.lists(st.integers(1, 5), min_size=0, max_size=3)
+
+
+def _mlp(sizes: list[int], frozen: list[bool]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
+        layers += [nn.Linear(a, b, bias=i % 2 == 0), nn.Tanh()]
+    net = nn.Sequential(*layers)
+    for p, freeze in zip(net.parameters(), frozen, strict=False):
+        p.requires_grad_(not freeze)
+    return net
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    g=widths,
+    d=widths,
+    frozen=st.lists(st.booleans(), min_size=12, max_size=12),
+    detach=st.booleans(),
+)
+def test_received_agrees_with_autograd(
+    g: list[int], d: list[int], frozen: list[bool], detach: bool
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        G, D = _mlp([2, *g, 3], frozen), _mlp([3, *d, 1], frozen[6:])
+        noise = torch.randn(4, 2)
+    named = {
+        net: {k: p for k, p in module.named_parameters() if p.requires_grad}
+        for net, module in (("G", G), ("D", D))
+    }
+
+    def loss() -> Tensor:
+        fake = G(noise)
+        return D(fake.detach() if detach else fake).sum()
+
+    expected: dict[str, tuple[str, ...]] = {"G": (), "D": ()}
+    norms = {}
+    for net, parameters in named.items():
+        if parameters and loss().requires_grad:
+            grads = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
+            told = {k: x for k, x in zip(parameters, grads, strict=True) if x is not None}
+            expected[net] = tuple(told)
+            norms[net] = {k: float(x.norm()) for k, x in told.items()}
+    if not loss().requires_grad:
+        return
+    with record({"G": G, "D": D}) as rec:
+        loss().backward()
+    assert dict(rec.backward_calls[0].received) == expected
+    if detach:
+        assert expected["G"] == ()
+    for net, told in norms.items():
+        for name, norm in told.items():
+            assert rec.events[-1].grads[net][name].value == pytest.approx(norm, rel=1e-6, abs=1e-9)
+
+
+# Bad input ------------------------------------------------------------------------------------
+
+
+def test_bad_input(gan: Gan) -> None:
+    with pytest.raises(TypeError, match="expected a dict of names"), record(gan.generator):
+        pass
+    with pytest.raises(TypeError, match="'D': SGD among its nets"), record({"D": gan.optimizer_d}):
+        pass
+    with pytest.raises(ValueError, match="name at least one"), record({}):
+        pass
+    with (
+        pytest.raises(TypeError, match="among its optimizers"),
+        record({"D": gan.discriminator}, {"D": gan.discriminator}),
+    ):
+        pass
+    with record({"D": gan.discriminator}) as rec:
+        pass
+    with pytest.raises(IndexError, match="0 events"):
+        rec.graph_at(0)
