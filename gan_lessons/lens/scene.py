@@ -1,0 +1,126 @@
+"""What a picture of a graph shows, before any of it is drawn or put in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from gan_lessons.lens import words
+from gan_lessons.lens.events import BackwardCall
+from gan_lessons.lens.graph import FOLDABLE, NOTHING, Graph, Node
+
+ABSENT = "absent"  # the node has no state: not built yet, or gone
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One moment of one graph.
+
+    nets: every net that is named, in the order of their colours. call: the backward call that is
+    marked. gone: nodes without a state that were there once. lines: forward -> its source line.
+    """
+
+    graph: Graph
+    title: str
+    nets: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    call: BackwardCall | None = None
+    gone: frozenset[int] = frozenset()
+    lines: Mapping[int, str] = field(default_factory=dict)
+    direction: str = "TB"
+
+    def state(self, node: Node) -> str:
+        """One of the states of ``graph.py``, or ABSENT. A parameter outlives every graph."""
+        return self.graph.states.get(node.id, NOTHING if is_leaf(node) else ABSENT)
+
+    def received(self, node: Node) -> bool:
+        """Did the marked call write this parameter's ``.grad``?"""
+        if self.call is None or node.net is None or node.parameter is None:
+            return False
+        return node.parameter in self.call.received.get(node.net, ())
+
+    def walked(self, *ids: int) -> bool:
+        """Did the gradient of the marked call pass all these nodes?
+
+        Graphs drawn from tensors have numbers of their own: there it is not known.
+        """
+        if self.call is None or self.call.error is not None or self.graph.inferred:
+            return False
+        return all(i in self.call.nodes for i in ids)
+
+    def groups(self) -> dict[tuple[str | None, int | None], list[Node]]:
+        """Operations by (net, forward), as they were built; those of no net come last."""
+        found: dict[tuple[str | None, int | None], list[Node]] = {}
+        for node in self._in_order():
+            key = (node.net, None if node.net is None else node.forward)
+            if not is_leaf(node):
+                found.setdefault(key, []).append(node)
+        return dict(sorted(found.items(), key=lambda group: group[0][0] is None))
+
+    def leaves(self, net: str | None) -> list[Node]:
+        """The parameters of a net, or the other leaves."""
+        return [n for n in self._in_order() if is_leaf(n) and n.net == net]
+
+    def _in_order(self) -> list[Node]:
+        return [node for _, node in sorted(self.graph.nodes.items())]
+
+
+def is_leaf(node: Node) -> bool:
+    """A parameter, or another tensor that collects gradient."""
+    return node.op == "AccumulateGrad"
+
+
+# Names --------------------------------------------------------------------------------------------
+
+
+def visible(text: str, limit: int = 60) -> str:
+    """One line without control characters: names are other people's, and go into DOT and XML."""
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def short(op: str) -> str:
+    """``Addmm`` for ``AddmmBackward0``."""
+    return visible(re.sub(r"Backward\d*$", "", op) or op)
+
+
+def shape_text(shape: tuple[int, ...] | None) -> str:
+    return "" if shape is None else f"({', '.join(map(str, shape))})"
+
+
+def leaf_name(node: Node) -> str:
+    return visible(node.parameter) if node.parameter is not None else words.LEAF
+
+
+def group_title(net: str | None, forward: int | None) -> str:
+    """``D, forward 1``"""
+    if net is None:
+        return words.TEXT_NO_NET
+    if forward is None:
+        return visible(net)
+    return words.FORWARD.format(net=visible(net), index=forward)
+
+
+# Folding ------------------------------------------------------------------------------------------
+
+
+def fold_parameters(graph: Graph) -> Graph:
+    """Leave out what only turns a parameter on its way into a layer (transposes, views of it)."""
+    leads_to = {i: _source(graph, node) for i, node in graph.nodes.items()}
+    kept = {i for i, source in leads_to.items() if source == i}
+    nodes = {
+        i: replace(graph.nodes[i], inputs=tuple(leads_to[k] for k in graph.nodes[i].inputs))
+        for i in kept
+    }
+    cuts = (replace(c, source=leads_to[c.source], target=leads_to[c.target]) for c in graph.cuts)
+    states = {i: state for i, state in graph.states.items() if i in kept}
+    return replace(graph, nodes=nodes, cuts=tuple(cuts), states=states)
+
+
+def _source(graph: Graph, node: Node) -> int:
+    """The leaf behind ``node`` if it only turns that leaf, else the node itself."""
+    turned, ends = node, {*graph.outputs, *(c.target for c in graph.cuts)}
+    while turned.op in FOLDABLE and len(turned.inputs) == 1 and turned.id not in ends:
+        turned = graph.nodes[turned.inputs[0]]
+    return turned.id if is_leaf(turned) else node.id

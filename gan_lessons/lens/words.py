@@ -1,0 +1,110 @@
+"""Every text that a learner reads in the tables and graphs: the one file to translate.
+
+Explanations of errors stand in ``explain.py``. A name in braces is filled in by the view.
+"""
+
+# What a .grad holds -------------------------------------------------------------------------------
+
+# kind -> (symbol, word, what it means). The symbols keep their meaning without any colour.
+GRADIENT = {
+    "none": ("–", "none", ".grad is None"),
+    "zero": ("0", "zero", ".grad is a tensor of zeros"),
+    "fresh": ("●", "fresh", "written by one backward call, and an optimizer step uses it"),
+    "accumulated": ("⊕", "accumulated", "the sum over several backward calls, named in brackets"),
+    "by_hand": ("✎", "by hand", "written by an assignment, not by backward"),
+    "vain": ("○", "in vain", "computed, but no optimizer step ever uses it"),
+}
+USED, USED_MEANS = "✓", "this optimizer step uses it"
+CHANGED, CHANGED_MEANS = "*", "changed by this event"
+NOT_YET = "The recording is not over, so it is not known yet what is in vain."
+
+EVENT = {
+    "forward": "forward {target}",
+    "zero_grad": "zero_grad {target}",
+    "backward": "backward call {call}",
+    "grad": "autograd.grad",
+    "step": "step {target}",
+    "error": "error ✗",
+}
+
+TABLE_TITLE = "What every .grad holds after each event"
+TABLE_NUMBER = "Numbers are 2-norms. Event numbers are those of record.events."
+TABLE_FORWARDS = "Forward calls write no gradient and have no column: {numbers}."
+TABLE_PARAMETER = "parameter"
+TABLE_HELD = "held for backward"
+TABLE_HELD_MEANS = "bytes that only the graph keeps (no weights, no inputs)"
+TABLE_HELD_PARTLY = "≥ marks events where saved-tensor hooks hid some of them."
+TABLE_ALIKE = "{first} … {last} ({count} alike)"
+TABLE_ALIKE_MEANS = "Parameters with the same story share a row; its number is their joint norm."
+TABLE_NO_EVENTS = "No events: nothing in the recorded block touched these nets or optimizers."
+TABLE_NO_COLUMNS = "No event of the kinds asked for ({kinds})."
+TABLE_NO_PARAMETERS = "no parameters"
+TABLE_EVENTS = "Events"
+TABLE_AT = "{function}, line {line}"
+TABLE_LEGEND = "Legend"
+TABLE_ERROR = "The error, in plain words"
+
+# The graph ----------------------------------------------------------------------------------------
+
+# state -> (symbol, word, what it means)
+BUFFER = {
+    "held": ("■", "held", "keeps tensors that its backward will need"),
+    "freed": ("□", "freed", "a backward used and released them: it cannot run again"),
+    "stale": ("⚠", "stale", "holds a tensor that was rewritten in place: its backward will raise"),
+    "nothing": ("", "nothing saved", "needs no tensors for its backward"),
+    "unknown": ("?", "unknown", "saved-tensor hooks are active, so it was not looked at"),
+    "absent": ("", "not there", "not built yet, or already gone"),
+}
+NOT_BUILT, GONE = "not built yet", "already gone"
+RECEIVED, RECEIVED_MEANS = "∇", "received gradient in backward call {call}"
+NOT_RECEIVED = "received nothing in backward call {call}"
+WALKED_MEANS = "thick line: the gradient of backward call {call} went along it, right to left"
+WALKED_MEANS_DOWN = "thick line: the gradient of backward call {call} went along it, upwards"
+CUT, CUT_MEANS = "✂", "the graph was cut here: values pass, no gradient comes back"
+CUT_LABEL = "✂ {how}"
+ARROWS = "arrows: the way of the data; gradients go the other way"
+PARAMETER = "{name} {shape}"
+LEAF = "leaf tensor"
+OUTPUT = "output {index}"
+FORWARD = "{net}, forward {index}"
+PARAMETERS_OF = "parameters of {net}"
+LEGEND_NET = "{shape}: node of {net}"
+LEGEND_LOSS = "node of no net (a loss, say)"
+LEGEND_PARAMETER = "darker: a parameter"
+LEGEND_OUTPUT = "a tensor you hold"
+
+GRAPH_TITLE = "Autograd graph of {outputs}"
+GRAPH_MOMENT = "right after event {index}: {what}"
+GRAPH_NO_OUTPUT = "what was recorded"
+GRAPH_EMPTY = "An empty graph: nothing here was computed with gradients."
+GRAPH_NO_RECORD = (
+    "Without a record, cuts by detach cannot be seen, and owners are guessed from the parameters "
+    "that an operation takes."
+)
+GRAPH_FOREIGN = (
+    "Drawn from tensors: cuts by detach and owners are those of the graph, not of the record "
+    "(cuts unknown, owners guessed). The record tells only who received gradient."
+)
+GRAPH_LARGE = "{count} nodes are too many to show here: use .save('graph.svg'), or read the words."
+GRAPH_WORDS = "The same in words"
+SHAPE_WORD = {"rounded": "rounded box", "octagon": "octagon", "hexagon": "hexagon", "box": "box"}
+
+TEXT_OPERATIONS = "{title}, in the order of the forward:"
+TEXT_NO_NET = "No net"
+TEXT_PARAMETERS = "Parameters of {net}:"
+TEXT_PARAMETERS_OF_NOBODY = "Leaf tensors of no net:"
+TEXT_CUTS = "Cuts:"
+TEXT_CUT = "{how} between {source} and {target}: values pass, no gradient comes back."
+TEXT_NO_CUTS = "No cuts."
+TEXT_OUTPUTS = "Outputs:"
+TEXT_FROM = "from {names}"
+TEXT_CALL = (
+    "Backward call {call}: {source}. ∇ marks the operations that its gradient passed, and the "
+    "parameters that received it."
+)
+
+NO_GRAPHVIZ = (
+    "No picture: Graphviz was not found. `pip install pygraphviz` brings it along "
+    "(or install Graphviz itself, so that `dot` can be called), then draw again."
+)
+GRAPHVIZ_FAILED = "Graphviz could not lay out this graph: {why}"
