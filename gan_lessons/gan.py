@@ -36,12 +36,11 @@ class ShapedModule(nn.Module):
 
     def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int]) -> None:
         super().__init__()
-        sizes = (*in_shape, *out_shape)
-        if not sizes or any(not isinstance(n, int) or n < 1 for n in sizes):
-            raise ValueError(
-                f"sizes must be whole numbers of at least 1, got input {in_shape} "
-                f"and output {out_shape}"
-            )
+        for shape in (in_shape, out_shape):
+            if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
+                raise ValueError(
+                    f"the shape of one sample must be whole numbers of at least 1, got {shape}"
+                )
         self.in_shape = tuple(in_shape)
         self.out_shape = tuple(out_shape)
 
