@@ -15,16 +15,18 @@ TORCH_INDEX ?=
 
 define ADVICE
 
-The installation did not finish. The last lines of pip above say why:
-  "Failed to establish a new connection", "name resolution"  no network, or a proxy stands between:
-        export HTTPS_PROXY=http://your-proxy:port and try again
-  "CERTIFICATE_VERIFY_FAILED"      the proxy has its own certificate: export PIP_CERT=/path/to/ca.pem
-  "No matching distribution found" no wheel for this Python or system: try PYTHON=python3.12 after
-        'make clean', or drop TORCH_INDEX
-  "No space left on device"        free some gigabytes. On Linux TORCH_INDEX=<CPU wheel index> needs
-        far less (see README.md)
-  "ensurepip is not available"     install the venv package of your system (Debian, Ubuntu:
-        apt install python3-venv)
+The installation did not finish. Look for these words in the lines above:
+  "Failed to establish a new connection", "name resolution"
+        No network, or a proxy stands between: export HTTPS_PROXY=http://your-proxy:port
+  "CERTIFICATE_VERIFY_FAILED"
+        The proxy has its own certificate: export PIP_CERT=/path/to/ca.pem
+  "No matching distribution found", "ResolutionImpossible", with no word about the connection
+        The index lacks the pinned version for this Python or system. Try another Python:
+        'make clean', then PYTHON=python3.12; or another TORCH_INDEX, or none.
+  "No space left on device"
+        Free some gigabytes. On Linux a CPU wheel index as TORCH_INDEX needs far less: README.md.
+  "ensurepip is not available"
+        Install your system's venv package (Debian, Ubuntu: apt install python3-venv).
 Then type the same command again: it goes on where it stopped. 'make clean' starts from nothing.
 endef
 export ADVICE
@@ -78,5 +80,4 @@ test: $(VENV)/.test  ## all checks
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	find notebooks -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +

@@ -201,6 +201,13 @@ def test_a_failed_installation_leaves_no_stamp_and_says_what_to_do(tmp_path):
     assert "pip install" not in again.stdout
 
 
+def test_make_clean_needs_nothing_to_be_there(tmp_path):
+    copy_makefile(tmp_path)
+    (tmp_path / "deep" / "__pycache__").mkdir(parents=True)
+    assert make("clean", cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "deep" / "__pycache__").exists()
+
+
 def test_ci_calls_the_readmes_test_command():
     commands = re.findall(r"^(make \w+)", read("README.md").split("```sh\n")[1], re.M)
     assert commands == ["make lab", "make test"]

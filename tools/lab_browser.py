@@ -247,9 +247,9 @@ class NotebookPage:
         found.scroll_into_view_if_needed()
         found.screenshot(path=path)
 
-    def show(self, text: str) -> None:
-        """Scroll the first cell that shows ``text`` to the top of the notebook."""
-        self.cell(text).evaluate("cell => cell.scrollIntoView({block: 'start'})")
+    def show(self, text: str | None = None) -> None:
+        """Scroll the first cell that shows ``text``, or the first of all, to the top."""
+        self.cell(text or "").evaluate("cell => cell.scrollIntoView({block: 'start'})")
 
     def hide_side_panels(self) -> None:
         """Give the notebook the whole width, for a picture."""

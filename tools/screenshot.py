@@ -36,8 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         page = browser.open(options.notebook.name)
         page.hide_side_panels()
         page.run_all()
-        if options.at:
-            page.show(options.at)
+        page.show(options.at)
         page.screenshot(options.png, cell=options.cell)
         problems = page.problems()
     for problem in problems:
