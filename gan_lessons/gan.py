@@ -90,6 +90,16 @@ class Gan:
         """For one line at the top of a step: G, D, opt_g, opt_d, loss = gan.parts."""
         return self.generator, self.discriminator, self.optimizer_g, self.optimizer_d, self.loss
 
+    @property
+    def nets(self) -> dict[str, nn.Module]:
+        """By the names that the lessons use: record(gan.nets, gan.optimizers)."""
+        return {"G": self.generator, "D": self.discriminator}
+
+    @property
+    def optimizers(self) -> dict[str, Optimizer]:
+        """By the same names as `nets`."""
+        return {"G": self.optimizer_g, "D": self.optimizer_d}
+
     def check(self, real: Tensor, noise: Tensor) -> None:
         """Refuse a batch that cannot be trained on. Changes nothing.
 
