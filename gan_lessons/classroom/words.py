@@ -1,0 +1,118 @@
+"""Every text that a learner reads in questions and exercises: the one file to translate.
+
+A name in braces is filled in by the code. Symbols are those of ``lens/words.py`` where they mean
+the same.
+"""
+
+# Answers ------------------------------------------------------------------------------------------
+
+# received gradient? -> (symbol, word)
+RECEIVED = {True: ("∇", "yes"), False: ("–", "no")}
+# right? -> (symbol, words); None: nothing was predicted
+VERDICT = {
+    True: ("✓", "as predicted"),
+    False: ("≠", "not as predicted"),
+    None: ("?", "not predicted"),
+}
+CHOSEN, CHOSEN_MEANS = "◉", "chosen:"
+OPEN = "?"
+
+# Predict, then run --------------------------------------------------------------------------------
+
+RECEIVED_PROMPT = "Predict: does this net receive gradient in this backward call?"
+RECEIVED_NET = "net"
+RECEIVED_CALL = "call {number}"
+RECEIVED_TOOLTIP = {
+    True: "{net} receives gradient in backward call {number}",
+    False: "{net} receives no gradient in backward call {number}",
+}
+RECEIVED_ITEM = "{net} in call {number}, {source}"
+RECEIVED_ALL = "all {total} parameters"
+RECEIVED_ALL_ONE = "its only parameter"
+RECEIVED_SOME = "{count} of {total} parameters: {names}"
+RECEIVED_NONE = "none of its {total} parameters"
+RECEIVED_NONE_ONE = "not its only parameter"
+USED_BY = "The {optimizer} step used it."
+USED_PARTLY = "{count} of {total} were used by an optimizer step."
+USED_BY_NOBODY = "No optimizer step used it."
+AS_WRITTEN = "The line that ran: {source}"
+CALL_RAISED = "This call raised an error: {error}"
+
+NUMBER = "a number"
+NUMBER_IN = "a number, in {unit}"
+NUMBER_WITH_UNIT = "{number} {unit}"
+NUMBER_UNREADABLE = "{text!r} is not a number, so it was not counted."
+NUMBER_OFF = "Off by {difference}; up to {tolerance} counts as predicted."
+
+ITEM_TITLE = "Asked"
+PREDICTED_TITLE = "You predicted"
+MEASURED_TITLE = "Measured"
+VERDICT_TITLE = "Verdict"
+MEASURED = "Measured: {measured}"
+SCORE = "{score} of {asked} as predicted."
+SCORE_OPEN = "{score} of {asked} as predicted, {open} not predicted."
+SCORE_NONE = "No prediction was made; this is what was measured."
+
+# Exercises ----------------------------------------------------------------------------------------
+
+# passed? -> (symbol, words); None: not answered yet
+CHECK = {
+    True: ("✓", "passed"),
+    False: ("≠", "not yet"),
+    None: ("?", "not answered yet"),
+}
+STEP_UNANSWERED = "Write your step, then run this cell again."
+STEP_EMPTY = "Your function does nothing yet. Write your step, then run this cell again."
+STEP_RAISED = "Your step raised {error}"
+STEP_RAISED_LATER = "Your step ran once, and raised when it was run again: {error}"
+STEP_RAN = "Your step ran without an error. Steps taken: {steps}."
+STEP_RETURNED = (
+    "It returns {got}; a step returns StepLosses(d_loss, g_loss), two tensors with one number each."
+)
+LOSS_EQUAL = "Both losses agree with the reference."
+LOSS_DIFFERS = "{loss} is {mine} in your step {step}, {reference} in the reference."
+WEIGHTS_EQUAL = (
+    "All weights are those of the reference (largest difference {difference}, "
+    "largest move {moved})."
+)
+WEIGHTS_DIFFER = (
+    "The weights of {net} are not those of the reference after step {step}: "
+    "largest difference {difference}, where the reference moved by at most {moved}."
+)
+WEIGHTS_UNMOVED = "Step {step} moved no weight of {net} at all."
+CALLS_EQUAL = "The same nets receive gradient in the same backward calls."
+CALLS_COUNT = "Your step {step} makes {mine} backward calls, the reference {reference}."
+CALLS_DIFFER = (
+    "Step {step}, backward call {number} ({source}): {net} receives {mine}; "
+    "in the reference {reference}."
+)
+CALLS_ONLY_TOLD = "(Told only: this exercise asks for the same weights, not for the same calls.)"
+FORWARDS_DIFFER = "{net} runs forward {mine} times in a step; in the reference {reference} times."
+STEP_LATER = "Before step {step} all agreed: what did the step before leave in .grad?"
+
+VALUE_UNANSWERED = "Put your answer where the dots are, then run this cell again."
+VALUE_RIGHT = "Your answer is what was measured."
+VALUE_WRONG = "Your answer {answer} is not what was measured."
+VALUE_KIND = "The answer should be {expected}, yours is {got}."
+VALUE_LOW = "Your {answer} is too small (allowed difference: {tolerance})."
+VALUE_HIGH = "Your {answer} is too large (allowed difference: {tolerance})."
+VALUE_NAN = "Your answer is not a finite number."
+NAMES_RIGHT = "Right: {names}."
+NAMES_EXTRA = "Not among them: {names}."
+NAMES_MISSING = "Still missing: {count}."
+KIND = {
+    "names": "a set, such as {'a', 'b'}",
+    "number": "a number",
+    "bool": "True or False",
+    "text": "a text in quotes",
+}
+NO_SOURCE = "source not known"
+LIST = ", "
+
+# Charts -------------------------------------------------------------------------------------------
+
+IMAGES = "{count} images. {title}"
+ACTIVATIONS, INPUTS, PARAMETERS = "activations", "inputs", "parameters"
+BYTES = "bytes that the graph holds after each event"
+PEAK = "peak: {bytes} bytes"
+SPREAD = "{name}: from {low:.2f} to {high:.2f}, median {mid:.2f}"
