@@ -9,14 +9,15 @@ Explanations of errors stand in ``explain.py``. A name in braces is filled in by
 GRADIENT = {
     "none": ("–", "none", ".grad is None"),
     "zero": ("0", "zero", ".grad is a tensor of zeros"),
-    "fresh": ("●", "fresh", "written by one backward call, and an optimizer step uses it"),
-    "accumulated": ("⊕", "accumulated", "the sum over several backward calls, named in brackets"),
+    "fresh": ("●", "fresh", "written by one backward call"),
+    "accumulated": ("⊕", "accumulated", "the sum over several backward calls, in brackets"),
     "by_hand": ("✎", "by hand", "written by an assignment, not by backward"),
-    "vain": ("○", "in vain", "computed, but no optimizer step ever uses it"),
+    "vain": ("○", "in vain", "computed, but no optimizer step uses it"),
 }
-USED, USED_MEANS = "✓", "this optimizer step uses it"
-CHANGED, CHANGED_MEANS = "*", "changed by this event"
-NOT_YET = "The recording is not over, so it is not known yet what is in vain."
+USED, USED_MEANS = "✓", "this step uses it"
+CHANGED, CHANGED_MEANS = "*", "changed since the event before"
+CHANGED_BOLD = "bold"
+NOT_YET = "The recording is not over: what is in vain is not known yet."
 
 EVENT = {
     "forward": "forward {target}",
@@ -28,21 +29,19 @@ EVENT = {
 }
 
 TABLE_TITLE = "What every .grad holds after each event"
-TABLE_NUMBER = "Numbers are 2-norms. Event numbers are those of record.events."
-TABLE_FORWARDS = "Forward calls write no gradient and have no column: {numbers}."
+TABLE_HOW = "Numbers in cells are 2-norms; columns are numbered as in record.events."
 TABLE_PARAMETER = "parameter"
-TABLE_HELD = "held for backward"
-TABLE_HELD_MEANS = "bytes that only the graph keeps (no weights, no inputs)"
-TABLE_HELD_PARTLY = "≥ marks events where saved-tensor hooks hid some of them."
+TABLE_HELD = "held by the graph"
+TABLE_HELD_MEANS = (
+    "held by the graph: bytes that it alone keeps for backward (no weights, no inputs)"
+)
+TABLE_HELD_PARTLY = "≥: saved-tensor hooks hide some of these bytes"
 TABLE_ALIKE = "{first} … {last} ({count} alike)"
-TABLE_ALIKE_MEANS = "Parameters with the same story share a row; its number is their joint norm."
+TABLE_ALIKE_MEANS = "alike: parameters with the same story share a row, with their joint norm"
 TABLE_NO_EVENTS = "No events: nothing in the recorded block touched these nets or optimizers."
-TABLE_NO_COLUMNS = "No event of the kinds asked for ({kinds})."
+TABLE_NO_COLUMNS = "No events of these kinds: {kinds}."
 TABLE_NO_PARAMETERS = "no parameters"
-TABLE_EVENTS = "Events"
-TABLE_AT = "{function}, line {line}"
-TABLE_LEGEND = "Legend"
-TABLE_ERROR = "The error, in plain words"
+TABLE_ERROR = "In plain words"
 
 # The graph ----------------------------------------------------------------------------------------
 
