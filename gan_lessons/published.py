@@ -1,5 +1,7 @@
 """Published orderings that fail, kept failing on purpose; `steps` holds the repaired ones."""
 
+from contextlib import ExitStack
+
 import torch
 from torch import Tensor
 
@@ -50,11 +52,9 @@ def detach_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 def retain_graph_before_1_5(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """The same lines, D's move hidden from autograd: new weights meet old activations, unseen."""
-    unseen = torch.autograd._unsafe_preserve_version_counter(tuple(gan.discriminator.parameters()))
-    before = gan.optimizer_d.register_step_pre_hook(lambda *_: unseen.__enter__())
-    after = gan.optimizer_d.register_step_post_hook(lambda *_: unseen.__exit__())
-    try:
+    weights, unseen = tuple(gan.discriminator.parameters()), ExitStack()
+    hide = torch.autograd._unsafe_preserve_version_counter
+    before = gan.optimizer_d.register_step_pre_hook(lambda *_: unseen.enter_context(hide(weights)))
+    after = gan.optimizer_d.register_step_post_hook(lambda *_: unseen.close())
+    with before, after:  # both hooks are removed at the end
         return retain_graph_as_printed(gan, real, noise)
-    finally:
-        before.remove()
-        after.remove()

@@ -105,10 +105,16 @@ def test_before_1_5_depth_makes_it_worse():
     assert medians[0] > medians[1] + 0.1 > medians[2] + 0.3
 
 
+def hooks_left(gan):
+    optimizer = gan.optimizer_d
+    return [*optimizer._optimizer_step_pre_hooks, *optimizer._optimizer_step_post_hooks]
+
+
 def test_the_version_check_is_back_afterwards():
     gan = mlp_gan()
     losses = published.retain_graph_before_1_5(gan, *batch_for(gan))
     assert all(value.isfinite() and not value.requires_grad for value in losses)
+    assert not hooks_left(gan)
     with pytest.raises(RuntimeError, match=IN_PLACE):
         published.retain_graph_as_printed(gan, *batch_for(gan))
 
@@ -124,5 +130,6 @@ def test_the_version_check_is_back_after_an_error(error):
     with pytest.raises(error):
         published.retain_graph_before_1_5(gan, *batch_for(gan))
     handle.remove()
+    assert not hooks_left(gan)
     with pytest.raises(RuntimeError, match=IN_PLACE):
         published.retain_graph_as_printed(gan, *batch_for(gan))
