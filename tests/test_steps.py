@@ -3,6 +3,7 @@
 import copy
 import inspect
 from dataclasses import FrozenInstanceError
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,13 @@ from gan_lessons.steps import (
 
 STEPS = [step_retain_graph, step_detach, step_generator_first]
 LR = 0.1
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 class Hand:
@@ -405,10 +413,11 @@ def test_strategies_are_named_and_ordered():
 
 
 def test_strategies_cannot_be_changed():
+    strategies: Any = STRATEGIES
     with pytest.raises(TypeError):
-        STRATEGIES["mine"] = STRATEGIES["detach"]  # type: ignore[index]
+        strategies["mine"] = strategies["detach"]
     with pytest.raises(FrozenInstanceError):
-        STRATEGIES["detach"].title = "mine"  # type: ignore[misc]
+        strategies["detach"].title = "mine"
 
 
 @pytest.mark.parametrize(
