@@ -6,11 +6,11 @@ and which parameters received gradient. Colour never says anything alone; ``.tex
 
 from __future__ import annotations
 
+import ast
 import base64
 import html
 import re
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,14 +23,14 @@ from gan_lessons.lens.dot import digraph
 from gan_lessons.lens.events import BackwardCall, Event, Record
 from gan_lessons.lens.graph import Graph, snapshot
 from gan_lessons.lens.scene import Scene, fold_parameters, visible
-from gan_lessons.lens.source import without_comment
+from gan_lessons.lens.source import caller_line, without_comment
 from gan_lessons.lens.told import legend, spelled_out
 
 LARGE = 600  # nodes; a notebook shows larger graphs in words
 DIRECTIONS = ("TB", "LR")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GraphPicture:
     """A picture of an autograd graph: ``.dot``, ``.svg``, ``.text``, and a rich display.
 
@@ -77,6 +77,8 @@ class GraphPicture:
     def __str__(self) -> str:
         return self.text
 
+    __repr__ = __str__
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": self.text, "text/html": self._repr_html_()}
 
@@ -108,14 +110,14 @@ def draw_graph(
     record: Record | None = None,
     call: int | None = None,
     event: int | None = None,
-    names: tuple[str, ...] | list[str] | None = None,
+    names: Sequence[str] | None = None,
     fold: bool = True,
     direction: str = "TB",
 ) -> GraphPicture:
     """Draw the autograd graph behind ``outputs``, or the graph of a whole ``record``.
 
     outputs: tensors with a graph. nets: name -> module, to tell whose nodes they are. names: of
-    the outputs; left out, they are looked up among the caller's variables.
+    the outputs; left out, they are read from the caller's line.
     record: what ``record(...)`` gave. Without outputs, all that the recorded block built is drawn,
     in the state right after ``event`` (an index of ``record.events``; default: the backward call
     ``call`` if given, else the last). call: index of the backward call whose receivers are marked.
@@ -123,8 +125,8 @@ def draw_graph(
     direction: "TB" (top to bottom) or "LR" (left to right).
 
     Without a record it cannot know where ``detach`` cut and guesses the owners; the picture says
-    so. Mutates nothing. Raises TypeError and ValueError for what cannot be drawn, IndexError for a
-    call or event that is not in the record.
+    so. Mutates nothing and keeps no tensor. Raises TypeError and ValueError for what cannot be
+    drawn, IndexError for a call or event that is not in the record.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}; got {direction!r}")
@@ -132,9 +134,12 @@ def draw_graph(
     if outputs:
         if event is not None:
             raise ValueError("event= is a moment of a record; leave out the outputs to draw it")
-        named = _named(outputs, names, sys._getframe(1).f_locals)
-        scene = _scene_of_tensors(named, _checked_nets(nets), record, marked, direction)
+        named = _named(outputs, names)
+        known = _checked_nets(nets, record if call is not None else None)
+        scene = _scene_of_tensors(named, known, record, marked, direction)
     elif record is not None:
+        if not record.complete:
+            raise ValueError("the record is not complete: draw it after its with block has ended")
         scene = _scene_of_record(record, _moment(record, call, event), marked, direction)
     else:
         raise ValueError("nothing to draw: pass tensors, such as draw_graph(loss), or record=")
@@ -169,10 +174,9 @@ def _scene_of_tensors(
     call: BackwardCall | None,
     direction: str,
 ) -> Scene:
-    known = nets or (dict.fromkeys(record.parameters) if record is not None else {})
     note = words.GRAPH_NO_RECORD if record is None else words.GRAPH_FOREIGN
     title = words.GRAPH_TITLE.format(outputs=_listed(named))
-    return Scene(snapshot(named, nets), title, tuple(known), (note,), call, direction=direction)
+    return Scene(snapshot(named, nets), title, tuple(nets), (note,), call, direction=direction)
 
 
 def _scene_of_record(
@@ -205,18 +209,14 @@ def _listed(names: Mapping[str, Any]) -> str:
 # What was asked for -------------------------------------------------------------------------------
 
 
-def _named(
-    outputs: tuple[Tensor, ...], names: tuple[str, ...] | list[str] | None, local: Mapping[str, Any]
-) -> dict[str, Tensor]:
+def _named(outputs: tuple[Tensor, ...], names: Sequence[str] | None) -> dict[str, Tensor]:
     for i, output in enumerate(outputs):
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"outputs must be tensors, got {type(output).__name__} at position {i}; "
                 "unpack a list with draw_graph(*losses), and pass a record as record="
             )
-    if names is None:
-        found = [_name_in(local, output) for output in outputs]
-        names = [name or words.OUTPUT.format(index=i) for i, name in enumerate(found)]
+    names = _as_written(len(outputs)) if names is None else names
     if len(names) != len(outputs) or len(set(names)) != len(names):
         raise ValueError(
             f"names must be one distinct name for each of the {len(outputs)} outputs; got {names!r}"
@@ -230,17 +230,38 @@ def _named(
     return dict(zip(names, outputs, strict=True))
 
 
-def _name_in(local: Mapping[str, Any], output: Tensor) -> str | None:
-    """The caller's name for this very tensor, as it stands in their code."""
-    names = (name for name, value in list(local.items()) if value is output)
-    return next((name for name in names if not name.startswith("_")), None)
+def _as_written(count: int) -> list[str]:
+    """The outputs as the caller's line names them: ``d_loss`` in ``draw_graph(d_loss)``.
+
+    Read from the source and not from the caller's variables: asking a frame for those keeps them
+    alive, and with them the graph.
+    """
+    try:
+        tree = ast.parse(caller_line().text)
+    except SyntaxError:  # a line that is no statement of its own
+        tree = ast.Module([], [])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(draw_graph.__name__):
+            written = [ast.unparse(a) for a in node.args if not isinstance(a, ast.Starred)]
+            if len(written) == len(set(written)) == count:
+                return written
+    return [words.OUTPUT.format(index=i) for i in range(count)]
 
 
-def _checked_nets(nets: Mapping[str, nn.Module] | None) -> Mapping[str, nn.Module]:
-    if nets is None:
-        return {}
+def _checked_nets(
+    nets: Mapping[str, nn.Module] | None, record: Record | None
+) -> Mapping[str, nn.Module]:
+    nets = {} if nets is None else nets
     if not isinstance(nets, Mapping) or not all(isinstance(n, nn.Module) for n in nets.values()):
-        raise TypeError(f'nets must map names to modules, such as {{"G": generator}}; got {nets!r}')
+        raise TypeError(
+            'nets must map names to modules, such as {"G": generator}; '
+            f"got a {type(nets).__name__} of something else"
+        )
+    if record is not None and (not nets or not set(nets) <= set(record.parameters)):
+        raise ValueError(
+            f"to mark who received, pass nets= under the names of the record "
+            f"({', '.join(record.parameters)}); got {', '.join(nets) or 'none'}"
+        )
     return nets
 
 

@@ -1,0 +1,567 @@
+"""Pictures of autograd graphs: overlays on graphs made by hand, then on real records."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import os
+import re
+import subprocess
+import sys
+import weakref
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+import torch
+import torchviz
+
+from gan_lessons import draw_graph, published, record, step_detach, step_retain_graph, tiny_gan
+from gan_lessons.lens import render, words
+from gan_lessons.lens.draw import LARGE, GraphPicture
+from gan_lessons.lens.events import BackwardCall, Line
+from gan_lessons.lens.graph import Cut, Graph, HeldBytes, Node
+from gan_lessons.lens.scene import Scene, fold_parameters
+
+NOWHERE = Line("", "", 0, "")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def made(**changes):
+    """G: weight -> transpose -> Addmm. D: weight -> Addmm -> Add, in every state. A cut between."""
+    nodes = [
+        Node(0, "AccumulateGrad", "G", "0.weight", (3, 2)),
+        Node(1, "TBackward0", "G", None, (2, 3), (0,), forward=0),
+        Node(2, "AddmmBackward0", "G", None, (4, 3), (1,), forward=0),
+        Node(3, "AccumulateGrad", "D", "0.weight", (1, 3)),
+        Node(4, "AddmmBackward0", "D", None, (4, 1), (3,), forward=1),
+        Node(5, "SigmoidBackward0", "D", None, (4, 1), (4,), forward=1),
+        Node(6, "MyLossBackward", None, None, (), (5,)),
+        Node(7, "AddBackward0", None, None, (), (6, 6)),
+        Node(8, "MulBackward0", None, None, (), (2,)),
+        Node(9, "DivBackward0", None, None, (), (8,)),
+    ]
+    states = {2: "held", 4: "freed", 5: "stale", 6: "unknown", 7: "nothing"}
+    graph = Graph({n.id: n for n in nodes}, {7: "d_loss", 9: "g_loss"}, (Cut(2, 4),), states)
+    scene = Scene(graph, "Title", ("G", "D"), gone=frozenset({8}), lines={0: "fake = G(z)"})
+    return replace(scene, **changes)
+
+
+def call(**changes):
+    """A backward from node 7 that reached D's weight."""
+    received = {"G": (), "D": ("0.weight",)}
+    plain = BackwardCall(
+        0, "d_loss.backward()", NOWHERE, False, False, False, received, (1,), {}, (7, 6, 5, 4, 3),
+        HeldBytes(),
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+def look(dot, what):
+    """The attributes of a node or edge, over all its declarations."""
+    found = {}
+    for line in re.findall(rf"^\t{re.escape(what)} \[(.*)\]$", dot, re.MULTILINE):
+        for key, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', line):
+            found[key] = value
+    return found
+
+
+def texts(svg):
+    """Id of a node, edge or frame -> the lines of text in it."""
+    root = ElementTree.fromstring(svg)
+    groups = [g for g in root.iter(f"{SVG}g") if g.get("class") != "graph"]
+    return {g.get("id"): [t.text for t in g.iter(f"{SVG}text")] for g in groups}
+
+
+def recorded(step, gan=None):
+    gan = gan or tiny_gan()
+    real, noise = torch.zeros(4, 2), torch.ones(4, 2)
+    nets = {"G": gan.generator, "D": gan.discriminator}
+    with record(nets, {"G": gan.optimizer_g, "D": gan.optimizer_d}) as rec:
+        step(gan, real, noise)
+    return rec
+
+
+# Overlays
+
+
+def test_nets_differ_in_shape_and_colour():
+    dot = GraphPicture(made()).dot
+    g, d, loss = look(dot, "n2"), look(dot, "n4"), look(dot, "n7")
+    assert "rounded" in g["style"]
+    assert (g["shape"], d["shape"], loss["shape"]) == ("box", "octagon", "box")
+    assert "rounded" not in loss["style"]
+    assert len({g["fillcolor"], d["fillcolor"], loss["fillcolor"]}) == 3
+    assert look(dot, "n0")["fillcolor"] != g["fillcolor"]  # parameters are darker
+
+
+def test_every_state_has_a_look_of_its_own():
+    dot = GraphPicture(made()).dot
+    nodes = {"held": "n2", "freed": "n4", "stale": "n5", "unknown": "n6", "nothing": "n7"}
+    looks = {state: look(dot, name) for state, name in nodes.items()} | {"absent": look(dot, "n9")}
+    for state, attributes in looks.items():
+        symbol = words.BUFFER[state][0]
+        assert attributes["label"].startswith(symbol)
+        assert state in attributes["class"].split()
+    cues = {
+        (a["label"][:1], a.get("penwidth"), a.get("peripheries"), a["style"])
+        for a in looks.values()
+    }
+    assert len(cues) == len(looks)
+    assert "stale" in looks["stale"]["label"]
+    assert "dashed" in looks["freed"]["style"]
+    assert "dotted" in looks["absent"]["style"]
+
+
+def test_the_cut_is_a_dashed_edge_with_a_label():
+    cut = look(GraphPicture(made()).dot, "n2 -> n4")
+    assert cut["style"] == "dashed"
+    assert cut["label"].strip() == "✂ detach()"
+    assert cut["id"] == "cut-n2-n4"
+
+
+def test_receivers_are_marked_in_label_border_and_class():
+    dot = GraphPicture(made(call=call())).dot
+    got, none = look(dot, "n3"), look(dot, "n0")
+    assert got["label"].startswith("∇ 0.weight")
+    assert not none["label"].startswith("∇")
+    assert float(got["penwidth"]) > 1
+    assert "penwidth" not in none
+    assert "received" in got["class"].split()
+    assert look(dot, "n4 -> n5")["class"] == "edge walked"
+    assert look(dot, "n6 -> n7")["class"] == "edge walked"
+    assert look(dot, "n1 -> n2")["class"] == "edge absent"
+    assert "∇" not in GraphPicture(made()).dot
+
+
+def test_a_call_that_raised_passed_nothing():
+    dot = GraphPicture(made(call=call(error="boom"))).dot
+    assert "walked" not in dot
+
+
+def test_true_names_are_tooltips():
+    attributes = look(GraphPicture(made()).dot, "n4")
+    assert attributes["label"].endswith(" Addmm")
+    assert attributes["tooltip"] == "AddmmBackward0 (4, 1)"
+
+
+def test_svg_ids_are_those_of_the_nodes():
+    found = texts(GraphPicture(made(call=call())).svg)
+    assert found["n3"] == ["∇ 0.weight", "(1, 3)"]
+    assert found["n7output"] == ["d_loss"]
+    assert found["forward0"] == ["G, forward 0", "fake = G(z)"]
+    assert found["cut-n2-n4"][0].strip() == "✂ detach()"
+    assert "n1" in texts(GraphPicture(made(), folded=False).svg)
+
+
+def test_unfolded_shows_the_accumulator():
+    dot = GraphPicture(made(), folded=False).dot
+    assert look(dot, "n3")["label"] == "AccumulateGrad"
+    assert look(dot, "n3tensor")["label"].startswith("0.weight")
+    assert look(dot, "n3tensor -> n3")["class"] == "edge"
+    assert look(dot, "n1")["label"] == "T"
+
+
+def test_dot_is_deterministic():
+    assert GraphPicture(made()).dot == GraphPicture(made()).dot
+    assert not re.search(r"\d{9}", GraphPicture(made()).dot)  # no memory addresses
+
+
+def test_nothing_is_scaled_up():
+    assert not re.search(r"\bsize=", GraphPicture(made()).dot)
+
+
+# Folding
+
+
+def test_folding_leaves_out_what_turns_a_parameter():
+    graph = made().graph
+    folded = fold_parameters(graph)
+    assert set(graph.nodes) - set(folded.nodes) == {1}
+    assert folded.nodes[2].inputs == (0,)
+    assert (folded.cuts, folded.outputs) == (graph.cuts, graph.outputs)
+    assert "n0 -> n2" in GraphPicture(made(graph=folded)).dot
+
+
+def test_folding_keeps_views_that_are_not_of_parameters():
+    nodes = [
+        Node(0, "AccumulateGrad", "G", "w"),
+        Node(1, "MulBackward0", inputs=(0, 0)),
+        Node(2, "ViewBackward0", inputs=(1,)),
+        Node(3, "TBackward0", inputs=(0,)),
+    ]
+    graph = Graph({n.id: n for n in nodes}, {2: "x", 3: "y"})
+    assert fold_parameters(graph) == graph  # node 3 is an output: somebody holds that tensor
+
+
+# Words
+
+
+def test_text_says_what_the_picture_says():
+    text = GraphPicture(made(call=call(), notes=("A note.",))).text
+    lines = [re.sub(" {2,}", " ", line.strip()) for line in text.splitlines()]
+    assert lines[:2] == ["Title", "A note."]
+    assert "G, forward 0: fake = G(z)" in lines
+    for line in [
+        "n2 Addmm (4, 3) ■ held from n1",
+        "∇ n4 Addmm (4, 1) □ freed from D 0.weight",
+        "∇ n5 Sigmoid (4, 1) ⚠ stale from n4",
+        "∇ n6 MyLoss () ? unknown from n5",
+        "∇ n7 Add () nothing saved from n6",
+        "n8 Mul () already gone from n2",
+        "n9 Div () not built yet from n8",
+        "0.weight (3, 2) received nothing in backward call 0",
+        "∇ 0.weight (1, 3) received gradient in backward call 0",
+        "✂ detach() between n2 Addmm (G) and n4 Addmm (D): values pass, no gradient comes back.",
+        "d_loss = n7",
+    ]:
+        assert line in lines
+
+
+def test_an_empty_graph():
+    scene = Scene(Graph({}), "Title", ())
+    assert words.GRAPH_EMPTY in GraphPicture(scene).text
+    assert "<svg" in GraphPicture(scene).svg
+
+
+# Strangers' names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["<script>x</script>", 'a"b', "a\\", "{a|b}", "&lt;", "<b>", "a\\n", "中文", "", "\\N", "a;b]"],
+)
+def test_names_are_shown_as_they_are(name):
+    graph = made().graph
+    nodes = {**graph.nodes, 3: replace(graph.nodes[3], parameter=name, net=name)}
+    scene = made(graph=replace(graph, nodes=nodes, outputs={7: name}), nets=(name, "G"))
+    picture = GraphPicture(scene)
+    assert texts(picture.svg)["n3"] == [*[name] * bool(name), "(1, 3)"]
+    assert texts(picture.svg)["n7output"] == [name] * bool(name)
+    assert name in picture.text
+    assert "<script" not in picture._repr_html_()
+
+
+def test_control_characters_and_endless_names_are_tamed():
+    graph = made().graph
+    nodes = {**graph.nodes, 3: replace(graph.nodes[3], parameter="a\nb\0c" + "x" * 200)}
+    label = texts(GraphPicture(made(graph=replace(graph, nodes=nodes))).svg)["n3"]
+    assert label[0].startswith("a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}cxx")
+    assert len(label[0]) == 60
+
+
+# Display
+
+
+def test_html_is_an_image_with_legend_and_words():
+    page = GraphPicture(made(call=call()))._repr_html_()
+    data = re.search(r"base64,([^\"]+)", page)
+    assert data is not None
+    assert base64.b64decode(data[1]).decode().startswith("<svg")
+    for text in ("G", "octagon: node of D", "received gradient in backward call 0"):
+        assert text in page
+    assert "saved-tensor hooks" in page  # the unknown node
+    assert "saved-tensor hooks" not in recorded_picture()._repr_html_()
+
+
+def recorded_picture():
+    return draw_graph(record=recorded(step_detach), call=0)
+
+
+def test_mimebundle_and_repr():
+    picture = GraphPicture(made())
+    bundle = picture._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+    assert bundle["text/plain"] == picture.text == str(picture) == repr(picture)
+
+
+@pytest.mark.parametrize("ending", ["svg", "dot", "gv", "txt"])
+def test_save(tmp_path, ending):
+    path = GraphPicture(made()).save(tmp_path / f"graph.{ending}")
+    start = {"svg": "<svg", "dot": "digraph", "gv": "digraph", "txt": "Title"}[ending]
+    assert path.read_text(encoding="utf-8").startswith(start)
+
+
+def test_save_refuses_other_endings(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.svg.*'graph.png'"):
+        GraphPicture(made()).save(tmp_path / "graph.png")
+
+
+def test_a_large_graph_is_shown_in_words():
+    nodes = {i: Node(i, "MulBackward0", inputs=(i - 1,) if i else ()) for i in range(LARGE + 1)}
+    page = GraphPicture(Scene(Graph(nodes), "Long", ()))._repr_html_()
+    assert f"{LARGE + 1} nodes are too many" in page
+    assert "<img" not in page
+
+
+# Tensors
+
+
+def test_drawn_from_tensors():
+    gan = tiny_gan()
+    fake = gan.generator(torch.ones(4, 2))
+    g_loss = gan.discriminator(fake).mean()
+    picture = draw_graph(g_loss, nets={"G": gan.generator, "D": gan.discriminator})
+    assert "Autograd graph of g_loss" in picture.text
+    assert words.GRAPH_NO_RECORD in picture.text
+    assert words.GRAPH_NO_RECORD in picture.caption
+    assert words.TEXT_NO_CUTS not in picture.text
+    assert {(n.net, n.parameter) for n in picture.graph.nodes.values() if n.parameter} == {
+        (net, name)
+        for net, module in (("G", gan.generator), ("D", gan.discriminator))
+        for name, _ in module.named_parameters()
+    }
+
+
+def test_names_of_tensors():
+    x = torch.ones(2, requires_grad=True)
+    loss = x.sum()
+    both = draw_graph(loss, x * 2)
+    assert set(both.graph.outputs.values()) == {"loss", "x * 2"}
+    assert set(draw_graph(*[loss]).graph.outputs.values()) == {"output 0"}
+    again = draw_graph(loss, loss)
+    assert "output 0, output 1" in again.text
+    assert set(draw_graph(loss, names=["mine"]).graph.outputs.values()) == {"mine"}
+    assert "leaf tensor" in draw_graph(loss).text
+
+
+class Mark:
+    """Something that dies with its node."""
+
+
+def test_a_picture_keeps_no_graph_alive():
+    x = torch.ones(2, requires_grad=True)
+    loss = x.exp().sum()
+    assert loss.grad_fn is not None
+    mark = Mark()
+    loss.grad_fn.metadata["mark"] = mark  # type: ignore[index]
+    gone = weakref.ref(mark)
+    picture = draw_graph(loss)
+    del loss, mark
+    gc.collect()
+    assert gone() is None
+    assert "Exp" in picture.dot
+
+
+def test_a_long_chain():
+    x = torch.ones((), requires_grad=True)
+    y = x
+    for _ in range(3000):
+        y = y * 2
+    limit = sys.getrecursionlimit()
+    picture = draw_graph(y)
+    assert picture.dot.count("MulBackward0") >= 3000
+    assert "n3000" in texts(picture.svg)
+    assert sys.getrecursionlimit() == limit
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_recursion_limit_is_restored_on_errors(monkeypatch, error):
+    def broken(outputs):
+        raise error
+
+    monkeypatch.setattr(torchviz, "make_dot", broken)
+    limit = sys.getrecursionlimit()
+    with pytest.raises(error):
+        _ = GraphPicture(made()).dot
+    assert sys.getrecursionlimit() == limit
+
+
+# Records
+
+
+def test_record_of_s2():
+    rec = recorded(step_detach)
+    picture = draw_graph(record=rec, call=0)
+    assert {n.parameter for n in marked(picture)} == set(rec.backward_calls[0].received["D"])
+    assert {n.net for n in marked(picture)} == {"D"}
+    (cut,) = picture.graph.cuts
+    assert (picture.graph.nodes[cut.source].net, picture.graph.nodes[cut.target].net) == ("G", "D")
+    assert f"n{cut.source} -> n{cut.target}" in picture.dot
+    assert words.NOT_BUILT in picture.text  # the forward for G comes later
+    assert "right after event 4: backward call 0: d_loss.backward()" in picture.text
+    assert {n.net for n in marked(draw_graph(record=rec, call=1))} == {"G", "D"}
+
+
+def marked(picture):
+    """The nodes that bear the mark of having received."""
+    return [
+        node
+        for node in picture.graph.nodes.values()
+        if "received" in look(picture.dot, f"n{node.id}")["class"].split()
+    ]
+
+
+def test_moments_of_a_record():
+    rec = recorded(step_retain_graph)
+    first, last = draw_graph(record=rec, event=0), draw_graph(record=rec)
+    assert "right after event 0: forward G" in first.text
+    assert "■ held" in first.text
+    assert f"right after event {len(rec.events) - 1}: step G" in last.text
+    assert "□ freed" in last.text
+    assert set(first.graph.nodes) == set(last.graph.nodes)  # one union, nothing jumps
+
+
+def test_stale_buffers_of_the_printed_listing():
+    gan = tiny_gan()
+    nets = {"G": gan.generator, "D": gan.discriminator}
+    with pytest.raises(RuntimeError, match="modified by an inplace"), record(nets) as rec:
+        published.retain_graph_as_printed(gan, torch.zeros(4, 2), torch.ones(4, 2))
+    picture = draw_graph(record=rec)
+    assert "⚠ stale" in picture.text
+    assert "⚠ stale" in "".join(t for lines in texts(picture.svg).values() for t in lines)
+
+
+def test_tensors_with_a_record():
+    gan = tiny_gan()
+    nets = {"G": gan.generator, "D": gan.discriminator}
+    with record(nets) as rec:
+        loss = gan.discriminator(gan.generator(torch.ones(4, 2))).mean()
+        loss.backward(retain_graph=True, inputs=list(gan.generator.parameters()))
+    picture = draw_graph(loss, nets=nets, record=rec, call=0)
+    assert {n.net for n in marked(picture)} == {"G"}
+    assert words.GRAPH_FOREIGN in picture.text
+    with pytest.raises(ValueError, match=r"names of the record \(G, D\); got none"):
+        draw_graph(loss, record=rec, call=0)
+
+
+def test_record_without_events():
+    with record(tiny_gan_nets()) as rec:
+        pass
+    assert words.GRAPH_EMPTY in draw_graph(record=rec).text
+
+
+def tiny_gan_nets():
+    gan = tiny_gan()
+    return {"G": gan.generator, "D": gan.discriminator}
+
+
+# What cannot be drawn
+
+
+def test_errors():
+    x = torch.ones(2, requires_grad=True)
+    loss, rec = x.sum(), recorded(step_detach)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw_graph()
+    with pytest.raises(TypeError, match="got list at position 0"):
+        draw_graph([loss])
+    with pytest.raises(ValueError, match="x has no graph"):
+        draw_graph(x)
+    with pytest.raises(ValueError, match="direction must be one of TB, LR; got 'RL'"):
+        draw_graph(loss, direction="RL")
+    with pytest.raises(ValueError, match="one distinct name for each of the 1 outputs"):
+        draw_graph(loss, names=["a", "b"])
+    with pytest.raises(TypeError, match="nets must map names to modules"):
+        draw_graph(loss, nets={"G": loss})
+    with pytest.raises(ValueError, match="pass record= as well"):
+        draw_graph(loss, call=0)
+    with pytest.raises(ValueError, match="leave out the outputs"):
+        draw_graph(loss, record=rec, event=0)
+    with pytest.raises(IndexError, match="backward call 2 of a record with 2"):
+        draw_graph(record=rec, call=2)
+    with pytest.raises(IndexError, match="event 99"):
+        draw_graph(record=rec, event=99)
+    with record(tiny_gan_nets()) as unfinished, pytest.raises(ValueError, match="not complete"):
+        draw_graph(record=unfinished)
+
+
+# Graphviz
+
+
+@pytest.fixture
+def fake_dot(tmp_path, monkeypatch):
+    """Put a program called dot first on the PATH; it runs the given Python."""
+
+    def install(code):
+        program = tmp_path / "dot"
+        program.write_text(f"#!{sys.executable}\nimport sys\n{code}\n", encoding="utf-8")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    return install
+
+
+def without_wheel(monkeypatch):
+    monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: None)
+
+
+needs_scripts = pytest.mark.skipif(os.name == "nt", reason="a script with #! is no program there")
+
+
+@needs_scripts
+def test_the_systems_dot_comes_first(fake_dot):
+    fake_dot("print('<?xml?><svg>', sys.argv[1:], sys.stdin.read().strip(), '</svg>')")
+    assert render.svg("digraph {}") == "<svg> ['-Kdot', '-Tsvg'] digraph {} </svg>\n"
+
+
+@needs_scripts
+def test_a_broken_dot_does_not_hide_the_wheel(fake_dot):
+    fake_dot("sys.exit('Format: \"svg\" not recognized')")
+    assert "<title>a</title>" in render.svg("digraph {a}")
+
+
+@needs_scripts
+def test_a_broken_dot_alone_is_explained(fake_dot, monkeypatch):
+    fake_dot("sys.exit('Format: \"svg\" not recognized')")
+    without_wheel(monkeypatch)
+    with pytest.raises(
+        RuntimeError, match=r'could not lay out this graph: .*Format: "svg" not rec'
+    ):
+        render.svg("digraph {a}")
+
+
+def test_no_graphviz_at_all(monkeypatch):
+    monkeypatch.setattr(render.shutil, "which", lambda name: None)
+    without_wheel(monkeypatch)
+    picture = GraphPicture(made())
+    assert not render.available()
+    with pytest.raises(RuntimeError, match="pip install pygraphviz"):
+        _ = picture.svg
+    page = picture._repr_html_()
+    assert "pip install pygraphviz" in page
+    assert "■ held" in page
+
+
+def test_bad_dot_is_explained_and_says_nothing_else(capfd):
+    with pytest.raises(
+        RuntimeError, match=r"could not lay out this graph: .*syntax error in line 1"
+    ):
+        render.svg("digraph { a -> }")
+    assert capfd.readouterr().err == ""
+
+
+def test_fontconfig_is_kept_out_and_nothing_else(capfd):
+    with render._complaints_kept():
+        os.write(2, b'Fontconfig warning: "x", line 6\nsomebody else\n')
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "somebody else\nafterwards\n"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_standard_error_is_restored_on_errors(capfd, error):
+    with pytest.raises(error), render._complaints_kept():
+        raise error
+    os.write(2, b"still here\n")
+    assert capfd.readouterr().err == "still here\n"
+
+
+def test_the_first_picture_of_a_process_is_silent():
+    code = "from gan_lessons.lens import render; print(render.svg('digraph {a}')[:4])"
+    done = run("-W", "error", "-c", code)
+    assert (done.stdout, done.stderr) == ("<svg\n", "")
+
+
+def test_torchviz_warns_no_learner():
+    code = (
+        "import torch; from gan_lessons import draw_graph; x = torch.ones(2, requires_grad=True); "
+        "print(draw_graph(x.sum()).dot[:7])"
+    )
+    done = run("-W", "error::DeprecationWarning", "-c", code)
+    assert (done.stdout, done.stderr) == ("digraph\n", "")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
