@@ -10,6 +10,7 @@ import subprocess
 import sys
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -565,3 +566,14 @@ def run(*arguments):
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=120
     )
+
+
+# Every text has its use
+
+
+def test_no_word_is_left_over():
+    """A translator should not translate what nobody reads."""
+    sources = [p.read_text(encoding="utf-8") for p in Path(render.__file__).parent.glob("*.py")]
+    names = [name for name in vars(words) if name.isupper()]
+    used = {name for source in sources for name in re.findall(r"words\.([A-Z_]+)", source)}
+    assert sorted(set(names) - used) == []

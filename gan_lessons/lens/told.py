@@ -35,8 +35,9 @@ def spelled_out(scene: Scene) -> str:
     owners = [*scene.nets, None]
     for net in owners:
         if leaves := scene.leaves(net):
-            title = words.TEXT_NO_NET if net is None else visible(net)
-            title = words.PARAMETERS_OF.format(net=title)
+            title = words.LEAVES_OF_NOBODY
+            if net is not None:
+                title = words.PARAMETERS_OF.format(net=visible(net))
             blocks.append(_block(title, [_leaf(node, scene) for node in leaves]))
     blocks.append(_cuts(scene))
     outputs = sorted(scene.graph.outputs.items())
