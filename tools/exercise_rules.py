@@ -3,9 +3,10 @@
 - A code cell tagged ``exercise`` holds gaps (``...``) and ends in a check. As shipped it runs
   without an exception and its check does not pass: it says "not answered yet".
 - The next code cell is tagged ``solution``, has the metadata ``"jupyter": {"source_hidden": true}``
-  (JupyterLab shows it folded) and ends in a check of its own. It is an ordinary cell: it runs with
-  the rest, so a solution that no longer works breaks a test. It gives names of its own to what it
-  defines (``solved_step`` beside ``my_step``), so it overwrites no answer.
+  (JupyterLab folds it down to its first line, so that is a comment) and ends in a check of its own.
+  It is an ordinary cell: it runs with the rest, so a solution that no longer works breaks a test.
+  It gives names of its own to what it defines (``solved_step`` beside ``my_step``), so it
+  overwrites no answer.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def _solution(cell: Mapping[str, Any], before: Mapping[str, Any] | None) -> Iter
         yield f"a solution that gives the exercise's names again: {', '.join(sorted(both))}"
     if cell["metadata"].get("jupyter", {}).get("source_hidden") is not True:
         yield 'a solution that is not folded; its metadata needs "jupyter": {"source_hidden": true}'
+    if not _source(cell).lstrip().startswith("#"):
+        yield "a solution whose first line, which shows when it is folded, is not a comment"
     results = _results(cell)
     if not results:
         yield "a solution without a check (or one that raised, or was not run)"
@@ -76,7 +79,8 @@ def _source(cell: Mapping[str, Any]) -> str:
 def _names_given(source: str) -> set[str]:
     """The names that a cell defines or assigns, outside of functions and classes."""
     names: set[str] = set()
-    for statement in ast.parse(source).body:
+    python = [line for line in source.splitlines() if not line.startswith(("%", "!"))]
+    for statement in ast.parse("\n".join(python)).body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             names.add(statement.name)
             continue

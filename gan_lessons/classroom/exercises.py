@@ -61,7 +61,7 @@ class Check:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         lines = "".join(f"<li>{html.escape(text)}</li>" for text in self.messages)
-        body = f"<strong>{self.title}</strong><ul>{lines}</ul>"
+        body = f"<strong>{self.title}</strong><ul style='margin: 0'>{lines}</ul>"
         page = bordered(self.passed if self.answered else None, body)
         result = {"passed": self.passed, "answered": self.answered}
         return {"text/plain": str(self), "text/html": page}, {_METADATA: result}

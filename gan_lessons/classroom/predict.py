@@ -125,7 +125,8 @@ class Question:
             lines = [item.verdict, measured, item.note] if item.note else [item.verdict, measured]
             body = "<br>".join(html.escape(line) for line in lines)
             self._verdicts[key].value = bordered(item.right, body)
-        self._summary.value = f"<strong>{html.escape(self.comparison.summary)}</strong>"
+        if len(items) > 1:
+            self._summary.value = f"<strong>{html.escape(self.comparison.summary)}</strong>"
         return self.comparison
 
     def __repr__(self) -> str:
@@ -269,8 +270,9 @@ class NumberQuestion(Question):
         if answer is None:
             text = self.inputs[self.prompt].value.strip()
             return words.NUMBER_UNREADABLE.format(text=text) if text else ""
-        off = self._in_unit(abs(answer - truth))
-        return words.NUMBER_OFF.format(difference=off, tolerance=self._in_unit(allowed))
+        off = abs(answer - truth)
+        values = {"difference": self._in_unit(off), "tolerance": self._in_unit(allowed)}
+        return words.NUMBER_OFF.format(**values) if off else ""
 
     def _answer(self, key: Hashable) -> str | None:
         answer = self.predicted(key)
@@ -289,7 +291,7 @@ _STYLE = f"""<style>
 .gl-question .jupyter-button.mod-active::before {{
   content: "{words.CHOSEN} "; content: "{words.CHOSEN} " / "{words.CHOSEN_MEANS} "; }}
 .gl-question .jupyter-button:focus-visible {{
-  outline: 2px solid var(--jp-brand-color1, Highlight); outline-offset: 1px; }}
+  outline: 2px solid var(--jp-brand-color1, Highlight); outline-offset: -2px; }}
 .gl-question .widget-html-content {{ line-height: 1.4; }}
 </style>"""
 

@@ -31,7 +31,7 @@ RECEIVED_ALL = "all {total} parameters"
 RECEIVED_ALL_ONE = "its only parameter"
 RECEIVED_SOME = "{count} of {total} parameters: {names}"
 RECEIVED_NONE = "none of its {total} parameters"
-RECEIVED_NONE_ONE = "not its only parameter"
+RECEIVED_NONE_ONE = "none, it has one parameter"
 USED_BY = "The {optimizer} step used it."
 USED_PARTLY = "{count} of {total} were used by an optimizer step."
 USED_BY_NOBODY = "No optimizer step used it."
@@ -83,8 +83,8 @@ WEIGHTS_UNMOVED = "Step {step} moved no weight of {net} at all."
 CALLS_EQUAL = "The same nets receive gradient in the same backward calls."
 CALLS_COUNT = "Your step {step} makes {mine} backward calls, the reference {reference}."
 CALLS_DIFFER = (
-    "Step {step}, backward call {number} ({source}): {net} receives {mine}; "
-    "in the reference {reference}."
+    "Step {step}, backward call {number} ({source}): {net} receives gradient in {mine}; "
+    "in the reference in {reference}."
 )
 CALLS_ONLY_TOLD = "(Told only: this exercise asks for the same weights, not for the same calls.)"
 FORWARDS_DIFFER = "{net} runs forward {mine} times in a step; in the reference {reference} times."
@@ -116,3 +116,26 @@ ACTIVATIONS, INPUTS, PARAMETERS = "activations", "inputs", "parameters"
 BYTES = "bytes that the graph holds after each event"
 PEAK = "peak: {bytes} bytes"
 SPREAD = "{name}: from {low:.2f} to {high:.2f}, median {mid:.2f}"
+
+# The article's claims, in our words ---------------------------------------------------------------
+
+CLAIM_VERDICT = {True: ("✓", "holds"), False: ("✗", "does not hold")}
+CLAIMS = {
+    "C1": "detach() cuts the gradient: nothing before that tensor receives any.",
+    "C2": "S1: d_loss.backward also computes G's gradient, though only D is updated.",
+    "C3": "S1: so G's gradients must be zeroed before G's backward.",
+    "C4": "S1: two backwards over one graph need retain_graph=True in the first: a graph is freed "
+    "after one backward.",
+    "C5": "S1: g_loss.backward also fills D's gradients; the next step's zero_grad removes them.",
+    "C6": "S1, as printed, trains.",
+    "C7": "S2: D's gradient is computed twice, G's once.",
+    "C8": "S2, as printed, trains.",
+    "C9": "S2: G's graph stays alive until D is updated.",
+    "C10": "S3: g_loss.backward also gives D gradients that nobody uses.",
+    "C11": "S3: without detach the gradient would not flow on either, for the graph is freed.",
+    "C12": "S3: the fake passes D twice and gives the same output.",
+    "C13": "S3: D's second graph is smaller than the first.",
+    "C18": "S3 feels odd, since G's update needs an accurate D.",
+    "C19": "detach is there to save work.",
+    "C20": "D first is the algorithm of the original paper (arXiv 1406.2661).",
+}
