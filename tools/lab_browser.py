@@ -180,9 +180,17 @@ class NotebookPage:
         Raises playwright's Error if it takes longer than ``seconds``.
         """
         self._call("await app.commands.execute('notebook:run-all-cells');", seconds)
+        # The command may return while the last cell is under way, and "idle" comes between cells:
+        # wait for the counts themselves, or for the error that ended the run.
         self.page.wait_for_function(
             f"""path => {{ {_PANEL}
-                return panel.sessionContext.session.kernel.status === 'idle'; }}""",
+                const cells = Array.from(panel.content.model.cells).filter(
+                    cell => cell.type === 'code' && cell.sharedModel.getSource().trim());
+                const ended = cells.some(cell => cell.executionCount != null
+                    && !(cell.getMetadata('tags') ?? []).includes('raises-exception')
+                    && cell.outputs.toJSON().some(output => output.output_type === 'error'));
+                return (ended || cells.every(cell => cell.executionCount != null))
+                    && panel.sessionContext.session.kernel.status === 'idle'; }}""",
             arg=self.name,
             timeout=seconds * 1000,
         )

@@ -1,0 +1,143 @@
+"""The charts of the lessons: each takes plain data and returns a ``Chart`` that a cell shows.
+
+Drawn with ``matplotlib.figure.Figure``, never with pyplot: widget callbacks run on other threads,
+where pyplot's current figure is somebody else's.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gan_lessons.classroom import words
+from gan_lessons.lens.events import Record
+from gan_lessons.lens.source import without_comment
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours can be told apart by everybody; the markers and dashes say it again.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v")
+DASHES = ("-", "--", "-.", ":")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with the same in words, for those who do not see it."""
+
+    figure: Figure
+    text: str
+
+    @property
+    def svg(self) -> str:
+        buffer = io.StringIO()
+        self.figure.savefig(buffer, format="svg", bbox_inches="tight")
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        data = base64.b64encode(self.svg.encode()).decode()
+        image = (
+            f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(self.text)}" '
+            'style="max-width:100%;background:#fff;border-radius:6px;padding:6px">'
+        )
+        return {"text/html": image, "text/plain": self.text}
+
+
+def _axes(width: float, height: float, **labels: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    axes.set(**labels)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def image_grid(images: Tensor, title: str = "", columns: int = 12) -> Chart:
+    """Gray images (n, 1, height, width) with values in [-1, 1], in rows of ``columns``."""
+    if images.ndim != 4 or images.shape[1] != 1 or len(images) == 0:
+        raise ValueError(
+            f"image_grid() got shape {tuple(images.shape)}; expected (n, 1, height, width)"
+        )
+    images = images.detach().cpu()
+    columns = min(columns, len(images))
+    padded = torch.nn.functional.pad(images[:, 0], (1, 1, 1, 1), value=0.0)
+    missing = -len(images) % columns
+    padded = torch.cat([padded, padded.new_zeros(missing, *padded.shape[1:])])
+    rows = [torch.cat(list(row), dim=1) for row in padded.split(columns)]
+    figure, axes = _axes(0.75 * columns, 0.75 * len(rows) + 0.3, title=title)
+    axes.imshow(torch.cat(rows), cmap="gray", vmin=-1, vmax=1)
+    axes.set_axis_off()
+    return Chart(figure, words.IMAGES.format(count=len(images), title=title))
+
+
+def held_bytes(record: Record) -> Chart:
+    """Bytes that the graph keeps after each event, by kind, with the peak marked."""
+    events = [e for e in record.events if e.held.complete]
+    if not events:
+        raise ValueError("held_bytes() got a record in which no bytes could be counted")
+    parts = {
+        words.ACTIVATIONS: [e.held.activations for e in events],
+        words.INPUTS: [e.held.inputs for e in events],
+        words.PARAMETERS: [e.held.parameters for e in events],
+    }
+    labels = [f"{e.index}  {' '.join(without_comment(e.line.text).split())[:44]}" for e in events]
+    figure, axes = _axes(9, 0.38 * len(events) + 1, xlabel=words.BYTES)
+    left = [0.0] * len(events)
+    for (name, sizes), colour, hatch in zip(parts.items(), COLOURS, ("", "//", ".."), strict=False):
+        axes.barh(labels, sizes, left=left, color=colour, hatch=hatch, label=name, edgecolor="w")
+        left = [a + b for a, b in zip(left, sizes, strict=True)]
+    peak = max(range(len(events)), key=lambda i: left[i])
+    axes.annotate(
+        words.PEAK.format(bytes=f"{left[peak]:,.0f}"), (left[peak], peak), xytext=(4, -3),
+        textcoords="offset points", weight="bold",
+    )  # fmt: skip
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25 * max(left) or 1)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.18), ncols=3)
+    rows = [f"{label}: {size:,.0f}" for label, size in zip(labels, left, strict=True)]
+    return Chart(figure, "\n".join([words.BYTES, *rows]))
+
+
+def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | None = None) -> Chart:
+    """Every value of every group as a point, the median as a bar; ``right``: where they should be."""
+    figure, axes = _axes(1.8 * len(groups) + 1, 3.2, ylabel=ylabel)
+    rows = []
+    marks = zip(cycle(COLOURS), cycle(MARKERS))  # noqa: B905 (both are endless)
+    for x, ((name, values), (colour, marker)) in enumerate(
+        zip(groups.items(), marks, strict=False)
+    ):
+        spots = [x + 0.25 * (i / max(1, len(values) - 1) - 0.5) for i in range(len(values))]
+        axes.plot(spots, values, marker, color=colour, alpha=0.6, markersize=5)
+        middle = float(torch.tensor(values, dtype=torch.float64).median())
+        axes.hlines(middle, x - 0.3, x + 0.3, color="#222", linewidth=2)
+        rows.append(words.SPREAD.format(name=name, low=min(values), mid=middle, high=max(values)))
+    if right is not None:
+        axes.axhline(right, color="#555", linestyle="--", linewidth=1)
+    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    return Chart(figure, "\n".join([ylabel, *rows]))
+
+
+def curves(
+    x: Sequence[float], lines: Mapping[str, Sequence[float]], xlabel: str, ylabel: str
+) -> Chart:
+    """Lines over a common axis, each with its own colour, dash and label; zero is drawn."""
+    figure, axes = _axes(6.4, 3.4, xlabel=xlabel, ylabel=ylabel)
+    looks = zip(cycle(COLOURS), cycle(DASHES))  # noqa: B905 (both are endless)
+    for (name, values), (colour, dash) in zip(lines.items(), looks, strict=False):
+        axes.plot(x, values, dash, color=colour, label=name, linewidth=2)
+    axes.axhline(0, color="#555", linewidth=0.8)
+    axes.legend(frameon=False)
+    ends = [f"{name}: {v[0]:.3g} → {v[-1]:.3g}" for name, v in lines.items()]
+    return Chart(figure, "\n".join([f"{ylabel} / {xlabel}", *ends]))
