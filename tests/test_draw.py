@@ -219,6 +219,16 @@ def test_text_says_what_the_picture_says():
         assert line in lines
 
 
+def test_a_leaf_that_is_no_parameter_belongs_to_no_net():
+    """The fake of a gradient penalty enters D's forward, but is not D's."""
+    graph = made().graph
+    nodes = {**graph.nodes, 3: replace(graph.nodes[3], parameter=None)}
+    picture = GraphPicture(made(graph=replace(graph, nodes=nodes), call=call()))
+    assert f"{words.LEAVES_OF_NOBODY}\n    leaf tensor (1, 3)\n" in f"{picture.text}\n"
+    assert look(picture.dot, "n3")["shape"] == "box"
+    assert "∇" not in look(picture.dot, "n3")["label"]
+
+
 def test_an_empty_graph():
     scene = Scene(Graph({}), "Title", ())
     assert words.GRAPH_EMPTY in GraphPicture(scene).text

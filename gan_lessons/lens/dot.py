@@ -17,6 +17,7 @@ from gan_lessons.lens.scene import (
     group_title,
     is_leaf,
     leaf_name,
+    owner,
     shape_text,
     short,
     visible,
@@ -225,7 +226,11 @@ def _edge_attributes(name: str, to: str, scene: Scene) -> dict[str, str]:
 
 def node_attributes(node: Node, scene: Scene) -> dict[str, str]:
     """Shape and fill tell the owner, border and symbol the state, ∇ and a bold border who got."""
-    look, state, received = style_of(node.net, scene.nets), scene.state(node), scene.received(node)
+    look, state, received = (
+        style_of(owner(node), scene.nets),
+        scene.state(node),
+        scene.received(node),
+    )
     kinds = ["node", "parameter" if is_leaf(node) else "operation", state]
     attributes = {
         "id": f"n{node.id}",
@@ -264,7 +269,7 @@ def _broken(name: str, limit: int = 13) -> str:
 
 def _accumulator(node: Node, scene: Scene) -> dict[str, str]:
     """Unfolded, the parameter is a node of its own, and AccumulateGrad an operation."""
-    fill = style_of(node.net, scene.nets).light
+    fill = style_of(owner(node), scene.nets).light
     return {"label": node.op, "fillcolor": fill, "penwidth": "1", "class": "node operation"}
 
 

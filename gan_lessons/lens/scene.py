@@ -60,7 +60,7 @@ class Scene:
 
     def leaves(self, net: str | None) -> list[Node]:
         """The parameters of a net, or the other leaves."""
-        return [n for n in self._in_order() if is_leaf(n) and n.net == net]
+        return [n for n in self._in_order() if is_leaf(n) and owner(n) == net]
 
     def _in_order(self) -> list[Node]:
         return [node for _, node in sorted(self.graph.nodes.items())]
@@ -69,6 +69,11 @@ class Scene:
 def is_leaf(node: Node) -> bool:
     """A parameter, or another tensor that collects gradient."""
     return node.op == "AccumulateGrad"
+
+
+def owner(node: Node) -> str | None:
+    """The net that a node belongs to. A leaf that is no parameter came from outside."""
+    return None if is_leaf(node) and node.parameter is None else node.net
 
 
 # Names --------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from gan_lessons.lens.scene import (
     group_title,
     is_leaf,
     leaf_name,
+    owner,
     shape_text,
     short,
     visible,
@@ -67,7 +68,7 @@ def _operation(node: Node, scene: Scene) -> list[str]:
 
 def _leaf(node: Node, scene: Scene) -> list[str]:
     name = words.PARAMETER.format(name=leaf_name(node), shape=shape_text(node.shape))
-    if scene.call is None:
+    if scene.call is None or node.parameter is None:  # only parameters are watched
         return ["", name, ""]
     received = scene.received(node)
     told = words.RECEIVED_MEANS if received else words.NOT_RECEIVED
@@ -76,8 +77,10 @@ def _leaf(node: Node, scene: Scene) -> list[str]:
 
 def _reference(i: int, scene: Scene) -> str:
     node = scene.graph.nodes[i]
-    owner = f"{visible(node.net)} " if node.net is not None else ""
-    return f"{owner}{leaf_name(node)}" if is_leaf(node) else f"n{i}"
+    if not is_leaf(node):
+        return f"n{i}"
+    net = owner(node)
+    return leaf_name(node) if net is None else f"{visible(net)} {leaf_name(node)}"
 
 
 def _cuts(scene: Scene) -> str:
@@ -92,8 +95,10 @@ def _cuts(scene: Scene) -> str:
 
 def _place(i: int, scene: Scene) -> str:
     node = scene.graph.nodes[i]
+    if is_leaf(node):
+        return _reference(i, scene)
     whose = f" ({visible(node.net)})" if node.net is not None else ""
-    return f"{_reference(i, scene)} {'' if is_leaf(node) else short(node.op)}{whose}"
+    return f"n{i} {short(node.op)}{whose}"
 
 
 # Legend -------------------------------------------------------------------------------------------
@@ -102,7 +107,7 @@ def _place(i: int, scene: Scene) -> str:
 def legend(scene: Scene) -> tuple[tuple[str, str], ...]:
     """(sample as HTML, meaning) of everything that occurs in the picture, and of nothing else."""
     nodes = list(scene.graph.nodes.values())
-    owners = {n.net for n in nodes}
+    owners = {owner(n) for n in nodes}
     shown = [net for net in scene.nets if net in owners]
     found = [(_swatch(style_of(n, scene.nets), n), _net_meaning(scene, n)) for n in shown]
     if any(n.net is None and not is_leaf(n) for n in nodes):
