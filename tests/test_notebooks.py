@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
+import exercise_rules
 import nbformat
 import notebook_rules
 import pytest
@@ -18,10 +19,11 @@ from nbclient.exceptions import CellExecutionError
 HANG_SECONDS = 300
 
 
-def run_twice(path: Path, scratch: Path) -> tuple[list[str], list[float]]:
+def run_twice(path: Path, scratch: Path) -> tuple[list[str], list[float], nbformat.NotebookNode]:
     """Run the notebook twice in one fresh kernel.
 
-    Returns what it wrote to stderr, one line per cell, and the seconds that each run's cells took.
+    Returns what it wrote to stderr, one line per cell, the seconds that each run's cells took, and
+    the notebook with the outputs of the second run.
     Raises CellExecutionError where a cell raises without the tag ``raises-exception``.
     """
     notebook = nbformat.read(path, as_version=4)
@@ -47,7 +49,7 @@ def run_twice(path: Path, scratch: Path) -> tuple[list[str], list[float]]:
                 seconds.append(time.perf_counter() - start)
 
     asyncio.run(both_runs())
-    return warnings, seconds
+    return warnings, seconds, notebook
 
 
 def stderr_of(cell: nbformat.NotebookNode) -> list[str]:
@@ -71,9 +73,10 @@ def test_follows_the_rules(notebook_path):
 
 
 def test_runs_twice_in_a_fresh_kernel(notebook_path, tmp_path, record_property):
-    warnings, (first, second) = run_twice(notebook_path, tmp_path)
+    warnings, (first, second), executed = run_twice(notebook_path, tmp_path)
     record_property("cell seconds", f"{first:.1f} s fresh, {second:.1f} s again")
     assert warnings == []
+    assert exercise_rules.exercise_problems(executed) == []
 
 
 # The checks themselves: each has to find what it looks for.
@@ -206,6 +209,6 @@ def test_run_accepts_a_promised_error(write_notebook, tmp_path):
     ids=["from Python", "from C"],
 )
 def test_run_reports_what_goes_to_stderr(source, write_notebook, tmp_path):
-    warnings, _ = run_twice(write_notebook("warns.ipynb", source), tmp_path)
+    warnings, _, _ = run_twice(write_notebook("warns.ipynb", source), tmp_path)
     assert len(warnings) == 2
     assert all("careful" in warning for warning in warnings)

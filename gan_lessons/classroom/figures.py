@@ -110,10 +110,10 @@ def held_bytes(record: Record) -> Chart:
 
 
 def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | None = None) -> Chart:
-    """Every value of every group as a point, the median as a bar; ``right``: where they should be."""
+    """Every value of every group as a point, the median as a bar, a line at ``right``."""
     figure, axes = _axes(1.8 * len(groups) + 1, 3.2, ylabel=ylabel)
     rows = []
-    marks = zip(cycle(COLOURS), cycle(MARKERS))  # noqa: B905 (both are endless)
+    marks = zip(cycle(COLOURS), cycle(MARKERS))
     for x, ((name, values), (colour, marker)) in enumerate(
         zip(groups.items(), marks, strict=False)
     ):
@@ -134,7 +134,7 @@ def curves(
 ) -> Chart:
     """Lines over a common axis, each with its own colour, dash and label; zero is drawn."""
     figure, axes = _axes(6.4, 3.4, xlabel=xlabel, ylabel=ylabel)
-    looks = zip(cycle(COLOURS), cycle(DASHES))  # noqa: B905 (both are endless)
+    looks = zip(cycle(COLOURS), cycle(DASHES))
     for (name, values), (colour, dash) in zip(lines.items(), looks, strict=False):
         axes.plot(x, values, dash, color=colour, label=name, linewidth=2)
     axes.axhline(0, color="#555", linewidth=0.8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gan_lessons.lens.graph import Graph, HeldBytes
 
@@ -142,11 +142,11 @@ class Record:
         g = self.graph
         return Graph(g.nodes, g.outputs, g.cuts, self.events[event].states)
 
-    def table(self) -> GradientTable:
-        """Parameter x event, drawn in a notebook and as text on a terminal."""
+    def table(self, **options: Any) -> GradientTable:
+        """Parameter x event, drawn in a notebook and as text on a terminal; see GradientTable."""
         from gan_lessons.lens.table import GradientTable  # a view: loaded when it is looked at
 
-        return GradientTable(self)
+        return GradientTable(self, **options)
 
     def _repr_html_(self) -> str:
         return self.table()._repr_html_()

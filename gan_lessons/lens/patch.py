@@ -19,6 +19,7 @@ def patched(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True  # IPython and pytest leave this frame out of a traceback
         return around(original, *args, **kwargs)
 
     setattr(owner, name, wrapper)

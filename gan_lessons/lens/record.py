@@ -215,6 +215,7 @@ class _Recorder:
     # Backward ---------------------------------------------------------------------------------
 
     def _around_engine(self, original: _Hook, outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
         # A backward inside a backward is part of it; a compiler's is nobody's.
         if not self._mine or self._call is not None or is_compiler_at_work():
             return original(outputs, *args, **kwargs)

@@ -88,6 +88,7 @@ class GraphTrace(TorchFunctionMode):
     # What happens -----------------------------------------------------------------------------
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        __tracebackhide__ = True
         kwargs = kwargs or {}
         if torch.compiler.is_compiling():  # a net is compiled as it would be without us
             return func(*args, **kwargs)
@@ -110,22 +111,27 @@ class GraphTrace(TorchFunctionMode):
         return out
 
     def _operation(self, taken: list[Tensor], made: list[Tensor]) -> None:
-        pasts = [past for t in taken if (past := self.past(t)) is not None]
+        cut = [(tensor, past) for tensor in taken if (past := self.past(tensor)) is not None]
         for tensor in made:
             if tensor.grad_fn is not None:
                 new = self.tag([tensor.grad_fn])
                 self._outputs.append(TensorWeakRef(tensor))
-                self._cut(pasts, new or [tensor.grad_fn])
-            elif pasts:
-                self._mark(tensor, pasts[0])
+                for source, past in cut:
+                    self._cut(source, past, new or [tensor.grad_fn])
+            elif cut:
+                self._mark(tensor, cut[0][1])
 
-    def _cut(self, pasts: list[Detached], new: list[Any]) -> None:
-        """Say that ``new`` nodes took detached tensors: the first of them that lacks an input."""
-        took = [n for n in new if any(child is None for child, _ in n.next_functions)] or new
-        for past in pasts:
-            cut = Cut(past.source, self._id(took[0]), past.how)
-            if cut not in self.cuts:
-                self.cuts.append(cut)
+    def _cut(self, tensor: Tensor, past: Detached, new: list[Any]) -> None:
+        """Say where a detached tensor went in: at its own leaf if it was made one, else at the
+        first of the ``new`` nodes that lacks an input."""
+        if tensor.requires_grad:
+            target = torch.autograd.graph.get_gradient_edge(tensor).node
+        else:
+            lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
+            target = next(lacking, new[0])
+        cut = Cut(past.source, self._id(target), past.how)
+        if cut not in self.cuts:
+            self.cuts.append(cut)
 
     def tag(self, roots: Iterable[Any]) -> list[Any]:
         """Name the nodes behind ``roots`` that have no name yet; they belong to who runs now."""
@@ -139,6 +145,8 @@ class GraphTrace(TorchFunctionMode):
             shape = output_shape(node)
             if owner is not None:
                 self.nodes[key] = Node(key, op_name(node), *owner, shape, inputs)
+            elif hasattr(node, "variable"):  # a leaf of nobody, though used inside a net
+                self.nodes[key] = Node(key, op_name(node), None, None, shape, inputs)
             else:
                 self.nodes[key] = Node(key, op_name(node), net, None, shape, inputs, forward)
         return new
