@@ -236,6 +236,21 @@ def test_gradients_written_by_hand_and_clipped(gan: Gan, real: Tensor) -> None:
     assert number(clipped.value) < 1e-3
 
 
+def test_a_gradient_from_before_the_recording(gan: Gan, real: Tensor) -> None:
+    D, opt = gan.discriminator, gan.optimizer_d
+    BCE(D(real), ONES).backward()
+    with record(**watch(gan)) as rec:
+        BCE(D(real), ONES).backward()  # nobody cleared
+        opt.step()
+        opt.zero_grad()
+    first, added, _, cleared = [e.grads["D"][W] for e in rec.events]
+    assert (first.before, first.by_hand, first.sources) == (True, False, ())
+    assert (added.before, added.sources, added.used_by) == (True, (0,), 2)
+    assert (cleared.before, cleared.value) == (False, None)
+    assert "⊕" in str(rec)
+    assert "(before+0)" in str(rec)
+
+
 def test_frozen_and_thawed_inside_the_step(gan: Gan, real: Tensor, noise: Tensor) -> None:
     G, D = gan.generator, gan.discriminator
     D.requires_grad_(False)

@@ -139,3 +139,25 @@ CLAIMS = {
     "C19": "detach is there to save work.",
     "C20": "D first is the algorithm of the original paper (arXiv 1406.2661).",
 }
+
+# The environment ----------------------------------------------------------------------------------
+
+ENVIRONMENT_READY = "Everything is here."
+ENVIRONMENT_MISSING = "Missing: {names}. The table says how to get it."
+ENVIRONMENT_COLUMNS = ("part", "used for", "found")
+ENVIRONMENT_MARK = {True: "✓", False: "✗"}
+ENVIRONMENT_FOUND = "found"
+ENVIRONMENT_PYTHON = "running the lessons"
+ENVIRONMENT_OLD = "too old: Python {wanted} or newer is needed; then `make lab`"
+ENVIRONMENT_GRAPHVIZ = "pictures of graphs (without it, the same in words)"
+ENVIRONMENT_INSTALL = "not found: run `make lab`, or `%pip install {name}` in a cell"
+ENVIRONMENT_USES = {
+    "torch": "the nets, and autograd",
+    "torchviz": "the layout of the graphs",
+    "graphviz": "the layout of the graphs",
+    "scikit-learn": "the handwritten digits",
+    "matplotlib": "charts and images",
+    "ipywidgets": "the predictions you click",
+    "tqdm": "progress bars",
+    "jupyterlab": "the pages you are looking at",
+}

@@ -32,12 +32,14 @@ class GradState:
     ``sources``: indices of the backward calls that went into it since it was last cleared.
     ``used_by``: index of the event in which an optimizer consumed it; None: computed in vain
     (known once the record is complete). ``by_hand``: written by an assignment, not by backward.
+    ``before``: it holds, or was added to, what was there before the recording began.
     """
 
     value: float | None = None
     sources: tuple[int, ...] = ()
     used_by: int | None = None
     by_hand: bool = False
+    before: bool = False
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ class Ledger:
         self._chains = 0
         self._slots = {p: _Slot(_Content(EMPTY, -1, 0)) for p in parameters}
         self._rows: list[dict[Tensor, _Content]] = []
+        self._begun = False
         self.observe()
+        self._begun = True
 
     def observe(self, call: int | None = None, received: Collection[Tensor] = ()) -> None:
         """Compare every ``.grad`` with what is known; ``received`` got theirs from ``call``."""
@@ -65,7 +67,7 @@ class Ledger:
         seen = _Content(EMPTY, -1, 0, TensorWeakRef(grad), grad._version, (value, total))
         if call is not None:
             sources = (*now.state.sources, call)
-            state = GradState(value, sources, by_hand=now.state.by_hand)
+            state = replace(now.state, value=value, sources=sources)
             return self._next(seen, state, None if now.state.value is None else now)
         if same:  # rewritten in place by something other than backward
             cleared = value == 0.0
@@ -74,7 +76,9 @@ class Ledger:
         for old in reversed(slot.past):
             if _is_again(old, grad, (value, total)):
                 return replace(seen, state=old.state, chain=old.chain, epoch=old.epoch)
-        return self._next(seen, GradState(value, (), by_hand=value != 0.0), None)
+        there = value != 0.0
+        state = GradState(value, by_hand=there and self._begun, before=there and not self._begun)
+        return self._next(seen, state, None)
 
     def _next(self, seen: _Content, state: GradState, before: _Content | None) -> _Content:
         if before is not None:
@@ -99,7 +103,7 @@ class Ledger:
             for i, row in enumerate(self._rows):
                 content = row[parameter]
                 events = [e for e, epoch in used.get(content.chain, ()) if epoch >= content.epoch]
-                if events and (content.state.sources or content.state.by_hand):
+                if events and content.state.value != 0.0:
                     rows[i][parameter] = replace(content.state, used_by=events[0])
         return rows
 

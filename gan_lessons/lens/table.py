@@ -32,7 +32,7 @@ class Cell:
 
     kind: str
     value: float | None
-    sources: tuple[int, ...]
+    sources: tuple[int | str, ...]
     changed: bool = False
     used: bool = False
 
@@ -58,11 +58,14 @@ def describe(state: GradState, complete: bool) -> Cell:
         kind = "zero"
     elif state.by_hand:
         kind = "by_hand"
+    elif state.before and not state.sources:
+        kind = "before"
     elif complete and state.used_by is None:
         kind = "vain"
     else:
-        kind = "accumulated" if len(state.sources) > 1 else "fresh"
-    return Cell(kind, state.value, state.sources)
+        kind = "accumulated" if len(state.sources) + state.before > 1 else "fresh"
+    earlier = (words.BEFORE,) if state.before and state.sources else ()
+    return Cell(kind, state.value, (*earlier, *state.sources))
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class GradientTable:
 
 
 def _content(state: GradState) -> tuple[object, ...]:
-    return (state.value, state.sources, state.by_hand)
+    return (state.value, state.sources, state.by_hand, state.before)
 
 
 def _folded(rows: Sequence[Row]) -> list[Row]:
@@ -287,12 +290,14 @@ border:1px solid var(--jp-border-color2,rgba(128,128,128,.35));font-weight:400;w
 .gl-table th code{display:block;font-size:.86em;overflow-wrap:break-word;background:none;padding:0}
 .gl-table tbody th,.gl-table tfoot th,.gl-table thead th:first-child{position:sticky;left:0;
 background:var(--jp-layout-color0,Canvas)}
+.gl-table table th{text-align:left}
 .gl-table .net{font-weight:700}
 .gl-table .changed{font-weight:700;box-shadow:inset 0 -3px 0 currentColor}
 .gl-table .none,.gl-table .zero{opacity:.75}
 .gl-table .fresh{background:rgba(0,114,178,.28)}
 .gl-table .accumulated{background:rgba(160,80,190,.32)}
 .gl-table .by_hand{background:rgba(0,158,115,.3)}
+.gl-table .before{background:rgba(128,128,128,.25)}
 .gl-table .vain{background:repeating-linear-gradient(135deg,rgba(213,94,0,.34) 0 5px,
 rgba(213,94,0,.12) 5px 10px)}
 .gl-table ul{list-style:none;display:flex;flex-wrap:wrap;gap:2px 18px;margin:6px 0;padding:0}

@@ -12,8 +12,10 @@ GRADIENT = {
     "fresh": ("●", "fresh", "written by one backward call"),
     "accumulated": ("⊕", "accumulated", "the sum over several backward calls, in brackets"),
     "by_hand": ("✎", "by hand", "written by an assignment, not by backward"),
+    "before": ("◔", "from before", "it was there before the recording began"),
     "vain": ("○", "in vain", "computed, but no optimizer step uses it"),
 }
+BEFORE = "before"  # among the sources of a sum
 USED, USED_MEANS = "✓", "this step uses it"
 CHANGED, CHANGED_MEANS = "*", "changed since the event before"
 CHANGED_BOLD = "bold"
