@@ -196,6 +196,26 @@ class NotebookPage:
         )
         return self.cells()
 
+    def run_to(self, text: str, seconds: float = RUN_SECONDS) -> None:
+        """Run the code cells that have not run yet, up to the first whose source holds ``text``."""
+        cells = self.cells()
+        last = next((i for i, cell in enumerate(cells) if text in cell.source), None)
+        if last is None:
+            raise ValueError(f"no code cell of {self.name} holds {text!r}")
+        for cell in (c for c in cells[: last + 1] if c.execution_count is None):
+            self._call(
+                f"panel.content.activeCellIndex = {cell.index};"
+                "await app.commands.execute('notebook:run-cell');",
+                seconds,
+            )
+            self.page.wait_for_function(
+                f"""([path, index]) => {{ {_PANEL}
+                    return panel.content.model.cells.get(index).executionCount != null
+                        && panel.sessionContext.session.kernel.status === 'idle'; }}""",
+                arg=[self.name, cell.index],
+                timeout=seconds * 1000,
+            )
+
     def close(self) -> None:
         """Shut the notebook's kernel down and close the tab."""
         self._call("await panel.sessionContext.shutdown();", 30)

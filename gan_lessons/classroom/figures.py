@@ -76,7 +76,7 @@ def image_grid(images: Tensor, title: str = "", columns: int = 12) -> Chart:
     padded = torch.cat([padded, padded.new_zeros(missing, *padded.shape[1:])])
     rows = [torch.cat(list(row), dim=1) for row in padded.split(columns)]
     figure, axes = _axes(0.75 * columns, 0.75 * len(rows) + 0.3, title=title)
-    axes.imshow(torch.cat(rows), cmap="gray", vmin=-1, vmax=1)
+    axes.imshow(torch.cat(rows).numpy(), cmap="gray", vmin=-1, vmax=1)
     axes.set_axis_off()
     return Chart(figure, words.IMAGES.format(count=len(images), title=title))
 

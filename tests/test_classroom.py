@@ -1,0 +1,148 @@
+"""Charts, verdicts and the check of the environment."""
+
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from typing import Any
+
+import pytest
+import torch
+
+from gan_lessons import record, step_detach, step_retain_graph, tiny_gan
+from gan_lessons.classroom import environment, figures, words
+from gan_lessons.classroom.claims import verdict
+from gan_lessons.classroom.environment import check_environment
+from gan_lessons.lens.events import Record
+from gan_lessons.lens.source import without_comment
+
+
+def recorded(step: Any = step_retain_graph) -> Record:
+    gan = tiny_gan(seed=0)
+    with record(gan.nets, gan.optimizers) as rec:
+        step(gan, torch.zeros(4, 2), torch.ones(4, 2))
+    return rec
+
+
+# Charts ---------------------------------------------------------------------------------------
+
+
+def test_a_chart_is_a_picture_and_words() -> None:
+    chart = figures.image_grid(torch.zeros(5, 1, 8, 8), 'A "title"')
+    bundle = chart._repr_mimebundle_()
+    assert bundle["text/plain"] == '5 images. A "title"'
+    assert 'alt="5 images. A &quot;title&quot;"' in bundle["text/html"]
+    assert "data:image/svg+xml;base64," in bundle["text/html"]
+    assert chart.svg.count("<svg") == 1
+
+
+def test_no_chart_goes_through_pyplot() -> None:
+    script = (
+        "import sys, torch; from gan_lessons.classroom import figures as f;"
+        "f.image_grid(torch.zeros(2, 1, 4, 4)).svg; f.spread({'a': [1.0]}, 'y').svg;"
+        "f.curves([0, 1], {'a': [0, 1]}, 'x', 'y').svg;"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 8, 8), (3, 8, 8), (3, 3, 8, 8)])
+def test_image_grid_refuses_what_is_no_gray_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        figures.image_grid(torch.zeros(shape))
+
+
+def test_image_grid_shows_each_image_once_in_order() -> None:
+    images = torch.arange(5.0).div(5).view(5, 1, 1, 1).expand(5, 1, 2, 2)
+    (picture,) = figures.image_grid(images, columns=3).figure.axes[0].get_images()
+    pixels = torch.as_tensor(picture.get_array())
+    assert pixels.shape == (8, 12)  # two rows of three, 2 x 2 pixels with a border of 1
+    shown = [float(pixels[r + 1, c + 1]) for r in (0, 4) for c in (0, 4, 8)]
+    assert shown == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 0.0])
+
+
+@pytest.mark.parametrize("step", [step_retain_graph, step_detach])
+def test_held_bytes_are_those_of_the_record(step: Any) -> None:
+    rec = recorded(step)
+    chart = figures.held_bytes(rec)
+    axes = chart.figure.axes[0]
+    bars = [[p.get_width() for p in container] for container in axes.containers]
+    for name, widths in zip(("activations", "inputs", "parameters"), bars, strict=True):
+        assert widths == [getattr(e.held, name) for e in rec.events]
+    top = max(e.held.total for e in rec.events)
+    assert any(f"{top:,}" in text.get_text() for text in axes.texts)
+    for event in rec.events:
+        line = f"{event.index}  {without_comment(event.line.text)[:20]}"
+        assert line in chart.text
+
+
+def test_held_bytes_says_when_nothing_could_be_counted() -> None:
+    gan = tiny_gan(seed=0)
+    hooks = torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
+    with record({"D": gan.discriminator}) as rec, hooks:
+        gan.discriminator(torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="no bytes"):
+        figures.held_bytes(rec)
+
+
+def test_spread_tells_range_and_median() -> None:
+    chart = figures.spread({"a": [3.0, 1.0, 2.0], "b": [5.0]}, "cosine", right=1.0)
+    assert "a: from 1.00 to 3.00, median 2.00" in chart.text
+    assert "b: from 5.00 to 5.00, median 5.00" in chart.text
+    points: list[Any] = [line.get_ydata() for line in chart.figure.axes[0].lines[:2]]
+    assert [list(values) for values in points] == [[3.0, 1.0, 2.0], [5.0]]
+
+
+def test_curves_have_dashes_as_well_as_colours() -> None:
+    chart = figures.curves([0, 1], {"up": [0, 2], "down": [0, -2]}, "x", "y")
+    lines = chart.figure.axes[0].lines[:2]
+    assert len({line.get_linestyle() for line in lines}) == 2
+    assert "up: 0 → 2" in chart.text
+
+
+# Verdicts -------------------------------------------------------------------------------------
+
+
+def test_a_verdict_shows_claim_measure_and_evidence() -> None:
+    right, wrong = verdict("C1", True, "0 < 1"), verdict("C1", torch.tensor(False), "<b>")
+    assert words.CLAIMS["C1"] in str(right)
+    assert "✓ holds: 0 < 1" in str(right)
+    assert "✗ does not hold" in str(wrong)
+    assert "&lt;b&gt;" in wrong._repr_html_()
+
+
+@pytest.mark.parametrize("value", [None, "yes", 1, 0.0])
+def test_a_verdict_needs_a_truth_value(value: Any) -> None:
+    with pytest.raises(TypeError, match="True or False"):
+        verdict("C1", value, "")
+
+
+def test_an_unknown_claim_names_the_known() -> None:
+    with pytest.raises(KeyError, match="C1, C2"):
+        verdict("C99", True, "")
+
+
+# The environment ------------------------------------------------------------------------------
+
+
+def test_everything_is_found_here() -> None:
+    found = check_environment()
+    assert found.ready
+    assert found.summary == words.ENVIRONMENT_READY
+    assert {part.found for part in found.parts if part.name == "torch"} == {torch.__version__}
+
+
+def test_what_is_missing_is_named_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "scikit-learn":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(environment, "version", version)
+    monkeypatch.setattr(environment.render, "available", lambda: False)
+    monkeypatch.setattr(environment, "OLDEST_PYTHON", (99, 0))
+    found = check_environment()
+    assert not found.ready
+    assert found.summary == "Missing: Python, scikit-learn, Graphviz. The table says how to get it."
+    assert "%pip install scikit-learn" in repr(found)
+    assert "%pip install pygraphviz" in found._repr_html_()
+    assert "99.0" in repr(found)
