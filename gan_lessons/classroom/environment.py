@@ -13,6 +13,7 @@ from gan_lessons.classroom.scoring import bordered
 from gan_lessons.lens import render
 
 OLDEST_PYTHON = (3, 11)
+_LEFT = 'style="text-align:left"'
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Environment:
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(part) for part in self.parts)
-        head = "".join(f'<th scope="col">{title}</th>' for title in words.ENVIRONMENT_COLUMNS)
+        titles = words.ENVIRONMENT_COLUMNS
+        head = "".join(f'<th scope="col" {_LEFT}>{title}</th>' for title in titles)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
         return bordered(self.ready, f"<strong>{html.escape(self.summary)}</strong>{table}")
 
@@ -92,5 +94,5 @@ def _mark(part: Part) -> str:
 
 def _row(part: Part) -> str:
     cells = (part.use, f"{_mark(part)} {part.found or part.advice}")
-    inside = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    return f'<tr><th scope="row">{html.escape(part.name)}</th>{inside}</tr>'
+    inside = "".join(f"<td {_LEFT}>{html.escape(cell)}</td>" for cell in cells)
+    return f'<tr><th scope="row" {_LEFT}>{html.escape(part.name)}</th>{inside}</tr>'

@@ -290,7 +290,7 @@ border:1px solid var(--jp-border-color2,rgba(128,128,128,.35));font-weight:400;w
 .gl-table th code{display:block;font-size:.86em;overflow-wrap:break-word;background:none;padding:0}
 .gl-table tbody th,.gl-table tfoot th,.gl-table thead th:first-child{position:sticky;left:0;
 background:var(--jp-layout-color0,Canvas)}
-.gl-table table th{text-align:left}
+.gl-table.gl-table table th{text-align:left}
 .gl-table .net{font-weight:700}
 .gl-table .changed{font-weight:700;box-shadow:inset 0 -3px 0 currentColor}
 .gl-table .none,.gl-table .zero{opacity:.75}
