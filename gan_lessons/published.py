@@ -1,4 +1,4 @@
-"""Published orderings that fail, kept failing on purpose; `steps` holds the repaired ones."""
+"""Published orderings that fail, kept failing on purpose: both as_printed raise RuntimeError."""
 
 from contextlib import ExitStack
 
@@ -9,7 +9,7 @@ from gan_lessons.gan import Gan, StepLosses
 
 
 def retain_graph_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """S1 with D moved too early. RuntimeError: ... has been modified by an inplace operation."""
+    """S1, where D moves between the two backwards."""
     gan.check(real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     pred_fake, pred_real = D(G(noise)), D(real)  # (batch, 1) each
@@ -19,18 +19,18 @@ def retain_graph_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses
     opt_d.zero_grad()
     d_loss = (loss(pred_real, ones) + loss(pred_fake, zeros)) / 2
     d_loss.backward(retain_graph=True)
-    opt_d.step()  # rewrites weights that the retained graph still needs
+    opt_d.step()
 
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
     g_loss = loss(pred_fake, ones)
-    g_loss.backward()  # raises
+    g_loss.backward()
     opt_g.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
 
 
 def detach_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """S2 with g_loss on D's answer to the detached fake. RuntimeError: ... a second time."""
+    """S2, where one prediction for the detached fake serves both losses."""
     gan.check(real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     pred_fake, pred_real = D(G(noise).detach()), D(real)  # (batch, 1) each
@@ -39,13 +39,13 @@ def detach_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     # Discriminator: maximise log D(real) + log(1 - D(fake))
     opt_d.zero_grad()
     d_loss = (loss(pred_real, ones) + loss(pred_fake, zeros)) / 2
-    d_loss.backward()  # frees the graph of pred_fake
+    d_loss.backward()
     opt_d.step()
 
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
-    g_loss = loss(pred_fake, ones)  # no way leads from here to G
-    g_loss.backward()  # raises
+    g_loss = loss(pred_fake, ones)
+    g_loss.backward()
     opt_g.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
 

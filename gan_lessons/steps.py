@@ -24,12 +24,12 @@ def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     # Discriminator: maximise log D(real) + log(1 - D(fake))
     opt_d.zero_grad()
     d_loss = (loss(pred_real, ones) + loss(pred_fake, zeros)) / 2
-    d_loss.backward(retain_graph=True)  # fills D, and G in vain
+    d_loss.backward(retain_graph=True)  # the other loss needs the graph too
 
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
     g_loss = loss(pred_fake, ones)
-    with gradients_kept(opt_d):  # this backward reaches D as well
+    with gradients_kept(opt_d):  # defined below
         g_loss.backward()
 
     opt_d.step()
@@ -48,13 +48,13 @@ def step_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     pred_fake, pred_real = D(fake.detach()), D(real)  # (batch, 1) each
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
     d_loss = (loss(pred_real, ones) + loss(pred_fake, zeros)) / 2
-    d_loss.backward()  # stops at the detached fake
+    d_loss.backward()
     opt_d.step()
 
     # Generator: maximise log D(fake), for the D that has just moved
     opt_g.zero_grad()
     g_loss = loss(D(fake), ones)
-    g_loss.backward()  # fills G, and D in vain
+    g_loss.backward()
     opt_g.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
 
@@ -70,13 +70,13 @@ def step_generator_first(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     pred_fake = D(fake)  # (batch, 1)
     ones, zeros = torch.ones_like(pred_fake), torch.zeros_like(pred_fake)
     g_loss = loss(pred_fake, ones)
-    g_loss.backward()  # fills G, and D in vain
+    g_loss.backward()
     opt_g.step()
 
     # Discriminator: maximise log D(real) + log(1 - D(fake))
     opt_d.zero_grad()
     d_loss = (loss(D(real), ones) + loss(D(fake.detach()), zeros)) / 2
-    d_loss.backward()  # stops at the detached fake
+    d_loss.backward()
     opt_d.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
 

@@ -65,11 +65,9 @@ def test_held_bytes_are_those_of_the_record(step: Any) -> None:
     rec = recorded(step)
     chart = figures.held_bytes(rec)
     axes = chart.figure.axes[0]
-    bars = [[p.get_width() for p in container] for container in axes.containers]
-    for name, widths in zip(("activations", "inputs", "parameters"), bars, strict=True):
-        assert widths == [getattr(e.held, name) for e in rec.events]
-    top = max(e.held.total for e in rec.events)
-    assert any(f"{top:,}" in text.get_text() for text in axes.texts)
+    sizes = [e.held.activations for e in rec.events]
+    assert [p.get_width() for p in axes.containers[0]] == [size / 1024 for size in sizes]
+    assert [text.get_text() for text in axes.texts] == [f"peak: {max(sizes) / 1024:,.1f} KiB"]
     for event in rec.events:
         line = f"{event.index}  {without_comment(event.line.text)[:20]}"
         assert line in chart.text
@@ -93,10 +91,11 @@ def test_spread_tells_range_and_median() -> None:
 
 
 def test_curves_have_dashes_as_well_as_colours() -> None:
-    chart = figures.curves([0, 1], {"up": [0, 2], "down": [0, -2]}, "x", "y")
+    chart = figures.curves([0, 1], {"up": [0, 2], "down": [0, -2]}, "x", "y", mark=(0.5, "half"))
     lines = chart.figure.axes[0].lines[:2]
     assert len({line.get_linestyle() for line in lines}) == 2
     assert "up: 0 → 2" in chart.text
+    assert [t.get_text() for t in chart.figure.axes[0].texts] == ["half"]
 
 
 # Verdicts -------------------------------------------------------------------------------------

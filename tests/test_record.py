@@ -449,6 +449,8 @@ def test_stale_after_the_step_that_rewrites(gan: Gan, noise: Tensor) -> None:
     assert stale
     assert {rec.graph.nodes[i].net for i in stale} == {"D"}
     assert "stale" not in rec.events[-2].states.values()
+    # They cannot be read any more, but they are held as before.
+    assert rec.events[-1].held == rec.events[-2].held
 
 
 def test_a_cut_is_seen_through_views_and_arithmetic(gan: Gan, real: Tensor, noise: Tensor) -> None:

@@ -82,36 +82,30 @@ def image_grid(images: Tensor, title: str = "", columns: int = 12) -> Chart:
 
 
 def held_bytes(record: Record) -> Chart:
-    """Bytes that the graph keeps after each event, by kind, with the peak marked."""
+    """What the graph alone keeps after each event, in KiB, with the peak marked."""
     events = [e for e in record.events if e.held.complete]
     if not events:
         raise ValueError("held_bytes() got a record in which no bytes could be counted")
-    parts = {
-        words.ACTIVATIONS: [e.held.activations for e in events],
-        words.INPUTS: [e.held.inputs for e in events],
-        words.PARAMETERS: [e.held.parameters for e in events],
-    }
+    sizes = [e.held.activations for e in events]
     labels = [f"{e.index}  {' '.join(without_comment(e.line.text).split())[:44]}" for e in events]
-    figure, axes = _axes(9, 0.38 * len(events) + 1, xlabel=words.BYTES)
-    left = [0.0] * len(events)
-    for (name, sizes), colour, hatch in zip(parts.items(), COLOURS, ("", "//", ".."), strict=False):
-        axes.barh(labels, sizes, left=left, color=colour, hatch=hatch, label=name, edgecolor="w")
-        left = [a + b for a, b in zip(left, sizes, strict=True)]
-    peak = max(range(len(events)), key=lambda i: left[i])
+    places = range(len(events))  # two events may share a label, never a place
+    figure, axes = _axes(9, 0.34 * len(events) + 1, xlabel=words.BYTES)
+    axes.barh(places, [size / 1024 for size in sizes], color=COLOURS[0])
+    axes.set_yticks(places, labels)
+    peak = max(places, key=lambda i: sizes[i])
     axes.annotate(
-        words.PEAK.format(bytes=f"{left[peak]:,.0f}"), (left[peak], peak), xytext=(4, -3),
-        textcoords="offset points", weight="bold",
+        words.PEAK.format(size=f"{sizes[peak] / 1024:,.1f}"), (sizes[peak] / 1024, peak),
+        xytext=(4, -3), textcoords="offset points", weight="bold",
     )  # fmt: skip
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.25 * max(left) or 1)
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.18), ncols=3)
-    rows = [f"{label}: {size:,.0f}" for label, size in zip(labels, left, strict=True)]
+    axes.set_xlim(0, 1.25 * max(sizes) / 1024 or 1)
+    rows = [f"{label}: {size / 1024:,.1f}" for label, size in zip(labels, sizes, strict=True)]
     return Chart(figure, "\n".join([words.BYTES, *rows]))
 
 
 def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | None = None) -> Chart:
     """Every value of every group as a point, the median as a bar, a line at ``right``."""
-    figure, axes = _axes(1.8 * len(groups) + 1, 3.2, ylabel=ylabel)
+    figure, axes = _axes(1.35 * len(groups) + 1, 3.2, ylabel=ylabel)
     rows = []
     marks = zip(cycle(COLOURS), cycle(MARKERS))
     for x, ((name, values), (colour, marker)) in enumerate(
@@ -130,14 +124,24 @@ def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | No
 
 
 def curves(
-    x: Sequence[float], lines: Mapping[str, Sequence[float]], xlabel: str, ylabel: str
+    x: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    mark: tuple[float, str] | None = None,
 ) -> Chart:
-    """Lines over a common axis, each with its own colour, dash and label; zero is drawn."""
+    """Lines over a common axis, each with its own colour, dash and label; zero is drawn.
+
+    mark: a place on the x axis to point out, and what to call it.
+    """
     figure, axes = _axes(6.4, 3.4, xlabel=xlabel, ylabel=ylabel)
     looks = zip(cycle(COLOURS), cycle(DASHES))
     for (name, values), (colour, dash) in zip(lines.items(), looks, strict=False):
         axes.plot(x, values, dash, color=colour, label=name, linewidth=2)
     axes.axhline(0, color="#555", linewidth=0.8)
+    if mark is not None:
+        axes.axvline(mark[0], color="#555", linestyle=":", linewidth=1.2)
+        axes.annotate(mark[1], (mark[0], 0), xytext=(4, 5), textcoords="offset points")
     axes.legend(frameon=False)
     ends = [f"{name}: {v[0]:.3g} → {v[-1]:.3g}" for name, v in lines.items()]
     return Chart(figure, "\n".join([f"{ylabel} / {xlabel}", *ends]))

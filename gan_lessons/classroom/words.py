@@ -112,9 +112,8 @@ LIST = ", "
 # Charts -------------------------------------------------------------------------------------------
 
 IMAGES = "{count} images. {title}"
-ACTIVATIONS, INPUTS, PARAMETERS = "activations", "inputs", "parameters"
-BYTES = "bytes that the graph holds after each event"
-PEAK = "peak: {bytes} bytes"
+BYTES = "KiB that only the graph keeps, after each event (no weights, no inputs)"
+PEAK = "peak: {size} KiB"
 SPREAD = "{name}: from {low:.2f} to {high:.2f}, median {mid:.2f}"
 
 # The article's claims, in our words ---------------------------------------------------------------

@@ -18,6 +18,7 @@ from torch.utils.weak import TensorWeakRef
 
 from gan_lessons.lens.events import Line
 from gan_lessons.lens.graph import (
+    STALE,
     UNKNOWN,
     Cut,
     Graph,
@@ -82,6 +83,7 @@ class GraphTrace(TorchFunctionMode):
         self.nodes: dict[int, Node] = {}
         self.cuts: list[Cut] = []
         self.names: dict[int, str] = {}
+        self._kept: dict[int, dict[int, int]] = {}  # node -> storages and bytes, when last read
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self.active = True
 
@@ -215,6 +217,9 @@ class GraphTrace(TorchFunctionMode):
             key = self._id(node)
             states[key], saved = read_saved(node)
             kept = dict(storage_of(t) for t in saved.values())
+            if states[key] == STALE:  # cannot be read any more, but is held all the same
+                kept = self._kept.get(key, {}) | kept
+            self._kept[key] = kept
             storages.update(kept)
             if mine := {weights[k] for k in kept if k in weights}:
                 self.saves.setdefault(key, set()).update(mine)
