@@ -38,7 +38,7 @@ def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 
 def step_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """D learns from a detached fake and moves; then G learns from the new D."""
+    """D learns from the detached fake and moves; then G learns through a second forward of D."""
     gan.check(real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     fake = G(noise)
@@ -60,7 +60,7 @@ def step_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 
 def step_generator_first(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """G learns from the old D and moves; then D learns from the fake that the old G made."""
+    """G learns and moves; then D learns from the same fake, detached."""
     gan.check(real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
 

@@ -125,7 +125,8 @@ def legend(scene: Scene) -> tuple[tuple[str, str], ...]:
         call = {"call": scene.call.index}
         found.append((words.RECEIVED, words.RECEIVED_MEANS.format(**call)))
         walked = words.WALKED_MEANS if scene.direction == "LR" else words.WALKED_MEANS_DOWN
-        found.append((_line("solid", "currentColor", 4), walked.format(**call)))
+        if any(scene.walked(node.id, i) for node in nodes for i in node.inputs):
+            found.append((_line("solid", "currentColor", 4), walked.format(**call)))
     return (*found, ("→", words.ARROWS))
 
 
