@@ -417,6 +417,197 @@ def test_only_the_thread_that_records(gan: Gan, real: Tensor) -> None:
     assert rec.events == []
 
 
+# What hostile trials found ---------------------------------------------------------------------
+
+
+class Sine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * ctx.saved_tensors[0].cos()
+
+
+def test_a_custom_function_under_hooks_is_never_read(real: Tensor) -> None:
+    """It is invisible when it runs, so nobody knows whether hooks were active."""
+    store: dict[int, Tensor] = {}
+
+    def pack(x: Tensor) -> int:
+        store[len(store)] = x
+        return len(store) - 1
+
+    layer = nn.Linear(2, 2)
+    with record({"D": layer}) as rec:
+        hidden = layer(real)
+        with torch.autograd.graph.saved_tensors_hooks(pack, store.pop):  # each can be had once
+            y: Any = Sine.apply(hidden)
+        (y * 2).sum().backward()
+    assert len(rec.backward_calls[0].received["D"]) == 2
+    norm = nn.BatchNorm1d(2)
+    with record({"D": norm}):
+        (checkpoint(lambda x: Sine.apply(norm(x)), real, use_reentrant=False) * 2).sum().backward()
+    assert norm.num_batches_tracked == 2  # forward and recomputation, no third
+
+
+def test_zeroing_through_data_is_seen(gan: Gan, real: Tensor) -> None:
+    D = gan.discriminator
+    with record(**watch(gan)) as rec:
+        for _ in range(2):
+            BCE(D(real), ONES).backward()
+            for p in D.parameters():
+                assert p.grad is not None
+                p.grad.data.zero_()  # the version counter does not move
+    backwards = [e for e in rec.events if e.kind == "backward"]
+    assert [e.grads["D"][W].sources for e in backwards] == [(0,), (1,)]
+
+
+def test_a_gradient_by_hand_that_only_looks_like_an_old_one(real: Tensor) -> None:
+    D = nn.Linear(2, 1)  # the gradient of the bias of a mean is always 1
+    opt = torch.optim.SGD(D.parameters(), 0.1)
+    with record({"D": D}, {"D": opt}) as rec:
+        D(real).mean().backward()
+        opt.step()
+        opt.zero_grad()
+        grads = torch.autograd.grad(D(real + 1).mean(), list(D.parameters()))
+        for p, g in zip(D.parameters(), grads, strict=True):
+            p.grad = g
+        opt.step()
+    last = rec.events[-1]
+    assert {(s.by_hand, s.sources, s.used_by) for s in last.grads["D"].values()} == {
+        (True, (), last.index)
+    }
+
+
+def test_a_hook_that_clears_after_the_step_hides_no_use(gan: Gan, real: Tensor) -> None:
+    gan.optimizer_d.register_step_post_hook(lambda opt, *_: opt.zero_grad())
+    with record(**watch(gan)) as rec:
+        BCE(gan.discriminator(real), ONES).backward()
+        gan.optimizer_d.step()
+    step = next(e for e in rec.events if e.kind == "step")
+    assert rec.events[1].grads["D"][W].used_by == step.index
+
+
+def test_only_a_step_is_blamed_for_rewriting(gan: Gan, real: Tensor) -> None:
+    def code() -> None:
+        loss = gan.discriminator(real.requires_grad_()).mean()
+        with torch.no_grad():
+            for p in gan.discriminator.parameters():
+                p.clamp_(-0.01, 0.01)
+        gan.optimizer_g.zero_grad()
+        loss.backward()
+
+    text = explained(fails(gan, code))
+    assert "zero_grad" not in text
+    assert "no optimizer step" in text
+
+
+def test_unnamed_optimizers_and_late_groups_are_told_apart(gan: Gan, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    opts = [torch.optim.Adam(net.parameters()) for net in (G, D)]
+    late = torch.optim.SGD(D.parameters(), 0.1)
+    with record(gan.nets, {"late": late}) as rec:
+        D(G(noise)).mean().backward()
+        late.add_param_group({"params": G.parameters()})
+        for opt in (*opts, late):
+            opt.step()
+    assert [e.target for e in rec.events if e.kind == "step"] == ["Adam", "Adam 2", "late"]
+    assert list(rec.holds["Adam"]) == ["G"]
+    assert list(rec.holds["Adam 2"]) == ["D"]
+    assert list(rec.holds["late"]) == ["G", "D"]
+
+
+def test_unusual_parameters_do_not_stop_the_code(real: Tensor) -> None:
+    class Complex(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.randn(2, 2, dtype=torch.cfloat))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.to(torch.cfloat) @ self.w).abs()
+
+    with torch.inference_mode():
+        still = nn.Linear(2, 2)
+    computed: Any = nn.Linear(2, 2)
+    computed.register_parameter("w", nn.Parameter(torch.zeros(2, 2), requires_grad=False))
+    computed.w.copy_(computed.weight * 2)  # no leaf any more
+    nets = {
+        "complex": Complex(),
+        "meta": nn.Linear(2, 1, device="meta"),
+        "inference": still,
+        "computed": computed,
+        "lazy": nn.LazyLinear(3),
+    }
+    with record(nets) as rec:
+        optimizer = torch.optim.Adam(nets["complex"].parameters())
+        nets["complex"](real).sum().backward()
+        optimizer.step()
+        nets["meta"](torch.randn(4, 2, device="meta")).sum().backward()
+        nets["lazy"](real @ computed.w).sum().backward()
+    assert [sum(map(len, c.received.values())) for c in rec.backward_calls] == [1, 2, 3]
+    assert rec.parameters["lazy"] == {"weight": (3, 2), "bias": (3,)}
+
+
+def test_callables_without_a_name_may_be_torch_functions(gan: Gan, real: Tensor) -> None:
+    class Double:
+        def __call__(self, x: Tensor) -> Tensor:
+            if torch.overrides.has_torch_function((x,)):
+                return torch.overrides.handle_torch_function(self, (x,), x)
+            return x * 2
+
+    with record(**watch(gan)) as rec:
+        gan.discriminator(Double()(real)).mean().backward()
+    assert counts(rec) == [(0, 4)]
+
+
+def test_a_cut_is_seen_through_attributes_and_buffers(gan: Gan, noise: Tensor) -> None:
+    G, D = gan.generator, gan.discriminator
+    with record(**watch(gan)) as rec:
+        D(G(noise).detach().mT.mT)
+        buffer = torch.zeros(8, 2)
+        buffer[:] = G(noise).detach()
+        D(buffer)
+    assert len(rec.graph.cuts) == 2
+
+
+def test_inputs_by_keyword_are_inputs(real: Tensor) -> None:
+    net = nn.Linear(2, 1)
+    with record({"D": net}) as rec:
+        y = net(input=real)
+    assert (rec.events[0].held.inputs, rec.events[0].held.activations) == (8 * 2 * 4, 0)
+    assert y.requires_grad
+
+
+def test_recordings_that_end_in_any_order_leave_nothing(gan: Gan, noise: Tensor) -> None:
+    before = _attached()
+
+    def recording(net: nn.Module) -> Any:
+        with record({"net": net}):
+            for _ in range(2):
+                yield net(noise).mean().backward()
+
+    first, second = recording(gan.generator), recording(gan.discriminator)
+    for generator in (first, second, first, second):
+        next(generator, None)
+    for generator in (first, second):
+        list(generator)
+    assert _attached() == before
+
+
+def test_a_copy_keeps_the_hooks_that_were_its_own(gan: Gan) -> None:
+    gan.generator.register_forward_hook(_own_hook, always_call=True)
+    with record(**watch(gan)):
+        average = copy.deepcopy(gan.generator)
+    assert list(average._forward_hooks.values()) == [_own_hook]
+    assert len(average._forward_hooks_always_called) == 1
+
+
+def _own_hook(*_: Any) -> None:
+    pass
+
+
 # The graph ------------------------------------------------------------------------------------
 
 

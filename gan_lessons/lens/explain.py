@@ -21,7 +21,7 @@ WORDS = {
         "`{line}` needs {tensor} as it was when `{forward}` ran. {mover} has rewritten it since."
     ),
     "mover": "`{line}`",
-    "unknown mover": "Something",
+    "unknown mover": "Something that is no optimizer step",
     "parameter": "{net}'s parameter {name}",
     "activation": "a tensor that {op} saved",
     "inplace, parameter": (
@@ -64,6 +64,7 @@ WORDS = {
     "no graph, cut fix": (
         "Leave out {how} there if the gradient has to reach what made that tensor."
     ),
+    "no graph, thaw": " If {nets} should learn from it instead: it is frozen, thaw it.",
     "no graph, fix": "Compute it with trainable parameters and gradients switched on.",
 }
 
@@ -108,7 +109,9 @@ def _inplace(here: str, stale: list[Node], trace: GraphTrace, record: Record) ->
             if mover is not None:
                 tensor = WORDS["parameter"].format(net=net, name=name)
                 fix = WORDS["inplace, parameter"].format(net=net)
-                return f"{_needs(here, tensor, _made(node, record), mover.line)} {fix}"
+                # Only a step is known to have done it; other events just come after it.
+                line = mover.line if mover.kind == "step" else None
+                return f"{_needs(here, tensor, _made(node, record), line)} {fix}"
     tensor = WORDS["activation"].format(op=stale[0].op)
     return f"{_needs(here, tensor, _made(stale[0], record), None)} {WORDS['inplace, activation']}"
 
@@ -159,11 +162,13 @@ def _second_fix(nodes: list[Node], freed: list[Node], trace: GraphTrace, call: s
 
 def _no_graph(here: str, tensors: list[Tensor], trace: GraphTrace, record: Record) -> str:
     past = next((p for t in tensors if (p := trace.past(t)) is not None), None)
+    frozen = trace.frozen_nets()
     if past is not None:
         why = WORDS["no graph, cut"].format(how=past.how, line=_code(past.line))
         fix = WORDS["no graph, cut fix"].format(how=past.how)
+        if frozen:
+            fix += WORDS["no graph, thaw"].format(nets=" and ".join(frozen))
     else:
-        frozen = trace.frozen_nets()
         if not torch.is_grad_enabled():
             why = WORDS["no graph, grad mode"]
         elif frozen and set(frozen) == {f.net for f in record.forwards}:

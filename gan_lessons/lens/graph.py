@@ -125,9 +125,7 @@ def saved_attributes(node: Any) -> tuple[str, ...]:
     """Names under which this kind of node keeps what it saved; told without reading any."""
     kind = type(node)
     if kind not in _saved_names:
-        names = [n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n]
-        # A custom autograd.Function keeps its tensors under one name.
-        names += ["saved_tensors"] if hasattr(kind, "saved_tensors") else []
+        names = (n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n)
         _saved_names[kind] = tuple(names)
     return _saved_names[kind]
 
@@ -139,6 +137,8 @@ def read_saved(node: Any) -> tuple[str, dict[str, Tensor]]:
     unpack hook otherwise, and with it whatever the hook does (checkpointing: a whole forward).
     """
     state, tensors = NOTHING, {}
+    if hasattr(type(node), "saved_tensors"):  # a custom autograd.Function: nobody can tell
+        return UNKNOWN, {}  # whether hooks were active when it saved
     for name in saved_attributes(node):
         try:
             value = getattr(node, name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,35 +52,50 @@ class Ledger:
 
     def observe(self, call: int | None = None, received: Collection[Tensor] = ()) -> None:
         """Compare every ``.grad`` with what is known; ``received`` got theirs from ``call``."""
-        for parameter, slot in self._slots.items():
-            content = self._content(parameter, slot, call if parameter in received else None)
+        found = {
+            parameter: self._content(parameter, slot, call if parameter in received else None)
+            for parameter, slot in self._slots.items()
+        }
+        # A copy is recognised by norm and sum. Where others were written by hand at the same time,
+        # a small one may only look like an old one.
+        if any(c.state.by_hand and c is not self._slots[p].now for p, (c, _) in found.items()):
+            for parameter, (content, copied) in found.items():
+                if copied:
+                    state = GradState(content.state.value, by_hand=True)
+                    found[parameter] = self._next(content, state, None), False
+        for parameter, (content, _) in found.items():
+            slot = self._slots[parameter]
             if content is not slot.now:
                 slot.past.append(slot.now)
                 slot.now = content
 
-    def _content(self, parameter: Tensor, slot: _Slot, call: int | None) -> _Content:
-        now, grad = slot.now, parameter.grad
+    def _content(self, parameter: Tensor, slot: _Slot, call: int | None) -> tuple[_Content, bool]:
+        """What ``.grad`` holds now, and whether it was recognised as the copy of an old content."""
+        # A parameter that was computed (by a hypernetwork, say) is no leaf and keeps no gradient.
+        now, grad = slot.now, parameter.grad if parameter.is_leaf else None
         if grad is None:
-            return now if now.state.value is None else _Content(EMPTY, -1, 0)
+            return (now if now.state.value is None else _Content(EMPTY, -1, 0)), False
         same = now.ref is not None and now.ref() is grad
-        if same and now.version == grad._version and call is None:
-            return now
-        value, total = _measure(grad)
+        value, total = _measure(grad)  # also where the version stayed: .grad.data is not counted
+        kept = same and now.version == grad._version and _alike(now.fingerprint, (value, total))
+        if kept and call is None:
+            return now, False
         seen = _Content(EMPTY, -1, 0, TensorWeakRef(grad), grad._version, (value, total))
         if call is not None:
             sources = (*now.state.sources, call)
             state = replace(now.state, value=value, sources=sources)
-            return self._next(seen, state, None if now.state.value is None else now)
+            return self._next(seen, state, None if now.state.value is None else now), False
         if same:  # rewritten in place by something other than backward
             cleared = value == 0.0
             state = GradState(0.0) if cleared else replace(now.state, value=value)
-            return self._next(seen, state, None if cleared else now)
+            return self._next(seen, state, None if cleared else now), False
         for old in reversed(slot.past):
-            if _is_again(old, grad, (value, total)):
-                return replace(seen, state=old.state, chain=old.chain, epoch=old.epoch)
+            if old.state.value and _alike(old.fingerprint, (value, total)):
+                again = replace(seen, state=old.state, chain=old.chain, epoch=old.epoch)
+                return again, old.ref is None or old.ref() is not grad
         there = value != 0.0
         state = GradState(value, by_hand=there and self._begun, before=there and not self._begun)
-        return self._next(seen, state, None)
+        return self._next(seen, state, None), False
 
     def _next(self, seen: _Content, state: GradState, before: _Content | None) -> _Content:
         if before is not None:
@@ -91,14 +108,20 @@ class Ledger:
         self._rows.append({p: slot.now for p, slot in self._slots.items()})
         return {p: slot.now.state for p, slot in self._slots.items()}
 
-    def with_uses(self, steps: Mapping[int, Collection[Tensor]]) -> list[dict[Tensor, GradState]]:
-        """All rows, each state with the step that used it; ``steps``: event -> its parameters."""
+    def contents(self, parameters: Collection[Any]) -> dict[Tensor, _Content]:
+        """What these of the followed parameters hold, as last observed."""
+        return {p: self._slots[p].now for p in parameters if p in self._slots}
+
+    def with_uses(
+        self, steps: Mapping[int, Mapping[Tensor, _Content]]
+    ) -> list[dict[Tensor, GradState]]:
+        """All rows, each state with the step that used it; ``steps``: event -> what it consumed."""
         rows = [{p: content.state for p, content in row.items()} for row in self._rows]
         for parameter in self._slots:
             used: dict[int, list[tuple[int, int]]] = {}  # chain -> (step event, epoch it saw)
-            for event, held in sorted(steps.items()):
-                content = self._rows[event][parameter]
-                if parameter in held and content.state.value is not None:
+            for event, consumed in sorted(steps.items()):
+                content = consumed.get(parameter)
+                if content is not None and content.state.value is not None:
                     used.setdefault(content.chain, []).append((event, content.epoch))
             for i, row in enumerate(self._rows):
                 content = row[parameter]
@@ -109,15 +132,16 @@ class Ledger:
 
 
 def _measure(grad: Tensor) -> tuple[float, float]:
+    """(2-norm, sum); NaN where there are no values to look at."""
+    if grad.is_meta:
+        return math.nan, math.nan
     dense = grad.detach().to_dense() if grad.is_sparse else grad.detach()
     wide = dense.float() if dense.dtype in (torch.float16, torch.bfloat16) else dense
     return float(torch.linalg.vector_norm(wide)), float(wide.sum().real)
 
 
-def _is_again(old: _Content, grad: Tensor, fingerprint: tuple[float, float]) -> bool:
-    """Is this gradient one that was seen before: the very tensor, or a copy of it?"""
-    if not old.state.value:
-        return False
-    if old.ref is not None and old.ref() is grad and old.version == grad._version:
-        return True
-    return old.fingerprint == fingerprint
+def _alike(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
+    """Equal, where NaN equals NaN."""
+    return a is not None and all(
+        x == y or (math.isnan(x) and math.isnan(y)) for x, y in zip(a, b, strict=True)
+    )

@@ -22,18 +22,26 @@ def patched(owner: Any, name: str, around: Callable[..., Any]) -> Iterator[None]
         __tracebackhide__ = True  # IPython and pytest leave this frame out of a traceback
         return around(original, *args, **kwargs)
 
+    live[wrapper] = original
+
     setattr(owner, name, wrapper)
     try:
         yield
     finally:
         # If somebody patched over us meanwhile, theirs stays and ours passes everything through.
-        if getattr(owner, name) is wrapper:
-            setattr(owner, name, original)
+        # If that was a recording which ended before this one, it goes now.
+        ended[wrapper] = live.pop(wrapper)
+        while (now := getattr(owner, name)) in ended:
+            setattr(owner, name, ended.pop(now))
 
 
 def defining_class(kind: type, name: str) -> type:
     """The class in which a method is defined."""
     return next(c for c in kind.__mro__ if name in vars(c))
+
+
+live: dict[Callable[..., Any], Any] = {}  # wrapper -> what it stands for
+ended: dict[Callable[..., Any], Any] = {}  # the same, waiting under a wrapper that is still live
 
 
 class NetHook:
@@ -62,7 +70,7 @@ class NetHook:
             for hooks in (copy._forward_hooks, copy._forward_pre_hooks):
                 for key in [k for k, hook in hooks.items() if hook is _no_hook]:
                     del hooks[key]
-            copy._forward_hooks_always_called.clear()
+                    copy._forward_hooks_always_called.pop(key, None)
 
 
 def _no_hook(*_: Any) -> None:

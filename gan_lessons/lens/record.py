@@ -38,6 +38,7 @@ from gan_lessons.lens.source import (
     raising_line,
     without_comment,
 )
+from gan_lessons.lens.tensors import held_parameters, node_of, shape_of, version_of
 from gan_lessons.lens.trace import GraphTrace, tensors_in
 
 _Hook = Callable[..., Any]
@@ -81,20 +82,21 @@ class _Recorder:
         self.trace = GraphTrace(nets, parameter_names(nets), self._where, caller_line)
         self.freed_by: dict[int, int] = {}  # graph node -> backward call
         self.record = Record(
-            {n: {k: _shape(p) for k, p in named.items()} for n, named in self.names.items()},
+            {n: {k: shape_of(p) for k, p in named.items()} for n, named in self.names.items()},
             {name: self._held_by(optimizer) for name, optimizer in optimizers.items()},
         )
         self._thread = threading.get_ident()
         self._running: list[int] = []  # forwards under way, innermost last
         self._steps = dict.fromkeys(nets, 0)
-        self._consumed: dict[int, set[Tensor]] = {}  # step event -> the optimizer's parameters
+        self._consumed: dict[int, dict[Tensor, Any]] = {}  # step event -> the gradients it used
+        self._before: list[tuple[int, dict[Tensor, Any]]] = []  # steps under way: calls, gradients
         self._call: int | None = None  # the backward call under way
         self._received: list[Tensor] = []
         self._hooked: set[Tensor] = set()
         self._clearing: set[int] = set()  # objects inside their own zero_grad
         self._raised: BaseException | None = None
         self._stack = ExitStack()  # hooks on parameters, which come late
-        self._versions = {p: p._version for named in self.names.values() for p in named.values()}
+        self._versions = {p: version_of(p) for named in self.names.values() for p in named.values()}
 
     # Attach and let go ------------------------------------------------------------------------
 
@@ -105,7 +107,7 @@ class _Recorder:
             after = NetHook(net, self._after_forward)
             stack.callback(before.forget_copies)
             stack.callback(after.forget_copies)
-            stack.callback(net.register_forward_pre_hook(before).remove)
+            stack.callback(net.register_forward_pre_hook(before, with_kwargs=True).remove)
             stack.callback(net.register_forward_hook(after, always_call=True).remove)
         stack.callback(register_optimizer_step_pre_hook(self._before_step).remove)
         stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
@@ -121,14 +123,19 @@ class _Recorder:
 
     def finish(self) -> None:
         """Fill in what only the end can tell, and let go of everything."""
-        rows = self.ledger.with_uses(self._consumed)
-        events = self.record.events
-        for i, row in enumerate(rows):
-            events[i] = replace(events[i], grads=self._by_name(row))
-        self.record.graph = self.trace.graph()
-        self.record.complete = True
-        self.trace.close()
-        self._raised = None
+        try:
+            rows = self.ledger.with_uses(self._consumed)
+            events = self.record.events
+            for i, (event, row) in enumerate(zip(events, rows, strict=False)):
+                events[i] = replace(event, grads=self._by_name(row))
+            self.record.parameters = {  # lazy ones have a shape by now
+                n: {k: shape_of(p) for k, p in named.items()} for n, named in self.names.items()
+            }
+            self.record.graph = self.trace.graph()
+        finally:
+            self.record.complete = True
+            self.trace.close()
+            self._raised = None
 
     @property
     def _mine(self) -> bool:
@@ -136,7 +143,7 @@ class _Recorder:
 
     # Forwards ---------------------------------------------------------------------------------
 
-    def _before_forward(self, name: str, module: nn.Module, args: Any) -> None:
+    def _before_forward(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
         if not self._mine:
             return
         forwards = self.record.forwards
@@ -145,12 +152,14 @@ class _Recorder:
         )
         forwards.append(forward)
         if not self._running:
-            self.trace.came_in(tensors_in(args))
+            self.trace.came_in(tensors_in([args, kwargs]))
         self._running.append(forward.index)
 
     def _after_forward(self, module: nn.Module, args: Any, output: Any) -> None:
         if not self._mine or not self._running:
             return
+        if self.nets[self.record.forwards[self._running[-1]].net] is not module:
+            return  # somebody's own hook raised before ours: this forward never began
         if output is not None:  # None: the forward raised
             if self._call is None:
                 self.trace.came_out(tensors_in(output))
@@ -180,19 +189,27 @@ class _Recorder:
         return result
 
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
-        if self._mine and self._name_of(optimizer) is not None:
+        if not self._mine or torch.compiler.is_compiling():
+            return
+        if self._name_of(optimizer) is not None:
             self._observe()
+            calls = len(self.record.backward_calls)
+            self._before.append((calls, self.ledger.contents(held_parameters(optimizer))))
             if self._call is not None:  # it steps inside backward, before we hear who received
-                held = {p for group in optimizer.param_groups for p in group["params"]}
-                self._received += [p for p in held if p.grad is not None]
+                self._received += [p for p in held_parameters(optimizer) if p.grad is not None]
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
-        target = self._name_of(optimizer)
-        if not self._mine or target is None:
+        if not self._mine or torch.compiler.is_compiling():
             return
-        held = {p for group in optimizer.param_groups for p in group["params"]}
-        self.record.holds = {target: self._held_by(optimizer), **self.record.holds}
-        self._consumed[len(self.record.events)] = held
+        if (target := self._name_of(optimizer)) is None or not self._before:
+            return
+        held = held_parameters(optimizer)
+        self.record.holds = {**self.record.holds, target: self._held_by(optimizer)}
+        calls, consumed = self._before.pop()
+        if len(self.record.backward_calls) > calls:  # a closure ran backward inside the step
+            self._observe()
+            consumed = self.ledger.contents(held)
+        self._consumed[len(self.record.events)] = consumed
         for net, named in self.names.items():
             self._steps[net] += any(p in held for p in named.values())
         written = {p for p in held if p.grad is not None}  # also where versions do not tell
@@ -202,13 +219,18 @@ class _Recorder:
         """The name of an optimizer or of the net that ``obj`` is (part of); None for a stranger."""
         if isinstance(obj, Optimizer):
             named = [n for n, o in self.optimizers.items() if o is obj]
-            return named[0] if named else type(obj).__name__ if self._held_by(obj) else None
+            if not named and self._held_by(obj):
+                kind = type(obj).__name__  # nobody named it: it goes by its class
+                alike = sum(name.startswith(kind) for name in self.optimizers)
+                named = [f"{kind} {alike + 1}" if alike else kind]
+                self.optimizers[named[0]] = obj
+            return named[0] if named else None
         direct = [n for n, net in self.nets.items() if net is obj]
         inside = [n for n, net in self.nets.items() if any(m is obj for m in net.modules())]
         return next(iter(direct + inside), None)
 
     def _held_by(self, optimizer: Optimizer) -> dict[str, tuple[str, ...]]:
-        held = {p for group in optimizer.param_groups for p in group["params"]}
+        held = held_parameters(optimizer)
         by_net = {n: tuple(k for k, p in d.items() if p in held) for n, d in self.names.items()}
         return {net: names for net, names in by_net.items() if names}
 
@@ -223,7 +245,7 @@ class _Recorder:
         with torch._C.DisableTorchFunction():
             self._observe()
             self._hook_parameters()
-            roots = [_node_of(x) for x in outputs]
+            roots = [node_of(x) for x in outputs]
             accumulates = kwargs.get("accumulate_grad", True)
             before = self._begin(line, roots, args) if accumulates else None
         kind: Kind = "backward" if accumulates else "grad"
@@ -240,7 +262,7 @@ class _Recorder:
 
     def _begin(self, line: Line, roots: list[Any], args: tuple[Any, ...]) -> BackwardCall:
         _, retain, create, inputs, *_ = args
-        targets = [_node_of(x) for x in inputs]
+        targets = [node_of(x) for x in inputs]
         walked = self.trace.reach([r for r in roots if r is not None], targets)
         name = backward_operand(line.text)
         for root in roots:
@@ -283,7 +305,8 @@ class _Recorder:
         """Ask each parameter to say when its ``.grad`` was written. Only now: a hook cannot be
         set on a frozen parameter, and players are frozen and thawed inside a step."""
         for parameter in {p for named in self.names.values() for p in named.values()}:
-            if parameter.requires_grad and parameter not in self._hooked:
+            trains = parameter.requires_grad and parameter.is_leaf
+            if trains and parameter not in self._hooked:
                 self._hooked.add(parameter)
                 handle = parameter.register_post_accumulate_grad_hook(self._note_received)
                 self._stack.callback(handle.remove)
@@ -307,7 +330,7 @@ class _Recorder:
             return
         self._raised = error
         line = line if line is not NOWHERE else raising_line(error.__traceback__)
-        roots = [node for x in outputs if (node := _node_of(x)) is not None]
+        roots = [node for x in outputs if (node := node_of(x)) is not None]
         text = explain(error, line, outputs, self.trace, self.record, self.freed_by)
         message = f"{type(error).__name__}: {error}"
         self._event("error", None, line, call=call, roots=roots, message=message, explanation=text)
@@ -327,10 +350,10 @@ class _Recorder:
         **details: Any,
     ) -> None:
         with torch._C.DisableTorchFunction():
-            self.ledger.observe()
-            grads = self._by_name(self.ledger.write_down())
             # Inside a backward the graph is half freed and half built: leave it alone.
             states, held = ({}, HeldBytes()) if self._call is not None else self.trace.look(roots)
+            self.ledger.observe()
+            grads = self._by_name(self.ledger.write_down())
         if kind in ("backward", "grad", "error"):
             call = details.get("call")
             for node in (i for i, state in states.items() if state == FREED):
@@ -351,26 +374,13 @@ class _Recorder:
         )
 
     def _moved(self, written: set[Tensor] | frozenset[Tensor]) -> dict[str, tuple[str, ...]]:
-        rewritten = {p for p, version in self._versions.items() if p._version > version} | written
-        self._versions = {p: p._version for p in self._versions}
+        rewritten = {p for p, before in self._versions.items() if version_of(p) > before} | written
+        self._versions = {p: version_of(p) for p in self._versions}
         moved = {n: tuple(k for k, p in d.items() if p in rewritten) for n, d in self.names.items()}
         return {net: names for net, names in moved.items() if names}
 
     def _by_name(self, row: Mapping[Tensor, Any]) -> dict[str, dict[str, Any]]:
         return {net: {k: row[p] for k, p in named.items()} for net, named in self.names.items()}
-
-
-def _node_of(x: Any) -> Any:
-    """The graph node of a tensor or ``GradientEdge``; None for what has no graph."""
-    if not isinstance(x, Tensor):
-        return x.node
-    if x.grad_fn is None and x.requires_grad:
-        return torch.autograd.graph.get_gradient_edge(x).node
-    return x.grad_fn
-
-
-def _shape(parameter: Tensor) -> tuple[int, ...]:
-    return () if nn.parameter.is_lazy(parameter) else tuple(parameter.shape)
 
 
 def _check(nets: Any, optimizers: Any) -> None:

@@ -32,6 +32,7 @@ from gan_lessons.lens.graph import (
     storage_of,
     walk,
 )
+from gan_lessons.lens.tensors import grad_fn_of
 
 _numbers = itertools.count()
 
@@ -94,12 +95,15 @@ class GraphTrace(TorchFunctionMode):
         kwargs = kwargs or {}
         if torch.compiler.is_compiling():  # a net is compiled as it would be without us
             return func(*args, **kwargs)
-        if not self.active or func.__name__ == "__set__":
+        name = getattr(func, "__name__", "")
+        if not self.active or name == "__set__":
             return func(*args, **kwargs)
         how = _detaches(func)
-        if func.__name__ == "__get__" and how is None:
+        if name == "__get__" and how is None and func != _GRAD:
+            return self._view(func(*args, **kwargs), args[0])
+        if name == "__get__" and how is None:
             return func(*args, **kwargs)
-        source = args[0].grad_fn if how and args and isinstance(args[0], Tensor) else None
+        source = grad_fn_of(args[0]) if how and args and isinstance(args[0], Tensor) else None
         out = func(*args, **kwargs)
         # With torch functions off: what we look at must not come back to this mode or another.
         with torch._C.DisableTorchFunction():
@@ -109,17 +113,25 @@ class GraphTrace(TorchFunctionMode):
             elif how is None:
                 # A gradient is computed along the graph, not from the tensors it is asked for.
                 taken = [] if func is torch.autograd.grad else [args, kwargs]
-                self._operation(tensors_in(taken), tensors_in(out))
+                made = args[:1] if name == "__setitem__" else out
+                self._operation(tensors_in(taken), tensors_in(made))
+        return out
+
+    def _view(self, out: Any, tensor: Tensor) -> Any:
+        """An attribute was read: of a detached tensor, ``.mT`` and the like are detached too."""
+        past = self.past(tensor) if isinstance(out, Tensor) else None
+        if past is not None and not out.requires_grad:
+            self._mark(out, past)
         return out
 
     def _operation(self, taken: list[Tensor], made: list[Tensor]) -> None:
         cut = [(tensor, past) for tensor in taken if (past := self.past(tensor)) is not None]
         for tensor in made:
-            if tensor.grad_fn is not None:
-                new = self.tag([tensor.grad_fn])
+            if (node := grad_fn_of(tensor)) is not None:
+                new = self.tag([node])
                 self._outputs.append(TensorWeakRef(tensor))
                 for source, past in cut:
-                    self._cut(source, past, new or [tensor.grad_fn])
+                    self._cut(source, past, new or [node])
             elif cut:
                 self._mark(tensor, cut[0][1])
 
@@ -163,8 +175,8 @@ class GraphTrace(TorchFunctionMode):
         """A net made these. Catches nodes that no torch function showed (compiled, custom)."""
         with torch._C.DisableTorchFunction():
             for tensor in tensors:
-                if tensor.grad_fn is not None:
-                    self.tag([tensor.grad_fn])
+                if (node := grad_fn_of(tensor)) is not None:
+                    self.tag([node])
                     self._outputs.append(TensorWeakRef(tensor))
 
     def close(self) -> None:
@@ -216,6 +228,7 @@ class GraphTrace(TorchFunctionMode):
                 continue
             key = self._id(node)
             states[key], saved = read_saved(node)
+            complete &= states[key] != UNKNOWN
             kept = dict(storage_of(t) for t in saved.values())
             if states[key] == STALE:  # cannot be read any more, but is held all the same
                 kept = self._kept.get(key, {}) | kept
@@ -243,7 +256,7 @@ class GraphTrace(TorchFunctionMode):
         self._detached[id(tensor)] = (TensorWeakRef(tensor), past)
 
     def _live_roots(self) -> list[Any]:
-        living = [(ref, t.grad_fn) for ref in self._outputs if (t := ref()) is not None]
+        living = [(ref, grad_fn_of(t)) for ref in self._outputs if (t := ref()) is not None]
         self._outputs = [ref for ref, _ in living]
         return [node for _, node in living if node is not None]
 
@@ -280,6 +293,7 @@ _DETACH = {
     torch.detach: "detach()",
 }
 _DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+_GRAD = torch.Tensor.grad.__get__  # type: ignore[union-attr]
 
 
 def _detaches(func: Any) -> str | None:
