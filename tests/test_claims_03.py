@@ -119,6 +119,34 @@ def test_c08_freezing_d_turns_the_same_mistake_loud(setting: Setting) -> None:
         loss(D(G(z).detach()), torch.ones(8, 1)).backward()
 
 
+def test_c08_both_backwards_first_runs_and_d_settles_at_two_thirds(setting: Setting) -> None:
+    gan, real, z = setting
+    G, D, opt_g, opt_d, loss = gan.parts
+    ones, zeros = torch.ones(8, 1), torch.zeros(8, 1)
+    before = weights(G)
+    for s in (0.5, 2 / 3, 0.9):
+        logit = torch.tensor([[s]]).logit().requires_grad_()
+        (loss(logit.sigmoid(), zeros[:1]) / 2 + loss(logit.sigmoid(), ones[:1])).backward()
+        torch.testing.assert_close(logit.grad, torch.tensor([[(3 * s - 2) / 2]]))
+    pred_fake = D(G(z).detach())
+    opt_d.zero_grad()
+    ((loss(D(real), ones) + loss(pred_fake, zeros)) / 2).backward(retain_graph=True)
+    of_d = [p.grad.clone() for p in D.parameters() if p.grad is not None]
+    loss(pred_fake, ones).backward()
+    opt_d.step()
+    opt_g.step()
+    assert equal(before, weights(G))
+    assert not equal(of_d, [p.grad for p in D.parameters() if p.grad is not None])
+
+
+def test_c08_requires_grad_silences_the_error_of_a_frozen_d(setting: Setting) -> None:
+    gan, _, z = setting
+    G, D, _, _, loss = gan.parts
+    D.requires_grad_(False)
+    loss(D(G(z).detach()).requires_grad_(), torch.ones(8, 1)).backward()
+    assert all(p.grad is None for p in [*G.parameters(), *D.parameters()])
+
+
 def test_c09_gs_graph_lives_longer_than_ds_update(setting: Setting) -> None:
     gan, real, z = setting
     with record(gan.nets, gan.optimizers) as rec:
@@ -149,6 +177,22 @@ class OnNoise(nn.Module):
         return made
 
 
+def test_c19_detach_keeps_ds_loss_out_of_gs_gradient(setting: Setting) -> None:
+    """Cleared at the start of the step only, G's gradient is right with detach, wrong without."""
+    _, real, z = setting
+
+    def of_g(cut: Callable[[Tensor], Tensor], clear: bool) -> list[Tensor]:
+        gan, _, _ = GANS["tiny" if real.ndim == 2 else "mlp"]()
+        if not clear:
+            gan.optimizer_g.zero_grad = lambda: None  # type: ignore[method-assign, misc, assignment]
+        s2(gan, real, z, cut, retain=True)
+        return [p.grad for p in gan.generator.parameters() if p.grad is not None]
+
+    assert equal(of_g(Tensor.detach, True), of_g(Tensor.detach, False))
+    assert equal(of_g(Tensor.detach, True), of_g(lambda fake: fake, True))
+    assert not equal(of_g(Tensor.detach, True), of_g(lambda fake: fake, False))
+
+
 @pytest.mark.parametrize("how", ["retained", "new fake"])
 def test_c19_elsewhere_it_saves_work_and_changes_no_weight(setting: Setting, how: str) -> None:
     gan, real, z = setting
@@ -175,3 +219,35 @@ def test_c20_the_order_is_ds_step_then_gs(setting: Setting) -> None:
     assert [f.net for f in rec.forwards].count("G") == 1
     g_call = rec.backward_calls[1]
     assert {rec.forwards[f].weights for f in g_call.forwards if rec.forwards[f].net == "D"} == {1}
+
+
+def paper_step(
+    gan: Gan, draw_real: Callable[[], Tensor], draw_z: Callable[[], Tensor], k: int
+) -> None:
+    """One iteration of Algorithm 1 of arXiv 1406.2661, with the losses of this course."""
+    G, D, opt_g, opt_d, loss = gan.parts
+    ones, zeros = torch.ones(8, 1), torch.zeros(8, 1)
+    for _ in range(k):
+        opt_d.zero_grad()
+        fake = G(draw_z()).detach()
+        ((loss(D(draw_real()), ones) + loss(D(fake), zeros)) / 2).backward()
+        opt_d.step()
+    opt_g.zero_grad()
+    loss(D(G(draw_z())), ones).backward()
+    opt_g.step()
+
+
+def test_c20_with_one_step_of_d_and_the_same_noise_the_papers_step_is_s2(setting: Setting) -> None:
+    _, real, z = setting
+    gans = [GANS["tiny" if real.ndim == 2 else "mlp"]()[0] for _ in range(4)]
+    other = noise(8, tuple(z.shape[1:]), seed=5)
+    step_detach(gans[0], real, z)
+    paper_step(gans[1], lambda: real, lambda: z, k=1)
+    draws = iter([z, other])
+    paper_step(gans[2], lambda: real, lambda: next(draws), k=1)
+    paper_step(gans[3], lambda: real, lambda: z, k=2)
+    s2_weights, same, fresh, twice = (weights(g.generator) + weights(g.discriminator) for g in gans)
+    for a, b in zip(s2_weights, same, strict=True):
+        torch.testing.assert_close(a, b)
+    assert not equal(s2_weights, fresh)  # fresh noise for G makes it another step,
+    assert not equal(same, twice)  # and so does a second step of D
