@@ -119,7 +119,7 @@ def test_c08_freezing_d_turns_the_same_mistake_loud(setting: Setting) -> None:
         loss(D(G(z).detach()), torch.ones(8, 1)).backward()
 
 
-def test_c08_both_backwards_first_runs_and_d_settles_at_two_thirds(setting: Setting) -> None:
+def test_c08_both_backwards_first_runs_and_gives_d_the_sum(setting: Setting) -> None:
     gan, real, z = setting
     G, D, opt_g, opt_d, loss = gan.parts
     ones, zeros = torch.ones(8, 1), torch.zeros(8, 1)
