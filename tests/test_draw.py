@@ -587,3 +587,16 @@ def test_no_word_is_left_over():
     names = [name for name in vars(words) if name.isupper()]
     used = {name for source in sources for name in re.findall(r"words\.([A-Z_]+)", source)}
     assert sorted(set(names) - used) == []
+
+
+def test_a_label_that_starts_with_an_empty_line_does_not_crash_the_process() -> None:
+    """torchviz writes such labels, and the wheel's Graphviz dies of them, from the second on."""
+    script = """
+from gan_lessons.lens import render
+dot = 'digraph { c [label=c]; c -> a; a [label="\\\\n (2, 3)"]; b [label="\\n 4"] }'
+print(len({render.svg(dot) for _ in range(30)}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,9 @@ def _by_wheel(source: str) -> str:
         from pygraphviz import AGraph  # DotError, what it raises for bad DOT, is a ValueError
 
         try:
-            graph = AGraph(string=source)
+            # pygraphviz 2.0.4 crashes the process on a label whose first line is empty. torchviz
+            # writes such labels for tensors without a name. A space keeps the line, and the kernel.
+            graph = AGraph(string=re.sub(r'(label=")(\n|\\n)', r"\1 \2", source))
             try:
                 return graph.draw(format="svg", prog="dot").decode()
             finally:
