@@ -18,7 +18,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -60,17 +60,21 @@ class StepRecord(Record):
     """A ``Record`` of one step, with a moment for each line that ran.
 
     ``source``: the step's own source, dedented; "" (and no moments) where Python cannot read it.
+    ``before``: net -> parameter -> what its ``.grad`` held before the first line.
     ``result``: what the step returned. ``error``: the exception that ended it, or None.
     """
 
     source: str = ""
     name: str = ""
     moments: tuple[Moment, ...] = ()
+    before: Mapping[str, Mapping[str, GradState]] = field(default_factory=dict)
     result: Any = None
     error: Exception | None = None
 
     def text(self, moment: Moment) -> str:
         """The statement that ran at ``moment``, as written, without its indentation."""
+        if not moment.line:
+            return ""
         lines = self.source.splitlines()[moment.line - 1 : moment.last_line]
         return textwrap.dedent("\n".join(lines)).strip()
 
@@ -106,7 +110,7 @@ def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor)
         error = caught.with_traceback(None)  # its frames would keep the graph alive
     record = recorder.record
     record.source, record.name = source, getattr(step, "__name__", type(step).__name__)
-    record.result, record.error = result, error
+    record.result, record.error, record.before = result, error, recorder.rows[0]
     record.moments = tuple(
         replace(m, grads=recorder.rows[row])
         for m, row in zip(watch.moments, watch.rows, strict=True)
@@ -163,6 +167,7 @@ class _Watch:
 
     def begin(self, recorder: Recorder[StepRecord]) -> None:
         self._recorder = recorder
+        recorder.ledger.write_down()  # row 0: before the first line
         self._seen = (0, 0)  # events and nodes that earlier moments have told of
 
     def wants(self, frame: FrameType) -> bool:
