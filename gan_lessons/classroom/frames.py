@@ -121,6 +121,7 @@ def _nodes(graph: Graph, record: StepRecord, parameters: list[tuple[str, str]]) 
         if is_leaf(node):
             told["parameters"] = [parameters.index(m) for m in members[i] if m in parameters]
         if node.net and node.forward is not None:
+            told["forward"] = node.forward
             told["call"] = visible(record.forwards[node.forward].line.expression)
         found.append(told)
     return found
