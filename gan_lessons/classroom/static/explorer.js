@@ -13,8 +13,23 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Icons are drawn: fonts without these signs would show boxes.
+const ICONS = {
+  first: "M4 3h2v10H4zM14 3v10L7 8z", back: "M12 3v10L5 8z", next: "M4 3v10l7-5z",
+  last: "M10 3h2v10h-2zM2 3v10l7-5z", play: "M3 2v12l11-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z",
+};
+const icon = (name) => {
+  const holder = document.createElement("span");
+  holder.innerHTML = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+  return holder.firstChild;
+};
+
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const ordered = (object, show) => Object.entries(object).map(([k, v]) => show(k, v)).join(" · ");
+
+// The gradient's own arrow, at the end that data comes from.
+const ARROW = `<defs><marker id="gradient" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="4.2"
+  markerHeight="4.2" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker></defs>`;
 
 // One film: source, graph, matrix and memory of one step, at one moment ---------------------------
 
@@ -82,7 +97,7 @@ class Pane {
     let net = null;
     const body = make("tbody");
     for (const row of this.film.rows) {
-      const line = make("tr", { class: row.net === net ? null : "first" });
+      const line = make("tr", { class: net === null || row.net === net ? null : "first" });
       net = row.net;
       line.append(make("th", { scope: "row" }, `${row.net} ${row.name}`));
       row.cells.forEach((cell, i) => {
@@ -101,6 +116,7 @@ class Pane {
     const holder = make("div", { class: "graph", role: "group", "aria-label": this.ui.graph });
     holder.innerHTML = this.film.svg;
     const svg = holder.firstElementChild;
+    svg?.insertAdjacentHTML("afterbegin", ARROW);
     this.nodes = [];
     this.edges = [];
     this.frames = [];
@@ -109,10 +125,10 @@ class Pane {
       return holder;
     }
     const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
-    svg.style.maxWidth = `${Math.round(width * 1.15)}px`;
+    svg.style.maxWidth = `${Math.round(width * 1.1)}px`;
     svg.style.aspectRatio = `${width} / ${height}`;
     const at = new Map();
-    for (const element of svg.querySelectorAll("[id]")) {
+    for (const element of svg.querySelectorAll("g[id]")) {
       at.set(element.id, element); // ids would clash with those of other views
       element.removeAttribute("id");
     }
@@ -342,15 +358,15 @@ class Explorer {
     this.choices = order.map((key) =>
       make("button", { type: "button", onclick: () => this.choose(key) }, films[key].title));
     this.strategies = make("div", { class: "strategies", role: "group", "aria-label": this.ui.strategy }, ...this.choices);
-    const button = (name, symbol, act) =>
-      make("button", { type: "button", "aria-label": this.ui[name], title: this.ui[name], onclick: act }, symbol);
-    this.player = button("play", "▶", () => this.play(!this.timer));
+    const button = (name, act) =>
+      make("button", { type: "button", "aria-label": this.ui[name], title: this.ui[name], onclick: act }, icon(name));
+    this.player = button("play", () => this.play(!this.timer));
     this.slider = make("input", { type: "range", min: "0", "aria-label": this.ui.slider });
     this.slider.addEventListener("input", () => this.goTo(Number(this.slider.value)));
     this.count = make("output", {});
     const transport = make("div", { class: "transport" },
-      button("first", "⏮", () => this.goTo(0)), button("back", "◀", () => this.step(-1)), this.player,
-      button("next", "▷", () => this.step(1)), button("last", "⏭", () => this.goTo(Infinity)),
+      button("first", () => this.goTo(0)), button("back", () => this.step(-1)),
+      button("next", () => this.step(1)), button("last", () => this.goTo(Infinity)), this.player,
       this.slider, this.count);
     this.whatIf = make("select", { onchange: () => this.set("what_if", this.whatIf.value) });
     this.whatIfLabel = make("label", {}, this.ui.whatif, " ", this.whatIf);
@@ -432,7 +448,7 @@ class Explorer {
       }, 1400);
     }
     const name = this.timer ? "pause" : "play";
-    this.player.textContent = this.timer ? "⏸" : "▶";
+    this.player.replaceChildren(icon(name));
     this.player.setAttribute("aria-label", this.ui[name]);
     this.player.title = this.ui[name];
   }
