@@ -325,6 +325,8 @@ function scrollWithin(box, line) {
 
 // The controls, over one pane or two ---------------------------------------------------------------
 
+const SHOWN = ["strategy", "moment", "what_if", "compare"];
+
 class Explorer {
   // model: get(name), set(name, value), on(event, call), off(event, call)
   constructor(model, host) {
@@ -336,7 +338,9 @@ class Explorer {
     this.panes = [0, 1].map(() => new Pane(this.data, (pane, moment) => this.goFrom(pane, moment)));
     this.build();
     this.follow = () => this.update();
-    for (const name of ["strategy", "moment", "what_if", "compare"]) model.on(`change:${name}`, this.follow);
+    this.byIndex = () => this.choose(this.data.order[model.get("index")] ?? this.strategy);
+    for (const name of SHOWN) model.on(`change:${name}`, this.follow);
+    model.on("change:index", this.byIndex);
     this.watchTheme();
     this.update();
   }
@@ -456,6 +460,7 @@ class Explorer {
   update() {
     const key = this.strategy;
     const { order, films } = this.data;
+    this.set("index", order.indexOf(key)); // for menus that are linked to it
     this.choices.forEach((choice, i) => choice.setAttribute("aria-pressed", String(order[i] === key)));
     options(this.whatIf, [["", this.ui.asWritten], ...this.variants(key).map((v) => [v.key, v.title])],
       this.variant(key)?.key ?? "");
@@ -537,7 +542,8 @@ class Explorer {
 
   destroy() {
     this.play(false);
-    for (const name of ["strategy", "moment", "what_if", "compare"]) this.model.off(`change:${name}`, this.follow);
+    for (const name of SHOWN) this.model.off(`change:${name}`, this.follow);
+    this.model.off("change:index", this.byIndex);
     this.themes.disconnect();
     this.media.removeEventListener("change", this.look);
   }
