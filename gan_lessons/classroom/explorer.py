@@ -43,7 +43,7 @@ class StrategyExplorer(anywidget.AnyWidget):
 
     strategy, moment, what_if, compare: what is shown, to be linked with other widgets by
     ``jslink``; index: the place of ``strategy`` among those shown, which is what a menu such as
-    ``ToggleButtons`` offers for a link. records: strategy -> the record that its frames were made from.
+    ``ToggleButtons`` offers for a link. records: strategy -> the record behind its frames.
     group: explorers (and switches) of one exported page that share it follow each other.
     """
 
