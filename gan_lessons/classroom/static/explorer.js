@@ -144,6 +144,7 @@ class Pane {
     const name = text.textContent.replace(/^\S+\s/, "");
     element.setAttribute("tabindex", i ? "-1" : "0");
     element.setAttribute("role", "img");
+    element.dataset.node = i;
     const tell = () => (this.info.textContent = element.getAttribute("aria-label"));
     element.addEventListener("pointerenter", tell);
     element.addEventListener("focus", tell);
