@@ -34,17 +34,13 @@ const ARROW = `<defs><marker id="gradient" viewBox="0 0 10 10" refX="9" refY="5"
 // One film: source, graph, matrix and memory of one step, at one moment ---------------------------
 
 class Pane {
-  constructor(data, go) {
+  constructor(data, film, variant, go) {
     this.data = data;
     this.ui = data.ui;
     this.go = go;
-    this.element = make("div", { class: "pane" });
-  }
-
-  show(film, variant) {
-    if (this.film === film) return;
     this.film = film;
     this.variant = variant;
+    this.element = make("div", { class: "pane" });
     this.caption = make("p", { class: "caption", "aria-live": "polite" });
     this.info = make("p", { class: "info" });
     const left = make("div", { class: "left" }, this.code(), this.matrix());
@@ -336,7 +332,8 @@ class Explorer {
     this.data = model.get("data");
     this.ui = this.data.ui;
     this.root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
-    this.panes = [0, 1].map(() => new Pane(this.data, (pane, moment) => this.goFrom(pane, moment)));
+    this.panes = []; // the one or two that are shown
+    this.made = [new Map(), new Map()]; // film -> its pane, left and right: a toggle builds nothing twice
     this.build();
     this.follow = () => this.update();
     this.byIndex = () => this.choose(this.data.order[model.get("index")] ?? this.strategy);
@@ -351,7 +348,7 @@ class Explorer {
       "section",
       { class: "explorer", tabindex: "0", role: "group", "aria-label": this.ui.title },
       this.controls(),
-      make("div", { class: "panes" }, this.panes[0].element),
+      (this.holder = make("div", { class: "panes" })),
       this.legend(),
     );
     this.section.addEventListener("keydown", (event) => this.key(event));
@@ -472,23 +469,26 @@ class Explorer {
     this.compareLabel.hidden = !others.length;
     const film = this.film;
     const moment = this.moment;
-    this.panes[0].show(film, this.variant(key));
-    this.panes[0].at(moment);
-    this.updateSecond(compared, film, moment);
+    const panes = [this.pane(0, film, this.variant(key))];
+    if (compared) panes.push(this.pane(1, films[compared], null));
+    if (panes.length !== this.panes.length || panes.some((pane, i) => pane !== this.panes[i]))
+      this.holder.replaceChildren(...panes.map((pane) => pane.element));
+    this.panes = panes;
+    this.holder.classList.toggle("two", Boolean(compared));
+    for (const pane of panes) pane.at(linked(film, moment, pane.film));
     this.slider.max = String(film.moments.length - 1);
     this.slider.value = String(moment);
     this.slider.setAttribute("aria-valuetext", film.moments[moment].caption);
     this.count.textContent = filled(this.ui.moment, { index: moment + 1, count: film.moments.length });
   }
 
-  updateSecond(compared, film, moment) {
-    const [first, second] = this.panes;
-    const holder = first.element.parentElement;
-    holder.classList.toggle("two", Boolean(compared));
-    if (!compared) return second.element.remove();
-    if (!second.element.isConnected) holder.append(second.element);
-    second.show(this.data.films[compared], null);
-    second.at(linked(film, moment, second.film));
+  pane(place, film, variant) {
+    const made = this.made[place];
+    if (!made.has(film)) {
+      const go = (pane, moment) => this.goFrom(pane, moment);
+      made.set(film, new Pane(this.data, film, variant, go));
+    }
+    return made.get(film);
   }
 
   // Keys: ours are kept from the page; those with a modifier, Tab and clickers' keys pass on.
@@ -508,8 +508,8 @@ class Explorer {
     const acts = {
       ArrowRight: () => this.step(1),
       ArrowLeft: () => this.step(-1),
-      ArrowDown: () => this.panes.some((pane) => pane.moveFocus?.(this.root, 1)) || this.step(1),
-      ArrowUp: () => this.panes.some((pane) => pane.moveFocus?.(this.root, -1)) || this.step(-1),
+      ArrowDown: () => this.panes.some((pane) => pane.moveFocus(this.root, 1)) || this.step(1),
+      ArrowUp: () => this.panes.some((pane) => pane.moveFocus(this.root, -1)) || this.step(-1),
       Home: () => this.goTo(0),
       End: () => this.goTo(Infinity),
       " ": () => this.play(!this.timer),
@@ -561,6 +561,7 @@ function options(select, pairs, value) {
 
 // The moment of another film that is as far from the end of the same phase.
 function linked(from, moment, to) {
+  if (from === to) return moment;
   const { phase } = from.moments[moment];
   const mine = from.moments.map((m, i) => [m.phase, i]).filter(([p]) => p === phase).map(([, i]) => i);
   const theirs = to.moments.map((m, i) => [m.phase, i]).filter(([p]) => p === phase).map(([, i]) => i);
