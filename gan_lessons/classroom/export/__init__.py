@@ -105,6 +105,7 @@ class GanSlides(_OneFile):
             "reveal": assets.reveal_file,
             "shows_code": slides.shows_code,
             "shows_output": slides.shows_output,
+            "is_answer": slides.is_answer,
         }
 
 

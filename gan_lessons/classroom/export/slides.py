@@ -100,6 +100,11 @@ def shows_output(cell: Cell) -> bool:
     return bool(cell.get("outputs")) and HIDE_OUTPUT not in tags(cell)
 
 
+def is_answer(cell: Cell) -> bool:
+    """Do the outputs answer a prediction? Then they appear on a key of their own."""
+    return any("data-gl-answers" in out.get("data", {}).get("text/html", "") for out in cell.outputs)
+
+
 def shows_anything(cell: Cell) -> bool:
     if cell.cell_type == "code":
         return bool(cell.source.strip()) and (shows_code(cell) or shows_output(cell))

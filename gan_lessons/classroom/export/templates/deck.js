@@ -2,7 +2,8 @@
 (() => {
   "use strict";
   const STEP = 0.05;
-  const SMALLEST = { "--blocks": 0.7, "--text": 0.75 }; // of 20 px code and 26 px text
+  const SMALLEST = { "--blocks": 0.7, "--text": 0.8 }; // of 20 px code and 26 px text
+  const SMALLEST_IMAGE = 170;
   const LARGEST_IMAGE = 1.6; // a drawing grows to fill its slide, but not into a poster
 
   const overflows = (sheet) =>
@@ -12,33 +13,55 @@
       (block) => block.scrollWidth > block.clientWidth + 1 && getComputedStyle(block).display !== "inline",
     );
 
-  // Pictures take what the rest of the slide leaves, in equal parts.
-  const fitImages = (sheet) => {
-    const images = [...sheet.querySelectorAll(".output img")].filter(
-      (image) => image.naturalWidth && !image.closest("[data-gl-explorer]"),
-    );
+  const padding = (sheet, side) => parseFloat(getComputedStyle(sheet)[`padding${side}`]);
+  const scale = () => (window.Reveal && Reveal.isReady() ? Reveal.getScale() : 1);
+  const drawings = (sheet) =>
+    [...sheet.querySelectorAll(".output img")].filter((image) => image.naturalWidth && !image.closest("[data-gl-explorer]"));
+
+  // A tall drawing stands beside the text, every other below it.
+  const choosePlace = (sheet, images) => {
+    const tall = images.length === 1 && images[0].naturalHeight > 600 &&
+      images[0].naturalHeight > 0.5 * images[0].naturalWidth;
+    sheet.classList.toggle("side", tall);
+    if (tall) (images[0].closest("figure > div") || images[0]).classList.add("canvas");
+  };
+
+  // Pictures take what the rest of the slide leaves, in equal parts, and grow as far as is good.
+  const fitImages = (sheet, images) => {
+    const side = sheet.classList.contains("side");
     for (const image of images) image.style.setProperty("height", "40px", "important");
-    const room = sheet.clientHeight - sheet.lastElementChild.getBoundingClientRect().bottom / scale() +
-      sheet.getBoundingClientRect().top / scale() - padding(sheet);
+    const bottom = Math.max(...[...sheet.children].map((child) => child.getBoundingClientRect().bottom));
+    const top = sheet.getBoundingClientRect().top;
+    const room = sheet.clientHeight - padding(sheet, "Bottom") - (bottom - top) / scale();
     for (const image of images) {
-      const height = Math.max(120, 40 + room / images.length);
-      const width = Math.min(image.closest(".output").clientWidth - 16, image.naturalWidth * LARGEST_IMAGE);
+      const box = side ? sheet.clientWidth - 330 - 22 - padding(sheet, "Left") - padding(sheet, "Right") - 12
+        : image.closest(".output").clientWidth - 16;
+      const width = Math.min(box, image.naturalWidth * LARGEST_IMAGE);
+      const height = side ? sheet.clientHeight - padding(sheet, "Top") - padding(sheet, "Bottom") - 12
+        : Math.max(SMALLEST_IMAGE, 40 + room / images.length);
       const ratio = image.naturalHeight / image.naturalWidth;
       image.style.setProperty("height", `${Math.floor(Math.min(height, width * ratio))}px`, "important");
     }
   };
-  const scale = () => (window.Reveal && Reveal.isReady() ? Reveal.getScale() : 1);
-  const padding = (sheet) => parseFloat(getComputedStyle(sheet).paddingBottom);
+
+  // Sentences in an output may break; what is set in columns may not.
+  const wrapSentences = (sheet) => {
+    for (const block of sheet.querySelectorAll("pre.text"))
+      block.classList.toggle("wrapped", block.classList.contains("wrapped") || block.scrollWidth > 1.3 * block.clientWidth);
+  };
 
   const fit = (section) => {
     const sheet = section && section.querySelector(":scope > .sheet");
     if (!sheet || !sheet.clientHeight) return;
     const size = { "--blocks": 1, "--text": 1 };
+    const images = drawings(sheet);
     const apply = () => {
       for (const name in size) sheet.style.setProperty(name, size[name].toFixed(2));
-      fitImages(sheet);
+      if (images.length) fitImages(sheet, images);
     };
+    choosePlace(sheet, images);
     apply();
+    wrapSentences(sheet);
     for (const name of ["--blocks", "--text"])
       while (overflows(sheet) && size[name] > SMALLEST[name] + 1e-6) {
         size[name] = Math.max(SMALLEST[name], size[name] - STEP);
@@ -60,7 +83,7 @@
     width: 1280, height: 720, margin: 0, minScale: 0.2, maxScale: 3, center: false,
     hash: true, respondToHashChanges: true, navigationMode: "linear", slideNumber: "c/t", transition: "none",
     backgroundTransition: "none", pdfSeparateFragments: false, pdfMaxPagesPerSlide: 1,
-    scrollActivationWidth: null, plugins: [window.RevealNotes],
+    scrollActivationWidth: null, plugins: [window.RevealNotes, window.RevealZoom],
   }).then(() => {
     if (printing) {
       Promise.all([...document.querySelectorAll(".slides section")].map(imagesOf)).then(() => {
