@@ -42,13 +42,18 @@ _MEASURE = """smallest => {
   for (const element of sheet.querySelectorAll('*')) {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     if (!box.width || !box.height || style.visibility === 'hidden' && !element.closest('.fragment')) continue;
-    const below = Math.round((box.bottom - frame.bottom) / scale), right = Math.round((box.right - frame.right) / scale);
-    if (below > 0) tell(element, `is ${below} px below the slide`);
+    const foot = sheet.classList.contains('side') ? 0 : 36;  // the slide's number and the arrows
+    const below = Math.round((box.bottom - frame.bottom) / scale) + foot;
+    const right = Math.round((box.right - frame.right) / scale);
+    if (below > 0 && element !== sheet) tell(element, `is ${below} px too low on the slide`);
     if (right > 0) tell(element, `is ${right} px right of the slide`);
     if (/auto|scroll|hidden|clip/.test(style.overflowX + style.overflowY) && !element.closest('svg, math')) {
       const x = element.scrollWidth - element.clientWidth, y = element.scrollHeight - element.clientHeight;
       if (x > 1 || y > 1) tell(element, `hides ${x} x ${y} px of its content`);
     }
+    const own_box = /block|grid|flex|list-item|table-cell/.test(style.display) && style.overflowX === 'visible';
+    if (own_box && element.scrollWidth > element.clientWidth + 2 && !element.closest('svg, math, table'))
+      tell(element, `is ${element.scrollWidth - element.clientWidth} px wider than its place`);
     const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
     const size = parseFloat(style.fontSize);
     if (own && size < smallest - 0.01 && !element.closest('math, svg, .running, sup, sub'))

@@ -24,7 +24,22 @@ def mathml(latex: str, *, block: bool = False) -> str:
         raise ValueError(f"the formula {latex!r} cannot be turned into MathML: {error!r}") from error
     if leftover := re.search(r"<m(?:i|o|text)>(\\\w+)", converted):
         raise ValueError(f"the formula {latex!r} has a command that MathML lacks: {leftover[1]}")
+    converted = _mended(converted, block)
     return converted.replace("<math ", f'<math alttext="{html.escape(latex.strip())}" ', 1)
+
+
+# What latex2mathml leaves undone: TeX's space around names of functions, limits that belong below
+# the name in a displayed formula, and the sign for "distributed as".
+_FUNCTION = r"<mi>(?:log|ln|exp|sin|cos|tan|tanh)</mi>"
+_THIN = '<mspace width="0.167em"/>'
+_LIMITS = re.compile(r"<msub>(<mo>(?:lim|max|min|sup|inf)</mo>)(<mi>.*?</mi>|<mrow>.*?</mrow>)</msub>")
+
+
+def _mended(formula: str, block: bool) -> str:
+    formula = formula.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
+    formula = re.sub(rf"({_FUNCTION})(?=<m(?:i|n|frac|sub|sup|row|sqrt)\b)", rf"\1{_THIN}", formula)
+    formula = re.sub(rf"(</m(?:i|n|frac|sub|sup)>)(?={_FUNCTION})", rf"\1{_THIN}", formula)
+    return _LIMITS.sub(r"<munder>\1\2</munder>", formula) if block else formula
 
 
 def slide_link(name: str, anchor: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nbconvert.filters import ansi2html, strip_ansi
@@ -27,7 +27,7 @@ def tidy(notebook: Any) -> Any:
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if not _is_bare_widget(out)]
+            cell.outputs = list(_joined(o for o in cell.outputs if not _is_bare_widget(o)))
             for out in cell.outputs:
                 if out.output_type == "error":
                     out.traceback = list(_short_traceback("\n".join(out.traceback)))
@@ -67,6 +67,20 @@ def plain(markdown: str) -> str:
 
 def _text(text: str) -> str:
     return str(ansi2html(text.rstrip("\n")))
+
+
+def _joined(outputs: Iterable[Any]) -> Iterator[Any]:
+    """What one cell printed as one output, in however many pieces it arrived."""
+    last = None
+    for output in outputs:
+        if last is not None and output.get("name") == last.get("name") == "stdout":
+            last.text += output.text
+            continue
+        if last is not None:
+            yield last
+        last = output
+    if last is not None:
+        yield last
 
 
 def _is_bare_widget(output: Any) -> bool:

@@ -142,12 +142,13 @@ class Anchors:
 def _filled(stacks: list[Stack]) -> Iterator[Stack]:
     """Without empty slides and parts, and with the running title where one is needed."""
     for stack in stacks:
-        section = next((h for slide in stack.slides for c in slide.cells if (h := heading(c))), "")
+        latest = ""
         for slide in stack.slides:
             slide.parts = [part for part in slide.parts if part.cells]
-            first = slide.cells[0] if slide.cells else None
-            if first is not None and not heading(first):
-                slide.running = section
+            headings = [found for cell in slide.cells if (found := heading(cell))]
+            if slide.cells and not heading(slide.cells[0]):
+                slide.running = latest
+            latest = headings[-1] if headings else latest
         stack.slides = [slide for slide in stack.slides if slide.parts]
         if stack.slides:
             yield stack

@@ -2,12 +2,19 @@
 (() => {
   "use strict";
   const STEP = 0.05;
-  const SMALLEST = { "--blocks": 0.7, "--text": 0.8 }; // of 20 px code and 26 px text
-  const SMALLEST_IMAGE = 170;
+  const FOOT = 38; // where the slide's number and the arrows are
+  const SMALLEST = { "--blocks": 0.7, "--text": 0.83 }; // of 20 px code and 26 px text
+  const SMALLEST_IMAGE = 130;
   const LARGEST_IMAGE = 1.6; // a drawing grows to fill its slide, but not into a poster
 
+  const bottom = (sheet) => {
+    const shown = [...sheet.children].filter((child) => child.getClientRects().length);
+    const parts = shown.length ? shown : [...sheet.querySelectorAll("*")];
+    return (Math.max(0, ...parts.map((part) => part.getBoundingClientRect().bottom)) - sheet.getBoundingClientRect().top) / scale();
+  };
   const overflows = (sheet) =>
     sheet.scrollHeight > sheet.clientHeight + 1 ||
+    (!sheet.classList.contains("side") && bottom(sheet) > sheet.clientHeight - FOOT) ||
     sheet.scrollWidth > sheet.clientWidth + 1 ||
     [...sheet.querySelectorAll("pre, .table, .gl-table .box, table")].some(
       (block) => block.scrollWidth > block.clientWidth + 1 && getComputedStyle(block).display !== "inline",
@@ -30,9 +37,7 @@
   const fitImages = (sheet, images) => {
     const side = sheet.classList.contains("side");
     for (const image of images) image.style.setProperty("height", "40px", "important");
-    const bottom = Math.max(...[...sheet.children].map((child) => child.getBoundingClientRect().bottom));
-    const top = sheet.getBoundingClientRect().top;
-    const room = sheet.clientHeight - padding(sheet, "Bottom") - (bottom - top) / scale();
+    const room = sheet.clientHeight - padding(sheet, "Bottom") - bottom(sheet);
     for (const image of images) {
       const box = side ? sheet.clientWidth - 330 - 22 - padding(sheet, "Left") - padding(sheet, "Right") - 12
         : image.closest(".output").clientWidth - 16;
