@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gan_lessons.classroom.export import GanPage, GanSlides
+from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.execute import Outcome, execute_all, write
 from gan_lessons.classroom.export.index import Lesson, index_page, lesson_of
 

@@ -167,7 +167,9 @@ def _key(notebook: Any) -> str:
     """Changes with the notebook's code, the package, torch and Python; not with prose."""
     digest = hashlib.sha256(f"{sys.version} torch {metadata.version('torch')}".encode())
     for cell in _code(notebook):
-        digest.update(f"{cell.source}\0{'raises-exception' in cell.metadata.get('tags', [])}\0".encode())
+        digest.update(
+            f"{cell.source}\0{'raises-exception' in cell.metadata.get('tags', [])}\0".encode()
+        )
     for path in sorted(PACKAGE.rglob("*")):
         inside = path.relative_to(PACKAGE).as_posix()
         if path.suffix in (".py", ".js", ".css") and not inside.startswith(_SHAPES_THE_PAGE):

@@ -60,5 +60,3 @@ def _source(path: str) -> str:
 
 def _inline(paragraph: str) -> str:
     return re.sub(r"^<p>|</p>$", "", paragraph.strip())
-
-

@@ -21,7 +21,9 @@ def mathml(latex: str, *, block: bool = False) -> str:
     try:
         converted = convert(latex.strip(), display="block" if block else "inline")
     except Exception as error:  # latex2mathml raises IndexError and KeyError too
-        raise ValueError(f"the formula {latex!r} cannot be turned into MathML: {error!r}") from error
+        raise ValueError(
+            f"the formula {latex!r} cannot be turned into MathML: {error!r}"
+        ) from error
     if leftover := re.search(r"<m(?:i|o|text)>(\\\w+)", converted):
         raise ValueError(f"the formula {latex!r} has a command that MathML lacks: {leftover[1]}")
     converted = _mended(converted, block)
@@ -32,7 +34,9 @@ def mathml(latex: str, *, block: bool = False) -> str:
 # the name in a displayed formula, and the sign for "distributed as".
 _FUNCTION = r"<mi>(?:log|ln|exp|sin|cos|tan|tanh)</mi>"
 _THIN = '<mspace width="0.167em"/>'
-_LIMITS = re.compile(r"<msub>(<mo>(?:lim|max|min|sup|inf)</mo>)(<mi>.*?</mi>|<mrow>.*?</mrow>)</msub>")
+_LIMITS = re.compile(
+    r"<msub>(<mo>(?:lim|max|min|sup|inf)</mo>)(<mi>.*?</mi>|<mrow>.*?</mrow>)</msub>"
+)
 
 
 def _mended(formula: str, block: bool) -> str:
@@ -67,7 +71,7 @@ class Markup:
         return str(MarkdownWithMath(renderer=_Renderer(self)).render(source))
 
 
-class _Renderer(IPythonRenderer):  # type: ignore[misc]
+class _Renderer(IPythonRenderer):
     def __init__(self, markup: Markup) -> None:
         super().__init__(escape=False, exclude_anchor_links=True)
         self._markup = markup

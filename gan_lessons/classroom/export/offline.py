@@ -21,7 +21,9 @@ _LOADING = {
     "base": {"href"},
 }  # fmt: skip
 _INSIDE = re.compile(r"\s*($|#|data:|blob:|about:blank)", re.IGNORECASE)
-_CSS = re.compile(r"url\(\s*([\"']?)(.*?)\1\s*\)|@import\s+([\"'])(.*?)\3", re.IGNORECASE | re.DOTALL)
+_CSS = re.compile(
+    r"url\(\s*([\"']?)(.*?)\1\s*\)|@import\s+([\"'])(.*?)\3", re.IGNORECASE | re.DOTALL
+)
 # In scripts only an address written out beside what loads it can be found; the page's
 # Content-Security-Policy stops the rest in the browser.
 _SCRIPT = re.compile(

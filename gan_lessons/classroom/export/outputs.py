@@ -53,7 +53,8 @@ def as_html(output: Any, markup: Any) -> str:
         case "image/svg+xml":
             return str(value)
         case "image/png":
-            return f'<img src="data:image/png;base64,{value}" alt="{html.escape(output.data.get("text/plain", ""))}">'
+            told = html.escape(output.data.get("text/plain", ""))
+            return f'<img src="data:image/png;base64,{value}" alt="{told}">'
         case None:
             return ""
         case _:
@@ -97,7 +98,9 @@ def _short_traceback(traceback: str) -> Iterator[str]:
     *frames, message = re.split(r"\n\s*\n(?=\S)", strip_ansi(traceback))
     for frame in frames:
         lines = frame.splitlines()
-        where = next((i for i, line in enumerate(lines) if line.startswith(("Cell ", "File "))), None)
+        where = next(
+            (i for i, line in enumerate(lines) if line.startswith(("Cell ", "File "))), None
+        )
         if where is None or "/site-packages/" in lines[where]:
             continue
         yield _FOLDER.sub("", lines[where])

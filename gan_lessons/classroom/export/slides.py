@@ -102,7 +102,9 @@ def shows_output(cell: Cell) -> bool:
 
 def is_answer(cell: Cell) -> bool:
     """Do the outputs answer a prediction? Then they appear on a key of their own."""
-    return any("data-gl-answers" in out.get("data", {}).get("text/html", "") for out in cell.outputs)
+    return any(
+        "data-gl-answers" in out.get("data", {}).get("text/html", "") for out in cell.outputs
+    )
 
 
 def shows_anything(cell: Cell) -> bool:

@@ -13,24 +13,18 @@ INTRODUCTION = (
 LESSONS = "Lessons"
 SLIDES = "Slides"
 READ = "Read"
+READ_THIS = "Read this lesson as a page"
 LESSON = "Lesson {number}"
 MINUTES = "{minutes} minutes"
 CONTENTS = "Contents"
 IN_THIS_LESSON = "In this lesson"
 PREVIOUS, NEXT = "Previous", "Next"
 SKIP = "Skip to the lesson"
-OUTPUT = "output"
-CODE = "code"
 ERROR = "This cell raised an error, as it was meant to:"
-TRACEBACK = "All of the traceback"
 SOLUTION = "Solution"
 TEACHER = "For the teacher"
 HOW_TO_RUN = (
     "To run and change the cells: get the course and open it in JupyterLab; its README says how."
-)
-KEYS = (
-    "Arrows, space or a clicker: next and back. S: speaker view. O: overview. F: full screen. "
-    "Esc: leave what has the focus. ?: all keys."
 )
 SLIDES_NEED_SCRIPT = (
     "JavaScript is off: the slides stand below each other, with everything that they show first."
@@ -38,7 +32,11 @@ SLIDES_NEED_SCRIPT = (
 
 # Forms without a kernel. What is said of answers is said as in JupyterLab.
 FORM = {
-    "verdict": {"true": words.VERDICT[True], "false": words.VERDICT[False], "null": words.VERDICT[None]},
+    "verdict": {
+        "true": words.VERDICT[True],
+        "false": words.VERDICT[False],
+        "null": words.VERDICT[None],
+    },
     "check": {"true": words.CHECK[True], "false": words.CHECK[False]},
     "chosen": words.CHOSEN,
     "open": words.OPEN,

@@ -14,7 +14,7 @@
   };
   const overflows = (sheet) =>
     sheet.scrollHeight > sheet.clientHeight + 1 ||
-    (!sheet.classList.contains("side") && bottom(sheet) > sheet.clientHeight - FOOT) ||
+    bottom(sheet) > sheet.clientHeight - (sheet.classList.contains("side") ? 6 : FOOT) ||
     sheet.scrollWidth > sheet.clientWidth + 1 ||
     [...sheet.querySelectorAll("pre, .table, .gl-table .box, table")].some(
       (block) => block.scrollWidth > block.clientWidth + 1 && getComputedStyle(block).display !== "inline",
