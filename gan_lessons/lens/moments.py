@@ -111,8 +111,10 @@ def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor)
     record = recorder.record
     record.source, record.name = source, getattr(step, "__name__", type(step).__name__)
     record.result, record.error, record.before = result, error, recorder.rows[0]
+    last = len(record.events) - 1 if error is not None else None  # the error, if it made an event
     record.moments = tuple(
-        replace(m, grads=recorder.rows[row])
+        # On its way out an exception passes the end of every ``with``: a line that runs after it.
+        replace(m, grads=recorder.rows[row], raised=m.raised or last in m.events)
         for m, row in zip(watch.moments, watch.rows, strict=True)
     )
     return record
@@ -121,16 +123,9 @@ def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor)
 def readable_source(step: Callable[..., Any]) -> tuple[CodeType | None, str]:
     """The code object that runs when ``step`` is called, and its dedented source.
 
-    Looks through decorators that name what they wrap, through methods, partials and objects with
-    ``__call__``. (None or the code, "") where there is no source to read.
+    (None or the code, "") where there is no source to read.
     """
-    while isinstance(step, functools.partial):
-        step = step.func
-    step = inspect.unwrap(step)
-    if not inspect.isroutine(step) and not isinstance(step, type):
-        step = type(step).__call__
-    step = getattr(step, "__func__", step)
-    code = getattr(step, "__code__", None)
+    code = getattr(innermost(step), "__code__", None)
     if not isinstance(code, CodeType):
         return None, ""
     try:
@@ -139,6 +134,17 @@ def readable_source(step: Callable[..., Any]) -> tuple[CodeType | None, str]:
     except (OSError, TypeError, SyntaxError):  # SyntaxError: a lambda in the middle of a line
         return code, ""
     return code, source
+
+
+def innermost(step: Callable[..., Any]) -> Any:
+    """The plain function that runs when ``step`` is called: looks through decorators that name
+    what they wrap, through methods, partials and objects with ``__call__``."""
+    while isinstance(step, functools.partial):
+        step = step.func
+    step = inspect.unwrap(step)
+    if not inspect.isroutine(step) and not isinstance(step, type):
+        step = type(step).__call__
+    return getattr(step, "__func__", step)
 
 
 def _statements(source: str) -> dict[int, tuple[int, int]]:
