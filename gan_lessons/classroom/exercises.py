@@ -16,7 +16,7 @@ import copy
 import html
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import EllipsisType
 from typing import Any
 
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_lessons.classroom import words
+from gan_lessons.classroom.forms import check_attributes
 from gan_lessons.classroom.scoring import (
     bordered,
     checked_tolerance,
@@ -46,11 +47,16 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class Check:
-    """What a self-check found. ``messages`` say it in words; ``answered`` is False for a gap."""
+    """What a self-check found. ``messages`` say it in words; ``answered`` is False for a gap.
+
+    ``measured``: (kind, value, tolerance) of a value that was answered right, for a page in which
+    a reader without Python answers the same exercise.
+    """
 
     passed: bool
     messages: tuple[str, ...]
     answered: bool = True
+    measured: tuple[str | None, Any, float] = (None, None, 0.0)
 
     @property
     def title(self) -> str:
@@ -62,7 +68,9 @@ class Check:
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         lines = "".join(f"<li>{html.escape(text)}</li>" for text in self.messages)
         body = f"<strong>{self.title}</strong><ul style='margin: 0'>{lines}</ul>"
-        page = bordered(self.passed if self.answered else None, body)
+        state = ("passed" if self.passed else "failed") if self.answered else "open"
+        found = check_attributes(state, *self.measured)
+        page = f"<div {found}>{bordered(self.passed if self.answered else None, body)}</div>"
         result = {"passed": self.passed, "answered": self.answered}
         return {"text/plain": str(self), "text/html": page}, {_METADATA: result}
 
@@ -156,12 +164,14 @@ def check_value(answer: Any, truth: Any, *, tolerance: float = 0.0) -> Check:
         kind = words.KIND[expected]
         return Check(False, (words.VALUE_KIND.format(expected=kind, got=repr(answer)),))
     if expected == "names":
-        return _check_names(set(answer), set(truth))
-    if expected == "number":
-        return _check_number(answer, finite("truth", truth), allowed)
-    if answer == truth:
-        return Check(True, (words.VALUE_RIGHT,))
-    return Check(False, (words.VALUE_WRONG.format(answer=repr(answer)),))
+        check = _check_names(set(answer), set(truth))
+    elif expected == "number":
+        check = _check_number(answer, finite("truth", truth), allowed)
+    elif answer == truth:
+        check = Check(True, (words.VALUE_RIGHT,))
+    else:
+        check = Check(False, (words.VALUE_WRONG.format(answer=repr(answer)),))
+    return replace(check, measured=(expected, truth, allowed)) if check.passed else check
 
 
 # Steps --------------------------------------------------------------------------------------------

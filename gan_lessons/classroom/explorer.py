@@ -42,13 +42,15 @@ class StrategyExplorer(anywidget.AnyWidget):
     """One step at one moment, in JupyterLab and in exported pages.
 
     strategy, moment, what_if, compare: what is shown, to be linked with other widgets by
-    ``jslink``. records: strategy -> the record that its frames were made from.
+    ``jslink``; index: the place of ``strategy`` among those shown, which is what a menu such as
+    ``ToggleButtons`` offers for a link. records: strategy -> the record behind its frames.
     group: explorers (and switches) of one exported page that share it follow each other.
     """
 
     _esm = _STATIC / "explorer.js"
     data = traitlets.Dict().tag(sync=True)
     strategy = traitlets.Unicode().tag(sync=True)
+    index = traitlets.Int(0).tag(sync=True)
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
@@ -64,6 +66,14 @@ class StrategyExplorer(anywidget.AnyWidget):
                 f"no strategy {proposal['value']!r} here; it shows {', '.join(self.data['order'])}"
             )
         return str(proposal["value"])
+
+    @traitlets.observe("strategy", "index")
+    def _agree(self, change: Any) -> None:
+        order = self.data.get("order", [])
+        if change["name"] == "strategy" and self.strategy in order:
+            self.index = order.index(self.strategy)
+        elif change["name"] == "index" and 0 <= self.index < len(order):
+            self.strategy = order[self.index]
 
     def __repr__(self) -> str:
         shown = ", ".join(self.data["films"][key]["title"] for key in self.data["order"])

@@ -72,6 +72,7 @@ _NOISE = (
     (re.compile(r'(<g id="graph0"[^>]*>)\s*<polygon[^>]*>'), r"\1"),  # the white page
     (re.compile(r"(\d\.\d)\d+"), r"\1"),
     (re.compile(r">\s+<"), "><"),
+    (re.compile("&#45;"), "-"),
     (re.compile(r'^<svg width="\d+pt" height="\d+pt"\s+'), "<svg "),
 )
 _BOX = re.compile(

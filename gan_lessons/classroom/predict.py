@@ -15,12 +15,14 @@ nothing listens to them: a click runs no code of ours, whatever thread it lands 
 from __future__ import annotations
 
 import html
+import itertools
 import math
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gan_lessons.classroom import words
+from gan_lessons.classroom.forms import Asked, question_html
 from gan_lessons.classroom.scoring import (
     Comparison,
     Item,
@@ -74,6 +76,9 @@ def predict_number(question: str, unit: str = "") -> NumberQuestion:
     return NumberQuestion(question, unit)
 
 
+_numbers = itertools.count(1)
+
+
 class Question:
     """A form in a notebook. ``inputs``: what is asked -> the widget that holds the prediction.
 
@@ -87,6 +92,7 @@ class Question:
         self.prompt = prompt
         self.inputs = dict(inputs)
         self.comparison: Comparison | None = None
+        self.name = f"q{next(_numbers)}"  # ties the comparison to the question in a page
         self._labels = dict(labels)
         self._verdicts = {key: ipywidgets.HTML() for key in self.inputs}
         self._summary = ipywidgets.HTML()
@@ -113,13 +119,17 @@ class Question:
         """What can be answered."""
         raise NotImplementedError
 
+    def _options(self) -> tuple[str, ...]:
+        """The words for each answer that can be given; none for a number."""
+        return ()
+
     def _answer(self, key: Hashable) -> str | None:
         """The prediction in words."""
         predicted = self.predicted(key)
         return None if predicted is None else str(predicted)
 
     def _settle(self, items: Mapping[Any, Item]) -> Comparison:
-        self.comparison = Comparison(tuple(items.values()))
+        self.comparison = Comparison(tuple(items.values()), self.name)
         for key, item in items.items():
             measured = words.MEASURED.format(measured=item.measured)
             lines = [item.verdict, measured, item.note] if item.note else [item.verdict, measured]
@@ -141,8 +151,18 @@ class Question:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         # The form for a live notebook, the HTML for a page that is exported from it.
         text = repr(self)
-        page = f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
+        if self.comparison is not None:
+            page = f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
+        else:
+            page = question_html(self.name, self.prompt, self._asked())
         return {**self.widget._repr_mimebundle_(), "text/html": page, "text/plain": text}
+
+    def _asked(self) -> list[Asked]:
+        unit = getattr(self, "unit", "")
+        return [
+            Asked(label, self._hint(), self._options(), unit, self._answer(key))
+            for key, label in self._labels.items()
+        ]
 
 
 class ReceivedQuestion(Question):
@@ -176,8 +196,11 @@ class ReceivedQuestion(Question):
         predicted = self.predicted(key)
         return None if predicted is None else " ".join(words.RECEIVED[predicted])
 
+    def _options(self) -> tuple[str, ...]:
+        return tuple(" ".join(text) for text in words.RECEIVED.values())
+
     def _hint(self) -> str:
-        return " / ".join(" ".join(text) for text in words.RECEIVED.values())
+        return " / ".join(self._options())
 
     def _form(self) -> Any:
         import ipywidgets
@@ -222,7 +245,11 @@ class ChoiceQuestion(Question):
             )
         answer = self.predicted(self.prompt)
         right = None if answer is None else answer == measured
-        return self._settle({self.prompt: Item(self.prompt, answer, measured, right)})
+        item = Item(self.prompt, answer, measured, right, truth=measured)
+        return self._settle({self.prompt: item})
+
+    def _options(self) -> tuple[str, ...]:
+        return tuple(self.options)
 
     def _hint(self) -> str:
         return " / ".join(self.options)
@@ -260,7 +287,15 @@ class NumberQuestion(Question):
         answer = self.predicted(self.prompt)
         right = None if answer is None else abs(answer - truth) <= allowed
         note = self._note(answer, truth, allowed)
-        item = Item(self.prompt, self._answer(self.prompt), self._in_unit(truth), right, note)
+        item = Item(
+            self.prompt,
+            self._answer(self.prompt),
+            self._in_unit(truth),
+            right,
+            note,
+            number=(truth, allowed),
+            unit=self.unit,
+        )
         return self._settle({self.prompt: item})
 
     def _hint(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_lessons.classroom import words
+from gan_lessons.classroom.forms import truth_attributes
 from gan_lessons.lens.events import BackwardCall, Record
 
 # JupyterLab's colours where there are any; the words beside them say the same.
@@ -24,6 +25,8 @@ class Item:
     """One thing that was asked: what was predicted (None: nothing) and what was measured.
 
     ``right`` is None without a prediction. ``note`` tells more of what was measured, or is "".
+    ``truth``: the option that was right, in its words; or ``number``: (value, tolerance), in
+    ``unit``. With these a page can judge a prediction that is made in it.
     """
 
     label: str
@@ -31,6 +34,9 @@ class Item:
     measured: str
     right: bool | None
     note: str = ""
+    truth: str = ""
+    number: tuple[float, float] | None = None
+    unit: str = ""
 
     @property
     def verdict(self) -> str:
@@ -39,9 +45,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Predictions beside measurements: a table in a notebook, lines of text elsewhere."""
+    """Predictions beside measurements: a table in a notebook, lines of text elsewhere.
+
+    ``question``: the name of the question that these are the answers to.
+    """
 
     items: tuple[Item, ...]
+    question: str = ""
 
     @property
     def score(self) -> int:
@@ -72,21 +82,24 @@ class Comparison:
         head = "".join(f'<th scope="col" style="text-align: left">{title}</th>' for title in titles)
         rows = "".join(_row(item) for item in self.items)
         return (
-            f"<p><strong>{html.escape(self.summary)}</strong></p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f'<div data-gl-answers="{html.escape(self.question)}">'
+            f"<p><strong data-gl-summary>{html.escape(self.summary)}</strong></p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         )
 
 
 def _row(item: Item) -> str:
     note = f"<br><small>{html.escape(item.note)}</small>" if item.note else ""
+    verdict = f"<span data-gl-verdict>{html.escape(item.verdict)}</span>"
     cells = [
-        html.escape(item.predicted or words.OPEN),
-        html.escape(item.measured) + note,
-        bordered(item.right, html.escape(item.verdict)),
+        f"<span data-gl-predicted>{html.escape(item.predicted or words.OPEN)}</span>",
+        f"<span data-gl-measured>{html.escape(item.measured)}</span>{note}",
+        bordered(item.right, verdict),
     ]
     body = "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells)
     label = html.escape(item.label)
-    return f'<tr><th scope="row" style="text-align: left">{label}</th>{body}</tr>'
+    truth = truth_attributes(item.truth, item.number, item.unit)
+    return f'<tr {truth}><th scope="row" style="text-align: left">{label}</th>{body}</tr>'
 
 
 def bordered(right: bool | None, content: str) -> str:
@@ -112,6 +125,7 @@ def received_item(record: Record, net: str, call: int, label: str, predicted: bo
         f"{' '.join(words.RECEIVED[received])}: {received_text(record, net, call)}",
         right,
         _what_the_call_did(record, net, backward, label) if right is False else "",
+        truth=" ".join(words.RECEIVED[received]),
     )
 
 

@@ -143,7 +143,7 @@ NODES = {"fontname": FONT, "fontsize": "16", "height": "0.4", "width": "0.3", "m
 EDGES = {"fontname": FONT, "fontsize": "15", "color": "#666666", "arrowsize": "0.7"}
 
 # The same on a screen with little room.
-SMALL_PAGE = {"ranksep": "0.16", "nodesep": "0.1", "pad": "0.05", "fontsize": "14"}
+SMALL_PAGE = {"ranksep": "0.1", "nodesep": "0.1", "pad": "0.05", "fontsize": "14"}
 SMALL_NODES = {"fontsize": "14", "height": "0.28", "width": "0.2", "margin": "0.06,0.02"}
 SMALL_EDGES = {"fontsize": "13", "arrowsize": "0.6"}
 

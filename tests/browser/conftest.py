@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from lab_browser import LabBrowser, find_chromium
+from lab_browser import LabBrowser
 from lab_server import LabServer
-
-
-def require_chromium() -> None:
-    """Skip, and say so, where no browser is installed; in CI fail, so that nobody is deceived."""
-    if find_chromium() is not None:
-        return
-    reason = "no Chromium on this machine: install one, or set CHROMIUM to its path"
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason} (CI is set, so this is a failure)")
-    pytest.skip(reason)
+from need_chromium import require_chromium
 
 
 # Playwright's event loop fills its thread while it lives, so no fixture outlives its module:

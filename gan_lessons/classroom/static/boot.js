@@ -24,6 +24,15 @@
     });
     return model;
   };
+  // Pages of which one for each strategy is there: those of the strategy that is shown now.
+  if (!document.glPages) {
+    document.glPages = true;
+    document.addEventListener("gan-lessons", ({ detail }) => {
+      if (detail.name !== "strategy") return;
+      for (const page of document.querySelectorAll("[data-gl-page]"))
+        if (page.dataset.glGroup === detail.group) page.hidden = page.dataset.glPage !== detail.value;
+    });
+  }
   for (const host of document.querySelectorAll("[data-gl-explorer]:not([data-gl-ready])")) {
     const script = host.querySelector('script[type="application/json"]');
     if (!script) continue; // not all of it is in the page yet

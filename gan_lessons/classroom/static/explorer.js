@@ -13,23 +13,34 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Icons are drawn: fonts without these signs would show boxes.
+const ICONS = {
+  first: "M4 3h2v10H4zM14 3v10L7 8z", back: "M12 3v10L5 8z", next: "M4 3v10l7-5z",
+  last: "M10 3h2v10h-2zM2 3v10l7-5z", play: "M3 2v12l11-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z",
+};
+const icon = (name) => {
+  const holder = document.createElement("span");
+  holder.innerHTML = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+  return holder.firstChild;
+};
+
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const ordered = (object, show) => Object.entries(object).map(([k, v]) => show(k, v)).join(" · ");
+
+// The gradient's own arrow, at the end that data comes from.
+const ARROW = `<defs><marker id="gradient" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="4.2"
+  markerHeight="4.2" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker></defs>`;
 
 // One film: source, graph, matrix and memory of one step, at one moment ---------------------------
 
 class Pane {
-  constructor(data, go) {
+  constructor(data, film, variant, go) {
     this.data = data;
     this.ui = data.ui;
     this.go = go;
-    this.element = make("div", { class: "pane" });
-  }
-
-  show(film, variant) {
-    if (this.film === film) return;
     this.film = film;
     this.variant = variant;
+    this.element = make("div", { class: "pane" });
     this.caption = make("p", { class: "caption", "aria-live": "polite" });
     this.info = make("p", { class: "info" });
     const left = make("div", { class: "left" }, this.code(), this.matrix());
@@ -82,7 +93,7 @@ class Pane {
     let net = null;
     const body = make("tbody");
     for (const row of this.film.rows) {
-      const line = make("tr", { class: row.net === net ? null : "first" });
+      const line = make("tr", { class: net === null || row.net === net ? null : "first" });
       net = row.net;
       line.append(make("th", { scope: "row" }, `${row.net} ${row.name}`));
       row.cells.forEach((cell, i) => {
@@ -101,6 +112,7 @@ class Pane {
     const holder = make("div", { class: "graph", role: "group", "aria-label": this.ui.graph });
     holder.innerHTML = this.film.svg;
     const svg = holder.firstElementChild;
+    svg?.insertAdjacentHTML("afterbegin", ARROW);
     this.nodes = [];
     this.edges = [];
     this.frames = [];
@@ -109,10 +121,10 @@ class Pane {
       return holder;
     }
     const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
-    svg.style.maxWidth = `${Math.round(width * 1.15)}px`;
+    svg.style.maxWidth = `${Math.round(width * 1.1)}px`;
     svg.style.aspectRatio = `${width} / ${height}`;
     const at = new Map();
-    for (const element of svg.querySelectorAll("[id]")) {
+    for (const element of svg.querySelectorAll("g[id]")) {
       at.set(element.id, element); // ids would clash with those of other views
       element.removeAttribute("id");
     }
@@ -128,6 +140,7 @@ class Pane {
     const name = text.textContent.replace(/^\S+\s/, "");
     element.setAttribute("tabindex", i ? "-1" : "0");
     element.setAttribute("role", "img");
+    element.dataset.node = i;
     const tell = () => (this.info.textContent = element.getAttribute("aria-label"));
     element.addEventListener("pointerenter", tell);
     element.addEventListener("focus", tell);
@@ -309,6 +322,8 @@ function scrollWithin(box, line) {
 
 // The controls, over one pane or two ---------------------------------------------------------------
 
+const SHOWN = ["strategy", "moment", "what_if", "compare"];
+
 class Explorer {
   // model: get(name), set(name, value), on(event, call), off(event, call)
   constructor(model, host) {
@@ -317,10 +332,13 @@ class Explorer {
     this.data = model.get("data");
     this.ui = this.data.ui;
     this.root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
-    this.panes = [0, 1].map(() => new Pane(this.data, (pane, moment) => this.goFrom(pane, moment)));
+    this.panes = []; // the one or two that are shown
+    this.made = [new Map(), new Map()]; // film -> its pane, left and right: a toggle builds nothing twice
     this.build();
     this.follow = () => this.update();
-    for (const name of ["strategy", "moment", "what_if", "compare"]) model.on(`change:${name}`, this.follow);
+    this.byIndex = () => this.choose(this.data.order[model.get("index")] ?? this.strategy);
+    for (const name of SHOWN) model.on(`change:${name}`, this.follow);
+    model.on("change:index", this.byIndex);
     this.watchTheme();
     this.update();
   }
@@ -330,7 +348,7 @@ class Explorer {
       "section",
       { class: "explorer", tabindex: "0", role: "group", "aria-label": this.ui.title },
       this.controls(),
-      make("div", { class: "panes" }, this.panes[0].element),
+      (this.holder = make("div", { class: "panes" })),
       this.legend(),
     );
     this.section.addEventListener("keydown", (event) => this.key(event));
@@ -342,15 +360,15 @@ class Explorer {
     this.choices = order.map((key) =>
       make("button", { type: "button", onclick: () => this.choose(key) }, films[key].title));
     this.strategies = make("div", { class: "strategies", role: "group", "aria-label": this.ui.strategy }, ...this.choices);
-    const button = (name, symbol, act) =>
-      make("button", { type: "button", "aria-label": this.ui[name], title: this.ui[name], onclick: act }, symbol);
-    this.player = button("play", "▶", () => this.play(!this.timer));
+    const button = (name, act) =>
+      make("button", { type: "button", "aria-label": this.ui[name], title: this.ui[name], onclick: act }, icon(name));
+    this.player = button("play", () => this.play(!this.timer));
     this.slider = make("input", { type: "range", min: "0", "aria-label": this.ui.slider });
     this.slider.addEventListener("input", () => this.goTo(Number(this.slider.value)));
     this.count = make("output", {});
     const transport = make("div", { class: "transport" },
-      button("first", "⏮", () => this.goTo(0)), button("back", "◀", () => this.step(-1)), this.player,
-      button("next", "▷", () => this.step(1)), button("last", "⏭", () => this.goTo(Infinity)),
+      button("first", () => this.goTo(0)), button("back", () => this.step(-1)),
+      button("next", () => this.step(1)), button("last", () => this.goTo(Infinity)), this.player,
       this.slider, this.count);
     this.whatIf = make("select", { onchange: () => this.set("what_if", this.whatIf.value) });
     this.whatIfLabel = make("label", {}, this.ui.whatif, " ", this.whatIf);
@@ -432,7 +450,7 @@ class Explorer {
       }, 1400);
     }
     const name = this.timer ? "pause" : "play";
-    this.player.textContent = this.timer ? "⏸" : "▶";
+    this.player.replaceChildren(icon(name));
     this.player.setAttribute("aria-label", this.ui[name]);
     this.player.title = this.ui[name];
   }
@@ -440,6 +458,7 @@ class Explorer {
   update() {
     const key = this.strategy;
     const { order, films } = this.data;
+    this.set("index", order.indexOf(key)); // for menus that are linked to it
     this.choices.forEach((choice, i) => choice.setAttribute("aria-pressed", String(order[i] === key)));
     options(this.whatIf, [["", this.ui.asWritten], ...this.variants(key).map((v) => [v.key, v.title])],
       this.variant(key)?.key ?? "");
@@ -450,23 +469,26 @@ class Explorer {
     this.compareLabel.hidden = !others.length;
     const film = this.film;
     const moment = this.moment;
-    this.panes[0].show(film, this.variant(key));
-    this.panes[0].at(moment);
-    this.updateSecond(compared, film, moment);
+    const panes = [this.pane(0, film, this.variant(key))];
+    if (compared) panes.push(this.pane(1, films[compared], null));
+    if (panes.length !== this.panes.length || panes.some((pane, i) => pane !== this.panes[i]))
+      this.holder.replaceChildren(...panes.map((pane) => pane.element));
+    this.panes = panes;
+    this.holder.classList.toggle("two", Boolean(compared));
+    for (const pane of panes) pane.at(linked(film, moment, pane.film));
     this.slider.max = String(film.moments.length - 1);
     this.slider.value = String(moment);
     this.slider.setAttribute("aria-valuetext", film.moments[moment].caption);
     this.count.textContent = filled(this.ui.moment, { index: moment + 1, count: film.moments.length });
   }
 
-  updateSecond(compared, film, moment) {
-    const [first, second] = this.panes;
-    const holder = first.element.parentElement;
-    holder.classList.toggle("two", Boolean(compared));
-    if (!compared) return second.element.remove();
-    if (!second.element.isConnected) holder.append(second.element);
-    second.show(this.data.films[compared], null);
-    second.at(linked(film, moment, second.film));
+  pane(place, film, variant) {
+    const made = this.made[place];
+    if (!made.has(film)) {
+      const go = (pane, moment) => this.goFrom(pane, moment);
+      made.set(film, new Pane(this.data, film, variant, go));
+    }
+    return made.get(film);
   }
 
   // Keys: ours are kept from the page; those with a modifier, Tab and clickers' keys pass on.
@@ -486,8 +508,8 @@ class Explorer {
     const acts = {
       ArrowRight: () => this.step(1),
       ArrowLeft: () => this.step(-1),
-      ArrowDown: () => this.panes.some((pane) => pane.moveFocus?.(this.root, 1)) || this.step(1),
-      ArrowUp: () => this.panes.some((pane) => pane.moveFocus?.(this.root, -1)) || this.step(-1),
+      ArrowDown: () => this.panes.some((pane) => pane.moveFocus(this.root, 1)) || this.step(1),
+      ArrowUp: () => this.panes.some((pane) => pane.moveFocus(this.root, -1)) || this.step(-1),
       Home: () => this.goTo(0),
       End: () => this.goTo(Infinity),
       " ": () => this.play(!this.timer),
@@ -521,7 +543,8 @@ class Explorer {
 
   destroy() {
     this.play(false);
-    for (const name of ["strategy", "moment", "what_if", "compare"]) this.model.off(`change:${name}`, this.follow);
+    for (const name of SHOWN) this.model.off(`change:${name}`, this.follow);
+    this.model.off("change:index", this.byIndex);
     this.themes.disconnect();
     this.media.removeEventListener("change", this.look);
   }
@@ -538,6 +561,7 @@ function options(select, pairs, value) {
 
 // The moment of another film that is as far from the end of the same phase.
 function linked(from, moment, to) {
+  if (from === to) return moment;
   const { phase } = from.moments[moment];
   const mine = from.moments.map((m, i) => [m.phase, i]).filter(([p]) => p === phase).map(([, i]) => i);
   const theirs = to.moments.map((m, i) => [m.phase, i]).filter(([p]) => p === phase).map(([, i]) => i);

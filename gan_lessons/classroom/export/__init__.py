@@ -1,0 +1,1 @@
+"""Lessons as slides and pages that need no network: ``exporters`` for one, ``build`` for all."""

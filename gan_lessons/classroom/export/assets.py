@@ -1,0 +1,58 @@
+"""What goes into every page: our own styles and scripts, and reveal.js out of its package.
+
+reveal.js is never copied into the repository: the wheel of sphinx-revealjs carries it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib import resources
+from typing import Any
+
+_STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+
+
+@cache
+def reveal_file(path: str) -> str:
+    """A file of reveal.js as text that can stand inside a ``<script>`` or ``<style>``."""
+    root = resources.files("sphinx_revealjs") / "_static" / "revealjs"
+    return _fit_for_element((root / path).read_text(encoding="utf-8"))
+
+
+def template_file(path: str) -> str:
+    """A file below ``templates/``, in the same way."""
+    root = resources.files("gan_lessons.classroom.export") / "templates"
+    return _fit_for_element((root / path).read_text(encoding="utf-8"))
+
+
+def _fit_for_element(text: str) -> str:
+    # In a string or a regular expression of JavaScript, and in CSS's, "\/" is "/".
+    text = re.sub(r"</(?=script|style)", r"<\\/", text, flags=re.IGNORECASE)
+    return re.sub(r"^//# sourceMappingURL=.*$|/\*# sourceMappingURL=.*?\*/", "", text, flags=re.M)
+
+
+def json_for_script(data: Any) -> str:
+    """``data`` as JSON that no HTML parser mistakes for markup."""
+    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def styles_once(page: str) -> str:
+    """Drop every ``<style>`` that stood in the page before, word for word.
+
+    Tables and questions each bring their style along; in one page the first is enough. Scripts
+    and the documents that they hold are left alone.
+    """
+    seen: set[str] = set()
+
+    def once(found: re.Match[str]) -> str:
+        if found[0] in seen:
+            return ""
+        seen.add(found[0])
+        return found[0]
+
+    parts = re.split(r"(<script\b.*?</script>)", page, flags=re.DOTALL | re.IGNORECASE)
+    return "".join(
+        part if part.lower().startswith("<script") else _STYLE.sub(once, part) for part in parts
+    )

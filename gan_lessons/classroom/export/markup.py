@@ -1,0 +1,101 @@
+"""Markdown to HTML for a page that loads nothing: MathML for formulas, links between lessons."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from typing import Any
+
+from latex2mathml.converter import convert
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from gan_lessons.classroom.export.slides import Anchors
+
+_LESSON = re.compile(r"(?P<name>[\w.-]+)\.ipynb(?:#(?P<anchor>.*))?$")
+_TAG = re.compile(r"<[^>]+>")
+
+
+def mathml(latex: str, *, block: bool = False) -> str:
+    """A formula as MathML, its LaTeX as ``alttext``. Raises ValueError for what cannot be read."""
+    try:
+        converted = convert(latex.strip(), display="block" if block else "inline")
+    except Exception as error:  # latex2mathml raises IndexError and KeyError too
+        raise ValueError(
+            f"the formula {latex!r} cannot be turned into MathML: {error!r}"
+        ) from error
+    if leftover := re.search(r"<m(?:i|o|text)>(\\\w+)", converted):
+        raise ValueError(f"the formula {latex!r} has a command that MathML lacks: {leftover[1]}")
+    converted = _mended(converted, block)
+    return converted.replace("<math ", f'<math alttext="{html.escape(latex.strip())}" ', 1)
+
+
+# What latex2mathml leaves undone: TeX's space around names of functions, limits that belong below
+# the name in a displayed formula, and the sign for "distributed as".
+_FUNCTION = r"<mi>(?:log|ln|exp|sin|cos|tan|tanh)</mi>"
+_THIN = '<mspace width="0.167em"/>'
+_LIMITS = re.compile(
+    r"<msub>(<mo>(?:lim|max|min|sup|inf)</mo>)(<mi>.*?</mi>|<mrow>.*?</mrow>)</msub>"
+)
+
+
+def _mended(formula: str, block: bool) -> str:
+    formula = formula.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
+    formula = re.sub(rf"({_FUNCTION})(?=<m(?:i|n|frac|sub|sup|row|sqrt)\b)", rf"\1{_THIN}", formula)
+    formula = re.sub(rf"(</m(?:i|n|frac|sub|sup)>)(?={_FUNCTION})", rf"\1{_THIN}", formula)
+    return _LIMITS.sub(r"<munder>\1\2</munder>", formula) if block else formula
+
+
+def slide_link(name: str, anchor: str) -> str:
+    """The address of a lesson's deck, at the slide that has the heading."""
+    return f"{name}.html#/{anchor}" if anchor else f"{name}.html"
+
+
+def page_link(name: str, anchor: str) -> str:
+    return f"{name}.html#{anchor}" if anchor else f"{name}.html"
+
+
+class Markup:
+    """Turns the Markdown of one document into HTML; remembers which ids are taken.
+
+    link: (name of a lesson, anchor) -> address. ids: give the headings their ids (in a deck the
+    slides have them).
+    """
+
+    def __init__(self, link: Callable[[str, str], str], *, ids: bool = True) -> None:
+        self.link = link
+        self.anchors = Anchors() if ids else None
+        self.headings: list[tuple[int, str, str]] = []  # level, id, HTML
+
+    def __call__(self, source: str) -> str:
+        return str(MarkdownWithMath(renderer=_Renderer(self)).render(source))
+
+
+class _Renderer(IPythonRenderer):
+    def __init__(self, markup: Markup) -> None:
+        super().__init__(escape=False, exclude_anchor_links=True)
+        self._markup = markup
+
+    def block_math(self, body: str) -> str:
+        return mathml(body, block=True)
+
+    def inline_math(self, body: str) -> str:
+        return mathml(body)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
+
+    def heading(self, text: str, level: int, **attrs: Any) -> str:
+        if self._markup.anchors is None:
+            return f"<h{level}>{text}</h{level}>\n"
+        anchor = self._markup.anchors.of(html.unescape(_TAG.sub("", text)))
+        self._markup.headings.append((level, anchor, text))
+        return f'<h{level} id="{html.escape(anchor)}">{text}</h{level}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        if found := _LESSON.match(url):
+            url = self._markup.link(found["name"], found["anchor"] or "")
+        return str(super().link(text, url, title))
+
+    def table(self, text: str) -> str:
+        return f'<div class="table" tabindex="0"><table>{text}</table></div>\n'

@@ -1,0 +1,107 @@
+// Start reveal.js, fit every slide to its sheet, keep keys and focus apart.
+(() => {
+  "use strict";
+  const STEP = 0.05;
+  const FOOT = 38; // where the slide's number and the arrows are
+  const SMALLEST = { "--blocks": 0.7, "--text": 0.83 }; // of 20 px code and 26 px text
+  const SMALLEST_IMAGE = 130;
+  const LARGEST_IMAGE = 1.6; // a drawing grows to fill its slide, but not into a poster
+
+  const bottom = (sheet) => {
+    const shown = [...sheet.children].filter((child) => child.getClientRects().length);
+    const parts = shown.length ? shown : [...sheet.querySelectorAll("*")];
+    return (Math.max(0, ...parts.map((part) => part.getBoundingClientRect().bottom)) - sheet.getBoundingClientRect().top) / scale();
+  };
+  const overflows = (sheet) =>
+    sheet.scrollHeight > sheet.clientHeight + 1 ||
+    bottom(sheet) > sheet.clientHeight - (sheet.classList.contains("side") ? 6 : FOOT) ||
+    sheet.scrollWidth > sheet.clientWidth + 1 ||
+    [...sheet.querySelectorAll("pre, .table, .gl-table .box, table")].some(
+      (block) => block.scrollWidth > block.clientWidth + 1 && getComputedStyle(block).display !== "inline",
+    );
+
+  const padding = (sheet, side) => parseFloat(getComputedStyle(sheet)[`padding${side}`]);
+  const scale = () => (window.Reveal && Reveal.isReady() ? Reveal.getScale() : 1);
+  const drawings = (sheet) =>
+    [...sheet.querySelectorAll(".output img")].filter((image) => image.naturalWidth && !image.closest("[data-gl-explorer]"));
+
+  // A tall drawing stands beside the text, every other below it.
+  const choosePlace = (sheet, images) => {
+    const tall = images.length === 1 && images[0].naturalHeight > 600 &&
+      images[0].naturalHeight > 0.5 * images[0].naturalWidth;
+    sheet.classList.toggle("side", tall);
+    if (tall) (images[0].closest("figure > div") || images[0]).classList.add("canvas");
+  };
+
+  // Pictures take what the rest of the slide leaves, in equal parts, and grow as far as is good.
+  const fitImages = (sheet, images) => {
+    const side = sheet.classList.contains("side");
+    for (const image of images) image.style.setProperty("height", "40px", "important");
+    const room = sheet.clientHeight - padding(sheet, "Bottom") - bottom(sheet);
+    for (const image of images) {
+      const box = side ? sheet.clientWidth - 330 - 22 - padding(sheet, "Left") - padding(sheet, "Right") - 12
+        : image.closest(".output").clientWidth - 16;
+      const width = Math.min(box, image.naturalWidth * LARGEST_IMAGE);
+      const height = side ? sheet.clientHeight - padding(sheet, "Top") - padding(sheet, "Bottom") - 12
+        : Math.max(SMALLEST_IMAGE, 40 + room / images.length);
+      const ratio = image.naturalHeight / image.naturalWidth;
+      image.style.setProperty("height", `${Math.floor(Math.min(height, width * ratio))}px`, "important");
+    }
+  };
+
+  // Sentences in an output may break; what is set in columns may not.
+  const wrapSentences = (sheet) => {
+    for (const block of sheet.querySelectorAll("pre.text"))
+      block.classList.toggle("wrapped", block.classList.contains("wrapped") || block.scrollWidth > 1.3 * block.clientWidth);
+  };
+
+  const fit = (section) => {
+    const sheet = section && section.querySelector(":scope > .sheet");
+    if (!sheet || !sheet.clientHeight) return;
+    const size = { "--blocks": 1, "--text": 1 };
+    const images = drawings(sheet);
+    const apply = () => {
+      for (const name in size) sheet.style.setProperty(name, size[name].toFixed(2));
+      if (images.length) fitImages(sheet, images);
+    };
+    choosePlace(sheet, images);
+    apply();
+    wrapSentences(sheet);
+    for (const name of ["--blocks", "--text"])
+      while (overflows(sheet) && size[name] > SMALLEST[name] + 1e-6) {
+        size[name] = Math.max(SMALLEST[name], size[name] - STEP);
+        apply();
+      }
+  };
+
+  const imagesOf = (section) =>
+    Promise.all([...section.querySelectorAll("img")].map((image) => image.decode().catch(() => {})));
+  const fitNow = (section) => {
+    if (!section) return;
+    fit(section);
+    imagesOf(section).then(() => fit(section));
+  };
+
+  document.documentElement.classList.add("scripted");
+  const printing = /print-pdf/.test(location.search);
+  Reveal.initialize({
+    width: 1280, height: 720, margin: 0, minScale: 0.2, maxScale: 3, center: false,
+    hash: true, respondToHashChanges: true, navigationMode: "linear", slideNumber: "c/t", transition: "none",
+    backgroundTransition: "none", pdfSeparateFragments: false, pdfMaxPagesPerSlide: 1,
+    scrollActivationWidth: null, plugins: [window.RevealNotes, window.RevealZoom],
+  }).then(() => {
+    if (printing) {
+      Promise.all([...document.querySelectorAll(".slides section")].map(imagesOf)).then(() => {
+        document.querySelectorAll(".slides section").forEach(fit);
+        document.documentElement.dataset.ready = "print";
+      });
+      return;
+    }
+    fitNow(Reveal.getCurrentSlide());
+    Reveal.on("slidechanged", (event) => fitNow(event.currentSlide));
+    Reveal.on("resize", () => fitNow(Reveal.getCurrentSlide()));
+    document.addEventListener("gl-changed", (event) => fitNow(event.target.closest("section")));
+    document.documentElement.dataset.ready = "deck";
+  });
+  window.glFit = fit; // for the check that nothing overflows
+})();

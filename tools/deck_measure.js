@@ -1,0 +1,37 @@
+// Every element of the current slide that leaves it or is cut off by a box of its own, and text
+// that is too small. What is drawn small inside a picture is the picture's own affair.
+smallest => {
+  const found = [], slide = Reveal.getCurrentSlide(), sheet = slide.querySelector('.sheet');
+  const scale = Reveal.getScale(), frame = sheet.getBoundingClientRect();
+  const name = element => {
+    const classes = [...element.classList].filter(c => c !== 'visible').map(c => '.' + c).join('');
+    const text = element.textContent.trim().replace(/\\s+/g, ' ').slice(0, 50);
+    return `<${element.localName}${classes}> "${text}"`;
+  };
+  const seen = new Set();
+  const tell = (element, text) => {
+    if (seen.has(text)) return;
+    seen.add(text); found.push(`${name(element)} ${text}`);
+  };
+  for (const element of sheet.querySelectorAll('*')) {
+    const style = getComputedStyle(element), box = element.getBoundingClientRect();
+    if (!box.width || !box.height || style.visibility === 'hidden' && !element.closest('.fragment')) continue;
+    const foot = sheet.classList.contains('side') ? 0 : 36;  // the slide's number and the arrows
+    const below = Math.round((box.bottom - frame.bottom) / scale) + foot;
+    const right = Math.round((box.right - frame.right) / scale);
+    if (below > 0 && element !== sheet) tell(element, `is ${below} px too low on the slide`);
+    if (right > 0) tell(element, `is ${right} px right of the slide`);
+    if (/auto|scroll|hidden|clip/.test(style.overflowX + style.overflowY) && !element.closest('svg, math')) {
+      const x = element.scrollWidth - element.clientWidth, y = element.scrollHeight - element.clientHeight;
+      if (x > 1 || y > 1) tell(element, `hides ${x} x ${y} px of its content`);
+    }
+    const own_box = /block|grid|flex|list-item|table-cell/.test(style.display) && style.overflowX === 'visible';
+    if (own_box && element.scrollWidth > element.clientWidth + 2 && !element.closest('svg, math, table'))
+      tell(element, `is ${element.scrollWidth - element.clientWidth} px wider than its place`);
+    const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    const size = parseFloat(style.fontSize);
+    if (own && size < smallest - 0.01 && !element.closest('math, svg, .running, sup, sub'))
+      tell(element, `has text of ${size.toFixed(1)} px`);
+  }
+  return found;
+}
