@@ -153,6 +153,42 @@ def test_a_large_graph_has_no_picture_and_all_the_rest():
     assert len(names) <= len(shown["parameters"])
 
 
+# What if ------------------------------------------------------------------------------------------
+
+
+def test_every_switch_that_applies_is_there_with_what_became_of_it(explorer):
+    kinds = {
+        key: {v["key"]: v["outcome"]["kind"] for v in found}
+        for key, found in explorer.data["variants"].items()
+    }
+    assert kinds["detach"] == {
+        "no_detach": "error",
+        "no_zero_grad_d": "wrong",
+        "no_zero_grad_g": "wrong",
+        "retain": "waste",
+        "freeze_d": "same",
+        "step_first": "wrong",
+    }
+    assert kinds["retain_graph"]["step_first"] == "error"
+    assert kinds["generator_first"]["no_detach"] == "error"
+
+
+def test_a_variant_shows_its_own_source_and_its_own_run(explorer):
+    for key, found in explorer.data["variants"].items():
+        base = explorer.data["films"][key]
+        for variant in found:
+            whole = base | variant["film"]
+            assert whole["source"] != base["source"]
+            for edit in variant["edits"]:
+                if edit["new"] is not None:
+                    assert whole["source"][edit["line"] - 1] == edit["new"]
+                if edit["old"] is not None:
+                    assert edit["old"] in base["source"]
+            raised = [m["caption"] for m in whole["moments"] if m.get("raised")]
+            assert bool(raised) == (variant["outcome"]["kind"] == "error")
+            assert variant["outcome"]["message"]
+
+
 # Captions -----------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ from gan_lessons.gan import Gan, seeded
 from gan_lessons.lens import words as lens_words
 from gan_lessons.lens.draw import draw_graph
 from gan_lessons.lens.moments import StepRecord, record_step
+from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.strategies import STRATEGIES, Strategy
 
 _STATIC = Path(__file__).with_name("static")
@@ -148,29 +149,78 @@ def explore(
     anything goes on to the caller.
     """
     chosen = _chosen(steps or ARTICLE)
+    if compare and compare not in chosen:
+        raise KeyError(f"compare={compare!r} is not among the steps shown: {', '.join(chosen)}")
     gan = tiny_gan(seed) if gan is None else gan
     real, noise = _batch(gan, real, noise, seed)
     if what_if is None:
         count = sum(p.numel() for net in gan.nets.values() for p in net.parameters())
         what_if = count <= SMALL
+    shown = _static_data() | {"order": list(chosen), "films": {}, "variants": {}}
     records: dict[str, StepRecord] = {}
-    films: Json = {}
-    variants: Json = {}
     for key, strategy in chosen.items():
-        with seeded(seed, real.device):
-            records[key] = record_step(strategy.step, copy.deepcopy(gan), real, noise)
-        flops = None if records[key].error else _flops(strategy.step, gan, real, noise, seed)
-        films[key] = film(records[key], strategy.title, strategy.summary, flops)
-        variants[key] = _variants(strategy.step, films[key]) if what_if else []
-    if compare and compare not in films:
-        raise KeyError(f"compare={compare!r} is not among the steps shown: {', '.join(films)}")
-    shown = _static_data() | {"order": list(films), "films": films, "variants": variants}
-    first = next(iter(films))
-    return StrategyExplorer(records, group, data=shown, strategy=first, compare=compare)
+        take = _Take(strategy, gan, real, noise, seed)
+        records[key] = take.record
+        shown["films"][key] = film(take.record, strategy.title, strategy.summary, take.flops())
+        shown["variants"][key] = take.variants(shown["films"][key]) if what_if else []
+    return StrategyExplorer(
+        records, group, data=shown, strategy=next(iter(chosen)), compare=compare
+    )
 
 
-def _variants(step: Step, film: Json) -> list[Json]:
-    return []
+class _Take:
+    """One step, recorded as it runs in training: after one step of the same, whose gradients are
+    still in ``.grad``. A step that cannot run is recorded as it fails."""
+
+    def __init__(
+        self, strategy: Strategy, gan: Gan, real: Tensor, noise: Tensor, seed: int
+    ) -> None:
+        self.step, self.start, self.batch, self.seed = strategy.step, gan, (real, noise), seed
+        self.judge: Judge | None = None
+        try:
+            self.judge = Judge(strategy.step, gan, real, noise, seed)
+        except ValueError:  # it raises, moves nobody, or brings nets of its own
+            with seeded(seed, real.device):
+                self.record = record_step(strategy.step, copy.deepcopy(gan), real, noise)
+        else:
+            self.record, self.start = self.judge.reference, self.judge.start
+
+    def variants(self, base: Json) -> list[Json]:
+        """The same step with one line changed, each with what became of it."""
+        if self.judge is None:
+            return []
+        return [
+            _variant(changed, self.judge(changed), base)
+            for changed in variants(self.step, self.judge.reference)
+        ]
+
+    def flops(self) -> int | None:
+        """Counted in a run of its own: the counter must not see the recorder's norms."""
+        if self.record.error:
+            return None
+        trial = copy.deepcopy(self.start)
+        with seeded(self.seed, self.batch[0].device), FlopCounterMode(display=False) as counter:
+            self.step(trial, *self.batch)
+        return int(counter.get_total_flops())
+
+
+def _variant(changed: WhatIf, outcome: Outcome, base: Json) -> Json:
+    """A film that leaves out what is as in ``base``: the browser takes it from there."""
+    title = changed.title.replace("`", "")
+    shown = film(outcome.record, title)
+    symbol, word = words.OUTCOME[outcome.kind]
+    return {
+        "key": changed.key,
+        "title": title,
+        "film": {name: value for name, value in shown.items() if value != base[name]},
+        "edits": [{"line": e.line, "old": e.old, "new": e.new} for e in changed.edits],
+        "outcome": {
+            "kind": outcome.kind,
+            "symbol": symbol,
+            "word": word,
+            "message": outcome.message.replace("`", ""),
+        },
+    }
 
 
 def _chosen(steps: Iterable[str | Strategy | Step]) -> dict[str, Strategy]:
@@ -214,14 +264,6 @@ def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tu
         made[0] = data.ring(size, seed=seed)
     given = [batch if batch is not None else made[i] for i, batch in enumerate((real, noise))]
     return given[0].to(like), given[1].to(like)
-
-
-def _flops(step: Step, gan: Gan, real: Tensor, noise: Tensor, seed: int) -> int:
-    """Counted in a run of its own: the counter must not see the recorder's norms."""
-    trial = copy.deepcopy(gan)
-    with seeded(seed, real.device), FlopCounterMode(display=False) as counter:
-        step(trial, real, noise)
-    return int(counter.get_total_flops())
 
 
 def _static_data() -> Json:

@@ -56,6 +56,14 @@ TOTAL_FLOPS = "FLOPs"
 TOTAL_VAIN = "gradients in vain"
 TOTAL_ERROR = "ends in an error"
 
+# What became of a changed step: kind -> (symbol, word).
+OUTCOME = {
+    "error": ("✗", "It raises"),
+    "wrong": ("≠", "Silently wrong"),
+    "waste": ("○", "Same gradients, wasted work"),
+    "same": ("✓", "Same gradients"),
+}
+
 # Controls -----------------------------------------------------------------------------------------
 
 UI = {

@@ -7,9 +7,11 @@ what changes: the line, a caption, the state of each node, what each ``.grad`` h
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from gan_lessons.classroom.captions import bytes_held, caption, used_and_vain
+from gan_lessons.lens import render
 from gan_lessons.lens import words as lens_words
 from gan_lessons.lens.draw import LARGE, draw_graph
 from gan_lessons.lens.graph import STATES, Graph, HeldBytes
@@ -37,7 +39,7 @@ def film(record: StepRecord, title: str, summary: str = "", flops: int | None = 
         "title": title,
         "summary": summary,
         "source": record.source.rstrip().split("\n") if record.source else [],
-        "svg": "" if large else _drawn(picture.svg),
+        "svg": "" if large else _drawn(picture.dot),
         "nodes": _nodes(picture.graph, record, parameters),
         "nets": [visible(net) for net in record.parameters],
         "parameters": [[visible(net), visible(name)] for net, name in parameters],
@@ -81,8 +83,13 @@ _BOX = re.compile(
 )
 
 
-def _drawn(svg: str) -> str:
-    """Graphviz's geometry, ids and classes, and nothing else."""
+@lru_cache(maxsize=64)  # a step with one line changed often builds the same graph
+def _drawn(dot: str) -> str:
+    """Graphviz's geometry, ids and classes, and nothing else; "" where there is no Graphviz."""
+    try:
+        svg = render.svg(dot)
+    except RuntimeError:
+        return ""
     for pattern, kept in _NOISE:
         svg = pattern.sub(kept, svg)
     return _BOX.sub(_box, svg)

@@ -120,6 +120,27 @@ def test_an_error_is_shown_at_the_line_that_raised(from_disk):
     assert "has rewritten it since" in explorer.shown().caption
 
 
+def test_what_if_shows_the_changed_line_and_what_became_of_it(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for number, key in enumerate(wanted.data["order"], 1):
+        explorer.press(str(number))
+        for variant in wanted.data["variants"][key]:
+            page.get_by_label("What if …").select_option(variant["key"])
+            film = wanted.data["films"][key] | variant["film"]
+            explorer.press("End")
+            last = len(film["moments"]) - 1
+            title = wanted.data["films"][key]["title"]
+            expected = film | {"title": title}
+            assert differences(explorer.shown(), expected, last, wanted.data) == []
+            assert variant["outcome"]["message"] in page.locator(".outcome").inner_text()
+            old = [edit["old"] for edit in variant["edits"] if edit["old"] is not None]
+            assert page.locator(".code .old").all_text_contents() == old
+    page.get_by_label("What if …").select_option("")
+    assert page.locator(".outcome").count() == 0
+    assert page.errors == []
+
+
 def test_nodes_are_reached_by_the_keyboard(from_disk, wanted):
     page = from_disk(wanted.to_html())
     ExplorerPage(page.locator("section.explorer")).press("End")

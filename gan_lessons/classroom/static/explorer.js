@@ -392,7 +392,12 @@ class Explorer {
   get film() {
     const key = this.strategy;
     const variant = this.variant(key);
-    return variant ? variant.film : this.data.films[key];
+    return variant ? this.whole(key, variant) : this.data.films[key];
+  }
+
+  // A variant's film holds only what differs from the step as written.
+  whole(key, variant) {
+    return (variant.whole ??= { ...this.data.films[key], ...variant.film });
   }
 
   get strategy() {
