@@ -137,6 +137,22 @@ def test_backward_by_any_name(gan: Gan, real: Tensor) -> None:
     assert rec.backward_calls[0].forwards == (0, 1)
 
 
+def test_a_parameter_frozen_after_its_forward_receives_nothing(gan: Gan, real: Tensor) -> None:
+    D = gan.discriminator
+    with record(**watch(gan)) as rec:
+        loss = BCE(D(real), ONES)
+        loss.backward(retain_graph=True)
+        kept = [p.grad.clone() for p in D.parameters() if p.grad is not None]
+        D.requires_grad_(False)
+        loss.backward()  # computed, and thrown away: the old gradient stays as it is
+    assert all(p.grad is not None for p in D.parameters())
+    assert all(
+        p.grad.equal(g) for p, g in zip(D.parameters(), kept, strict=True) if p.grad is not None
+    )
+    assert counts(rec) == [(0, 4), (0, 0)]
+    assert rec.events[-1].grads["D"][W].sources == (0,)
+
+
 def test_inputs_restrict_who_receives(gan: Gan, noise: Tensor) -> None:
     G, D = gan.generator, gan.discriminator
     with record(**watch(gan)) as rec:

@@ -96,7 +96,7 @@ def expected(film: dict[str, Any], moment: int, data: dict[str, Any]) -> dict[st
         "strategy": film["title"],
         "count": f"{moment + 1} of {len(film['moments'])}",
         "lines": film["source"][frame["line"] - 1 : frame["last"]],
-        "caption": ("✗ " if frame.get("raised") else "") + frame["caption"],
+        "caption": ("✗ " if frame.get("raised") else "") + frame["caption"].replace("`", ""),
         "columns": [c["text"] for c in film["columns"] if c["event"] in frame["columns"]],
         "states": nodes,
         "arrived": arrived,

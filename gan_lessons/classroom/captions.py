@@ -157,7 +157,9 @@ def _graph(
     if newly(moment.states, states, STALE):
         count = len(newly(moment.states, states, STALE))
         yield (words.STALE if count > 1 else words.STALE_ONE).format(count=count)
-    if "backward" in kinds and not moment.raised:
+    if moment.raised:
+        return  # what it let go of is nothing to learn from
+    if "backward" in kinds:
         freed = newly(moment.states, states, FREED) or len(moment.states) < len(states)
         lost = moment.held.activations < (before.held.activations if before else 0)
         yield (words.FREED if freed or lost else words.RETAINED).format(held=held)

@@ -209,6 +209,9 @@ def _variant(changed: WhatIf, outcome: Outcome, base: Json) -> Json:
     title = changed.title.replace("`", "")
     shown = film(outcome.record, title)
     symbol, word = words.OUTCOME[outcome.kind]
+    message = outcome.message.replace("`", "")
+    if outcome.kind == "error" and outcome.line is not None:  # the caption of that line says why
+        message = words.RAISES_AT.format(line=outcome.line)
     return {
         "key": changed.key,
         "title": title,
@@ -218,7 +221,7 @@ def _variant(changed: WhatIf, outcome: Outcome, base: Json) -> Json:
             "kind": outcome.kind,
             "symbol": symbol,
             "word": word,
-            "message": outcome.message.replace("`", ""),
+            "message": message,
         },
     }
 

@@ -126,14 +126,18 @@ def readable_source(step: Callable[..., Any]) -> tuple[CodeType | None, str]:
     (None or the code, "") where there is no source to read.
     """
     code = getattr(innermost(step), "__code__", None)
-    if not isinstance(code, CodeType):
-        return None, ""
+    return (code, _source_of(code, code.co_filename)) if isinstance(code, CodeType) else (None, "")
+
+
+@functools.lru_cache(maxsize=256)  # to find a module, inspect asks every module that is loaded
+def _source_of(code: CodeType, file: str) -> str:
+    """``file``: code objects are equal where only their comments and their files differ."""
     try:
         source = textwrap.dedent(inspect.getsource(code))
         ast.parse(source)
     except (OSError, TypeError, SyntaxError):  # SyntaxError: a lambda in the middle of a line
-        return code, ""
-    return code, source
+        return ""
+    return source
 
 
 def innermost(step: Callable[..., Any]) -> Any:

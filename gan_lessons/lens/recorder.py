@@ -281,8 +281,8 @@ class Recorder(Generic[AnyRecord]):
                 self._stack.callback(handle.remove)
 
     def _note_received(self, parameter: Tensor) -> None:
-        # It also fires for an undefined gradient, which writes nothing.
-        if self._call is not None and parameter.grad is not None:
+        # It also fires where nothing is written: undefined gradients, frozen since the forward.
+        if self._call is not None and parameter.grad is not None and parameter.requires_grad:
             self._received.append(parameter)
 
     # Writing down -----------------------------------------------------------------------------

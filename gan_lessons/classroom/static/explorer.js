@@ -25,6 +25,8 @@ const icon = (name) => {
 };
 
 const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+// Text in which `names` stand between backticks.
+const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 const ordered = (object, show) => Object.entries(object).map(([k, v]) => show(k, v)).join(" · ");
 
 // The gradient's own arrow, at the end that data comes from.
@@ -187,7 +189,7 @@ class Pane {
     const now = this.film.moments[index];
     this.caption.replaceChildren(
       ...(now.raised ? [make("b", {}, "✗ ")] : []),
-      now.caption,
+      ...withCode(now.caption),
     );
     this.caption.classList.toggle("raised", Boolean(now.raised));
     this.info.textContent = "";
@@ -314,9 +316,9 @@ class Pane {
 
 // Scroll a line into the view of its box, and never the page.
 function scrollWithin(box, line) {
-  const top = line.offsetTop - box.offsetTop;
+  const top = line.offsetTop; // within its box, which is positioned
   if (top < box.scrollTop) box.scrollTop = top;
-  const bottom = top + line.offsetHeight;
+  const bottom = top + 2 * line.offsetHeight; // and the line after it
   if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
 }
 
