@@ -63,7 +63,7 @@ OUTCOME = {
     "waste": ("○", "Same gradients, wasted work"),
     "same": ("✓", "Same gradients"),
 }
-RAISES_AT = "line {line}. Go to the last line that ran to see why."
+RAISES_AT = "line {line}. Go there to see why."
 
 # Controls -----------------------------------------------------------------------------------------
 
