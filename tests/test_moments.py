@@ -122,6 +122,20 @@ def test_a_step_that_raises_is_kept_with_the_moment_that_raised():
     assert "has rewritten it since" in rec.explanation
 
 
+def test_the_moment_that_raised_inside_a_with_block():
+    """On its way out the exception passes the end of the block, whose line is a moment as well."""
+
+    def my_step(gan, real, noise):
+        with torch.enable_grad():
+            loss = gan.discriminator(real).sum()
+            loss.backward()
+            loss.backward()
+
+    rec = watched(my_step)
+    assert [rec.text(m) for m in rec.moments if m.raised] == ["loss.backward()"]
+    assert rec.text(rec.moments[-1]) == "with torch.enable_grad():"
+
+
 def test_bad_input_is_raised():
     with pytest.raises(ValueError, match="the generator expects"):
         record_step(step_detach, tiny_gan(), REAL, NOISE[:, :1])
