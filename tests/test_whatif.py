@@ -21,8 +21,8 @@ from gan_lessons import step_detach as s2
 from gan_lessons import step_generator_first as s3
 from gan_lessons import step_retain_graph as s1
 from gan_lessons.gan import seeded
-from gan_lessons.lens import rewrite, whatif
-from gan_lessons.lens.whatif import SWITCHES, Judge, variants, warmed_up, what_if
+from gan_lessons.lens import rewrite, verdict, whatif
+from gan_lessons.lens.whatif import SWITCHES, Judge, PlayerGap, variants, warmed_up, what_if
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
 STEPS = (s1, s2, s3)
@@ -632,6 +632,13 @@ def test_a_step_with_nets_of_its_own_is_refused():
         OWN.replace("a, b, c, d, e =", "gan.generator; a, b, c, d, e ="), generator=gan.generator
     )
     assert Judge(fine, gan, REAL, NOISE).reference.error is None
+
+
+def test_a_small_difference_is_told_with_enough_digits():
+    assert verdict._told({"D": PlayerGap(0.9999, 1.001, "wrong")}, ["D"]).endswith(
+        "cosine 0.999900 to the right one, 1.001000 times its length."
+    )
+    assert "cosine 0.50 to" in verdict._told({"D": PlayerGap(0.5, 1.001, "wrong")}, ["D"])
 
 
 def test_every_switch_has_its_words():

@@ -330,12 +330,14 @@ def _told(gaps: Mapping[str, PlayerGap], wrong: list[str]) -> str:
         kind = gap.kind if gap.cosine is not None or gap.kind != "wrong" else "zero"
         table = words.TOO if told else words.WRONG
         text = table.get(kind) or words.TOO["other"]
-        told.append(text.format(net=net, cosine=_number(gap.cosine), ratio=_number(gap.ratio)))
+        near = {_number(gap.cosine), _number(gap.ratio)} == {"1.00"}  # not to say "differs: 1.00"
+        cosine, ratio = (_number(x, 6 if near else 2) for x in (gap.cosine, gap.ratio))
+        told.append(text.format(net=net, cosine=cosine, ratio=ratio))
     return " ".join(told)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"
+def _number(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
 
 
 def _cost(vain: int, peak: int, work: int, end: int) -> str:
