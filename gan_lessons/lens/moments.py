@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
@@ -126,18 +127,17 @@ def readable_source(step: Callable[..., Any]) -> tuple[CodeType | None, str]:
     (None or the code, "") where there is no source to read.
     """
     code = getattr(innermost(step), "__code__", None)
-    return (code, _source_of(code, code.co_filename)) if isinstance(code, CodeType) else (None, "")
-
-
-@functools.lru_cache(maxsize=256)  # to find a module, inspect asks every module that is loaded
-def _source_of(code: CodeType, file: str) -> str:
-    """``file``: code objects are equal where only their comments and their files differ."""
+    if not isinstance(code, CodeType):
+        return None, ""
+    # As inspect.getsource does, but for its search through every module that is loaded.
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
     try:
-        source = textwrap.dedent(inspect.getsource(code))
+        source = textwrap.dedent("".join(inspect.getblock(lines)))
         ast.parse(source)
-    except (OSError, TypeError, SyntaxError):  # SyntaxError: a lambda in the middle of a line
-        return ""
-    return source
+    except SyntaxError:  # a lambda in the middle of a line
+        return code, ""
+    return code, source
 
 
 def innermost(step: Callable[..., Any]) -> Any:

@@ -6,6 +6,7 @@ What counts is the gradient that each optimizer finds in ``.grad`` when it steps
 from __future__ import annotations
 
 import copy
+import dis
 import inspect
 import math
 import types
@@ -118,17 +119,13 @@ class Judge:
         try:
             warm = self._run(step, gan, 0, recorded=False)
         except Exception:
-            failed = self._run(step, gan, 0).record  # raises the same, unless the step had begun
-            if failed is None or failed.error is None:
-                raise
-            error = f"{type(failed.error).__name__}: {failed.error}"
-            raise ValueError(words.RAISES.format(name=name, error=error)) from failed.error
+            _refuse(self._run(step, gan, 0), name)  # raises the same, unless the step had begun
+            raise
         if not any(warm.consumed.values()):
             raise ValueError(words.NO_STEPS.format(name=name))
         self.start = warm.gan
         first = self._run(step, self.start, 1)
-        assert first.record is not None
-        self.reference = first.record
+        self.reference = _refuse(first, name)
         self._first, self._second = first, self._run(step, first.gan, 2, recorded=False)
 
     def __call__(self, variant: Variant) -> Outcome:
@@ -181,6 +178,15 @@ class Judge:
         return Outcome(kind, message, None, None, gaps, vain, peak, record)
 
 
+def _refuse(run: _Run, name: str) -> StepRecord:
+    """The record of an unchanged step; ValueError if that step raised."""
+    assert run.record is not None
+    if (error := run.record.error) is not None:
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(words.RAISES.format(name=name, error=told)) from error
+    return run.record
+
+
 # Running ------------------------------------------------------------------------------------------
 
 
@@ -220,8 +226,9 @@ def _names_of(step: Step, gan: Gan) -> list[str]:
     function = innermost(step)
     if not isinstance(function, types.FunctionType):
         return []
-    outside = inspect.getclosurevars(function)
-    named = {**outside.globals, **outside.nonlocals}
+    closed = inspect.getclosurevars(function).nonlocals
+    read = {i.argval for i in dis.get_instructions(function) if i.opname == "LOAD_GLOBAL"}
+    named = {**closed, **{n: v for n, v in function.__globals__.items() if n in read}}
     own = [gan, *gan.nets.values(), *gan.optimizers.values()]
     return [name for name, value in named.items() if any(value is part for part in own)]
 
@@ -323,12 +330,14 @@ def _told(gaps: Mapping[str, PlayerGap], wrong: list[str]) -> str:
         kind = gap.kind if gap.cosine is not None or gap.kind != "wrong" else "zero"
         table = words.TOO if told else words.WRONG
         text = table.get(kind) or words.TOO["other"]
-        told.append(text.format(net=net, cosine=_number(gap.cosine), ratio=_number(gap.ratio)))
+        near = {_number(gap.cosine), _number(gap.ratio)} == {"1.00"}  # not to say "differs: 1.00"
+        cosine, ratio = (_number(x, 6 if near else 2) for x in (gap.cosine, gap.ratio))
+        told.append(text.format(net=net, cosine=cosine, ratio=ratio))
     return " ".join(told)
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"
+def _number(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.3g}"
 
 
 def _cost(vain: int, peak: int, work: int, end: int) -> str:

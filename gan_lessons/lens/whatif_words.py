@@ -61,7 +61,7 @@ NO_SOURCE = (
 )
 NONE = "none"
 RAISES = (
-    "{name} raises before anything was changed ({error}); a what-if needs a step that runs. "
+    "{name} raises as it stands ({error}); a what-if needs a step that runs. "
     "Look at it with record_step() first."
 )
 NOT_ITS_GAN = (
