@@ -14,6 +14,8 @@ from gan_lessons.steps import step_detach, step_generator_first, step_retain_gra
 from gan_lessons.strategies import STRATEGIES, Strategy
 
 _LAZY = {
+    "cost": "gan_lessons.lens.cost",
+    "costs": "gan_lessons.lens.cost",
     "draw_graph": "gan_lessons.lens.draw",
     "record": "gan_lessons.lens.record",
 }
@@ -23,6 +25,8 @@ __all__ = [
     "Gan",
     "StepLosses",
     "Strategy",
+    "cost",
+    "costs",
     "dcgan",
     "draw_graph",
     "losses",

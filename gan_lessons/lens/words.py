@@ -106,3 +106,18 @@ NO_GRAPHVIZ = (
     "(or install Graphviz itself, so that `dot` can be called), then draw again."
 )
 GRAPHVIZ_FAILED = "Graphviz could not lay out this graph: {why}"
+
+# What a step costs --------------------------------------------------------------------------------
+
+LIST = ", "
+COST_STEP = "step"
+COST_FLOPS = "FLOPs"
+COST_RATIO = "ratio"
+COST_PHASE = {"forward": "forward", "backward": "backward"}
+COST_CALLS = "calls: forward / backward"
+COST_HELD = "peak held by the graph"
+COST_TIME = "ms (middle half)"
+COST_LEGEND = (
+    "ratio: FLOPs against the first row. Held: bytes that the graph alone keeps for backward (no "
+    "weights, no inputs), at its peak. ms: the median, and where the middle half of the runs lies."
+)
