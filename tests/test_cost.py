@@ -97,7 +97,7 @@ def test_forwards_backwards_and_bytes():
         "one_stage": ({"G": 1, "D": 2}, {"G": 1, "D": 1}),
     }
     for it in table.values():
-        assert it.peak.activations == max(held.activations for _, held in it.held) > 0
+        assert it.peak.activations >= max(held.activations for _, held in it.held) > 0
         assert it.cuda_peak is None
         low, high = it.spread
         assert 0 < min(it.seconds) <= low <= it.time <= high <= max(it.seconds)
