@@ -110,8 +110,10 @@ def pairs(device: str, quick: bool) -> dict[str, tuple[Gan, int, int, int]]:
 def on(gan: Gan, device: str, **options: Any) -> Gan:
     """The same nets on this device, with new optimizers of these options."""
     G, D = (copy.deepcopy(net).to(device) for net in gan.nets.values())
-    adams = [torch.optim.Adam(n.parameters(), 2e-4, betas=(0.5, 0.999), **options) for n in (G, D)]
-    return Gan(G, D, *adams, gan.loss)
+    opt_g, opt_d = (
+        torch.optim.Adam(n.parameters(), 2e-4, betas=(0.5, 0.999), **options) for n in (G, D)
+    )
+    return Gan(G, D, opt_g, opt_d, gan.loss)
 
 
 def strategies_table(gan: Gan, n: int, rounds: int, inner: int) -> list[str]:
@@ -153,7 +155,7 @@ def under_autocast(step: Step) -> Step:
 
 def channels_last(gan: Gan) -> Gan:
     for net in gan.nets.values():
-        net.to(memory_format=torch.channels_last)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return gan
 
 
@@ -211,7 +213,7 @@ def growth_table(device: str, quick: bool) -> list[str]:
         for value in values:
             gan, n = make(value)
             steps: dict[str, Step] = {"S2": step_detach, "one stage": step_one_stage}
-            found.append(ratios(steps, on(gan, device), n, 3 if quick else 15, 2))
+            found.append(ratios(steps, on(gan, device), n, 3 if quick else 25, 2))
         by_step = {s: [1e3 * point[s][0] for point in found] for s in ("S2", "one stage")}
         slopes = [
             math.log(times[-1] / times[-2]) / math.log(values[-1] / values[-2])
