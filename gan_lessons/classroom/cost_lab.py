@@ -48,13 +48,14 @@ def bars(width_g: int, width_d: int) -> tuple[str, str]:
     flops = counted(width_g, width_d)
     base, most = flops["generator_first"], max(flops.values())
     title = words.COST_BARS.format(batch=BATCH, g=f"2 x {width_g}", d=f"2 x {width_d}")
-    lines, rows = [title], []
+    left = 'style="text-align:left;white-space:nowrap;padding:1px 12px 1px 2px"'
+    heads = "".join(f'<th scope="col" {left}>{head}</th>' for head in words.COST_COLUMNS)
+    lines, rows = [title], [f"<tr>{heads}</tr>"]
     for key, count in flops.items():
         name, ratio = STRATEGIES[key].title, f"{count / base:.3f}"
         lines.append(words.COST_BAR.format(title=name, flops=flops_text(count), ratio=ratio))
         paint = _LEAN if key in _LEANER else _PLAIN
         bar = f'<div style="width:{100 * count / most:.1f}%;background:{paint};height:1.2em"></div>'
-        left = 'style="text-align:left;white-space:nowrap"'
         rows.append(
             f'<tr><th scope="row" {left}>{html.escape(name)}</th>'
             f'<td style="width:22em">{bar}</td><td {left}>{flops_text(count)}</td>'

@@ -150,6 +150,7 @@ CLAIMS = {
 COST_WIDTH = "width of {net}"
 COST_BARS = "FLOPs of one step, counted as it runs ({batch} samples; hidden layers: G {g}, D {d})"
 COST_BAR = "{title}: {flops} FLOPs, {ratio} of S3"
+COST_COLUMNS = ("step", "", "FLOPs", "of S3")
 COST_CROSSOVER = "S1 minus S3: {difference} FLOPs, so {cheaper} is the cheaper of the two."
 COST_EQUAL = "neither"
 
