@@ -8,6 +8,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.leaner import step_frozen, step_one_stage, step_selective
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
 
 Step = Callable[[Gan, Tensor, Tensor], StepLosses]
@@ -39,5 +40,10 @@ _ALL = [
     _strategy("S1: retain the graph", step_retain_graph),
     _strategy("S2: detach", step_detach),
     _strategy("S3: generator first", step_generator_first),
+    _strategy("S3, D frozen", step_frozen),
+    _strategy("S1, inputs=", step_selective),
+    _strategy("One stage", step_one_stage),
 ]
 STRATEGIES: Mapping[str, Strategy] = MappingProxyType(_Strategies({s.key: s for s in _ALL}))
+# The three orderings of the article; the other three are leaner.
+THREE = ("retain_graph", "detach", "generator_first")

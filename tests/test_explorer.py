@@ -12,16 +12,17 @@ from torch import nn, optim
 
 from gan_lessons import STRATEGIES, Gan, data, dcgan, published, record_step, tiny_gan
 from gan_lessons.classroom.captions import caption
-from gan_lessons.classroom.explorer import ARTICLE, StrategyExplorer, explore
+from gan_lessons.classroom.explorer import StrategyExplorer, explore
 from gan_lessons.classroom.frames import KIND_LETTERS, STATE_LETTERS, film
 from gan_lessons.classroom.together import Together
 from gan_lessons.lens.graph import STATES
 from gan_lessons.lens.table import describe
+from gan_lessons.strategies import THREE
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
 LETTER_OF_STATE = {letter: state for state, letter in STATE_LETTERS.items()}
 LETTER_OF_KIND = {letter: kind for kind, letter in KIND_LETTERS.items()}
-STEPS = {key: STRATEGIES[key].step for key in ARTICLE} | {
+STEPS = {key: STRATEGIES[key].step for key in THREE} | {
     "printed": published.retain_graph_as_printed
 }
 
@@ -327,19 +328,19 @@ def test_names_cannot_become_markup():
 
 
 def test_one_choice_for_many_views(explorer):
-    pages = {key: f"page of {key}" for key in ARTICLE}
+    pages = {key: f"page of {key}" for key in THREE}
     views = Together(explorer, cost=pages)
-    assert list(views.toggle.options) == [STRATEGIES[key].title for key in ARTICLE]
+    assert list(views.toggle.options) == [STRATEGIES[key].title for key in THREE]
     fragment = views.to_html()
     shown = re.findall(r'<div data-gl-page="(\w+)" data-gl-group="([^"]+)"( hidden)?>', fragment)
     assert [(key, bool(hidden)) for key, _, hidden in shown] == [
-        (key, key != explorer.strategy) for key in ARTICLE
+        (key, key != explorer.strategy) for key in THREE
     ]
     assert {group for _, group, _ in shown} == {explorer.group}
     with pytest.raises(ValueError, match="no page for detach, generator_first"):
         Together(explorer, cost={"retain_graph": "x"})
     with pytest.raises(TypeError, match="HTML display"):
-        Together(explorer, cost=dict.fromkeys(ARTICLE, 3))
+        Together(explorer, cost=dict.fromkeys(THREE, 3))
 
 
 def test_it_is_a_widget(explorer):

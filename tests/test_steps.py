@@ -18,6 +18,7 @@ from gan_lessons.steps import (
     step_generator_first,
     step_retain_graph,
 )
+from gan_lessons.strategies import THREE
 
 STEPS = [step_retain_graph, step_detach, step_generator_first]
 LR = 0.1
@@ -404,8 +405,9 @@ def test_a_step_reads_on_one_screen(step):
 
 
 def test_strategies_are_named_and_ordered():
-    assert list(STRATEGIES) == ["retain_graph", "detach", "generator_first"]
-    assert [s.step for s in STRATEGIES.values()] == STEPS
+    leaner = ["frozen", "selective", "one_stage"]
+    assert list(STRATEGIES) == [*THREE, *leaner]
+    assert [STRATEGIES[key].step for key in THREE] == STEPS
     for key, strategy in STRATEGIES.items():
         assert strategy.key == key
         assert strategy.title

@@ -30,10 +30,9 @@ from gan_lessons.lens import words as lens_words
 from gan_lessons.lens.draw import draw_graph
 from gan_lessons.lens.moments import StepRecord, record_step
 from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
-from gan_lessons.strategies import STRATEGIES, Strategy
+from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 
 _STATIC = Path(__file__).with_name("static")
-ARTICLE = ("retain_graph", "detach", "generator_first")  # the three that the article compares
 SMALL = 10_000  # parameters of nets that are quick enough to try every what-if on
 
 Step = Callable[[Gan, Tensor, Tensor], Any]
@@ -148,7 +147,7 @@ def explore(
     what is no step, ValueError where a batch cannot be made; what a step raises before it has done
     anything goes on to the caller.
     """
-    chosen = _chosen(steps or ARTICLE)
+    chosen = _chosen(steps or THREE)
     if compare and compare not in chosen:
         raise KeyError(f"compare={compare!r} is not among the steps shown: {', '.join(chosen)}")
     gan = tiny_gan(seed) if gan is None else gan

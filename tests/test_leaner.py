@@ -1,0 +1,369 @@
+"""The leaner steps: the same gradients as the simultaneous update, and refusals where not."""
+
+import copy
+import inspect
+import warnings
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gan_lessons import (
+    Gan,
+    data,
+    dcgan,
+    mlp_gan,
+    record,
+    step_frozen,
+    step_one_stage,
+    step_selective,
+    tiny_gan,
+)
+from gan_lessons.gan import Loss
+from gan_lessons.leaner import frozen, require_independent, trainable
+from gan_lessons.losses import bce_with_logits
+
+one_call = partial(step_one_stage, one_call=True)
+LEANER: list[Any] = [step_frozen, step_selective, step_one_stage, one_call]
+IDS = ["frozen", "selective", "one_stage", "one_call"]
+ALLOWED = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def simultaneous(gan: Gan, real: Tensor, noise: Tensor) -> list[Tensor]:
+    """The gradients of G and of D as autograd.grad gives them, loss by loss; moves nothing."""
+    G, D, _, _, loss = gan.parts
+    pred_fake, pred_real = D(G(noise)), D(real)
+    ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
+    d_loss = (loss(pred_real, ones) + loss(pred_fake, zeros)) / 2
+    g_loss = loss(pred_fake, ones)
+    of_g = torch.autograd.grad(g_loss, trainable(G), retain_graph=True)
+    of_d = torch.autograd.grad(d_loss, trainable(D))
+    return [parameters_to_vector(list(found)) for found in (of_g, of_d)]
+
+
+def gradients(gan: Gan) -> list[Tensor]:
+    return [
+        parameters_to_vector([p.grad for p in trainable(net) if p.grad is not None])
+        for net in (gan.generator, gan.discriminator)
+    ]
+
+
+def relative(found: Tensor, right: Tensor) -> float:
+    return ((found - right).norm() / right.norm()).item()
+
+
+def batch_for(gan: Gan, n: int = 6) -> tuple[Tensor, Tensor]:
+    G, D = gan.generator, gan.discriminator
+    weight = next(D.parameters())
+    shapes: Any = (D.in_shape, G.in_shape)
+    real, noise = (data.noise(n, shape, seed) for seed, shape in enumerate(shapes))
+    return real.to(weight), noise.to(weight)
+
+
+def in_double(gan: Gan) -> Gan:
+    return Gan.with_adam(gan.generator.double(), gan.discriminator.double(), gan.loss)
+
+
+def squares(prediction: Tensor, target: Tensor) -> Tensor:
+    return (prediction - target).square().mean()  # least squares GAN
+
+
+def hinge(prediction: Tensor, target: Tensor) -> Tensor:
+    return (1 - (2 * target - 1) * prediction).relu().mean()
+
+
+LOSSES: dict[str, Loss] = {
+    "probabilities": nn.BCELoss(),
+    "logits": bce_with_logits,
+    "squares": squares,
+}
+
+
+@pytest.mark.parametrize("step", LEANER, ids=IDS)
+@settings(max_examples=25, deadline=None)
+@given(
+    hidden_g=st.lists(st.integers(1, 9), max_size=3),
+    hidden_d=st.lists(st.integers(1, 9), max_size=3),
+    n=st.integers(1, 7),
+    seed=st.integers(0, 999),
+    loss=st.sampled_from(sorted(LOSSES)),
+    dtype=st.sampled_from(list(ALLOWED)),
+)
+def test_gradients_are_those_of_the_simultaneous_update(
+    step, hidden_g, hidden_d, n, seed, loss, dtype
+):
+    gan = mlp_gan((2, 3), 4, hidden_g, hidden_d, logits=loss != "probabilities", seed=seed)
+    gan.loss = LOSSES[loss]
+    gan = in_double(gan) if dtype == torch.float64 else gan
+    real, noise = batch_for(gan, n)
+    right = simultaneous(gan, real, noise)
+    step(gan, real, noise)
+    for found, expected in zip(gradients(gan), right, strict=True):
+        assert relative(found, expected) <= ALLOWED[dtype]
+
+
+@pytest.mark.parametrize("dtype", ALLOWED)
+@pytest.mark.parametrize("step", LEANER, ids=IDS)
+def test_gradients_of_a_dcgan(step, dtype):
+    gan = dcgan(16, 2, 5, width=6, batchnorm=False, logits=True)
+    gan = in_double(gan) if dtype == torch.float64 else gan
+    real, noise = batch_for(gan)
+    right = simultaneous(copy.deepcopy(gan), real, noise)  # G's BatchNorm counts its forwards
+    step(gan, real, noise)
+    for found, expected in zip(gradients(gan), right, strict=True):
+        assert relative(found, expected) <= ALLOWED[dtype]
+
+
+@pytest.mark.parametrize("step", LEANER, ids=IDS)
+def test_twenty_steps_end_where_the_simultaneous_update_ends(step):
+    ours, theirs = (in_double(mlp_gan((6,), 4, (8,), (8,), lr=1e-2)) for _ in range(2))
+    for _ in range(20):
+        real, noise = batch_for(ours)
+        step(ours, real, noise)
+        found = simultaneous(theirs, real, noise)
+        for name, grad in zip(("G", "D"), found, strict=True):
+            parameters = list(theirs.nets[name].parameters())
+            pieces = grad.split([p.numel() for p in parameters])
+            for parameter, piece in zip(parameters, pieces, strict=True):
+                parameter.grad = piece.view_as(parameter)
+            theirs.optimizers[name].step()
+    for name, net in ours.nets.items():
+        mine, right = (parameters_to_vector(n.parameters()) for n in (net, theirs.nets[name]))
+        torch.testing.assert_close(mine, right)
+
+
+@pytest.mark.parametrize("step", LEANER, ids=IDS)
+def test_after_several_steps_of_the_critic(step):
+    gan = mlp_gan((6,), 4, (8,), (8,), logits=True, lr=1e-2)
+    real, noise = batch_for(gan)
+    G, D, _, opt_d, loss = gan.parts
+    for _ in range(3):
+        opt_d.zero_grad()
+        pred_real, pred_fake = D(real), D(G(noise).detach())
+        ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
+        ((loss(pred_real, ones) + loss(pred_fake, zeros)) / 2).backward()
+        opt_d.step()
+    right = simultaneous(gan, real, noise)
+    step(gan, real, noise)
+    for found, expected in zip(gradients(gan), right, strict=True):
+        assert relative(found, expected) <= 1e-5
+
+
+@pytest.mark.parametrize("step", LEANER, ids=IDS)
+def test_under_autocast(step):
+    """In bfloat16 (8 bits) the steps differ from float32 as much as the reference does."""
+    gan = mlp_gan((6,), 4, (64,), (64,), logits=True)
+    real, noise = batch_for(gan, 32)
+    right = simultaneous(gan, real, noise)
+    with torch.autocast("cpu", torch.bfloat16):
+        step(gan, real, noise)
+    for found, expected in zip(gradients(gan), right, strict=True):
+        assert found.dtype == torch.float32
+        assert 1e-6 < relative(found, expected) < 0.05
+
+
+@pytest.mark.parametrize("step", LEANER[:3], ids=IDS[:3])
+def test_a_step_reads_on_one_screen(step):
+    assert len(inspect.getsource(step).splitlines()) <= 32
+
+
+def test_what_each_call_reaches():
+    seen = {}
+    for step in LEANER[:3]:
+        gan = tiny_gan()
+        real, noise = batch_for(gan)
+        with record(gan.nets, gan.optimizers) as rec:
+            step(gan, real, noise)
+        seen[step.__name__] = [
+            {n for n, got in c.received.items() if got} for c in rec.backward_calls
+        ]
+        forwards = [f.net for f in rec.forwards]
+        assert forwards.count("G") == 1
+        assert forwards.count("D") == (3 if step is step_frozen else 2)
+        in_vain = [
+            s
+            for e in rec.events
+            for g in e.grads.values()
+            for s in g.values()
+            if s.value and s.used_by is None
+        ]
+        assert in_vain == []
+    assert seen == {
+        "step_frozen": [{"G"}, {"D"}],
+        "step_selective": [{"D"}, {"G"}],
+        "step_one_stage": [{"G", "D"}],
+    }
+
+
+@pytest.mark.parametrize("step", LEANER, ids=IDS)
+def test_a_parameter_that_was_frozen_before_stays_so(step):
+    gan = mlp_gan((6,), 4, (8,), (8,))
+    held = next(gan.discriminator.parameters()).requires_grad_(False)
+    before = held.clone()
+    step(gan, *batch_for(gan))
+    assert not held.requires_grad
+    assert held.grad is None
+    assert torch.equal(held, before)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_frozen_thaws_on_every_path(error):
+    net = nn.Linear(2, 2)
+    net.bias.requires_grad_(False)
+    with pytest.raises(error, match="nothing trains"), frozen(net):
+        raise error("nothing trains" if not trainable(net) else "something trains")
+    assert [p.requires_grad for p in net.parameters()] == [True, False]
+
+
+# Where one stage is not allowed -------------------------------------------------------------------
+
+
+class MinibatchMean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x.mean(0, keepdim=True).expand(len(x), -1)], 1)
+
+
+MIXING: dict[str, list[nn.Module]] = {
+    "BatchNorm": [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)],
+    "BatchNorm, dropout": [nn.Linear(6, 8), nn.Dropout(), nn.BatchNorm1d(8), nn.Linear(8, 1)],
+    "minibatch statistics": [MinibatchMean(), nn.Linear(12, 1)],
+    "instance mean": [nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 1)],
+    "dropout": [nn.Linear(6, 8), nn.Dropout(), nn.Linear(8, 1)],
+    "spectral norm": [spectral_norm(nn.Linear(6, 8)), nn.LeakyReLU(0.2), nn.Linear(8, 1)],
+}
+REFUSED = {"BatchNorm", "BatchNorm, dropout", "minibatch statistics"}
+
+
+def gan_with(layers: list[nn.Module]) -> Gan:
+    return Gan.with_adam(nn.Linear(4, 6), copy.deepcopy(nn.Sequential(*layers)), bce_with_logits)
+
+
+def everything(gan: Gan) -> list[Tensor]:
+    tensors = [t.clone() for n in gan.nets.values() for t in (*n.parameters(), *n.buffers())]
+    return [*tensors, torch.get_rng_state()]
+
+
+@pytest.mark.parametrize("n", [2, 64, 1024])
+@pytest.mark.parametrize("kind", MIXING)
+def test_a_discriminator_that_mixes_samples_is_refused(kind, n):
+    gan = gan_with(MIXING[kind])
+    real, noise = data.noise(n, (6,), seed=0), data.noise(n, (4,), seed=1)
+    before = everything(gan)
+    if kind in REFUSED:
+        with pytest.raises(ValueError, match="mixes the samples of a batch"):
+            step_one_stage(gan, real, noise)
+    else:
+        require_independent(gan.discriminator, real)
+    assert all(torch.equal(a, b) for a, b in zip(before, everything(gan), strict=True))
+    modes = {module.training for module in gan.discriminator.modules()}
+    assert modes == {True}
+
+
+def test_the_trial_is_remembered_until_a_module_or_a_mode_changes():
+    D = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)).eval()
+    real, runs = data.noise(4, (6,), seed=0), []
+    D[0].register_forward_hook(lambda *_: runs.append(1))
+    require_independent(D, real)  # in eval mode BatchNorm mixes nothing
+    require_independent(D, real)
+    assert len(runs) == 2
+    D[1].train()
+    with pytest.raises(ValueError, match="mixes"):
+        require_independent(D, real)
+    D[1].eval()
+    require_independent(D, real)
+    D[1] = MinibatchMean()
+    D[2] = nn.Linear(16, 1)
+    with pytest.raises(ValueError, match="mixes"):
+        require_independent(D, real)
+
+
+def test_several_numbers_per_sample_are_refused():
+    with pytest.raises(ValueError, match="gives 3 numbers per sample"):
+        require_independent(nn.Linear(6, 3), data.noise(4, (6,), seed=0))
+
+
+def test_the_trial_puts_buffers_back_when_d_raises():
+    class Breaks(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise KeyboardInterrupt
+
+    D = nn.Sequential(nn.BatchNorm1d(6), Breaks())
+    before, state = copy.deepcopy(D.state_dict()), torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        require_independent(D, data.noise(4, (6,), seed=0))
+    assert all(torch.equal(before[k], v) for k, v in D.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def certain(gan: Gan, logit: float) -> Gan:
+    """Shift D's last bias, so that its logit for everything is about `logit`."""
+    last: Any = [m for m in gan.discriminator.modules() if isinstance(m, nn.Linear)][-1]
+    nn.init.constant_(last.bias, logit)
+    return gan
+
+
+@pytest.mark.parametrize("logits", [True, False])
+@pytest.mark.parametrize("logit", [-200.0, -100.0, -50.0, -30.0, 0.0, 30.0, 100.0, 200.0])
+def test_a_certain_discriminator(logit, logits):
+    gan = certain(mlp_gan((6,), 4, (8,), (8,), logits=logits), logit)
+    real, noise = batch_for(gan)
+    right = simultaneous(gan, real, noise)
+    with record(gan.nets, gan.optimizers) as rec, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        losses = step_one_stage(gan, real, noise)
+        first, ours = len(rec.backward_calls), [found.clone() for found in gradients(gan)]
+        step_one_stage(gan, real, noise)
+    assert all(value.isfinite() for value in losses)
+    for found, expected in zip(ours, right, strict=True):
+        assert found.isfinite().all()
+        # Below the smallest normal number there are no digits left to compare.
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-36)
+    assert len(said) == (first == 2)  # told once, though it happens twice
+    if logits:
+        assert (first == 2) is (logit <= -50)
+
+
+def test_both_losses_flat_is_no_reason_to_fall_back():
+    """A hinge: 0/0 where neither player learns from a sample. Then its gradient is 0, not NaN."""
+    gan = certain(mlp_gan((6,), 4, (8,), (8,), logits=True), 5.0)
+    gan.loss = lambda prediction, target: hinge(prediction, target) * (prediction < 4).any()
+    real, noise = batch_for(gan)
+    with record(gan.nets, gan.optimizers) as rec:
+        step_one_stage(gan, real, noise)
+    assert len(rec.backward_calls) == 1
+    assert all((found == 0).all() for found in gradients(gan))
+
+
+# A warning of dynamo about itself, which our filter turns into an error inside it.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_with_compiled_nets(monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    gan = mlp_gan((6,), 4, (8,), (8,), logits=True)
+    real, noise = batch_for(gan)
+    right = simultaneous(gan, real, noise)
+    torch._dynamo.reset()
+    # A compiled net throws buffers away that a second backward would need: with retain_graph it
+    # raises unless told not to. Frozen and one stage retain nothing.
+    monkeypatch.setattr(torch._functorch.config, "donated_buffer", False)
+    for net in gan.nets.values():
+        net.compile(backend="aot_eager")  # in place; needs no C++ compiler
+    for step in LEANER:
+        trial = Gan(*gan.parts)
+        for optimizer in trial.optimizers.values():
+            optimizer.step = lambda closure=None: None  # type: ignore[assignment, method-assign]
+        step(trial, real, noise)
+        for found, expected in zip(gradients(trial), right, strict=True):
+            assert relative(found, expected) <= 1e-5
