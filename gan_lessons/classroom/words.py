@@ -134,9 +134,15 @@ CLAIMS = {
     "C11": "S3: without detach the gradient would not flow on either, for the graph is freed.",
     "C12": "S3: the fake passes D twice and gives the same output.",
     "C13": "S3: D's second graph is smaller than the first.",
+    "C14": "S1 costs one extra gradient of G, S3 one extra forward of D; the difference is small.",
+    "C15": "A heavier D favours S1, a lighter D favours S3.",
+    "C16": "S1 keeps memory that S3 frees.",
+    "C17": "The ranking: S3 is best, S2 second, S1 worst.",
     "C18": "S3 feels odd, since G's update needs an accurate D.",
     "C19": "detach is there to save work.",
     "C20": "D first is the algorithm of the original paper (arXiv 1406.2661).",
+    "C21": "D is usually simpler than G.",
+    "C22": "An extra gradient of G usually costs more than an extra forward of D.",
 }
 
 # The environment ----------------------------------------------------------------------------------
