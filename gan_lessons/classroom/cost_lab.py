@@ -173,7 +173,8 @@ def _pair(width_g: int, width_d: int) -> Gan:
     """Plain SGD: optimizers count no FLOPs, and this one is quick under the counter."""
     G = Generator(NOISE_DIM, SHAPE, (width_g, width_g))
     D = Discriminator(SHAPE, (width_d, width_d))
-    return Gan(G, D, *(SGD(net.parameters(), foreach=True) for net in (G, D)))
+    opt_g, opt_d = (SGD(net.parameters(), foreach=True) for net in (G, D))
+    return Gan(G, D, opt_g, opt_d)
 
 
 def _counted(step: Step, gan: Gan, *batch: Any) -> list[int]:

@@ -16,7 +16,8 @@ UI = {
         "d_backward": "D ←",
     },
     "number": "{flops} · {ratio} ×",
-    "best": "G {g} wide, D {d} wide: {best} needs the fewest FLOPs. (×: compared with {reference}.)",
+    "best": "G {g} wide, D {d} wide: {best} needs the fewest FLOPs. (×: compared with "
+    "{reference}.)",
     "bestTied": "G {g} wide, D {d} wide: {best} need the fewest FLOPs. (×: compared with "
     "{reference}.)",
     "and": " and ",
