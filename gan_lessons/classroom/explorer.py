@@ -100,11 +100,14 @@ class StrategyExplorer(anywidget.AnyWidget):
         )
 
 
-def boot_script() -> str:
-    """The module as a classic script: it also runs in pages that are opened from disk."""
-    module = (_STATIC / "explorer.js").read_text(encoding="utf-8")
+def boot_script(module: str = "", mark: str = "data-gl-explorer") -> str:
+    """The module as a classic script: it also runs in pages that are opened from disk.
+
+    module: its text, the explorer's if left out. mark: the attribute of the elements it fills.
+    """
+    module = module or (_STATIC / "explorer.js").read_text(encoding="utf-8")
     module = module.replace("export default {", "return {")
-    boot = (_STATIC / "boot.js").read_text(encoding="utf-8")
+    boot = (_STATIC / "boot.js").read_text(encoding="utf-8").replace("data-gl-explorer", mark)
     return boot.replace("/* __MODULE__ */", module).replace("</", "<\\/")
 
 

@@ -129,19 +129,27 @@ def curves(
     xlabel: str,
     ylabel: str,
     mark: tuple[float, str] | None = None,
+    dots: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Chart:
     """Lines over a common axis, each with its own colour, dash and label; zero is drawn.
 
-    mark: a place on the x axis to point out, and what to call it.
+    mark: a place on the x axis to point out, and what to call it. dots: label -> (x, y), drawn as
+    points over the lines.
     """
     figure, axes = _axes(6.4, 3.4, xlabel=xlabel, ylabel=ylabel)
     looks = zip(cycle(COLOURS), cycle(DASHES))
     for (name, values), (colour, dash) in zip(lines.items(), looks, strict=False):
         axes.plot(x, values, dash, color=colour, label=name, linewidth=2)
+    for (name, places), marker in zip((dots or {}).items(), cycle(MARKERS), strict=False):
+        axes.plot(*zip(*places, strict=True), marker, color="#222", label=name, fillstyle="none")
     axes.axhline(0, color="#555", linewidth=0.8)
     if mark is not None:
         axes.axvline(mark[0], color="#555", linestyle=":", linewidth=1.2)
         axes.annotate(mark[1], (mark[0], 0), xytext=(4, 5), textcoords="offset points")
     axes.legend(frameon=False)
     ends = [f"{name}: {v[0]:.3g} → {v[-1]:.3g}" for name, v in lines.items()]
+    if mark is not None:
+        ends.append(f"{mark[1]} ({xlabel}: {mark[0]:.4g})")
+    for name, places in (dots or {}).items():
+        ends.append(f"{name}: " + ", ".join(f"{at:g}: {value:.3g}" for at, value in places))
     return Chart(figure, "\n".join([f"{ylabel} / {xlabel}", *ends]))

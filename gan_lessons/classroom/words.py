@@ -137,7 +137,7 @@ CLAIMS = {
     "C14": "S1 costs one extra gradient of G, S3 one extra forward of D; the difference is small.",
     "C15": "A heavier D favours S1, a lighter D favours S3.",
     "C16": "S1 keeps memory that S3 frees.",
-    "C17": "S3 is best, S2 second, S1 worst.",
+    "C17": "The ranking: S3 is best, S2 second, S1 worst.",
     "C18": "S3 feels odd, since G's update needs an accurate D.",
     "C19": "detach is there to save work.",
     "C20": "D first is the algorithm of the original paper (arXiv 1406.2661).",

@@ -1,0 +1,38 @@
+// What our front ends share: making elements, filling in texts, and finding out what is behind them.
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+
+function darkBehind(element) {
+  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) {
+    const [r, g, b, a = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
+    if (a > 0.5 && r !== undefined) return 0.299 * r + 0.587 * g + 0.114 * b < 128;
+  }
+  return getComputedStyle(document.documentElement).colorScheme === "dark";
+}
+
+// Dark where the page behind us is dark, whoever made it so. Returns what ends the watch.
+function watchTheme(host, section) {
+  const look = () => section.classList.toggle("dark", darkBehind(host));
+  const themes = new MutationObserver(look);
+  for (const element of [document.documentElement, document.body])
+    themes.observe(element, { attributes: true });
+  const media = matchMedia("(prefers-color-scheme: dark)");
+  media.addEventListener("change", look);
+  requestAnimationFrame(look);
+  look();
+  return () => {
+    themes.disconnect();
+    media.removeEventListener("change", look);
+  };
+}
