@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.execute import Outcome, execute_all, write
+from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.index import Lesson, index_page, lesson_of
 
 KINDS = ("slides", "site", "all")

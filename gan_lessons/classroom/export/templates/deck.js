@@ -3,13 +3,13 @@
   "use strict";
   const STEP = 0.05;
   const FOOT = 38; // where the slide's number and the arrows are
-  const SMALLEST = { "--blocks": 0.7, "--text": 0.83 }; // of 20 px code and 26 px text
+  const SMALLEST = { "--blocks": 0.7, "--text": 0.79 }; // of 20 px code and 26 px text
   const SMALLEST_IMAGE = 130;
   const LARGEST_IMAGE = 1.6; // a drawing grows to fill its slide, but not into a poster
 
   const bottom = (sheet) => {
-    const shown = [...sheet.children].filter((child) => child.getClientRects().length);
-    const parts = shown.length ? shown : [...sheet.querySelectorAll("*")];
+    const parts = [...(sheet.classList.contains("side") ? sheet.querySelectorAll("*") : sheet.children)]
+      .filter((part) => part.getClientRects().length);
     return (Math.max(0, ...parts.map((part) => part.getBoundingClientRect().bottom)) - sheet.getBoundingClientRect().top) / scale();
   };
   const overflows = (sheet) =>
