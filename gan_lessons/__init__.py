@@ -15,6 +15,7 @@ from gan_lessons.strategies import STRATEGIES, Strategy
 _LAZY = {
     "draw_graph": "gan_lessons.lens.draw",
     "record": "gan_lessons.lens.record",
+    "record_step": "gan_lessons.lens.moments",
 }
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "mlp_gan",
     "published",
     "record",
+    "record_step",
     "step_detach",
     "step_generator_first",
     "step_retain_graph",

@@ -142,6 +142,11 @@ PAGE = {
 NODES = {"fontname": FONT, "fontsize": "16", "height": "0.4", "width": "0.3", "margin": "0.09,0.05"}
 EDGES = {"fontname": FONT, "fontsize": "15", "color": "#666666", "arrowsize": "0.7"}
 
+# The same on a screen with little room.
+SMALL_PAGE = {"ranksep": "0.1", "nodesep": "0.1", "pad": "0.05", "fontsize": "14"}
+SMALL_NODES = {"fontsize": "14", "height": "0.28", "width": "0.2", "margin": "0.06,0.02"}
+SMALL_EDGES = {"fontsize": "13", "arrowsize": "0.6"}
+
 # Each state has a border of its own: its line, and what else it sets.
 LINES = {FREED: "dashed", ABSENT: "dotted"}
 BORDERS = {
@@ -159,6 +164,11 @@ def style_of(net: str | None, nets: tuple[str, ...]) -> Style:
     return NET_STYLES[nets.index(net) % len(NET_STYLES)]
 
 
+def net_class(net: str | None, scene: Scene) -> str:
+    """A class of its own for each net's nodes, for pages that bring their own colours."""
+    return "nonet" if net is None or net not in scene.nets else f"net{scene.nets.index(net)}"
+
+
 # Overlays -----------------------------------------------------------------------------------------
 
 _LINE = re.compile(r"\t(?P<node>\d+)(?: -> (?P<to>\d+))?(?P<rest>.*)", re.DOTALL)
@@ -172,6 +182,10 @@ def digraph(scene: Scene, *, folded: bool) -> Digraph:
     dot.node_attr.clear()
     dot.node_attr.update(NODES)
     dot.edge_attr.update(EDGES)
+    if scene.compact:
+        dot.graph_attr.update(SMALL_PAGE)
+        dot.node_attr.update(SMALL_NODES)
+        dot.edge_attr.update(SMALL_EDGES)
     lines, dot.body = dot.body, []
     for line in lines:
         _copy(dot, line, names, scene)
@@ -234,15 +248,19 @@ def node_attributes(node: Node, scene: Scene) -> dict[str, str]:
     kinds = ["node", "parameter" if is_leaf(node) else "operation", state]
     attributes = {
         "id": f"n{node.id}",
-        "class": " ".join([*kinds, *["received"] * received]),
+        "class": " ".join([*kinds, *["received"] * received, net_class(owner(node), scene)]),
         "label": escaped(node_label(node, scene)),
         "tooltip": escaped(visible(f"{node.op} {shape_text(node.shape)}".strip())),
         "fillcolor": look.strong if is_leaf(node) else look.light,
         "color": look.border,
     }
     attributes |= look.attributes
+    if scene.compact:  # other shapes are far wider than their text; crossed corners are not
+        attributes = attributes | {"shape": "box", "margin": SMALL_NODES["margin"]}
     attributes |= BORDERS.get(state, {})
     corners = "rounded" if look.shape == "rounded" else None
+    if attributes["shape"] == "box" and look.shape not in ("rounded", "box"):
+        corners = "diagonals"
     attributes["style"] = ",".join(filter(None, ["filled", corners, LINES.get(state)]))
     return attributes | ({"penwidth": "4"} if received else {})
 
@@ -250,9 +268,13 @@ def node_attributes(node: Node, scene: Scene) -> dict[str, str]:
 def node_label(node: Node, scene: Scene) -> str:
     """What stands in the node: symbols first, then its name."""
     if is_leaf(node):
-        mark = f"{words.RECEIVED} " if scene.received(node) else ""
+        mark = f"{words.RECEIVED} " if scene.received(node) or scene.compact else ""
+        if scene.compact:  # room for every symbol that it may have to show
+            return f"{mark}{leaf_name(node)}"
         return f"{mark}{leaf_name(node)}\n{shape_text(node.shape)}".strip()
     symbol, word, _ = words.BUFFER[scene.state(node)]
+    if scene.compact:
+        return f"{words.BUFFER[HELD][0]} {short(node.op)}"
     mark = f"{symbol} {word}\n" if scene.state(node) == STALE else f"{symbol} "
     return f"{mark}{_broken(short(node.op))}".strip()
 
@@ -279,7 +301,8 @@ def _output_attributes(name: str, node: Node, scene: Scene) -> dict[str, str]:
     return {
         "id": f"n{node.id}output", "class": "node output" + " absent" * ghost, "shape": "oval",
         "label": escaped(visible(name)), "fillcolor": "white", "color": colour, "fontcolor": colour,
-        "style": "filled,dotted" if ghost else "filled,bold", "fontsize": "18", "margin": "0.02",
+        "style": "filled,dotted" if ghost else "filled,bold", "margin": "0.02",
+        "fontsize": SMALL_NODES["fontsize"] if scene.compact else "18",
         "tooltip": escaped(visible(f"{name} {shape_text(node.shape)}".strip())),
     }  # fmt: skip
 
@@ -301,8 +324,11 @@ def _frame_forwards(dot: Digraph, scene: Scene) -> None:
             continue
         colour = style_of(net, scene.nets).border
         texts = [group_title(net, forward), visible(scene.lines.get(forward, ""), 34)]
+        if scene.compact:
+            texts = [visible(scene.lines.get(forward) or texts[0], 30)]
         frame = {
-            "id": f"forward{forward}", "class": "forward", "style": "rounded", "margin": "8",
+            "id": f"forward{forward}", "class": f"forward {net_class(net, scene)}",
+            "style": "rounded", "margin": "5" if scene.compact else "8",
             "label": "".join(f"{escaped(text)}\\l" for text in texts if text),  # \l: flush left
             "labeljust": "l", "labelloc": where, "color": colour, "fontcolor": colour,
         }  # fmt: skip

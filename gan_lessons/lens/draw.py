@@ -22,7 +22,7 @@ from gan_lessons.lens import render, words
 from gan_lessons.lens.dot import digraph
 from gan_lessons.lens.events import BackwardCall, Event, Record
 from gan_lessons.lens.graph import Graph, snapshot
-from gan_lessons.lens.scene import Scene, fold_parameters, visible
+from gan_lessons.lens.scene import Scene, fold_parameters, merge_leaves, visible
 from gan_lessons.lens.source import caller_line, without_comment
 from gan_lessons.lens.told import legend, spelled_out
 
@@ -113,6 +113,7 @@ def draw_graph(
     names: Sequence[str] | None = None,
     fold: bool = True,
     direction: str = "TB",
+    compact: bool = False,
 ) -> GraphPicture:
     """Draw the autograd graph behind ``outputs``, or the graph of a whole ``record``.
 
@@ -123,6 +124,7 @@ def draw_graph(
     ``call`` if given, else the last). call: index of the backward call whose receivers are marked.
     fold: draw a parameter as one node, without its AccumulateGrad and transposes.
     direction: "TB" (top to bottom) or "LR" (left to right).
+    compact: small, without states: the one layout on which a page shows all moments of a record.
 
     Without a record it cannot know where ``detach`` cut and guesses the owners; the picture says
     so. Mutates nothing and keeps no tensor. Raises TypeError and ValueError for what cannot be
@@ -143,8 +145,12 @@ def draw_graph(
         scene = _scene_of_record(record, _moment(record, call, event), marked, direction)
     else:
         raise ValueError("nothing to draw: pass tensors, such as draw_graph(loss), or record=")
-    if fold:
+    if fold or compact:
         scene = replace(scene, graph=fold_parameters(scene.graph))
+    if compact:
+        lines = {} if record is None else {f.index: f.line.expression for f in record.forwards}
+        graph = replace(merge_leaves(scene.graph), states={})
+        return GraphPicture(replace(scene, graph=graph, lines=lines, compact=True))
     return GraphPicture(scene, fold)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from gan_lessons.lens.graph import Graph, HeldBytes
@@ -16,12 +16,17 @@ Kind = Literal["forward", "zero_grad", "backward", "grad", "step", "error"]
 
 @dataclass(frozen=True)
 class Line:
-    """A line of somebody's source, as written; best effort: ``text`` is "" where there is none."""
+    """A line of somebody's source, as written; best effort: ``text`` is "" where there is none.
+
+    ``expression``: the part of it that was running, such as ``D(fake)``; "" if torch or Python
+    does not tell.
+    """
 
     text: str
     file: str
     number: int
     function: str
+    expression: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,7 @@ class Record:
                 f"event {event} of a record with {len(self.events)} events; "
                 "see record.events for what happened"
             )
-        g = self.graph
-        return Graph(g.nodes, g.outputs, g.cuts, self.events[event].states)
+        return replace(self.graph, states=self.events[event].states)
 
     def table(self, **options: Any) -> GradientTable:
         """Parameter x event, drawn in a notebook and as text on a terminal; see GradientTable."""

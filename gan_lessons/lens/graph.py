@@ -53,6 +53,19 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """A tensor that a node saved for its backward: its name there, its shape, its bytes.
+
+    ``what``: "parameter" or "input" where it is one of those, which live on without the graph.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bytes: int
+    what: str = "activation"
+
+
+@dataclass(frozen=True)
 class HeldBytes:
     """Bytes that a graph keeps for backward, each storage counted once.
 
@@ -75,6 +88,8 @@ class HeldBytes:
 class Graph:
     """Nodes by id, the outputs they end in (id -> name), the cuts, and each node's state.
 
+    ``saved``: node -> what it saved, as far as that could be looked at while it was held.
+
     A node without a state is not there at the moment that ``states`` speaks of: not built yet,
     or already gone. ``inferred`` tells that owners were guessed from parameters, not observed.
     """
@@ -84,6 +99,7 @@ class Graph:
     cuts: tuple[Cut, ...] = ()
     states: Mapping[int, str] = field(default_factory=dict)
     inferred: bool = False
+    saved: Mapping[int, tuple[Saved, ...]] = field(default_factory=dict)
 
 
 def walk(roots: Iterable[Any], *, seen: Callable[[Any], bool] | None = None) -> Iterator[Any]:

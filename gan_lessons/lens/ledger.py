@@ -103,10 +103,14 @@ class Ledger:
         self._chains += 1
         return replace(seen, state=state, chain=self._chains, epoch=0)
 
-    def write_down(self) -> dict[Tensor, GradState]:
-        """The state of every parameter now, remembered as the row of the next event."""
+    def write_down(self) -> int:
+        """Remember the state of every parameter, as last observed; the number of the row."""
         self._rows.append({p: slot.now for p, slot in self._slots.items()})
-        return {p: slot.now.state for p, slot in self._slots.items()}
+        return len(self._rows) - 1
+
+    def row(self, number: int) -> dict[Tensor, GradState]:
+        """What was written down, without the uses that only the end can tell."""
+        return {p: content.state for p, content in self._rows[number].items()}
 
     def contents(self, parameters: Collection[Any]) -> dict[Tensor, _Content]:
         """What these of the followed parameters hold, as last observed."""

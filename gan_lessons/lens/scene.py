@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from gan_lessons.lens import words
 from gan_lessons.lens.events import BackwardCall
@@ -29,6 +30,7 @@ class Scene:
     gone: frozenset[int] = frozenset()
     lines: Mapping[int, str] = field(default_factory=dict)
     direction: str = "TB"
+    compact: bool = False
 
     def state(self, node: Node) -> str:
         """One of the states of ``graph.py``, or ABSENT. A parameter outlives every graph."""
@@ -129,3 +131,37 @@ def _source(graph: Graph, node: Node) -> int:
     while turned.op in FOLDABLE and len(turned.inputs) == 1 and turned.id not in ends:
         turned = graph.nodes[turned.inputs[0]]
     return turned.id if is_leaf(turned) else node.id
+
+
+def merge_leaves(graph: Graph, separator: str = ", ") -> Graph:
+    """Parameters of one net that go into the same operations, as one node: the first of them.
+
+    Its ``parameter`` lists their names, without what all names of the net begin with.
+    """
+    users: dict[int, list[int]] = {}
+    for node in graph.nodes.values():
+        for i in dict.fromkeys(node.inputs):
+            users.setdefault(i, []).append(node.id)
+    groups: dict[tuple[str | None, tuple[int, ...]], list[Node]] = {}
+    for node in graph.nodes.values():
+        if is_leaf(node) and node.parameter is not None:
+            groups.setdefault((node.net, tuple(users.get(node.id, ()))), []).append(node)
+    into = {n.id: group[0].id for group in groups.values() for n in group}
+    begins = {net: _prefix(n for n in graph.nodes.values() if n.net == net) for net, _ in groups}
+    nodes: dict[int, Node] = {}
+    for i, node in graph.nodes.items():
+        if into.get(i, i) == i:
+            inputs = tuple(dict.fromkeys(into.get(k, k) for k in node.inputs))
+            nodes[i] = replace(node, inputs=inputs)
+    for (net, _), group in groups.items():
+        names = separator.join((n.parameter or "")[len(begins[net]) :] for n in group)
+        nodes[group[0].id] = replace(nodes[group[0].id], parameter=names)
+    states = {i: state for i, state in graph.states.items() if i in nodes}
+    return replace(graph, nodes=nodes, states=states)
+
+
+def _prefix(nodes: Iterable[Node]) -> str:
+    """``net.`` where every parameter's name begins with it."""
+    paths = [n.parameter.split(".")[:-1] for n in nodes if n.parameter is not None]
+    common = [parts[0] for parts in takewhile(lambda p: len({*p}) == 1, zip(*paths, strict=False))]
+    return "".join(f"{part}." for part in common)

@@ -7,6 +7,7 @@ import linecache
 import os
 import sys
 import textwrap
+from itertools import islice
 from types import FrameType, TracebackType
 
 import torch
@@ -42,14 +43,15 @@ def raising_line(traceback: TracebackType | None) -> Line:
 
 def _line(frame: FrameType, number: int, instruction: int) -> Line:
     code = frame.f_code
-    first, last = number, number
-    for i, (start, end, _, _) in enumerate(code.co_positions()):
-        if i == instruction // 2 and start and end:
-            first, last = start, end  # an expression may span several lines
-            break
+    where = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
+    first, last, start, end = where
+    first, last = first or number, last or number  # an expression may span several lines
     rows = [linecache.getline(code.co_filename, n, frame.f_globals) for n in range(first, last + 1)]
     text = textwrap.dedent("".join(rows)).strip()
-    return Line(text, code.co_filename, number, code.co_name)
+    whole = first == last and start is not None and end is not None
+    # columns are counted in UTF-8 bytes
+    expression = rows[0].encode()[start:end].decode(errors="replace") if whole else ""
+    return Line(text, code.co_filename, number, code.co_name, expression)
 
 
 def without_comment(text: str) -> str:

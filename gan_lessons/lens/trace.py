@@ -24,6 +24,7 @@ from gan_lessons.lens.graph import (
     Graph,
     HeldBytes,
     Node,
+    Saved,
     op_name,
     output_shape,
     owner_of,
@@ -86,6 +87,7 @@ class GraphTrace(TorchFunctionMode):
         self.names: dict[int, str] = {}
         self._kept: dict[int, dict[int, int]] = {}  # node -> storages and bytes, when last read
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
+        self._saved: dict[int, tuple[Saved, ...]] = {}
         self.active = True
 
     # What happens -----------------------------------------------------------------------------
@@ -192,7 +194,8 @@ class GraphTrace(TorchFunctionMode):
 
     def graph(self) -> Graph:
         """All that was built so far, as plain data and without states."""
-        return Graph(dict(self.nodes), dict(self.names), tuple(self.cuts))
+        nodes, names, cuts = dict(self.nodes), dict(self.names), tuple(self.cuts)
+        return Graph(nodes, names, cuts, saved=dict(self._saved))
 
     def past(self, tensor: Tensor) -> Detached | None:
         """How this tensor was cut from its graph, if it was."""
@@ -230,6 +233,8 @@ class GraphTrace(TorchFunctionMode):
             states[key], saved = read_saved(node)
             complete &= states[key] != UNKNOWN
             kept = dict(storage_of(t) for t in saved.values())
+            if saved and key not in self._saved:
+                self._saved[key] = tuple(self._told(n, t, weights) for n, t in saved.items())
             if states[key] == STALE:  # cannot be read any more, but is held all the same
                 kept = self._kept.get(key, {}) | kept
             self._kept[key] = kept
@@ -237,6 +242,12 @@ class GraphTrace(TorchFunctionMode):
             if mine := {weights[k] for k in kept if k in weights}:
                 self.saves.setdefault(key, set()).update(mine)
         return states, self._sorted_bytes(storages, complete)
+
+    def _told(self, name: str, tensor: Tensor, weights: Mapping[int, Any]) -> Saved:
+        storage, size = storage_of(tensor)
+        given = {storage_of(t)[0] for r in self._inputs if (t := r()) is not None}
+        what = "input" if storage in given else "activation"
+        return Saved(name, tuple(tensor.shape), size, "parameter" if storage in weights else what)
 
     def _sorted_bytes(self, storages: dict[int, int], complete: bool) -> HeldBytes:
         weights = [t for net in self._nets.values() for t in (*net.parameters(), *net.buffers())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,19 +10,10 @@ from pathlib import Path
 
 import pytest
 from deck_browser import DeckBrowser, running_chromium
-from lab_browser import LabBrowser, find_chromium
+from lab_browser import LabBrowser
 from lab_server import LabServer
+from need_chromium import require_chromium
 from playwright.sync_api import Browser
-
-
-def require_chromium() -> None:
-    """Skip, and say so, where no browser is installed; in CI fail, so that nobody is deceived."""
-    if find_chromium() is not None:
-        return
-    reason = "no Chromium on this machine: install one, or set CHROMIUM to its path"
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason} (CI is set, so this is a failure)")
-    pytest.skip(reason)
 
 
 # Playwright's event loop fills its thread while it lives, so no fixture outlives its module:

@@ -1,0 +1,247 @@
+"""The explorer: walk one training step line by line, strategy by strategy.
+
+    explore()                             # the three strategies, on a GAN that can be drawn
+    explore("detach", my_step, gan=gan)   # your own step, on your own nets
+
+The steps run when it is made, on copies; afterwards the page needs no kernel.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import html
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from gan_lessons import data
+from gan_lessons.classroom import explorer_words as words
+from gan_lessons.classroom.frames import KIND_LETTERS, STATE_LETTERS, Json, film
+from gan_lessons.factories import tiny_gan
+from gan_lessons.gan import Gan, seeded
+from gan_lessons.lens import words as lens_words
+from gan_lessons.lens.draw import draw_graph
+from gan_lessons.lens.moments import StepRecord, record_step
+from gan_lessons.strategies import STRATEGIES, Strategy
+
+_STATIC = Path(__file__).with_name("static")
+ARTICLE = ("retain_graph", "detach", "generator_first")  # the three that the article compares
+SMALL = 10_000  # parameters of nets that are quick enough to try every what-if on
+
+Step = Callable[[Gan, Tensor, Tensor], Any]
+
+
+class StrategyExplorer(anywidget.AnyWidget):
+    """One step at one moment, in JupyterLab and in exported pages.
+
+    strategy, moment, what_if, compare: what is shown, to be linked with other widgets by
+    ``jslink``; index: the place of ``strategy`` among those shown, which is what a menu such as
+    ``ToggleButtons`` offers for a link. records: strategy -> the record behind its frames.
+    group: explorers (and switches) of one exported page that share it follow each other.
+    """
+
+    _esm = _STATIC / "explorer.js"
+    data = traitlets.Dict().tag(sync=True)
+    strategy = traitlets.Unicode().tag(sync=True)
+    index = traitlets.Int(0).tag(sync=True)
+    moment = traitlets.Int(0).tag(sync=True)
+    what_if = traitlets.Unicode("").tag(sync=True)
+    compare = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(self, records: Mapping[str, StepRecord], group: str = "", **traits: Any) -> None:
+        super().__init__(**traits)
+        self.records, self.group = dict(records), group
+
+    @traitlets.validate("strategy")
+    def _known(self, proposal: Any) -> str:
+        if self.data and proposal["value"] not in self.data["films"]:
+            raise traitlets.TraitError(
+                f"no strategy {proposal['value']!r} here; it shows {', '.join(self.data['order'])}"
+            )
+        return str(proposal["value"])
+
+    @traitlets.observe("strategy", "index")
+    def _agree(self, change: Any) -> None:
+        order = self.data.get("order", [])
+        if change["name"] == "strategy" and self.strategy in order:
+            self.index = order.index(self.strategy)
+        elif change["name"] == "index" and 0 <= self.index < len(order):
+            self.strategy = order[self.index]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.data["films"][key]["title"] for key in self.data["order"])
+        return f"StrategyExplorer({shown}; at {self.strategy!r}, moment {self.moment})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live widget, and the same page for exporters and for those who have no kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        shown, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**(shown or {}), "text/plain": repr(self), "text/html": self.to_html()}, metadata
+
+    def to_html(self) -> str:
+        """A fragment that works in any page, from disk, with no network; and without scripts."""
+        state = {n: getattr(self, n) for n in ("strategy", "moment", "what_if", "compare")}
+        # Inside a script element nothing may look like a tag, not even a comment's beginning.
+        payload = json.dumps({"data": self.data, "state": state}, separators=(",", ":"))
+        payload = payload.replace("<", "\\u003c")
+        group = f' data-gl-group="{html.escape(self.group)}"' if self.group else ""
+        return (
+            f'<div class="gl-explorer mathjax_ignore tex2jax_ignore" data-gl-explorer{group}>'
+            f"<div data-gl-still>{still(self.records[self.strategy], self.strategy)}</div>"
+            f'<script type="application/json">{payload}</script>'
+            f"<script>{boot_script()}</script></div>"
+        )
+
+
+def boot_script() -> str:
+    """The module as a classic script: it also runs in pages that are opened from disk."""
+    module = (_STATIC / "explorer.js").read_text(encoding="utf-8")
+    module = module.replace("export default {", "return {")
+    boot = (_STATIC / "boot.js").read_text(encoding="utf-8")
+    return boot.replace("/* __MODULE__ */", module).replace("</", "<\\/")
+
+
+def still(record: StepRecord, title: str) -> str:
+    """What stands there without JavaScript: the graph as an image, and the table."""
+    picture = draw_graph(record=record)
+    try:
+        source = base64.b64encode(picture.svg.encode()).decode()
+        image = (
+            f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(picture.caption)}" '
+            'style="max-width:100%;max-height:420px;background:#fff">'
+        )
+    except RuntimeError as reason:  # no Graphviz, or a graph that it cannot lay out
+        image = f"<p>{html.escape(str(reason))}</p>"
+    told = words.FALLBACK.format(title=html.escape(title))
+    return f"<p>{told}</p>{image}{record.table()._repr_html_()}"
+
+
+def explore(
+    *steps: str | Strategy | Step,
+    gan: Gan | None = None,
+    real: Tensor | None = None,
+    noise: Tensor | None = None,
+    what_if: bool | None = None,
+    compare: str = "",
+    group: str = "",
+    seed: int = 0,
+) -> StrategyExplorer:
+    """Run each step once, for real and on a copy, and show it line by line.
+
+    steps: names of ``STRATEGIES``, or functions ``step(gan, real, noise)`` of your own; left out:
+    the three strategies of the article.
+    gan: your nets (default: ``tiny_gan(seed)``); it is copied, never changed.
+    real, noise: (batch, ...); left out, a batch of four is made, which needs a generator and a
+    discriminator that know their shapes, as ours do.
+    what_if: also try each step with one line changed; by default where the nets are small.
+    compare: the name of a strategy to set beside the first. group: see ``StrategyExplorer``.
+
+    The global random state is left as it was. Raises KeyError for an unknown name, TypeError for
+    what is no step, ValueError where a batch cannot be made; what a step raises before it has done
+    anything goes on to the caller.
+    """
+    chosen = _chosen(steps or ARTICLE)
+    gan = tiny_gan(seed) if gan is None else gan
+    real, noise = _batch(gan, real, noise, seed)
+    if what_if is None:
+        count = sum(p.numel() for net in gan.nets.values() for p in net.parameters())
+        what_if = count <= SMALL
+    records: dict[str, StepRecord] = {}
+    films: Json = {}
+    variants: Json = {}
+    for key, strategy in chosen.items():
+        with seeded(seed, real.device):
+            records[key] = record_step(strategy.step, copy.deepcopy(gan), real, noise)
+        flops = None if records[key].error else _flops(strategy.step, gan, real, noise, seed)
+        films[key] = film(records[key], strategy.title, strategy.summary, flops)
+        variants[key] = _variants(strategy.step, films[key]) if what_if else []
+    if compare and compare not in films:
+        raise KeyError(f"compare={compare!r} is not among the steps shown: {', '.join(films)}")
+    shown = _static_data() | {"order": list(films), "films": films, "variants": variants}
+    first = next(iter(films))
+    return StrategyExplorer(records, group, data=shown, strategy=first, compare=compare)
+
+
+def _variants(step: Step, film: Json) -> list[Json]:
+    return []
+
+
+def _chosen(steps: Iterable[str | Strategy | Step]) -> dict[str, Strategy]:
+    """Key -> strategy; a learner's own function gets its name as key and title."""
+    found: dict[str, Strategy] = {}
+    for step in steps:
+        if isinstance(step, str):
+            strategy = STRATEGIES[step]
+        elif isinstance(step, Strategy):
+            strategy = step
+        elif callable(step):
+            known = next((s for s in STRATEGIES.values() if s.step is step), None)
+            name = getattr(step, "__name__", type(step).__name__)
+            summary = (step.__doc__ or "").strip().partition("\n")[0]
+            strategy = known or Strategy(name, step, name, summary)
+        else:
+            raise TypeError(
+                f"explore() got a {type(step).__name__}; expected the name of a strategy "
+                f"({', '.join(STRATEGIES)}) or a function step(gan, real, noise)"
+            )
+        key, n = strategy.key, 2
+        while key in found and found[key].step is not strategy.step:
+            key, n = f"{strategy.key} {n}", n + 1
+        found[key] = strategy
+    return found
+
+
+def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
+    shapes = [getattr(net, "in_shape", None) for net in (gan.discriminator, gan.generator)]
+    if real is not None and noise is not None:
+        return real, noise
+    if None in shapes:
+        raise ValueError(
+            "explore() cannot guess the shapes of a batch for these nets; pass real= and noise=, "
+            "such as one batch of your data and torch.randn(len(real), noise_dim)"
+        )
+    like = next(gan.discriminator.parameters())
+    size = next((len(batch) for batch in (real, noise) if batch is not None), 4)
+    made = [data.noise(size, shape, seed=seed + i) for i, shape in enumerate(shapes) if shape]
+    if real is None and shapes[0] == (2,):
+        made[0] = data.ring(size, seed=seed)
+    given = [batch if batch is not None else made[i] for i, batch in enumerate((real, noise))]
+    return given[0].to(like), given[1].to(like)
+
+
+def _flops(step: Step, gan: Gan, real: Tensor, noise: Tensor, seed: int) -> int:
+    """Counted in a run of its own: the counter must not see the recorder's norms."""
+    trial = copy.deepcopy(gan)
+    with seeded(seed, real.device), FlopCounterMode(display=False) as counter:
+        step(trial, real, noise)
+    return int(counter.get_total_flops())
+
+
+def _static_data() -> Json:
+    """What is the same for all films: words, symbols, looks."""
+    kinds = {KIND_LETTERS[k]: [*told, k] for k, told in lens_words.GRADIENT.items()}
+    states = {STATE_LETTERS.get(s, "."): [*told, s] for s, told in lens_words.BUFFER.items()}
+    totals = {
+        "forwards": words.TOTAL_FORWARDS,
+        "backwards": words.TOTAL_BACKWARDS,
+        "vain": words.TOTAL_VAIN,
+        "peak": words.TOTAL_PEAK,
+        "flops": words.TOTAL_FLOPS,
+    }
+    return {
+        "ui": words.UI,
+        "kinds": kinds,
+        "states": states,
+        "totals": totals,
+        "used": lens_words.USED,
+        "received": lens_words.RECEIVED,
+        "cut": lens_words.CUT,
+        "css": (_STATIC / "explorer.css").read_text(encoding="utf-8"),
+    }

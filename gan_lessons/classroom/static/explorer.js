@@ -1,0 +1,588 @@
+// The explorer's front end: it draws the frames that Python made from records, and computes none.
+// JupyterLab runs it through anywidget; an exported page runs the same text over the same JSON.
+// It asks nobody for anything: every strategy, moment and what-if is in the data.
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+// Icons are drawn: fonts without these signs would show boxes.
+const ICONS = {
+  first: "M4 3h2v10H4zM14 3v10L7 8z", back: "M12 3v10L5 8z", next: "M4 3v10l7-5z",
+  last: "M10 3h2v10h-2zM2 3v10l7-5z", play: "M3 2v12l11-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z",
+};
+const icon = (name) => {
+  const holder = document.createElement("span");
+  holder.innerHTML = `<svg viewBox="0 0 16 16" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+  return holder.firstChild;
+};
+
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const ordered = (object, show) => Object.entries(object).map(([k, v]) => show(k, v)).join(" · ");
+
+// The gradient's own arrow, at the end that data comes from.
+const ARROW = `<defs><marker id="gradient" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="4.2"
+  markerHeight="4.2" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker></defs>`;
+
+// One film: source, graph, matrix and memory of one step, at one moment ---------------------------
+
+class Pane {
+  constructor(data, film, variant, go) {
+    this.data = data;
+    this.ui = data.ui;
+    this.go = go;
+    this.film = film;
+    this.variant = variant;
+    this.element = make("div", { class: "pane" });
+    this.caption = make("p", { class: "caption", "aria-live": "polite" });
+    this.info = make("p", { class: "info" });
+    const left = make("div", { class: "left" }, this.code(), this.matrix());
+    const right = make("div", { class: "right" }, this.graph(), this.info, this.memory());
+    const parts = [
+      make("h3", {}, film.title, variant ? make("span", {}, ` ${variant.title}`) : null),
+      this.caption,
+      variant ? this.outcome(variant.outcome) : null,
+      make("div", { class: "columns" }, left, right),
+      this.totals(),
+    ];
+    this.element.replaceChildren(...parts.filter(Boolean));
+  }
+
+  outcome({ symbol, word, message }) {
+    return make("p", { class: "outcome", role: "note" }, make("b", {}, `${symbol} ${word}: `), message);
+  }
+
+  code() {
+    this.lines = new Map();
+    const list = make("ol", { class: "code", tabindex: "0", "aria-label": this.ui.code });
+    const edits = new Map((this.variant?.edits ?? []).map((edit) => [edit.line, edit]));
+    this.film.source.forEach((text, i) => {
+      const edit = edits.get(i + 1);
+      if (edit?.old != null) list.append(make("li", { class: "old", "aria-label": `− ${edit.old}` }, edit.old));
+      const line = make("li", { class: edit && edit.new != null ? "line new" : "line", value: i + 1 }, text || " ");
+      line.addEventListener("click", () => this.goToLine(i + 1));
+      this.lines.set(i + 1, line);
+      list.append(line);
+    });
+    if (!this.film.source.length) list.append(make("li", { class: "old" }, this.ui.noSource));
+    return list;
+  }
+
+  // The next time that the line runs after now, else the first time.
+  goToLine(line) {
+    const runs = this.film.moments.map((m, i) => [m, i]).filter(([m]) => m.line <= line && line <= m.last);
+    const next = runs.find(([, i]) => i > this.moment) ?? runs[0];
+    if (next) this.go(this, next[1]);
+  }
+
+  matrix() {
+    const head = make("tr", {}, make("th", { scope: "col" }, this.ui.parameter));
+    this.heads = this.film.columns.map((column) => {
+      const cell = make("th", { scope: "col", title: column.source }, column.text);
+      head.append(cell);
+      return cell;
+    });
+    this.cells = [];
+    let net = null;
+    const body = make("tbody");
+    for (const row of this.film.rows) {
+      const line = make("tr", { class: net === null || row.net === net ? null : "first" });
+      net = row.net;
+      line.append(make("th", { scope: "row" }, `${row.net} ${row.name}`));
+      row.cells.forEach((cell, i) => {
+        const place = make("td");
+        place.addEventListener("pointerenter", () => (this.info.textContent = place.title));
+        (this.cells[i] ??= []).push([place, cell, `${row.net} ${row.name}`]);
+        line.append(place);
+      });
+      body.append(line);
+    }
+    const table = make("table", {}, make("caption", {}, this.ui.matrix), make("thead", {}, head), body);
+    return make("div", { class: "matrix", tabindex: "0", role: "group", "aria-label": this.ui.matrix }, table);
+  }
+
+  graph() {
+    const holder = make("div", { class: "graph", role: "group", "aria-label": this.ui.graph });
+    holder.innerHTML = this.film.svg;
+    const svg = holder.firstElementChild;
+    svg?.insertAdjacentHTML("afterbegin", ARROW);
+    this.nodes = [];
+    this.edges = [];
+    this.frames = [];
+    if (!svg) {
+      holder.textContent = this.ui.noGraph;
+      return holder;
+    }
+    const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+    svg.style.maxWidth = `${Math.round(width * 1.1)}px`;
+    svg.style.aspectRatio = `${width} / ${height}`;
+    const at = new Map();
+    for (const element of svg.querySelectorAll("g[id]")) {
+      at.set(element.id, element); // ids would clash with those of other views
+      element.removeAttribute("id");
+    }
+    this.film.nodes.forEach((node, i) => this.addNode(node, i, at));
+    for (const [id, element] of at) this.addEdge(id, element);
+    return holder;
+  }
+
+  addNode(node, i, at) {
+    const element = at.get(node.id);
+    if (!element) return;
+    const text = element.querySelector("text");
+    const name = text.textContent.replace(/^\S+\s/, "");
+    element.setAttribute("tabindex", i ? "-1" : "0");
+    element.setAttribute("role", "img");
+    element.dataset.node = i;
+    const tell = () => (this.info.textContent = element.getAttribute("aria-label"));
+    element.addEventListener("pointerenter", tell);
+    element.addEventListener("focus", tell);
+    this.nodes.push({ node, i, element, text, name, output: at.get(`${node.id}output`) });
+    const frame = at.get(`forward${node.forward}`);
+    if (frame && node.call != null) this.frames.push([frame, i]);
+  }
+
+  addEdge(id, element) {
+    const cut = id.match(/^cut-(n\d+)-(n\d+)$/);
+    const edge = cut ?? id.match(/^(n\d+)(?:output|tensor)?-(n\d+)(?:output|tensor)?$/);
+    if (edge) this.edges.push({ element, cut: Boolean(cut), ends: [edge[1], edge[2]] });
+  }
+
+  memory() {
+    const peak = Math.max(1, ...this.film.moments.map((m) => m.held));
+    const strip = make("div", { class: "memory", role: "img", "aria-label": this.ui.memory });
+    this.bars = this.film.moments.map((moment, i) => {
+      const inner = make("i", { style: `height:${(100 * moment.held) / peak}%` });
+      const bar = make("span", { class: moment.held === peak ? "peak" : "" }, inner);
+      bar.addEventListener("click", () => this.go(this, i));
+      strip.append(bar);
+      return bar;
+    });
+    this.held = make("p", { class: "held" });
+    return make("div", {}, strip, this.held);
+  }
+
+  totals() {
+    const { forwards, backwards, peakText, vain, flops } = this.film.totals;
+    const list = make("dl", { class: "totals", "aria-label": this.ui.totals });
+    const add = (name, value) => list.append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+    add(this.data.totals.forwards, ordered(forwards, (net, n) => `${net} ${n}`));
+    add(this.data.totals.backwards, ordered(backwards, (net, n) => `${net} ${n}`));
+    add(this.data.totals.vain, String(vain));
+    add(this.data.totals.peak, peakText);
+    if (flops != null) add(this.data.totals.flops, flops.toLocaleString("en"));
+    return list;
+  }
+
+  // What changes from moment to moment.
+  at(index) {
+    this.moment = index;
+    const now = this.film.moments[index];
+    this.caption.replaceChildren(
+      ...(now.raised ? [make("b", {}, "✗ ")] : []),
+      now.caption,
+    );
+    this.caption.classList.toggle("raised", Boolean(now.raised));
+    this.info.textContent = "";
+    this.markLines(now, index);
+    this.markMatrix(index);
+    this.markGraph(now, index);
+    this.bars.forEach((bar, i) => bar.classList.toggle("now", i === index));
+    const { peakText } = this.film.totals;
+    this.held.textContent = `${this.ui.memory}: ${now.heldText} · ${filled(this.ui.peak, { held: peakText })}`;
+  }
+
+  markLines(now, index) {
+    const ran = new Set(this.film.moments.slice(0, index).map((m) => m.line));
+    for (const [number, line] of this.lines) {
+      const current = now.line <= number && number <= now.last;
+      line.classList.toggle("now", current);
+      line.classList.toggle("ran", !current && ran.has(number));
+      if (current) line.setAttribute("aria-current", "step");
+      else line.removeAttribute("aria-current");
+    }
+    const box = this.lines.get(now.line);
+    if (box?.offsetParent) scrollWithin(box.parentElement, box);
+  }
+
+  markMatrix(index) {
+    const reached = new Set(this.film.moments.slice(0, index + 1).flatMap((m) => m.columns));
+    const now = new Set(this.film.moments[index].columns);
+    this.film.columns.forEach((column, c) => {
+      const state = now.has(column.event) ? "now" : reached.has(column.event) ? "past" : "future";
+      this.heads[c].className = state;
+      if (state === "now") this.heads[c].setAttribute("aria-current", "step");
+      else this.heads[c].removeAttribute("aria-current");
+      for (const [place, cell, who] of this.cells[c] ?? []) this.fillCell(place, cell, who, state);
+    });
+  }
+
+  fillCell(place, [kind, norm, sources, changed, used], who, state) {
+    const [symbol, word, , name] = this.data.kinds[kind];
+    if (state === "future") {
+      place.className = "future";
+      place.textContent = "";
+      place.title = `${who}: ${this.ui.notYet}`;
+      return;
+    }
+    place.className = `${state} ${name}${changed ? " changed" : ""}`;
+    place.textContent = symbol + (used ? this.data.used : "");
+    const told = [filled(this.ui.holds, { word })];
+    if (norm) told.push(filled(this.ui.norm, { norm }));
+    if (sources) told.push(filled(this.ui.fromCalls, { calls: sources }));
+    if (used) told.push(this.ui.usedHere);
+    place.title = `${who}: ${told.join(", ")}`;
+  }
+
+  markGraph(now, index) {
+    const before = index ? this.film.moments[index - 1].states : "";
+    const call = now.backward == null ? null : this.film.calls[now.backward];
+    const walked = new Set(call?.nodes ?? []);
+    const arrived = new Set(call?.received ?? []);
+    const there = new Map();
+    for (const one of this.nodes) {
+      const state = now.states[one.i];
+      const parameter = one.node.parameters?.length;
+      there.set(one.node.id, state !== ".");
+      if (parameter) this.markParameter(one, now, arrived);
+      else this.markOperation(one, state, walked.has(one.node.id), before[one.i] === "h" && state === "f");
+      one.output?.classList.toggle("absent", state === ".");
+    }
+    for (const { element, ends, cut } of this.edges) {
+      const shown = ends.every((id) => there.get(id) ?? true);
+      element.classList.toggle("absent", !shown);
+      element.classList.toggle("walked", !cut && shown && ends.every((id) => walked.has(id)));
+    }
+    const built = new Set(this.frames.filter(([, i]) => now.states[i] !== ".").map(([frame]) => frame));
+    for (const [frame] of this.frames) frame.classList.toggle("absent", !built.has(frame));
+  }
+
+  markParameter({ node, element, text, name }, now, arrived) {
+    const kinds = node.parameters.map((p) => now.grads[p]);
+    const [symbol, word, , kind] = this.data.kinds[kinds[0]];
+    const mixed = kinds.some((k) => k !== kinds[0]);
+    const arrives = node.parameters.some((p) => arrived.has(p));
+    text.textContent = `${arrives ? this.data.received : mixed ? "±" : symbol} ${name}`;
+    element.setAttribute("class", `${this.owner(node)} node parameter ${kind}${arrives ? " received" : ""}`);
+    const each = node.parameters.map((p, i) => {
+      const [net, full] = this.film.parameters[p];
+      return `${net} ${full}: ${filled(this.ui.holds, { word: this.data.kinds[kinds[i]][1] })}`;
+    });
+    const told = [...each, arrives ? this.ui.arrives : null];
+    element.setAttribute("aria-label", told.filter(Boolean).join(". "));
+  }
+
+  markOperation({ node, element, text, name }, letter, walked, freedNow) {
+    const [symbol, word, , state] = this.data.states[letter];
+    text.textContent = symbol ? `${symbol} ${name}` : name;
+    const extra = `${walked ? " walked" : ""}${freedNow ? " freednow" : ""}`;
+    element.setAttribute("class", `${this.owner(node)} node operation ${state}${extra}`);
+    const saved = node.saved.map(([what, shape, bytes, kind]) =>
+      `${what} ${shape} ${filled(this.ui.bytes, { bytes })}${kind === "activation" ? "" : ` (${kind})`}`);
+    const told = [
+      `${node.op} ${node.shape}, ${node.net ? filled(this.ui.of, { net: node.net }) : this.ui.ofNone}`,
+      word,
+      saved.length ? `${this.ui.saved} ${saved.join("; ")}` : this.ui.savedNothing,
+      walked ? this.ui.walked : null,
+    ];
+    element.setAttribute("aria-label", told.filter(Boolean).join(". "));
+  }
+
+  owner(node) {
+    const place = this.film.nets.indexOf(node.net);
+    return place < 0 ? "nonet" : `net${place}`;
+  }
+
+  // From one node to the next, for the keyboard.
+  moveFocus(root, by) {
+    const at = this.nodes.findIndex(({ element }) => element === root.activeElement);
+    if (at < 0) return false;
+    const next = this.nodes[Math.min(Math.max(at + by, 0), this.nodes.length - 1)];
+    this.nodes[at].element.setAttribute("tabindex", "-1");
+    next.element.setAttribute("tabindex", "0");
+    next.element.focus();
+    return true;
+  }
+}
+
+// Scroll a line into the view of its box, and never the page.
+function scrollWithin(box, line) {
+  const top = line.offsetTop - box.offsetTop;
+  if (top < box.scrollTop) box.scrollTop = top;
+  const bottom = top + line.offsetHeight;
+  if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+}
+
+// The controls, over one pane or two ---------------------------------------------------------------
+
+const SHOWN = ["strategy", "moment", "what_if", "compare"];
+
+class Explorer {
+  // model: get(name), set(name, value), on(event, call), off(event, call)
+  constructor(model, host) {
+    this.model = model;
+    this.host = host;
+    this.data = model.get("data");
+    this.ui = this.data.ui;
+    this.root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
+    this.panes = []; // the one or two that are shown
+    this.made = [new Map(), new Map()]; // film -> its pane, left and right: a toggle builds nothing twice
+    this.build();
+    this.follow = () => this.update();
+    this.byIndex = () => this.choose(this.data.order[model.get("index")] ?? this.strategy);
+    for (const name of SHOWN) model.on(`change:${name}`, this.follow);
+    model.on("change:index", this.byIndex);
+    this.watchTheme();
+    this.update();
+  }
+
+  build() {
+    this.section = make(
+      "section",
+      { class: "explorer", tabindex: "0", role: "group", "aria-label": this.ui.title },
+      this.controls(),
+      (this.holder = make("div", { class: "panes" })),
+      this.legend(),
+    );
+    this.section.addEventListener("keydown", (event) => this.key(event));
+    this.root.replaceChildren(make("style", {}, this.data.css), this.section);
+  }
+
+  controls() {
+    const { order, films } = this.data;
+    this.choices = order.map((key) =>
+      make("button", { type: "button", onclick: () => this.choose(key) }, films[key].title));
+    this.strategies = make("div", { class: "strategies", role: "group", "aria-label": this.ui.strategy }, ...this.choices);
+    const button = (name, act) =>
+      make("button", { type: "button", "aria-label": this.ui[name], title: this.ui[name], onclick: act }, icon(name));
+    this.player = button("play", () => this.play(!this.timer));
+    this.slider = make("input", { type: "range", min: "0", "aria-label": this.ui.slider });
+    this.slider.addEventListener("input", () => this.goTo(Number(this.slider.value)));
+    this.count = make("output", {});
+    const transport = make("div", { class: "transport" },
+      button("first", () => this.goTo(0)), button("back", () => this.step(-1)),
+      button("next", () => this.step(1)), button("last", () => this.goTo(Infinity)), this.player,
+      this.slider, this.count);
+    this.whatIf = make("select", { onchange: () => this.set("what_if", this.whatIf.value) });
+    this.whatIfLabel = make("label", {}, this.ui.whatif, " ", this.whatIf);
+    this.compare = make("select", { onchange: () => this.set("compare", this.compare.value) });
+    this.compareLabel = make("label", {}, this.ui.compare, " ", this.compare);
+    return make("div", { class: "controls" }, this.strategies, transport, this.whatIfLabel, this.compareLabel);
+  }
+
+  legend() {
+    const entries = [...Object.values(this.data.kinds), ...Object.values(this.data.states)]
+      .filter(([symbol]) => symbol)
+      .map(([symbol, word, means]) => make("li", {}, make("b", {}, symbol), ` ${word}: ${means}`));
+    entries.push(make("li", {}, make("b", {}, this.data.received), ` ${this.ui.arrives}`));
+    entries.push(make("li", {}, make("b", {}, this.data.cut), ` ${this.ui.cut}`));
+    const keys = make("p", {}, this.ui.keys);
+    return make("details", { class: "legend" }, make("summary", {}, this.ui.legend), make("ul", {}, ...entries), keys);
+  }
+
+  // State, which lives in the model alone. Nothing is sent to a kernel.
+
+  get film() {
+    const key = this.strategy;
+    const variant = this.variant(key);
+    return variant ? variant.film : this.data.films[key];
+  }
+
+  get strategy() {
+    const wanted = this.model.get("strategy");
+    return this.data.films[wanted] ? wanted : this.data.order[0];
+  }
+
+  get moment() {
+    const last = this.film.moments.length - 1;
+    return Math.min(Math.max(this.model.get("moment") ?? 0, 0), last);
+  }
+
+  variants(key) {
+    return this.data.variants[key] ?? [];
+  }
+
+  variant(key) {
+    return this.variants(key).find(({ key: name }) => name === this.model.get("what_if"));
+  }
+
+  set(name, value) {
+    this.model.set(name, value);
+  }
+
+  choose(key) {
+    if (key === this.strategy) return;
+    const from = this.film;
+    const moment = this.moment;
+    this.set("strategy", key);
+    this.set("moment", linked(from, moment, this.film)); // the same phase, in the other order
+  }
+
+  goTo(moment) {
+    const last = this.film.moments.length - 1;
+    this.set("moment", Math.min(Math.max(moment, 0), last));
+  }
+
+  goFrom(pane, moment) {
+    this.goTo(pane === this.panes[0] ? moment : linked(pane.film, moment, this.film));
+    this.section.focus({ preventScroll: true });
+  }
+
+  step(by) {
+    this.goTo(this.moment + by);
+  }
+
+  play(on) {
+    clearInterval(this.timer);
+    this.timer = null;
+    if (on) {
+      if (this.moment === this.film.moments.length - 1) this.goTo(0);
+      this.timer = setInterval(() => {
+        this.step(1);
+        if (!this.section.isConnected || this.moment === this.film.moments.length - 1) this.play(false);
+      }, 1400);
+    }
+    const name = this.timer ? "pause" : "play";
+    this.player.replaceChildren(icon(name));
+    this.player.setAttribute("aria-label", this.ui[name]);
+    this.player.title = this.ui[name];
+  }
+
+  update() {
+    const key = this.strategy;
+    const { order, films } = this.data;
+    this.set("index", order.indexOf(key)); // for menus that are linked to it
+    this.choices.forEach((choice, i) => choice.setAttribute("aria-pressed", String(order[i] === key)));
+    options(this.whatIf, [["", this.ui.asWritten], ...this.variants(key).map((v) => [v.key, v.title])],
+      this.variant(key)?.key ?? "");
+    this.whatIfLabel.hidden = !this.variants(key).length;
+    const others = order.filter((other) => other !== key).map((other) => [other, films[other].title]);
+    const compared = others.some(([other]) => other === this.model.get("compare")) ? this.model.get("compare") : "";
+    options(this.compare, [["", this.ui.alone], ...others], compared);
+    this.compareLabel.hidden = !others.length;
+    const film = this.film;
+    const moment = this.moment;
+    const panes = [this.pane(0, film, this.variant(key))];
+    if (compared) panes.push(this.pane(1, films[compared], null));
+    if (panes.length !== this.panes.length || panes.some((pane, i) => pane !== this.panes[i]))
+      this.holder.replaceChildren(...panes.map((pane) => pane.element));
+    this.panes = panes;
+    this.holder.classList.toggle("two", Boolean(compared));
+    for (const pane of panes) pane.at(linked(film, moment, pane.film));
+    this.slider.max = String(film.moments.length - 1);
+    this.slider.value = String(moment);
+    this.slider.setAttribute("aria-valuetext", film.moments[moment].caption);
+    this.count.textContent = filled(this.ui.moment, { index: moment + 1, count: film.moments.length });
+  }
+
+  pane(place, film, variant) {
+    const made = this.made[place];
+    if (!made.has(film)) {
+      const go = (pane, moment) => this.goFrom(pane, moment);
+      made.set(film, new Pane(this.data, film, variant, go));
+    }
+    return made.get(film);
+  }
+
+  // Keys: ours are kept from the page; those with a modifier, Tab and clickers' keys pass on.
+
+  key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    if (["Tab", "PageUp", "PageDown"].includes(event.key)) return;
+    event.stopPropagation();
+    const on = event.composedPath()[0];
+    if (event.key === "Escape") return this.leave();
+    if (on.tagName === "SELECT" || on.tagName === "INPUT") return;
+    if ((event.key === " " || event.key === "Enter") && ["BUTTON", "SUMMARY"].includes(on.tagName)) return;
+    if (this.act(event.key)) event.preventDefault();
+  }
+
+  act(key) {
+    const acts = {
+      ArrowRight: () => this.step(1),
+      ArrowLeft: () => this.step(-1),
+      ArrowDown: () => this.panes.some((pane) => pane.moveFocus(this.root, 1)) || this.step(1),
+      ArrowUp: () => this.panes.some((pane) => pane.moveFocus(this.root, -1)) || this.step(-1),
+      Home: () => this.goTo(0),
+      End: () => this.goTo(Infinity),
+      " ": () => this.play(!this.timer),
+    };
+    const choice = /^[1-9]$/.test(key) ? this.data.order[Number(key) - 1] : null;
+    if (choice) this.choose(choice);
+    else if (acts[key]) acts[key]();
+    else return false;
+    return true;
+  }
+
+  // Give the focus back to the slide or the notebook.
+  leave() {
+    this.play(false);
+    this.root.activeElement?.blur();
+    this.host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
+  }
+
+  // Dark where the page behind us is dark, whoever made it so.
+  watchTheme() {
+    const look = () => this.section.classList.toggle("dark", darkBehind(this.host));
+    this.themes = new MutationObserver(look);
+    for (const element of [document.documentElement, document.body])
+      this.themes.observe(element, { attributes: true });
+    this.media = matchMedia("(prefers-color-scheme: dark)");
+    this.media.addEventListener("change", look);
+    this.look = look;
+    requestAnimationFrame(look);
+    look();
+  }
+
+  destroy() {
+    this.play(false);
+    for (const name of SHOWN) this.model.off(`change:${name}`, this.follow);
+    this.model.off("change:index", this.byIndex);
+    this.themes.disconnect();
+    this.media.removeEventListener("change", this.look);
+  }
+}
+
+function options(select, pairs, value) {
+  const now = JSON.stringify(pairs);
+  if (select.dataset.pairs !== now) {
+    select.dataset.pairs = now;
+    select.replaceChildren(...pairs.map(([key, title]) => make("option", { value: key }, title)));
+  }
+  select.value = value;
+}
+
+// The moment of another film that is as far from the end of the same phase.
+function linked(from, moment, to) {
+  if (from === to) return moment;
+  const { phase } = from.moments[moment];
+  const mine = from.moments.map((m, i) => [m.phase, i]).filter(([p]) => p === phase).map(([, i]) => i);
+  const theirs = to.moments.map((m, i) => [m.phase, i]).filter(([p]) => p === phase).map(([, i]) => i);
+  if (!theirs.length) return Math.min(moment, to.moments.length - 1);
+  const toEnd = mine.length - 1 - mine.indexOf(moment);
+  return theirs[Math.max(0, theirs.length - 1 - toEnd)];
+}
+
+function darkBehind(element) {
+  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) {
+    const [r, g, b, a = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
+    if (a > 0.5 && r !== undefined) return 0.299 * r + 0.587 * g + 0.114 * b < 128;
+  }
+  return getComputedStyle(document.documentElement).colorScheme === "dark";
+}
+
+function render({ model, el }) {
+  const host = make("div", { "data-gl-view": true });
+  el.append(host);
+  const explorer = new Explorer(model, host);
+  return () => explorer.destroy();
+}
+
+export default { render };

@@ -1,0 +1,92 @@
+"""One choice of strategy for several views: an explorer, tables, figures.
+
+In JupyterLab one ``ToggleButtons`` drives them all, in the browser alone (``jslink``): it goes on
+working when the kernel is gone. In an exported page the explorer's own buttons do.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets
+
+from gan_lessons.classroom.explorer import StrategyExplorer
+
+Pages = Mapping[str, Any]  # strategy -> something that a notebook can show as HTML
+
+
+class Together(ipywidgets.VBox):
+    """A toggle, an explorer, and pages of which those of the chosen strategy are shown.
+
+    Changes nothing but the explorer's ``group``, which names the views of one exported page.
+    """
+
+    def __init__(self, explorer: StrategyExplorer, **pages: Pages) -> None:
+        order = list(explorer.data["order"])
+        for name, shown in pages.items():
+            if missing := [key for key in order if key not in shown]:
+                raise ValueError(
+                    f"{name} has no page for {', '.join(missing)}; give one for each strategy that "
+                    f"the explorer shows ({', '.join(order)})"
+                )
+        self.explorer = explorer
+        self.pages = {
+            name: {key: _html(shown[key]) for key in order} for name, shown in pages.items()
+        }
+        explorer.group = explorer.group or f"together-{explorer.model_id}"
+        titles = [explorer.data["films"][key]["title"] for key in order]
+        self.toggle = ipywidgets.ToggleButtons(
+            options=titles, index=explorer.index, style={"button_width": "auto"}
+        )
+        self.links = [ipywidgets.jslink((self.toggle, "index"), (explorer, "index"))]
+        stacks = [self._stack(shown) for shown in self.pages.values()]
+        super().__init__([self.toggle, explorer, ipywidgets.HBox(stacks)])
+
+    def _stack(self, shown: Mapping[str, str]) -> ipywidgets.Stack:
+        stack = ipywidgets.Stack(
+            [ipywidgets.HTML(text) for text in shown.values()],
+            selected_index=self.explorer.index,
+            layout={"flex": "1 1 0", "min_width": "0"},
+        )
+        self.links.append(ipywidgets.jslink((self.toggle, "index"), (stack, "selected_index")))
+        return stack
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return {**bundle, "text/plain": repr(self.explorer), "text/html": self.to_html()}
+
+    def to_html(self) -> str:
+        """For exported pages: the pages follow the explorer, whose group they share."""
+        group = html.escape(self.explorer.group)
+        columns = "".join(
+            '<div style="flex:1 1 320px;min-width:0">'
+            + "".join(
+                f'<div data-gl-page="{html.escape(key)}" data-gl-group="{group}"'
+                f"{'' if key == self.explorer.strategy else ' hidden'}>{text}</div>"
+                for key, text in shown.items()
+            )
+            + "</div>"
+            for shown in self.pages.values()
+        )
+        return (
+            f'{self.explorer.to_html()}<div style="display:flex;flex-wrap:wrap;gap:16px">'
+            f"{columns}</div>"
+        )
+
+
+def _html(shown: Any) -> str:
+    """The HTML that a notebook would show for it; text as it is."""
+    if isinstance(shown, str):
+        return f"<p>{html.escape(shown)}</p>"
+    if hasattr(shown, "_repr_html_"):
+        return str(shown._repr_html_())
+    if hasattr(shown, "_repr_mimebundle_"):
+        bundle = shown._repr_mimebundle_()
+        found = bundle[0] if isinstance(bundle, tuple) else bundle
+        if "text/html" in found:
+            return str(found["text/html"])
+    raise TypeError(
+        f"a page must be a text or something with an HTML display; got {type(shown).__name__}"
+    )

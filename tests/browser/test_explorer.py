@@ -1,0 +1,103 @@
+"""The explorer in a real JupyterLab: what it shows is what was recorded."""
+
+from __future__ import annotations
+
+import pytest
+from explorer_page import ExplorerPage, backwards, differences
+
+from gan_lessons.classroom.explorer import explore
+
+pytestmark = pytest.mark.browser
+
+LESSON = "05-compare.ipynb"
+MADE = "from gan_lessons.classroom.explorer import explore\n"
+OWN = (
+    MADE
+    + """
+def my_step(gan, real, noise):
+    G, D, opt_g, opt_d, loss = gan.parts
+    opt_g.zero_grad()
+    pred = D(G(noise))
+    g_loss = loss(pred, pred.detach() * 0 + 1)
+    g_loss.backward()
+    opt_g.step()
+"""
+)
+LINKED = """
+import ipywidgets
+toggle = ipywidgets.ToggleButtons(options=["one", "two", "three"])
+link = ipywidgets.jslink((toggle, "index"), (e, "index"))
+toggle
+"""
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    """The explorer of the same seed, made here."""
+    return explore()
+
+
+def test_lesson_05_shows_what_was_recorded(lab, wanted):
+    page = lab.open(LESSON)
+    try:
+        page.run_to("explore(")
+        explorer = ExplorerPage(page.page.locator("section.explorer").first)
+        data = wanted.data
+        for key in data["order"]:
+            film = data["films"][key]
+            explorer.choose(film["title"])
+            for moment in [0, *backwards(film), len(film["moments"]) - 1]:
+                explorer.go_to(moment)
+                assert differences(explorer.shown(), film, moment, data) == []
+        assert page.page_errors == []
+        assert lab.outside_requests == []
+    finally:
+        page.close()
+
+
+def test_a_linked_menu_drives_it_and_it_outlives_the_kernel(write_notebook, lab_on, wanted):
+    write_notebook("linked.ipynb", MADE + "e = explore()\ne", LINKED.strip())
+    unlinked = LINKED.replace("link =", "#")
+    write_notebook("unlinked.ipynb", MADE + "e = explore()\ne", unlinked.strip())
+    films = [wanted.data["films"][key] for key in wanted.data["order"]]
+    with lab_on() as lab:
+        for name, follows in (("linked.ipynb", True), ("unlinked.ipynb", False)):
+            page = lab.open(name)
+            page.run_all()
+            assert page.problems() == []
+            explorer = ExplorerPage(page.page.locator("section.explorer").first)
+            page.click("button", "two")
+            assert (explorer.shown().strategy == films[1]["title"]) is follows
+            if not follows:
+                page.close()
+                continue
+            page._call("await panel.sessionContext.shutdown();", 30)
+            explorer.choose(films[2]["title"])
+            explorer.go_to(5)
+            assert differences(explorer.shown(), films[2], 5, wanted.data) == []
+
+
+def test_keys_stay_inside_and_escape_gives_the_focus_back(write_notebook, lab_on):
+    write_notebook("keys.ipynb", MADE + "explore()", "1 + 1")
+    with lab_on() as lab:
+        page = lab.open("keys.ipynb")
+        page.run_all()
+        explorer = ExplorerPage(page.page.locator("section.explorer").first)
+        explorer.press("b", "a", "x", "ArrowDown", "End")
+        assert len(page.cells()) == 2
+        page.page.keyboard.press("Escape")
+        page.page.keyboard.press("b")  # now it is JupyterLab's: a new cell below
+        page.page.wait_for_function("document.querySelectorAll('.jp-Notebook-cell').length === 3")
+
+
+def test_a_learners_own_step(write_notebook, lab_on):
+    write_notebook("own.ipynb", OWN.strip(), "explore(my_step)")
+    with lab_on() as lab:
+        page = lab.open("own.ipynb")
+        page.run_all()
+        assert page.problems() == []
+        explorer = ExplorerPage(page.page.locator("section.explorer").first)
+        explorer.press("End", "ArrowLeft")
+        shown = explorer.shown()
+        assert shown.lines == ["    g_loss.backward()"]
+        assert "G's 4 parameters received gradient." in shown.caption

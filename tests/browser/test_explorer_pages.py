@@ -1,0 +1,165 @@
+"""The explorer in a page that is opened from disk: no kernel, no network."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from explorer_page import ExplorerPage, backwards, differences
+from lab_browser import CHROMIUM_FLAGS, find_chromium
+from need_chromium import require_chromium
+from playwright.sync_api import sync_playwright
+
+from gan_lessons import published
+from gan_lessons.classroom.explorer import explore
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    """The explorer of the same seed, made here."""
+    return explore()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    require_chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=list(CHROMIUM_FLAGS)
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def from_disk(chromium, tmp_path):
+    """Return ``opened(fragments, **context)``: a page from disk, and what it asked for."""
+    contexts = []
+
+    def opened(*fragments, background="#fff", **options):
+        path = tmp_path / "page.html"
+        body = "<main><h1>One step</h1>" + "".join(fragments) + "</main>"
+        path.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title></head>'
+            f'<body style="background:{background};color:gray">{body}</body></html>',
+            encoding="utf-8",
+        )
+        context = chromium.new_context(viewport={"width": 1280, "height": 720}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.errors, page.asked = [], []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda r: page.asked.append(r.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def test_every_moment_from_disk(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    data = wanted.data
+    for number, key in enumerate(data["order"], 1):
+        film = data["films"][key]
+        explorer.press(str(number), "Home")
+        for moment in range(len(film["moments"])):
+            assert differences(explorer.shown(), film, moment, data) == []
+            page.keyboard.press("ArrowRight")
+    assert page.errors == []
+    assert [url for url in page.asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_a_click_on_a_line_goes_there(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    film = wanted.data["films"]["retain_graph"]
+    target = backwards(film)[1]
+    page.locator(".code .line", has_text="g_loss.backward()").click()
+    assert differences(explorer.shown(), film, target, wanted.data) == []
+    page.locator(".memory span").nth(3).click()
+    assert explorer.shown().bar == 3
+
+
+def test_two_explorers_are_linked_by_phase(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    page.get_by_label("Compare with").select_option("generator_first")
+    films = [wanted.data["films"][key] for key in ("retain_graph", "generator_first")]
+    for phase in ("backward D", "backward G"):
+        moments = [
+            max(i for i, frame in enumerate(film["moments"]) if frame["phase"] == phase)
+            for film in films
+        ]
+        explorer.go_to(moments[0])
+        lines = page.locator(".pane").nth(1).locator(".code [aria-current=step]").all_inner_texts()
+        frame = films[1]["moments"][moments[1]]
+        assert lines == films[1]["source"][frame["line"] - 1 : frame["last"]]
+
+
+def test_one_page_follows_another_of_its_group(from_disk):
+    first, second, stranger = explore(group="a"), explore(group="a"), explore(group="b")
+    page = from_disk(*(e.to_html() for e in (first, second, stranger)))
+    views = [ExplorerPage(page.locator("section.explorer").nth(i)) for i in range(3)]
+    views[0].press("2", "End")
+    assert [v.shown().strategy for v in views] == ["S2: detach"] * 2 + ["S1: retain the graph"]
+
+
+def test_an_error_is_shown_at_the_line_that_raised(from_disk):
+    failing = explore(published.retain_graph_as_printed)
+    page = from_disk(failing.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("End")
+    (film,) = failing.data["films"].values()
+    assert differences(explorer.shown(), film, len(film["moments"]) - 1, failing.data) == []
+    assert explorer.shown().lines == ["    g_loss.backward()"]
+    assert "has rewritten it since" in explorer.shown().caption
+
+
+def test_nodes_are_reached_by_the_keyboard(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    ExplorerPage(page.locator("section.explorer")).press("End")
+    page.locator(".graph g.node[tabindex='0']").focus()
+    told = []
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+        told.append(page.locator(".info").inner_text())
+    assert len(set(told)) == 3
+    assert all(told)
+
+
+@pytest.mark.parametrize(
+    ("background", "size", "keys"),
+    [("#fff", 1280, "1"), ("#111", 1280, "2"), ("#fff", 400, "3"), ("#111", 640, "1")],
+)
+def test_accessibility(from_disk, wanted, background, size, keys):
+    page = from_disk(wanted.to_html(), background=background)
+    page.set_viewport_size({"width": size, "height": 720})
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    moment = backwards(wanted.data["films"]["retain_graph"])[0]
+    explorer.press(keys, "Home", *["ArrowRight"] * moment)
+    page.locator("summary").click()
+    found = Axe().run(page)
+    told = [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found.response["violations"]]
+    assert told == []
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0
+
+
+def test_without_scripts_the_table_and_the_picture_stand_there(from_disk, wanted):
+    page = from_disk(wanted.to_html(), java_script_enabled=False)
+    page.get_by_role("table").first.wait_for()
+    assert page.locator("img").count() == 1
+
+
+def test_reduced_motion_is_respected(from_disk, wanted):
+    page = from_disk(wanted.to_html(), reduced_motion="reduce")
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.go_to(backwards(wanted.data["films"]["retain_graph"])[0])
+    assert explorer.shown().walked > 0
+    edge = page.locator(".edge.walked path").first
+    assert edge.evaluate("e => getComputedStyle(e).animationName") == "none"

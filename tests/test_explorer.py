@@ -1,0 +1,311 @@
+"""The explorer's data, held against the record it was made from; no browser here."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+import traitlets
+from torch import nn, optim
+
+from gan_lessons import STRATEGIES, Gan, data, dcgan, published, record_step, tiny_gan
+from gan_lessons.classroom.captions import caption
+from gan_lessons.classroom.explorer import ARTICLE, StrategyExplorer, explore
+from gan_lessons.classroom.frames import KIND_LETTERS, STATE_LETTERS, film
+from gan_lessons.classroom.together import Together
+from gan_lessons.lens.graph import STATES
+from gan_lessons.lens.table import describe
+
+REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
+LETTER_OF_STATE = {letter: state for state, letter in STATE_LETTERS.items()}
+LETTER_OF_KIND = {letter: kind for kind, letter in KIND_LETTERS.items()}
+STEPS = {key: STRATEGIES[key].step for key in ARTICLE} | {
+    "printed": published.retain_graph_as_printed
+}
+
+
+@pytest.fixture(scope="module", params=STEPS)
+def pair(request):
+    """(record, film) of each step."""
+    rec = record_step(STEPS[request.param], tiny_gan(seed=0), REAL, NOISE)
+    return rec, film(rec, request.param)
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return explore()
+
+
+# Frames -------------------------------------------------------------------------------------------
+
+
+def test_letters_are_distinct():
+    assert len(LETTER_OF_STATE) == len(STATES)
+    assert len(LETTER_OF_KIND) == len(KIND_LETTERS)
+
+
+def test_every_moment_shows_the_states_of_the_record(pair):
+    rec, shown = pair
+    assert len(shown["moments"]) == len(rec.moments)
+    ids = [int(node["id"][1:]) for node in shown["nodes"]]
+    for moment, frame in zip(rec.moments, shown["moments"], strict=True):
+        told = dict(zip(ids, frame["states"], strict=True))
+        assert {i: LETTER_OF_STATE[s] for i, s in told.items() if s != "."} == {
+            i: s for i, s in moment.states.items() if i in told
+        }
+        assert (frame["line"], frame["held"]) == (moment.line, moment.held.activations)
+        assert frame.get("raised", False) == moment.raised
+
+
+def test_every_moment_shows_the_gradients_of_the_record(pair):
+    rec, shown = pair
+    assert [tuple(p) for p in shown["parameters"]] == [
+        (net, name) for net, names in rec.parameters.items() for name in names
+    ]
+    for moment, frame in zip(rec.moments, shown["moments"], strict=True):
+        for (net, name), letter in zip(shown["parameters"], frame["grads"], strict=True):
+            assert LETTER_OF_KIND[letter] == describe(moment.grads[net][name], True).kind
+
+
+def test_the_matrix_is_the_records_table(pair):
+    rec, shown = pair
+    table = rec.table()
+    assert [c["event"] for c in shown["columns"]] == [e.index for e in table.columns]
+    rows = [row for net_rows in table.rows().values() for row in net_rows]
+    for row, told in zip(rows, shown["rows"], strict=True):
+        assert [LETTER_OF_KIND[cell[0]] for cell in told["cells"]] == [c.kind for c in row.cells]
+        assert [cell[2] for cell in told["cells"]] == [
+            "+".join(map(str, c.sources)) for c in row.cells
+        ]
+    seen = [column for frame in shown["moments"] for column in frame["columns"]]
+    assert seen == [c["event"] for c in shown["columns"]]
+
+
+def test_backward_calls_mark_who_received(pair):
+    rec, shown = pair
+    for call, told in zip(rec.backward_calls, shown["calls"], strict=True):
+        assert {tuple(shown["parameters"][i]) for i in told["received"]} == {
+            (net, name) for net, names in call.received.items() for name in names
+        }
+        assert bool(told["nodes"]) == (call.error is None)
+    frames = [f for f in shown["moments"] if "backward" in f]
+    assert [f["backward"] for f in frames] == list(range(len(rec.backward_calls)))
+
+
+def test_each_parameter_is_in_one_node_of_the_picture(pair):
+    _, shown = pair
+    members = [i for node in shown["nodes"] for i in node.get("parameters", [])]
+    assert sorted(members) == list(range(len(shown["parameters"])))
+
+
+def test_the_picture_has_a_place_for_all_that_a_moment_marks(pair):
+    rec, shown = pair
+    ids = set(re.findall(r'<g id="([^"]+)"', shown["svg"]))
+    assert {node["id"] for node in shown["nodes"]} <= ids
+    assert {f"n{i}output" for i in rec.graph.outputs} <= ids
+    assert {f"forward{f.index}" for f in rec.forwards} <= ids
+    cuts = {i for i in ids if i.startswith("cut-")}
+    assert len(cuts) == len(rec.graph.cuts)
+    assert not re.search(r' (?:fill|stroke|style)="', shown["svg"]), "looks are the stylesheet's"
+
+
+def test_saved_tensors_are_told_with_shapes_and_bytes(pair):
+    rec, shown = pair
+    for node in shown["nodes"]:
+        saved = rec.graph.saved.get(int(node["id"][1:]), ())
+        assert [(name, size) for name, _, size, _ in node["saved"]] == [
+            (s.name, s.bytes) for s in saved
+        ]
+    assert any(node["saved"] for node in shown["nodes"])
+
+
+def test_totals_are_counted_from_the_record(explorer):
+    films = explorer.data["films"]
+    counts = {key: (f["totals"]["forwards"], f["totals"]["backwards"]) for key, f in films.items()}
+    assert counts == {
+        "retain_graph": ({"G": 1, "D": 2}, {"G": 2, "D": 2}),
+        "detach": ({"G": 1, "D": 3}, {"G": 1, "D": 2}),
+        "generator_first": ({"G": 1, "D": 3}, {"G": 1, "D": 2}),
+    }
+    for key, rec in explorer.records.items():
+        held = max(m.held.activations for m in rec.moments)
+        assert films[key]["totals"]["peak"] >= held > 0
+        # 2 FLOPs for each multiply-add: a forward of D on 4 points is 2 * 4 * (2*3 + 3*1).
+        assert films[key]["totals"]["flops"] % 24 == 0
+    vain = {key: f["totals"]["vain"] for key, f in films.items()}
+    assert vain == {"retain_graph": 8, "detach": 4, "generator_first": 4}
+
+
+def test_phases_name_what_a_line_works_for(pair):
+    rec, shown = pair
+    if rec.name == "step_detach":
+        order = list(dict.fromkeys(f["phase"] for f in shown["moments"]))
+        assert order == ["backward D", "step D", "backward G", "step G", ""]
+
+
+def test_a_large_graph_has_no_picture_and_all_the_rest():
+    gan = dcgan(size=16, channels=1, noise_dim=8, width=4)
+    shown = explore("detach", gan=gan, what_if=False).data["films"]["detach"]
+    assert shown["svg"]
+    names = [row["name"] for row in shown["rows"]]
+    assert len(names) <= len(shown["parameters"])
+
+
+# Captions -----------------------------------------------------------------------------------------
+
+
+def captions(step):
+    rec = record_step(step, tiny_gan(seed=0), REAL, NOISE)
+    return {rec.text(m).partition("  #")[0]: caption(rec, m) for m in rec.moments}
+
+
+def test_captions_of_strategy_1():
+    told = captions(STEPS["retain_graph"])
+    d_backward = told["d_loss.backward(retain_graph=True)"]
+    assert d_backward.startswith("D's 4 parameters received gradient. So did G's 4: nobody asked")
+    assert "The graph is kept" in d_backward
+    assert told["opt_g.zero_grad()"] == "G's 4 gradients are cleared."
+    assert told["with gradients_kept(opt_d):"] == "D's 4 gradients are put back into .grad."
+    assert told["g_loss.backward()"].startswith("G's 4 parameters received gradient. So did D's 4")
+    assert told["opt_g.step()"] == "G's 4 parameters move."
+
+
+def test_captions_of_strategy_2():
+    told = captions(STEPS["detach"])
+    assert (
+        "detach() cuts: values pass to D"
+        in told["pred_fake, pred_real = D(fake.detach()), D(real)"]
+    )
+    assert told["d_loss.backward()"].startswith(
+        "D's 4 parameters received gradient. What the graph"
+    )
+    assert "third time" in told["g_loss = loss(D(fake), ones)"]
+    assert "now holds 0 B" in told["g_loss.backward()"]
+
+
+def test_captions_of_an_error_say_why():
+    told = captions(STEPS["printed"])
+    assert "stale" in told["opt_d.step()"]
+    assert "`opt_d.step()` has rewritten it since" in told["g_loss.backward()"]
+
+
+def test_captions_speak_of_what_was_there_before():
+    gan = tiny_gan(seed=0)
+    STEPS["generator_first"](gan, REAL, NOISE)
+    rec = record_step(STEPS["generator_first"], gan, REAL, NOISE)
+    told = {rec.text(m): caption(rec, m) for m in rec.moments}
+    assert told["gan.check(real, noise)"] == "Nothing changes for gradients, graph or memory."
+    assert told["opt_g.zero_grad()"] == "G's 4 gradients are cleared."
+
+
+# The widget ---------------------------------------------------------------------------------------
+
+
+def test_explore_runs_copies_and_leaves_the_dice():
+    gan = tiny_gan(seed=0)
+    before = [p.detach().clone() for net in gan.nets.values() for p in net.parameters()]
+    state = torch.get_rng_state()
+    explore(gan=gan)
+    assert torch.equal(torch.get_rng_state(), state)
+    after = [p for net in gan.nets.values() for p in net.parameters()]
+    assert all(torch.equal(p, q) for p, q in zip(before, after, strict=True))
+    assert all(p.grad is None for p in after)
+
+
+def test_a_learners_own_step_and_nets():
+    G, D = nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
+    gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+
+    def my_step(gan, real, noise):
+        """Only G learns."""
+        loss = -gan.discriminator(gan.generator(noise)).log().mean()
+        loss.backward()
+        gan.optimizer_g.step()
+
+    real, noise = torch.zeros(5, 2), torch.ones(5, 3)
+    shown = explore(my_step, "detach", gan=gan, real=real, noise=noise).data
+    assert shown["order"] == ["my_step", "detach"]
+    assert shown["films"]["my_step"]["summary"] == "Only G learns."
+    assert shown["films"]["my_step"]["totals"]["forwards"] == {"G": 1, "D": 1}
+    with pytest.raises(ValueError, match="pass real= and noise="):
+        explore(my_step, gan=gan)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(KeyError, match="Did you mean 'detach'"):
+        explore("detatch")
+    with pytest.raises(TypeError, match="expected the name of a strategy"):
+        explore(3)  # type: ignore[arg-type]
+    with pytest.raises(KeyError, match="compare='x'"):
+        explore("detach", compare="x")
+
+
+def test_traits_agree(explorer):
+    explorer.strategy = "generator_first"
+    assert explorer.index == 2
+    explorer.index = 1
+    assert explorer.strategy == "detach"
+    with pytest.raises(traitlets.TraitError, match="no strategy 'x' here"):
+        explorer.strategy = "x"
+    explorer.index = 0
+
+
+def test_both_homes_are_in_the_bundle(explorer):
+    shown, _ = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in shown
+    assert shown["text/html"] == explorer.to_html()
+    assert "S2: detach" in shown["text/plain"]
+
+
+def test_the_fragment_asks_for_nothing(explorer):
+    fragment = explorer.to_html()
+    loads = re.findall(r'(?:src|href)="(?!data:)([^"]*)"|url\(([^)#]+)\)|import\(', fragment)
+    assert loads == []
+    assert len(json.dumps(explorer.data)) < 500_000
+
+
+def test_the_fragment_says_all_without_scripts(explorer):
+    fragment = re.sub(r"<script.*?</script>", "", explorer.to_html(), flags=re.DOTALL)
+    assert "data:image/svg+xml;base64," in fragment
+    assert "What every .grad holds after each event" in fragment
+
+
+def test_names_cannot_become_markup():
+    evil = "<script>alert(1)</script><!--"
+    G, D = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
+    gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    G.register_parameter(evil, nn.Parameter(torch.zeros(2)))
+
+    def my_step(gan, real, noise):
+        extra = gan.generator.get_parameter(evil)
+        gan.discriminator(gan.generator(noise) + extra).mean().backward()
+
+    my_step.__name__ = evil
+    shown = explore(my_step, gan=gan, real=torch.zeros(2, 2), noise=torch.ones(2, 2))
+    assert any(evil in name for _, name in shown.data["films"][evil]["parameters"])
+    fragment = shown.to_html()
+    assert len(re.findall("<script", fragment)) == len(re.findall("</script>", fragment)) == 2
+    assert "<!--" not in fragment
+
+
+def test_one_choice_for_many_views(explorer):
+    pages = {key: f"page of {key}" for key in ARTICLE}
+    views = Together(explorer, cost=pages)
+    assert list(views.toggle.options) == [STRATEGIES[key].title for key in ARTICLE]
+    fragment = views.to_html()
+    shown = re.findall(r'<div data-gl-page="(\w+)" data-gl-group="([^"]+)"( hidden)?>', fragment)
+    assert [(key, bool(hidden)) for key, _, hidden in shown] == [
+        (key, key != explorer.strategy) for key in ARTICLE
+    ]
+    assert {group for _, group, _ in shown} == {explorer.group}
+    with pytest.raises(ValueError, match="no page for detach, generator_first"):
+        Together(explorer, cost={"retain_graph": "x"})
+    with pytest.raises(TypeError, match="HTML display"):
+        Together(explorer, cost=dict.fromkeys(ARTICLE, 3))
+
+
+def test_it_is_a_widget(explorer):
+    assert isinstance(explorer, StrategyExplorer)
+    assert "export default" in str(explorer._esm)
