@@ -2,10 +2,14 @@
 
 import itertools
 import re
+import subprocess
+import sys
 
 import deck_browser
+import nbformat
 import pytest
 from deck_browser import DeckBrowser, overflows, print_pdf, slides
+from explorer_page import ExplorerPage
 
 pytestmark = pytest.mark.browser
 
@@ -180,3 +184,79 @@ def test_without_javascript_all_is_there(notebook_path, built, chromium):
         assert page.evaluate("document.documentElement.scrollWidth") <= deck_browser.SIZE["width"]
         assert browser.requests == []
         assert browser.errors == []
+
+
+# An explorer in a deck -----------------------------------------------------------------------------
+
+EXPLORER = "from gan_lessons.classroom.explorer import explore\n\nexplore()"
+
+
+@pytest.fixture(scope="module")
+def explorer_deck(tmp_path_factory):
+    """A deck of three slides, the explorer on the second; built as lessons are."""
+    folder = tmp_path_factory.mktemp("explorer")
+    shown = [{"slideshow": {"slide_type": "slide"}}, {"slideshow": {"slide_type": "slide"}}]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Before", metadata=shown[0]),
+        nbformat.v4.new_code_cell(EXPLORER, metadata=shown[1]),
+        nbformat.v4.new_markdown_cell("# After", metadata=shown[0]),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "90-explorer.ipynb")
+    command = [sys.executable, "-m", "gan_lessons.classroom.export.build", "slides"]
+    where = ["--notebooks", str(folder), "--build", str(folder)]
+    subprocess.run([*command, *where], check=True, capture_output=True, timeout=300)
+    return folder / "slides" / "90-explorer.html"
+
+
+def test_the_explorer_steps_and_the_slide_stays(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    number = page.evaluate("Reveal.getSlidePastCount()")
+    assert number == 1
+    assert overflows(page) == []
+    explorer = ExplorerPage(page.locator("section.present .explorer").last)
+    start = explorer.shown()
+    explorer.press("ArrowRight", "ArrowRight", "ArrowRight")
+    moved = explorer.shown()
+    assert moved.count.split(" of ")[0] == str(int(start.count.split(" of ")[0]) + 3)
+    assert moved.lines != start.lines
+    explorer.choose("S2: detach")
+    assert explorer.shown().strategy == "S2: detach"
+    assert explorer.shown().lines != moved.lines
+    assert page.evaluate("Reveal.getSlidePastCount()") == number
+    # Escape gives the keys back to the slides; a clicker's Page Down would need no Escape.
+    explorer.press("Escape")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+    page.keyboard.press("PageUp")
+    explorer.section.focus()
+    page.keyboard.press("PageDown")
+    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+
+
+def test_an_explorer_that_grows_still_fits(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    section = page.locator("section.present .explorer").last
+    section.get_by_role("combobox").select_option(index=1)
+    page.wait_for_function(
+        "document.querySelector('section.present .sheet.wide').scrollHeight <= 721"
+    )
+
+
+def test_the_explorer_without_javascript_is_its_first_picture(explorer_deck, chromium):
+    with DeckBrowser(script=False, chromium=chromium) as browser:
+        page = browser.open(explorer_deck)
+        host = page.locator("[data-gl-explorer]")
+        assert host.locator("img").first.is_visible()
+        assert host.locator("table").first.is_visible()
+
+
+def test_an_explorer_beside_too_much_is_found(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    page.locator("section.present section.present .sheet").evaluate(
+        "sheet => sheet.insertAdjacentHTML('afterbegin', '<div style=\"height:160px\">x</div>')"
+    )
+    page.evaluate("glFit(Reveal.getCurrentSlide())")
+    assert [line for line in overflows(page) if "needs a slide of its own" in line]
