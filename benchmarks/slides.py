@@ -2,8 +2,8 @@
 
     python benchmarks/slides.py [--quick]      # --quick: take what build/ holds, build nothing
 
-Times depend on the machine. A deck of nothing but reveal.js, opened in turn with the real one, shows
-what of the waiting is the browser's.
+Times depend on the machine. A deck of nothing but reveal.js, opened in turn with the real one,
+shows what of the waiting is the browser's.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def test_without_javascript_all_is_there(notebook_path, built, chromium):
         assert browser.errors == []
 
 
-# An explorer in a deck -----------------------------------------------------------------------------
+# An explorer in a deck ----------------------------------------------------------------------------
 
 EXPLORER = "from gan_lessons.classroom.explorer import explore\n\nexplore()"
 
