@@ -1,4 +1,4 @@
-# Two commands matter: `make lab` to learn, `make test` to check. Both prepare what they need.
+# Two commands matter most: `make lab` to learn, `make test` to check. Both prepare what they need.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help lab test clean
+.PHONY: help lab slides slides-pdf site test clean
 
 define ADVICE
 
@@ -37,8 +37,11 @@ EXPLAIN = set -e; trap 'code=$$?; [ $$code -eq 0 ] || printf "%s\n" "$$ADVICE" >
 help:  ## show this list
 	@echo "make lab    install what the lessons need into $(VENV), then open JupyterLab on notebooks/"
 	@echo "            ARGS=\"--no-browser --port 8899\" passes options on to JupyterLab"
+	@echo "make slides run the lessons and write build/slides/: one file each, works with no network"
+	@echo "make slides-pdf  print these slides into build/pdf/, with the Chromium that is installed"
+	@echo "make site   all lessons as pages, an index and the slides: build/site/, for any web server"
 	@echo "make test   install what the tests need too, then run ruff, mypy and pytest"
-	@echo "make clean  remove $(VENV) and all caches"
+	@echo "make clean  remove $(VENV), build/ and all caches"
 	@echo "PYTHON=python3.12 chooses the Python (>= 3.11), TORCH_INDEX=https://... an index for torch"
 
 # Stamps are written only after success, so an interrupted installation is taken up again.
@@ -72,6 +75,16 @@ $(VENV)/.test: $(PINS) $(VENV)/.torch
 lab: $(VENV)/.lab  ## open JupyterLab on the lessons
 	$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
 
+slides: $(VENV)/.lab  ## one file of slides per lesson
+	$(PY) -m gan_lessons.classroom.export.build slides
+
+site: $(VENV)/.lab  ## all lessons as pages, the slides beside them
+	$(PY) -m gan_lessons.classroom.export.build site
+
+# Playwright, which drives the Chromium, comes with what the tests need.
+slides-pdf: $(VENV)/.test slides  ## the slides on paper
+	$(PY) tools/deck_browser.py --pdf build/pdf build/slides/*.html
+
 test: $(VENV)/.test  ## all checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -79,5 +92,5 @@ test: $(VENV)/.test  ## all checks
 	$(PY) -m pytest
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +

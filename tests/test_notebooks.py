@@ -128,6 +128,19 @@ def with_wrong_slide_type(notebook):
     notebook.cells[0].metadata["slideshow"]["slide_type"] = "title"
 
 
+def with_unknown_slide_tag(notebook):
+    notebook.cells[1].metadata["tags"] = ["slide-kode"]
+
+
+def with_slide_tag_on_prose(notebook):
+    notebook.cells[0].metadata["tags"] = ["slide-code"]
+
+
+def with_code_on_no_slide(notebook):
+    notebook.cells[1].metadata["tags"] = ["slide-code"]
+    notebook.cells[1].metadata["slideshow"]["slide_type"] = "skip"
+
+
 def with_long_cell(notebook):
     notebook.cells[1].source = "x = 1\n" * (notebook_rules.MAX_CODE_LINES + 1)
 
@@ -153,6 +166,9 @@ BREAKS = [
     (with_twin_ids, "more than once"),
     (with_no_slide_type, "slide_type"),
     (with_wrong_slide_type, "slide_type"),
+    (with_unknown_slide_tag, "slide-kode"),
+    (with_slide_tag_on_prose, "for code cells"),
+    (with_code_on_no_slide, "on no slide"),
     (with_long_cell, "lines"),
     (with_machine_path, "path of one machine"),
     (with_windows_path, "path of one machine"),
@@ -179,6 +195,14 @@ def test_fix_mends_what_running_leaves_behind(tmp_path, capsys):
     assert str(path) in capsys.readouterr().out
     assert notebook_rules.main(["--fix", str(path)]) == 0
     assert notebook_rules.main([str(path)]) == 0
+
+
+def test_fix_leaves_a_solution_folded():
+    notebook = good_notebook()
+    notebook.cells[1].metadata |= {"tags": ["solution"], "jupyter": {"source_hidden": True}}
+    notebook_rules.clean(notebook)
+    assert notebook.cells[1].metadata["jupyter"] == {"source_hidden": True}
+    assert notebook_rules.problems(notebook) == []
 
 
 def test_run_reports_a_failing_cell(write_notebook, tmp_path):

@@ -12,13 +12,13 @@ import argparse
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from lab_browser import CHROMIUM_FLAGS, CHROMIUM_NAMES, find_chromium
-from playwright.sync_api import Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 SIZE = {"width": 1280, "height": 720}
 SMALLEST_TEXT = 14  # CSS pixels at 1280 x 720: what the last row can still read
@@ -27,19 +27,36 @@ READY_MS = 20_000
 _MEASURE = Path(__file__).with_name("deck_measure.js").read_text(encoding="utf-8")
 
 
+@contextmanager
+def running_chromium() -> Iterator[Browser]:
+    """A Chromium for several ``DeckBrowser`` in turn. Raises FileNotFoundError without one."""
+    executable = find_chromium()
+    if executable is None:
+        raise FileNotFoundError(f"no Chromium: looked for {', '.join(CHROMIUM_NAMES)}")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
 class DeckBrowser:
     """A Chromium that opens files and asks nobody for anything.
 
     ``requests``: every address other than the files that were opened; ``errors``: console errors
     and exceptions. Both should be empty. ``script=False`` turns JavaScript off, ``dark`` asks for
-    a dark page.
+    a dark page. ``chromium``: one that runs already, see ``running_chromium``.
     """
 
-    def __init__(self, *, script: bool = True, dark: bool = False) -> None:
+    def __init__(
+        self, *, script: bool = True, dark: bool = False, chromium: Browser | None = None
+    ) -> None:
         self.requests: list[str] = []
         self.errors: list[str] = []
         self._options = {"java_script_enabled": script, "color_scheme": "dark" if dark else "light"}
         self._opened: set[str] = set()
+        self._chromium = chromium
         self._running: Any = None
 
     def __enter__(self) -> Self:
@@ -57,20 +74,14 @@ class DeckBrowser:
 
     @contextmanager
     def _context_manager(self) -> Iterator[Any]:
-        executable = find_chromium()
-        if executable is None:
-            raise FileNotFoundError(f"no Chromium: looked for {', '.join(CHROMIUM_NAMES)}")
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=executable, args=list(CHROMIUM_FLAGS)
-            )
+        with nullcontext(self._chromium) if self._chromium else running_chromium() as chromium:
+            context: Any = chromium.new_context(viewport=SIZE, **self._options)  # type: ignore[arg-type]
             try:
-                context: Any = browser.new_context(viewport=SIZE, **self._options)  # type: ignore[arg-type]
                 context.route("**/*", self._only_what_was_opened)
                 context.on("page", self._listen)
                 yield context
             finally:
-                browser.close()
+                context.close()
 
     def _only_what_was_opened(self, route: Route) -> None:
         if route.request.url.split("#")[0].split("?")[0] in self._opened:

@@ -8,6 +8,8 @@ smallest => {
     const text = element.textContent.trim().replace(/\\s+/g, ' ').slice(0, 50);
     return `<${element.localName}${classes}> "${text}"`;
   };
+  for (const host of sheet.querySelectorAll('[data-gl-explorer]'))
+    if (parseFloat(host.style.zoom || 1) < 0.9) found.push(`${name(host)} needs a slide of its own`);
   const seen = new Set();
   const tell = (element, text) => {
     if (seen.has(text)) return;
@@ -16,7 +18,7 @@ smallest => {
   for (const element of sheet.querySelectorAll('*')) {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     if (!box.width || !box.height || style.visibility === 'hidden' && !element.closest('.fragment')) continue;
-    const foot = sheet.classList.contains('side') ? 0 : 36;  // the slide's number and the arrows
+    const foot = sheet.matches('.side, .wide') ? 0 : 36;  // the slide's number and the arrows
     const below = Math.round((box.bottom - frame.bottom) / scale) + foot;
     const right = Math.round((box.right - frame.right) / scale);
     if (below > 0 && element !== sheet) tell(element, `is ${below} px too low on the slide`);

@@ -15,6 +15,8 @@ from typing import Any
 
 import nbformat
 
+from gan_lessons.classroom.export.slides import SHOW_CODE, SLIDE_TAGS
+
 MAX_CODE_LINES = 14
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CELL_METADATA = {"slideshow", "tags"}
@@ -77,6 +79,13 @@ def _form(cell: Any) -> Iterator[str]:
     slide_type = cell.metadata.get("slideshow", {}).get("slide_type")
     if slide_type not in SLIDE_TYPES:
         yield f"slide_type is {slide_type!r}, expected one of {sorted(SLIDE_TYPES)}"
+    tags = {tag for tag in cell.metadata.get("tags", []) if tag.startswith("slide")}
+    if unknown := tags - SLIDE_TAGS:
+        yield f"has the tags {sorted(unknown)}; for slides there are {sorted(SLIDE_TAGS)}"
+    if tags and cell.cell_type != "code":
+        yield f"has the tags {sorted(tags)}, which are for code cells"
+    if SHOW_CODE in tags and slide_type in ("skip", "notes"):
+        yield f"has the tag {SHOW_CODE} and is on no slide"
     lines = len(cell.source.splitlines())
     if cell.cell_type == "code" and lines > MAX_CODE_LINES:
         yield f"has {lines} lines, at most {MAX_CODE_LINES} fit; move the rest into the package"
@@ -93,9 +102,12 @@ def clean(notebook: Any) -> None:
             cell.execution_count = None
         slide_type = cell.metadata.get("slideshow", {}).get("slide_type") or "-"
         tags = cell.metadata.get("tags")
+        folded = cell.metadata.get("jupyter") == FOLDED and "solution" in (tags or [])
         cell.metadata = nbformat.from_dict({"slideshow": {"slide_type": slide_type}})
         if tags:
             cell.metadata["tags"] = tags
+        if folded:
+            cell.metadata["jupyter"] = dict(FOLDED)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from deck_browser import DeckBrowser, running_chromium
 from lab_browser import LabBrowser
 from lab_server import LabServer
 from need_chromium import require_chromium
+from playwright.sync_api import Browser
 
 
 # Playwright's event loop fills its thread while it lives, so no fixture outlives its module:
@@ -35,3 +39,36 @@ def lab_on(tmp_path: Path) -> Callable[[], AbstractContextManager[LabBrowser]]:
             yield browser
 
     return start
+
+
+@pytest.fixture(scope="session")
+def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with all decks and the site, built once, as ``make slides site`` would."""
+    require_chromium()
+    folder = tmp_path_factory.mktemp("built")
+    done = subprocess.run(
+        [sys.executable, "-m", "gan_lessons.classroom.export.build", "all", "--build", str(folder)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    require_chromium()
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def offline(chromium: Browser) -> Iterator[DeckBrowser]:
+    """A browser that opens files only. After the test: no request was made, no error logged."""
+    with DeckBrowser(chromium=chromium) as browser:
+        yield browser
+        assert browser.requests == []
+        assert browser.errors == []

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -52,7 +53,8 @@ def execute(notebook: Any, folder: Path, name: str) -> Any:
 
     Raises LessonError with the notebook's ``name``, the cell and the error.
     """
-    return asyncio.run(_execute(copy.deepcopy(notebook), folder, name, lambda _: None))
+    # Not asyncio.run: JupyterLab's "Save and Export As" calls this where a loop is running.
+    return run_sync(_execute)(copy.deepcopy(notebook), folder, name, lambda _: None)
 
 
 def execute_all(

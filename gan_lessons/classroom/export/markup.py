@@ -71,19 +71,23 @@ class Markup:
         return str(MarkdownWithMath(renderer=_Renderer(self)).render(source))
 
 
+def _formula(latex: str) -> str:
+    return f'<span class="formula">{mathml(latex, block=True)}</span>'
+
+
 class _Renderer(IPythonRenderer):
     def __init__(self, markup: Markup) -> None:
         super().__init__(escape=False, exclude_anchor_links=True)
         self._markup = markup
 
     def block_math(self, body: str) -> str:
-        return mathml(body, block=True)
+        return _formula(body)
 
     def inline_math(self, body: str) -> str:
         return mathml(body)
 
     def latex_environment(self, name: str, body: str) -> str:
-        return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
+        return _formula(f"\\begin{{{name}}}{body}\\end{{{name}}}")
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
         if self._markup.anchors is None:

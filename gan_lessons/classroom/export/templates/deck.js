@@ -3,18 +3,19 @@
   "use strict";
   const STEP = 0.05;
   const FOOT = 38; // where the slide's number and the arrows are
-  const SMALLEST = { "--blocks": 0.7, "--text": 0.83 }; // of 20 px code and 26 px text
+  const SMALLEST = { "--blocks": 0.7, "--text": 0.79 }; // of 20 px code and 26 px text
+  const SMALLEST_EXPLORER = 0.7;
   const SMALLEST_IMAGE = 130;
   const LARGEST_IMAGE = 1.6; // a drawing grows to fill its slide, but not into a poster
 
   const bottom = (sheet) => {
-    const shown = [...sheet.children].filter((child) => child.getClientRects().length);
-    const parts = shown.length ? shown : [...sheet.querySelectorAll("*")];
+    const parts = [...(sheet.classList.contains("side") ? sheet.querySelectorAll("*") : sheet.children)]
+      .filter((part) => part.getClientRects().length);
     return (Math.max(0, ...parts.map((part) => part.getBoundingClientRect().bottom)) - sheet.getBoundingClientRect().top) / scale();
   };
   const overflows = (sheet) =>
     sheet.scrollHeight > sheet.clientHeight + 1 ||
-    bottom(sheet) > sheet.clientHeight - (sheet.classList.contains("side") ? 6 : FOOT) ||
+    bottom(sheet) > sheet.clientHeight - (sheet.matches(".side, .wide") ? 4 : FOOT) ||
     sheet.scrollWidth > sheet.clientWidth + 1 ||
     [...sheet.querySelectorAll("pre, .table, .gl-table .box, table")].some(
       (block) => block.scrollWidth > block.clientWidth + 1 && getComputedStyle(block).display !== "inline",
@@ -49,6 +50,23 @@
     }
   };
 
+  // The explorer has a slide of its own, all of it; it is made smaller when it grows (a comparison).
+  const fitExplorers = (sheet) => {
+    const hosts = [...sheet.querySelectorAll("[data-gl-explorer]")];
+    sheet.classList.toggle("wide", hosts.length > 0);
+    for (let zoom = 1; hosts.length && zoom >= SMALLEST_EXPLORER; zoom -= 0.01) {
+      for (const host of hosts) host.style.zoom = zoom.toFixed(2);
+      if (bottom(sheet) <= sheet.clientHeight - 4) break;
+    }
+  };
+  const watchExplorers = () => {
+    const grown = new ResizeObserver((all) => requestAnimationFrame(() => {
+      const section = Reveal.getCurrentSlide();
+      if (all.some((entry) => section?.contains(entry.target))) fitExplorers(section.querySelector(":scope > .sheet"));
+    }));
+    for (const host of document.querySelectorAll("[data-gl-explorer]")) grown.observe(host);
+  };
+
   // Sentences in an output may break; what is set in columns may not.
   const wrapSentences = (sheet) => {
     for (const block of sheet.querySelectorAll("pre.text"))
@@ -67,6 +85,7 @@
     choosePlace(sheet, images);
     apply();
     wrapSentences(sheet);
+    fitExplorers(sheet);
     for (const name of ["--blocks", "--text"])
       while (overflows(sheet) && size[name] > SMALLEST[name] + 1e-6) {
         size[name] = Math.max(SMALLEST[name], size[name] - STEP);
@@ -101,6 +120,7 @@
     Reveal.on("slidechanged", (event) => fitNow(event.currentSlide));
     Reveal.on("resize", () => fitNow(Reveal.getCurrentSlide()));
     document.addEventListener("gl-changed", (event) => fitNow(event.target.closest("section")));
+    watchExplorers();
     document.documentElement.dataset.ready = "deck";
   });
   window.glFit = fit; // for the check that nothing overflows

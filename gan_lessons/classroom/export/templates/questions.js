@@ -167,6 +167,17 @@
     open.replaceChildren(form);
   };
 
+  // A button's own keys are not for the slides; Escape gives the focus back to the slide.
+  document.addEventListener("keydown", (event) => {
+    const control = event.target.closest?.(".gl-ask button, .gl-ask input, .gl-check button, .gl-check input");
+    if (!control || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === "Escape") {
+      control.blur();
+      control.closest("[tabindex]")?.focus({ preventScroll: true });
+    }
+    if (["Escape", " ", "Enter"].includes(event.key)) event.stopPropagation();
+  }, true);
+
   document.querySelectorAll("[data-gl-question]").forEach((element) => new Question(element));
   document.querySelectorAll('.exercise [data-gl-check="open"]').forEach(exercise);
 })();

@@ -1,0 +1,262 @@
+"""Every deck, opened from disk with the network cut off, as a teacher would go through it."""
+
+import itertools
+import re
+import subprocess
+import sys
+
+import deck_browser
+import nbformat
+import pytest
+from deck_browser import DeckBrowser, overflows, print_pdf, slides
+from explorer_page import ExplorerPage
+
+pytestmark = pytest.mark.browser
+
+LESSON = "02-strategy-1-retain-graph"
+
+
+@pytest.fixture
+def deck(built):
+    return built / "slides" / f"{LESSON}.html"
+
+
+def go_to(page, anchor):
+    page.evaluate("name => { location.hash = '#/' + encodeURIComponent(name) }", anchor)
+    page.wait_for_function("name => Reveal.getCurrentSlide().id === name", arg=anchor)
+
+
+def test_every_slide_fits(notebook_path, built, offline):
+    page = offline.open(built / "slides" / f"{notebook_path.stem}.html")
+    found, visited = [], 0
+    for number, name in slides(page):
+        visited = number
+        found += [f"slide {number} (#{name}): {line}" for line in overflows(page)]
+    assert found == []
+    assert visited == page.evaluate("Reveal.getTotalSlides()")
+    assert visited > 5
+
+
+# The check itself: what it has to find, and that it names it.
+SPOILS = {
+    "px too low": '<p style="margin-top:700px">deep</p>',
+    "px right of": '<div style="width:2000px">wide</div>',
+    "text of 9.0 px": '<p style="font-size:9px">tiny</p>',
+    "of its content": '<div style="height:30px;overflow:auto"><p style="height:90px">box</p></div>',
+}
+
+
+@pytest.mark.parametrize(("said", "spoil"), SPOILS.items(), ids=SPOILS)
+def test_what_does_not_fit_is_found(said, spoil, deck, offline):
+    page = offline.open(deck)
+    go_to(page, "Computed-in-vain")
+    assert overflows(page) == []
+    page.locator("section.present section.present .sheet").evaluate(
+        "(sheet, spoil) => sheet.insertAdjacentHTML('beforeend', spoil)", spoil
+    )
+    assert [line for line in overflows(page) if said in line]
+
+
+def test_keys_walk_through_all_slides(deck, offline):
+    page = offline.open(deck)
+    seen = []
+    for _ in range(200):
+        seen.append(page.evaluate("Reveal.getCurrentSlide().id"))
+        if page.evaluate("Reveal.isLastSlide() && !Reveal.availableFragments().next"):
+            break
+        page.keyboard.press("ArrowRight")
+    assert len(dict.fromkeys(seen)) == page.evaluate("Reveal.getTotalSlides()")
+    page.keyboard.press("PageUp")  # a clicker's way back
+    assert page.evaluate("Reveal.getCurrentSlide().id") in seen[:-1]
+
+
+def test_a_prediction_is_judged_by_what_was_measured(deck, offline):
+    page = offline.open(deck)
+    go_to(page, "Predict")
+    form = page.locator("section.present [data-gl-question]").first
+    assert form.locator(".gl-verdict").all_inner_texts() == [""] * 4
+    # Rows G and D, two calls each. The first answer is wrong by what S1 does, the rest right.
+    for i, answer in enumerate(["– no", "∇ yes", "∇ yes", "∇ yes"]):
+        button = form.locator("[data-gl-item]").nth(i).get_by_role("button", name=answer)
+        button.press("Enter")
+        assert button.get_attribute("aria-pressed") == "true"
+    assert page.evaluate("Reveal.getCurrentSlide().id") == "Predict"
+    form.get_by_role("button", name="Show what was measured").press("Space")
+    assert page.evaluate("Reveal.getCurrentSlide().id") == "Predict"
+    verdicts = form.locator(".gl-verdict").all_inner_texts()
+    assert verdicts[0] == "≠ not as predicted Measured: ∇ yes: all 6 parameters"
+    assert all(text.startswith("✓ as predicted") for text in verdicts[1:])
+    assert overflows(page) == []
+
+    page.keyboard.press("ArrowRight")
+    hidden = page.locator("section.present [data-gl-answers]")
+    assert not hidden.is_visible()  # until the next key
+    page.keyboard.press("ArrowRight")
+    assert hidden.is_visible()
+    assert hidden.locator("[data-gl-summary]").inner_text() == "3 of 4 as predicted."
+    first = hidden.locator("tr[data-gl-row]").first
+    assert first.locator("[data-gl-predicted]").inner_text() == "– no"
+    assert first.locator("[data-gl-verdict]").inner_text() == "≠ not as predicted"
+
+
+def test_a_number_is_judged_too(built, offline):
+    page = offline.open(built / "slides" / "01-autograd-in-five-moves.html")
+    go_to(page, "Predict")
+    form = page.locator("section.present [data-gl-question]").first
+    entry = form.get_by_role("textbox")
+    entry.press_sequentially("3")
+    form.get_by_role("button", name="Show").click()
+    assert form.locator(".gl-verdict").inner_text().startswith("≠ not as predicted Measured: 4")
+    assert "Off by 1" in form.locator(".gl-verdict").inner_text()
+    entry.fill("nobody knows")
+    assert "is not a number" in form.locator(".gl-verdict").inner_text()
+    entry.fill("4.0")
+    assert form.locator(".gl-verdict").inner_text().startswith("✓ as predicted")
+
+
+def test_an_exercise_that_asks_for_a_value_checks_it(deck, offline):
+    page = offline.open(deck)
+    go_to(page, "Exercise-1")
+    entry = page.locator("section.present").get_by_role("textbox", name="Your answer")
+    entry.fill('{"g_loss", "x"}')
+    entry.press("Enter")
+    verdict = page.locator("section.present .gl-check .gl-verdict")
+    assert verdict.inner_text() == ("≠ not yet Right: g_loss. Not among them: x. Still missing: 1.")
+    entry.fill("d_loss, g_loss")
+    entry.press("Enter")
+    assert verdict.inner_text() == "✓ passed Your answer is what was measured."
+
+
+def test_the_speaker_view_opens_from_disk(deck, offline):
+    page = offline.open(deck)
+    with offline.context.expect_page() as opened:
+        page.keyboard.press("s")
+    notes = opened.value
+    shown = notes.locator(".speaker-controls-notes .value")
+    shown.get_by_text("Teacher, 35 minutes.").wait_for()
+    go_to(page, "Predict")
+    shown.get_by_text("Let the class vote by hand").wait_for()
+    assert "<details>" not in shown.inner_html()
+    # The two previews follow: what is shown, and what comes next.
+    current, upcoming = notes.frames[1:]
+    current.wait_for_function("Reveal.getCurrentSlide().id === 'Predict'")
+    upcoming.wait_for_function("Reveal.getCurrentSlide().id === 'Run,-and-compare'")
+
+
+def test_every_section_says_something_to_the_teacher(notebook_path, built, offline):
+    page = offline.open(built / "slides" / f"{notebook_path.stem}.html")
+    notes = page.locator("aside.notes").all_text_contents()
+    assert any("minutes" in text for text in notes)
+    assert any(re.search(r"[Ww]rong answer", text) for text in notes)
+
+
+def test_print_has_every_slide(notebook_path, built, tmp_path, offline):
+    deck = built / "slides" / f"{notebook_path.stem}.html"
+    total = offline.open(deck).evaluate("Reveal.getTotalSlides()")
+    pdf = tmp_path / "deck.pdf"
+    print_pdf(offline, deck, pdf)
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) == total
+    assert [path.name for path in tmp_path.iterdir()] == ["deck.pdf"]
+
+
+def test_print_shows_answers_and_tables(deck, offline):
+    page = offline.open(deck, "?print-pdf")
+    page.emulate_media(media="print")
+    for text in ("What was measured", "No prediction was made"):
+        assert page.get_by_text(text).first.is_visible() or text == "What was measured"
+    assert page.locator(".gl-table table").first.is_visible()
+    assert page.evaluate(
+        "[...document.querySelectorAll('.sheet')].every(s => s.scrollHeight <= s.clientHeight + 1)"
+    )
+
+
+def test_without_javascript_all_is_there(notebook_path, built, chromium):
+    with DeckBrowser(script=False, chromium=chromium) as browser:
+        page = browser.open(built / "slides" / f"{notebook_path.stem}.html")
+        total = page.locator(".slides > section > section").count()
+        assert total > 5
+        for part in page.locator(".sheet, [data-gl-question], [data-gl-answers], img").all():
+            assert part.is_visible()
+        boxes = page.locator(".sheet").evaluate_all(
+            "all => all.map(sheet => sheet.getBoundingClientRect()).map(r => [r.top, r.bottom])"
+        )
+        assert all(above[1] <= below[0] + 1 for above, below in itertools.pairwise(boxes))
+        assert page.evaluate("document.documentElement.scrollWidth") <= deck_browser.SIZE["width"]
+        assert browser.requests == []
+        assert browser.errors == []
+
+
+# An explorer in a deck ----------------------------------------------------------------------------
+
+EXPLORER = "from gan_lessons.classroom.explorer import explore\n\nexplore()"
+
+
+@pytest.fixture(scope="module")
+def explorer_deck(tmp_path_factory):
+    """A deck of three slides, the explorer on the second; built as lessons are."""
+    folder = tmp_path_factory.mktemp("explorer")
+    shown = [{"slideshow": {"slide_type": "slide"}}, {"slideshow": {"slide_type": "slide"}}]
+    cells = [
+        nbformat.v4.new_markdown_cell("# Before", metadata=shown[0]),
+        nbformat.v4.new_code_cell(EXPLORER, metadata=shown[1]),
+        nbformat.v4.new_markdown_cell("# After", metadata=shown[0]),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "90-explorer.ipynb")
+    command = [sys.executable, "-m", "gan_lessons.classroom.export.build", "slides"]
+    where = ["--notebooks", str(folder), "--build", str(folder)]
+    subprocess.run([*command, *where], check=True, capture_output=True, timeout=300)
+    return folder / "slides" / "90-explorer.html"
+
+
+def test_the_explorer_steps_and_the_slide_stays(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    number = page.evaluate("Reveal.getSlidePastCount()")
+    assert number == 1
+    assert overflows(page) == []
+    explorer = ExplorerPage(page.locator("section.present .explorer").last)
+    start = explorer.shown()
+    explorer.press("ArrowRight", "ArrowRight", "ArrowRight")
+    moved = explorer.shown()
+    assert moved.count.split(" of ")[0] == str(int(start.count.split(" of ")[0]) + 3)
+    assert moved.lines != start.lines
+    explorer.choose("S2: detach")
+    assert explorer.shown().strategy == "S2: detach"
+    assert explorer.shown().lines != moved.lines
+    assert page.evaluate("Reveal.getSlidePastCount()") == number
+    # Escape gives the keys back to the slides; a clicker's Page Down would need no Escape.
+    explorer.press("Escape")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+    page.keyboard.press("PageUp")
+    explorer.section.focus()
+    page.keyboard.press("PageDown")
+    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+
+
+def test_an_explorer_that_grows_still_fits(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    section = page.locator("section.present .explorer").last
+    section.get_by_role("combobox").select_option(index=1)
+    page.wait_for_function(
+        "document.querySelector('section.present .sheet.wide').scrollHeight <= 721"
+    )
+
+
+def test_the_explorer_without_javascript_is_its_first_picture(explorer_deck, chromium):
+    with DeckBrowser(script=False, chromium=chromium) as browser:
+        page = browser.open(explorer_deck)
+        host = page.locator("[data-gl-explorer]")
+        assert host.locator("img").first.is_visible()
+        assert host.locator("table").first.is_visible()
+
+
+def test_an_explorer_beside_too_much_is_found(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    page.locator("section.present section.present .sheet").evaluate(
+        "sheet => sheet.insertAdjacentHTML('afterbegin', '<div style=\"height:160px\">x</div>')"
+    )
+    page.evaluate("glFit(Reveal.getCurrentSlide())")
+    assert [line for line in overflows(page) if "needs a slide of its own" in line]

@@ -1,0 +1,391 @@
+"""The exporters without a browser: what is left out, what is refused, what a failure leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import nbformat
+import notebook_rules
+import pytest
+from nbconvert.exporters import get_exporter
+
+from gan_lessons.classroom.export import assets, build, execute, offline, slides
+from gan_lessons.classroom.export.exporters import GanPage, GanSlides
+from gan_lessons.classroom.export.index import lesson_of
+from gan_lessons.classroom.export.markup import Markup, mathml, page_link, slide_link
+
+
+def cell(source, kind="-", *, tags=(), code=False, outputs=()):
+    metadata = {"slideshow": {"slide_type": kind}, "tags": list(tags)}
+    if not code:
+        return nbformat.v4.new_markdown_cell(source, metadata=metadata)
+    ran = nbformat.v4.new_code_cell(source, metadata=metadata, execution_count=1)
+    ran.outputs = list(outputs)
+    return ran
+
+
+def printed(text):
+    return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+def exported(exporter, *cells, name="lesson"):
+    page, _ = exporter.from_notebook_node(notebook(*cells), {"metadata": {"name": name}})
+    return page
+
+
+# Slides -------------------------------------------------------------------------------------------
+
+
+def test_slides_are_arranged_by_their_types():
+    stacks = slides.arrange(
+        notebook(
+            cell("# Title", "slide"),
+            cell("<details><summary>For the teacher</summary>\n\nAsk.\n\n</details>", "notes"),
+            cell("## One", "slide"),
+            cell("text"),
+            cell("later", "fragment"),
+            cell("more", "subslide"),
+            cell("not here", "skip"),
+        )
+    )
+    found = [[[[c.source for c in p.cells] for p in s.parts] for s in st.slides] for st in stacks]
+    assert found == [[[["# Title"]]], [[["## One", "text"], ["later"]], [["more"]]]]
+    assert [part.fragment for part in stacks[1].slides[0].parts] == [False, True]
+    assert [slide.running for slide in stacks[1].slides] == ["", "One"]
+    assert [stack.notes for stack in stacks] == [["Ask."], []]
+
+
+def test_code_is_hidden_unless_it_is_the_point():
+    quiet = cell("x = 1", code=True)
+    told = cell("print(1)", code=True, outputs=[printed("1")])
+    shown = cell("def f(): ...", code=True, tags=["slide-code"])
+    kept_back = cell("print(2)", code=True, tags=["slide-hide-output"], outputs=[printed("2")])
+    page = exported(GanSlides(), cell("# T", "slide"), quiet, told, shown, kept_back)
+    assert "x = 1" not in page.replace("&nbsp;", " ")
+    assert '<pre class="text stdout">1</pre>' in page
+    assert '<pre class="text stdout">2</pre>' not in page
+    assert '<span class="nf">f</span>' in page
+    assert "print" not in page.split('<div class="slides">')[1].split("<script")[0]
+    # The page leaves nothing out.
+    page = exported(GanPage(), cell("# T", "slide"), quiet, told, shown, kept_back)
+    assert '<pre class="text stdout">2</pre>' in page
+    assert page.count('class="nb"') == 2  # print, twice
+
+
+def test_a_slide_that_would_be_empty_is_left_out():
+    stacks = slides.arrange(notebook(cell("# T", "slide"), cell("x = 1", "subslide", code=True)))
+    assert [len(stack.slides) for stack in stacks] == [1]
+
+
+def test_headings_that_are_alike_get_different_anchors():
+    anchors = slides.Anchors()
+    given = [anchors.of(text) for text in ("Move 1: `leaf`", "Predict", "Predict", "")]
+    assert given == ["Move-1:-leaf", "Predict", "Predict-2", ""]
+
+
+# What goes in -------------------------------------------------------------------------------------
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize("exporter", [GanSlides, GanPage], ids=["slides", "page"])
+def test_markup_in_names_and_outputs_is_escaped(exporter):
+    """A parameter may be called anything; what it is called is text, in every view of a record."""
+    source = f"""
+import torch
+from gan_lessons import record
+from gan_lessons.classroom.predict import predict_choice
+net = torch.nn.Module()
+net.register_parameter("{EVIL}", torch.nn.Parameter(torch.ones(1)))
+evil = "{EVIL}"
+question = predict_choice(evil, [evil, "b"])
+with record({{evil: net}}) as rec:
+    sum(net.parameters()).backward()
+display(rec.table(), question, question.compare(evil))
+print(evil)
+raise ValueError(evil)
+"""
+    raising = nbformat.v4.new_code_cell(source.strip(), metadata={"tags": ["raises-exception"]})
+    page = exported(exporter(), cell("# T", "slide"), raising, name=EVIL)
+    assert EVIL not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 5
+
+
+def test_a_widget_gives_its_html_and_a_progress_bar_nothing():
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
+    inside = '<div data-gl-explorer><script type="application/json">{"a": 1}</script></div>'
+    explorer = nbformat.v4.new_output("display_data", view | {"text/html": inside})
+    bar = nbformat.v4.new_output("display_data", view | {"text/plain": "0%| 0/2000"})
+    for exporter in (GanSlides(), GanPage()):
+        page = exported(
+            exporter, cell("# T", "slide"), cell("x", code=True, outputs=[explorer, bar])
+        )
+        assert inside in page
+        assert "0/2000" not in page
+
+
+def test_a_style_stands_once_and_scripts_stay_as_they_are():
+    page = "<style>a{}</style><p></p><style>a{}</style><script>'<style>a{}</style>'</script>"
+    assert assets.styles_once(page) == (
+        "<style>a{}</style><p></p><script>'<style>a{}</style>'</script>"
+    )
+
+
+def test_folders_of_this_machine_stay_out():
+    error = nbformat.v4.new_output(
+        "error",
+        ename="ValueError",
+        evalue="no",
+        traceback=[
+            "-----",
+            "ValueError   Traceback (most recent call last)",
+            "File /home/somebody/gan_lessons/x.py:3, in f()\n      2 a\n----> 3 b\n",
+            "File /home/somebody/site-packages/torch/y.py:9, in g()\n----> 9 c\n",
+            "ValueError: no",
+        ],
+    )
+    page = exported(GanPage(), cell("# T", "slide"), cell("f()", code=True, outputs=[error]))
+    assert "/home/somebody" not in page
+    assert "File gan_lessons/x.py:3, in f()\n----&gt; 3 b\n\nValueError: no" in page
+
+
+# Nothing is loaded --------------------------------------------------------------------------------
+
+LOADS = {
+    '<script src="https://a.example/x.js"></script>': "https://a.example/x.js",
+    '<img src="//a.example/x.png">': "//a.example/x.png",
+    '<img src="figure.png">': "figure.png",
+    '<img srcset="a.png 1x, b.png 2x">': "a.png",
+    '<link rel="stylesheet" href="https://a.example/x.css">': "https://a.example/x.css",
+    "<style>@import 'https://a.example/x.css';</style>": "https://a.example/x.css",
+    "<style>p{background:url( https://a.example/x.png )}</style>": "https://a.example/x.png",
+    '<p style="background:url(x.png)">': "x.png",
+    '<iframe src="https://a.example/"></iframe>': "https://a.example/",
+    '<video poster="x.jpg"></video>': "x.jpg",
+    '<svg><image href="x.png"/></svg>': "x.png",
+    '<object data="x.swf"></object>': "x.swf",
+    '<script>fetch("https://a.example/data")</script>': "https://a.example/data",
+    "<script type='module'>import x from 'https://a.example/m.js'</script>": "https://a.example/m.js",
+    "<script>import('https://a.example/m.js')</script>": "https://a.example/m.js",
+    '<meta http-equiv="refresh" content="0; url=https://a.example/">': "0; url=https://a.example/",
+}
+LOADS_NOTHING = [
+    '<a href="https://a.example/">a link</a>',
+    '<img src="data:image/png;base64,AAAA">',
+    '<svg><use href="#arrow"/></svg>',
+    "<style>p{background:url(data:image/png;base64,AA)}</style>",
+    "<script>const where = 'https://a.example/'; // said, not fetched</script>",
+    '<script type="application/json">{"x": "fetch(\'https://a.example/\')"}</script>',
+    "<pre>fetch(&quot;https://a.example/&quot;)</pre>",
+]
+
+
+@pytest.mark.parametrize(("page", "url"), LOADS.items(), ids=list(LOADS.values()))
+def test_what_would_be_loaded_is_named(page, url):
+    assert url in offline.loads(page)
+    with pytest.raises(offline.ExternalLoadError, match=r"deck\.html would load") as caught:
+        offline.require_self_contained(page, "deck.html")
+    assert url in str(caught.value)
+
+
+@pytest.mark.parametrize("page", LOADS_NOTHING)
+def test_what_loads_nothing_is_let_through(page):
+    assert offline.loads(page) == []
+
+
+@pytest.mark.parametrize("exporter", [GanSlides, GanPage], ids=["slides", "page"])
+def test_an_export_that_would_load_something_fails(exporter):
+    with pytest.raises(offline.ExternalLoadError, match=r"a\.example/x\.png"):
+        exported(exporter(), cell("# T\n\n![x](https://a.example/x.png)", "slide"))
+
+
+def test_reveal_is_in_the_deck_and_not_in_the_repository(root):
+    reveal = assets.reveal_file("dist/reveal.js")
+    assert "reveal.js 5" in reveal
+    assert "</script" not in assets.reveal_file("plugin/notes/notes.js").lower()
+    assert reveal in exported(GanSlides(), cell("# T", "slide"))
+    ours = [path for path in (root / "gan_lessons").rglob("*") if "reveal" in path.name]
+    assert ours == []
+
+
+# Markdown -----------------------------------------------------------------------------------------
+
+
+def test_formulas_become_mathml():
+    page = Markup(page_link)("Text $s = D(x)$ and\n\n$$\\tfrac{s}{2}$$")
+    assert page.count("<math ") == 2
+    assert 'display="block"' in page
+    assert "$" not in page
+    assert 'alttext="s = D(x)"' in page
+
+
+def test_limits_stand_below_and_functions_have_room():
+    assert "<munder><mo>min</mo><mi>G</mi></munder>" in mathml(r"\min_G V", block=True)
+    assert "<munderover>" in mathml(r"\sum_{i=1}^n x_i", block=True)
+    assert '<mi>log</mi><mspace width="0.167em"/><mi>r</mi>' in mathml(r"\log r")
+    assert "<mi>log</mi><mo" in mathml(r"\log(r)")
+
+
+@pytest.mark.parametrize("latex", [r"\left( x", r"\nosuchcommand x"])
+def test_a_formula_that_cannot_be_read_is_named(latex):
+    with pytest.raises(ValueError, match="formula"):
+        mathml(latex)
+
+
+def test_links_between_lessons_lead_to_what_was_exported():
+    source = "[a](02-x.ipynb#The-cut,-drawn) [b](02-x.ipynb) [c](https://a.example/n.ipynb)"
+    page, deck = Markup(page_link)(source), Markup(slide_link)(source)
+    assert 'href="02-x.html#The-cut,-drawn"' in page
+    assert 'href="02-x.html#/The-cut,-drawn"' in deck
+    assert 'href="02-x.html"' in page
+    assert 'href="https://a.example/n.ipynb"' in page
+
+
+def test_the_index_reads_the_first_cell():
+    source = "# Title `x`\n\nThe **first** words.\n\n- no\n\n*About 35 minutes. You need: x.*"
+    lesson = lesson_of("02-title", notebook(cell(source, "slide")))
+    assert (lesson.number, lesson.minutes) == ("02", "35")
+    assert lesson.title == "Title <code>x</code>"
+    assert lesson.lead == "The <strong>first</strong> words."
+
+
+# nbconvert ----------------------------------------------------------------------------------------
+
+
+def test_the_exporters_are_registered(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    registered = project["entry-points"]["nbconvert.exporters"]
+    for name, expected in {"gan_slides": GanSlides, "gan_page": GanPage}.items():
+        module, _, attribute = registered[name].partition(":")
+        assert getattr(import_module(module), attribute) is expected
+    assert get_exporter(registered["gan_slides"].replace(":", ".")) is GanSlides
+
+
+def test_a_notebook_that_was_not_run_is_run_in_a_copy():
+    fresh = notebook(cell("# T", "slide"), nbformat.v4.new_code_cell("print(6 * 7)"))
+    page, _ = GanPage().from_notebook_node(fresh, {"metadata": {"name": "fresh"}})
+    assert '<pre class="text stdout">42</pre>' in page
+    assert fresh.cells[1].outputs == []
+
+
+# All lessons --------------------------------------------------------------------------------------
+
+
+def lessons(folder: Path, **sources: str) -> list[Path]:
+    paths = []
+    for name, source in sources.items():
+        made = notebook(cell(f"# {name}\n\nAbout it.", "slide"), nbformat.v4.new_code_cell(source))
+        notebook_rules.clean(made)
+        paths.append(folder / f"{name.replace('lesson', '0')}.ipynb")
+        nbformat.write(made, paths[-1])
+    return paths
+
+
+def test_one_that_fails_is_named_and_the_others_are_built(tmp_path, capsys):
+    lessons(tmp_path, lesson1="print('one')", lesson2="x = 1\n1 / 0", lesson3="print('three')")
+    status = build.main(["all", "--notebooks", str(tmp_path), "--build", str(tmp_path / "out")])
+    assert status == 1
+    told = capsys.readouterr()
+    assert "02.ipynb, cell 1 ('x = 1'): ZeroDivisionError: division by zero" in told.err
+    assert "01.ipynb: 1 of 1 cells have run" in told.out
+    made = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.html"))
+    assert made == [
+        "site/01.html",
+        "site/03.html",
+        "site/index.html",
+        "site/slides/01.html",
+        "site/slides/03.html",
+        "slides/01.html",
+        "slides/03.html",
+    ]
+
+
+def test_what_has_run_is_not_run_again(tmp_path):
+    counter = tmp_path / "runs"
+    source = f"with open({str(counter)!r}, 'a') as file:\n    file.write('x')\nprint('ran')"
+    lessons(tmp_path, lesson1=source)
+    for expected in ("x", "x"):  # the second time with other prose
+        assert build.build("slides", [tmp_path / "01.ipynb"], tmp_path / "out") == []
+        assert counter.read_text(encoding="utf-8") == expected
+        changed = nbformat.read(tmp_path / "01.ipynb", as_version=4)
+        changed.cells[0].source = "# Another title"
+        nbformat.write(changed, tmp_path / "01.ipynb")
+    deck = (tmp_path / "out" / "slides" / "01.html").read_text(encoding="utf-8")
+    assert "Another title" in deck
+    lessons(tmp_path, lesson1=source + " ")  # other code
+    build.build("slides", [tmp_path / "01.ipynb"], tmp_path / "out")
+    assert counter.read_text(encoding="utf-8") == "xx"
+
+
+def test_no_lesson_at_all_is_said(tmp_path, capsys):
+    assert build.main(["slides", "--notebooks", str(tmp_path)]) == 2
+    assert "there is no lesson" in capsys.readouterr().err
+
+
+def test_a_file_is_written_in_one_piece(tmp_path, monkeypatch):
+    target = tmp_path / "deck.html"
+    execute.write(target, "old")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        execute.write(target, "new")
+    assert target.read_text(encoding="utf-8") == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["deck.html"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_an_interrupt_ends_the_kernels_and_leaves_nothing_half_done(tmp_path):
+    pids = tmp_path / "pids"
+    sleeping = (
+        f"import os, time\nwith open({str(pids)!r}, 'a') as file:\n"
+        "    print(os.getpid(), file=file)\ntime.sleep(100)"
+    )
+    lessons(tmp_path, lesson1=sleeping, lesson2=sleeping)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "gan_lessons.classroom.export.build", "slides"]
+    running = subprocess.Popen(
+        [*command, "--notebooks", str(tmp_path), "--build", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        running.send_signal(signal.SIGINT)
+        _, told = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 130
+    assert "interrupted" in told
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+    for pid in map(int, pids.read_text().split()):
+        wait_for(lambda pid=pid: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.1)
