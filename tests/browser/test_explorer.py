@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from explorer_page import ExplorerPage, backwards, differences
+from explorer_page import ExplorerPage, differences
 
 from gan_lessons.classroom.explorer import explore
 
 pytestmark = pytest.mark.browser
 
-LESSON = "05-compare.ipynb"
 MADE = "from gan_lessons.classroom.explorer import explore\n"
 OWN = (
     MADE
@@ -35,24 +34,6 @@ toggle
 def wanted():
     """The explorer of the same seed, made here."""
     return explore()
-
-
-def test_lesson_05_shows_what_was_recorded(lab, wanted):
-    page = lab.open(LESSON)
-    try:
-        page.run_to("explore(")
-        explorer = ExplorerPage(page.page.locator("section.explorer").first)
-        data = wanted.data
-        for key in data["order"]:
-            film = data["films"][key]
-            explorer.choose(film["title"])
-            for moment in [0, *backwards(film), len(film["moments"]) - 1]:
-                explorer.go_to(moment)
-                assert differences(explorer.shown(), film, moment, data) == []
-        assert page.page_errors == []
-        assert lab.outside_requests == []
-    finally:
-        page.close()
 
 
 def test_a_linked_menu_drives_it_and_it_outlives_the_kernel(write_notebook, lab_on, wanted):
