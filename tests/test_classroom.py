@@ -5,6 +5,7 @@ import sys
 from importlib.metadata import PackageNotFoundError
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -96,6 +97,14 @@ def test_curves_have_dashes_as_well_as_colours() -> None:
     assert len({line.get_linestyle() for line in lines}) == 2
     assert "up: 0 → 2" in chart.text
     assert [t.get_text() for t in chart.figure.axes[0].texts] == ["half"]
+
+
+def test_curves_draw_dots_over_the_lines_and_say_where() -> None:
+    chart = figures.curves([0, 1], {"up": [0, 2]}, "x", "y", dots={"counted": [(0, 0), (1, 2)]})
+    dots = next(line for line in chart.figure.axes[0].lines if line.get_label() == "counted")
+    assert dots.get_linestyle() == "None"
+    assert np.asarray(dots.get_xydata()).tolist() == [[0, 0], [1, 2]]
+    assert "counted: 0: 0, 1: 2" in chart.text
 
 
 # Verdicts -------------------------------------------------------------------------------------

@@ -37,8 +37,9 @@ def test_every_number_is_what_torch_counts_for_the_same_nets(lab, key):
             assert sum(lab.flops(key, g, d).values()) == counter.get_total_flops()
 
 
-def test_the_formula_that_is_shown_gives_the_number_beside_it(lab):
+def test_the_formula_that_is_shown_gives_the_number_beside_it():
     """As a reader would work it out, from the text and the four sizes."""
+    lab = cost_lab(*STRATEGIES, widths=SOME)
     shown = lab.data
     for key in shown["order"]:
         for i, g in enumerate(SOME):

@@ -178,6 +178,7 @@ def _pair(width_g: int, width_d: int) -> Gan:
 
 
 def _counted(step: Step, gan: Gan, *batch: Any) -> list[int]:
+    step(gan, *batch)  # a first step may do more, such as to try what D is like
     with counting(gan.nets) as count:
         step(gan, *batch)
     return [_part(count.work, net, phase) for net, phase in PARTS]

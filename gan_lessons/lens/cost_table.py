@@ -139,7 +139,7 @@ _STYLE = """
 border:1px solid var(--jp-border-color2,rgba(128,128,128,.35));font-weight:400;
 font-variant-numeric:tabular-nums;vertical-align:bottom}
 .gl-cost.gl-cost thead th{font-weight:600}
-.gl-cost ul{list-style:none;margin:6px 0;padding:0}
+.gl-cost.gl-cost ul{list-style:none;margin:6px 0;padding:0}
 """
 
 
