@@ -17,6 +17,7 @@ _LAZY = {
     "cost": "gan_lessons.lens.cost",
     "cost_all": "gan_lessons.lens.cost",
     "draw_graph": "gan_lessons.lens.draw",
+    "explore": "gan_lessons.classroom.explorer",
     "record": "gan_lessons.lens.record",
     "record_step": "gan_lessons.lens.moments",
 }
@@ -30,6 +31,7 @@ __all__ = [
     "cost_all",
     "dcgan",
     "draw_graph",
+    "explore",
     "losses",
     "mlp_gan",
     "published",
