@@ -20,6 +20,11 @@ class CostLab {
     this.build();
     this.follow = () => this.update();
     for (const name of ["strategy", "width_g", "width_d"]) model.on(`change:${name}`, this.follow);
+    this.followIndex = () => {
+      const key = this.data.order[model.get("index")];
+      if (key) model.set("strategy", key);
+    };
+    model.on("change:index", this.followIndex);
     this.stopWatching = watchTheme(host, this.section);
     this.update();
   }
@@ -112,6 +117,9 @@ class CostLab {
   }
 
   update() {
+    const at = this.data.order.indexOf(this.model.get("strategy"));
+    // A menu in a notebook links to the index; in an exported page there is none.
+    if (at >= 0 && this.model.get("index") !== undefined) this.model.set("index", at);
     const g = this.width("width_g");
     const d = this.width("width_d");
     for (const [name, at] of [["width_g", g], ["width_d", d]]) {
@@ -178,6 +186,7 @@ class CostLab {
 
   destroy() {
     for (const name of ["strategy", "width_g", "width_d"]) this.model.off(`change:${name}`, this.follow);
+    this.model.off("change:index", this.followIndex);
     this.stopWatching();
   }
 }
