@@ -131,7 +131,7 @@ def _table(rows: Sequence[Sequence[str]], caption: str) -> str:
 
 
 _STYLE = """
-.gl-cost{font-size:13px;line-height:1.35;color:var(--jp-content-font-color1,inherit)}
+.gl-cost{font-size:14px;line-height:1.35;color:var(--jp-content-font-color1,inherit)}
 .gl-cost .box{overflow-x:auto}
 .gl-cost table{border-collapse:collapse;margin:0}
 .gl-cost caption{caption-side:top;text-align:left;font-weight:600;padding:2px 0 6px}
