@@ -135,6 +135,9 @@ def overflows(page: Page) -> list[str]:
 def print_pdf(browser: DeckBrowser, path: Path, pdf: Path) -> None:
     """Print a deck, one page per slide."""
     page = browser.open(path, "?print-pdf")
+    # reveal lays the sheets out after it is ready; printed earlier, all slides are one page.
+    total = page.evaluate("Reveal.getTotalSlides()")
+    page.locator(".pdf-page").nth(total - 1).wait_for(state="attached")
     pdf.parent.mkdir(parents=True, exist_ok=True)
     half = pdf.with_name(f".{pdf.name}.part")
     page.pdf(path=half, prefer_css_page_size=True, print_background=True)
