@@ -143,7 +143,7 @@ def test_phases_name_what_a_line_works_for(pair):
     rec, shown = pair
     if rec.name == "step_detach":
         order = list(dict.fromkeys(f["phase"] for f in shown["moments"]))
-        assert order == ["backward D", "step D", "backward G", "step G", ""]
+        assert order == ["start", "backward D", "step D", "backward G", "step G", ""]
 
 
 def test_a_large_graph_has_no_picture_and_all_the_rest():

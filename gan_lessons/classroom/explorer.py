@@ -191,25 +191,28 @@ class _Take:
         """The same step with one line changed, each with what became of it."""
         if self.judge is None:
             return []
-        return [
-            _variant(changed, self.judge(changed), base)
-            for changed in variants(self.step, self.judge.reference)
-        ]
+        found = []
+        for changed in variants(self.step, self.judge.reference):
+            outcome = self.judge(changed)
+            flops = None if outcome.error else self.flops(changed.step)
+            found.append(_variant(changed, outcome, base, flops))
+        return found
 
-    def flops(self) -> int | None:
-        """Counted in a run of its own: the counter must not see the recorder's norms."""
+    def flops(self, step: Step | None = None) -> int | None:
+        """Of this or of a changed step, counted in a run of its own: the counter must not see the
+        recorder's norms. None for a step that raises."""
         if self.record.error:
             return None
         trial = copy.deepcopy(self.start)
         with seeded(self.seed, self.batch[0].device), FlopCounterMode(display=False) as counter:
-            self.step(trial, *self.batch)
+            (step or self.step)(trial, *self.batch)
         return int(counter.get_total_flops())
 
 
-def _variant(changed: WhatIf, outcome: Outcome, base: Json) -> Json:
+def _variant(changed: WhatIf, outcome: Outcome, base: Json, flops: int | None) -> Json:
     """A film that leaves out what is as in ``base``: the browser takes it from there."""
     title = changed.title.replace("`", "")
-    shown = film(outcome.record, title)
+    shown = film(outcome.record, title, flops=flops)
     symbol, word = words.OUTCOME[outcome.kind]
     message = outcome.message.replace("`", "")
     if outcome.kind == "error" and outcome.line is not None:  # the caption of that line says why

@@ -63,7 +63,7 @@ OUTCOME = {
     "waste": ("○", "Same gradients, wasted work"),
     "same": ("✓", "Same gradients"),
 }
-RAISES_AT = "line {line}. Go there to see why."
+RAISES_AT = "line {line} of the code."
 
 # Controls -----------------------------------------------------------------------------------------
 
@@ -99,10 +99,10 @@ UI = {
     "usedHere": "this step uses it",
     "notYet": "not yet",
     "outcome": "What happens",
-    "diff": "Changed line",
+    "goThere": "Go there, to see why",
     "legend": "Symbols",
-    "keys": "Keys: ← → one line, Home and End, space plays, 1 to 9 choose, ↑ ↓ from node to node, "
-    "Esc leaves.",
+    "keys": "Keys: ← → one line, Home and End, space plays, a number chooses a strategy, in the "
+    "graph ↑ ↓ go from node to node, Esc leaves.",
     "noGraph": "No picture of this graph.",
     "totals": "In all",
     "walked": "gradient passes here now",

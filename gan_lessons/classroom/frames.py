@@ -237,7 +237,9 @@ def _phases(record: StepRecord, moments: tuple[Moment, ...]) -> list[str]:
                 used, _ = used_and_vain(record.backward_calls[event.call], event)
                 coming = f"backward {'+'.join(used)}"
         found.append(coming)
-    return found[::-1]
+    # Where nothing has happened yet, every step is at its start, whoever comes first in it.
+    idle = next((m.index for m in moments if m.events), 0)
+    return ["start"] * idle + found[::-1][idle:]
 
 
 def totals(record: StepRecord, flops: int | None) -> Json:

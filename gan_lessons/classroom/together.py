@@ -42,13 +42,12 @@ class Together(ipywidgets.VBox):
         )
         self.links = [ipywidgets.jslink((self.toggle, "index"), (explorer, "index"))]
         stacks = [self._stack(shown) for shown in self.pages.values()]
-        super().__init__([self.toggle, explorer, ipywidgets.HBox(stacks)])
+        super().__init__([self.toggle, explorer, *stacks])
 
     def _stack(self, shown: Mapping[str, str]) -> ipywidgets.Stack:
         stack = ipywidgets.Stack(
             [ipywidgets.HTML(text) for text in shown.values()],
             selected_index=self.explorer.index,
-            layout={"flex": "1 1 0", "min_width": "0"},
         )
         self.links.append(ipywidgets.jslink((self.toggle, "index"), (stack, "selected_index")))
         return stack
@@ -61,7 +60,7 @@ class Together(ipywidgets.VBox):
         """For exported pages: the pages follow the explorer, whose group they share."""
         group = html.escape(self.explorer.group)
         columns = "".join(
-            '<div style="flex:1 1 320px;min-width:0">'
+            '<div style="flex:1 1 600px;min-width:0">'
             + "".join(
                 f'<div data-gl-page="{html.escape(key)}" data-gl-group="{group}"'
                 f"{'' if key == self.explorer.strategy else ' hidden'}>{text}</div>"

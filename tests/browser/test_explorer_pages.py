@@ -101,6 +101,37 @@ def test_two_explorers_are_linked_by_phase(from_disk, wanted):
         assert lines == films[1]["source"][frame["line"] - 1 : frame["last"]]
 
 
+def test_a_choice_at_the_start_stays_at_the_start(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for key in ("2", "3", "1"):
+        explorer.press(key)
+        assert explorer.shown().bar == 0
+
+
+def test_an_error_has_a_way_to_its_line(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("2")
+    page.get_by_label("What if …").select_option("no_detach")
+    page.locator(".outcome").get_by_role("button").click()
+    assert explorer.shown().caption.startswith("✗")
+
+
+def test_the_current_column_is_in_view(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 420, "height": 900})
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for keys in (["End", "ArrowLeft"], ["Home", *["ArrowRight"] * 5]):
+        explorer.press(*keys)
+        box = page.locator(".matrix").bounding_box()
+        head = page.locator("thead [aria-current]").bounding_box()
+        assert box is not None
+        assert head is not None
+        assert box["x"] - 1 <= head["x"]
+        assert head["x"] + head["width"] <= box["x"] + box["width"] + 1
+
+
 def test_one_page_follows_another_of_its_group(from_disk):
     first, second, stranger = explore(group="a"), explore(group="a"), explore(group="b")
     page = from_disk(*(e.to_html() for e in (first, second, stranger)))

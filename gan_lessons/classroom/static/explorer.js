@@ -58,7 +58,11 @@ class Pane {
   }
 
   outcome({ symbol, word, message }) {
-    return make("p", { class: "outcome", role: "note" }, make("b", {}, `${symbol} ${word}: `), message);
+    const raised = this.film.moments.findIndex((moment) => moment.raised);
+    const there = () => this.go(this, raised);
+    const way = raised < 0 ? null : make("button", { type: "button", onclick: there }, this.ui.goThere);
+    const said = make("b", {}, `${symbol} ${word}: `);
+    return make("p", { class: "outcome", role: "note" }, said, message, " ", way ?? "");
   }
 
   code() {
@@ -223,6 +227,7 @@ class Pane {
       if (state === "now") this.heads[c].setAttribute("aria-current", "step");
       else this.heads[c].removeAttribute("aria-current");
       for (const [place, cell, who] of this.cells[c] ?? []) this.fillCell(place, cell, who, state);
+      if (state === "now" && this.heads[c].offsetParent) intoView(this.heads[c]);
     });
   }
 
@@ -320,6 +325,14 @@ function scrollWithin(box, line) {
   if (top < box.scrollTop) box.scrollTop = top;
   const bottom = top + 2 * line.offsetHeight; // and the line after it
   if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+}
+
+// Scroll the matrix sideways until the column is in it.
+function intoView(head) {
+  const box = head.closest(".matrix");
+  const [column, shown] = [head.getBoundingClientRect(), box.getBoundingClientRect()];
+  if (column.right > shown.right) box.scrollLeft += column.right - shown.right + 2;
+  if (column.left < shown.left) box.scrollLeft -= shown.left - column.left + 2;
 }
 
 // The controls, over one pane or two ---------------------------------------------------------------
