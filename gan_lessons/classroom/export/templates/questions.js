@@ -12,7 +12,9 @@
     return element;
   };
   const number = (text) => {
-    const value = Number(text.trim().replace("−", "-").replace(",", "."));
+    const plain = text.trim().replace("−", "-");
+    const groups = /^-?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(plain); // 6,815,744
+    const value = Number(groups ? plain.replaceAll(",", "") : plain.replace(",", "."));
     return text.trim() && Number.isFinite(value) ? value : null;
   };
   const show = (value) => String(Number.isInteger(value) ? value : Number(value.toPrecision(4)));
