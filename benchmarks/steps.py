@@ -22,7 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from gan_lessons import STRATEGIES, Gan, mlp_gan, step_detach, step_one_stage
@@ -236,15 +238,18 @@ def free_table(gan: Gan, n: int, rounds: int, inner: int, device: str, compile_:
     return lines
 
 
-def growth_table(device: str, quick: bool) -> list[str]:
-    """Time over batch, width and depth, and the slope of its logarithm over the last doubling."""
+# what grows -> its values, and the milliseconds of each step there
+Growth = dict[str, tuple[list[int], dict[str, list[float]]]]
+
+
+def growth(device: str, quick: bool) -> Growth:
+    """Time over batch, width and depth."""
     ranges: dict[str, tuple[list[int], Callable[[int], tuple[Gan, int]]]] = {
         "batch": ([16, 64, 256, 1024], lambda x: (mlp(128, 128), x)),
         "width": ([32, 128, 512], lambda x: (mlp(x, x), 64)),
         "depth": ([2, 4, 8, 16], lambda x: (mlp(128, 128, x), 64)),
     }
-    lines = ["| what grows | values | S2, ms | one stage, ms | last slope, S2 / one stage |"]
-    lines.append("|---|---|---|---|---|")
+    measured: Growth = {}
     for name, (values, make) in ranges.items():
         values = values[:2] if quick else values
         found = []
@@ -253,6 +258,15 @@ def growth_table(device: str, quick: bool) -> list[str]:
             steps: dict[str, Step] = {"S2": step_detach, "one stage": step_one_stage}
             found.append(ratios(steps, on(gan, device), n, 3 if quick else 25, 2))
         by_step = {s: [1e3 * point[s][0] for point in found] for s in ("S2", "one stage")}
+        measured[name] = (values, by_step)
+    return measured
+
+
+def growth_table(measured: Growth) -> list[str]:
+    """The same as a table, with the slope of the logarithm between the last two values."""
+    lines = ["| what grows | values | S2, ms | one stage, ms | last slope, S2 / one stage |"]
+    lines.append("|---|---|---|---|---|")
+    for name, (values, by_step) in measured.items():
         slopes = [
             math.log(times[-1] / times[-2]) / math.log(values[-1] / values[-2])
             for times in by_step.values()
@@ -263,6 +277,28 @@ def growth_table(device: str, quick: bool) -> list[str]:
             f"| {name} | {listed} | {' | '.join(cells)} | {slopes[0]:.2f} / {slopes[1]:.2f} |"
         )
     return lines
+
+
+def draw_growth(measured: Growth, path: Path) -> None:
+    """Both axes logarithmic: a straight line is a power, its slope the exponent."""
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    looks = {"S2": ("#0072B2", "o", "-"), "one stage": ("#D55E00", "s", "--")}
+    for axes, (name, (values, by_step)) in zip(
+        figure.subplots(1, 3), measured.items(), strict=True
+    ):
+        for step, times in by_step.items():
+            colour, marker, dash = looks[step]
+            axes.plot(values, times, dash, marker=marker, color=colour, label=step)
+        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="ms")
+        axes.set_xticks(values, [str(value) for value in values])
+        low, high = axes.get_ylim()
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= t <= high]
+        axes.set_yticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.legend(frameon=False)
+    path.parent.mkdir(exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def machine(device: str) -> str:
@@ -282,7 +318,8 @@ def machine(device: str) -> str:
     )
 
 
-def report(device: str, quick: bool) -> str:
+def report(device: str, quick: bool, picture: Path | None = None) -> str:
+    """All tables. picture: where to draw the growth, which the text then shows."""
     parts = [f"Measured on: {machine(device)}. Ratios are to S2 in the same run; medians."]
     made = pairs(device, quick)
     for name, (gan, n, rounds, inner) in made.items():
@@ -298,7 +335,14 @@ def report(device: str, quick: bool) -> str:
         parts.append(f"**{name}**\n")
         parts.append("\n".join(free_table(gan, n, fewer, inner, device, compile_=not quick)))
     parts.append("How the time grows (MLP pair, both nets alike):\n")
-    parts.append("\n".join(growth_table(device, quick)))
+    grown = growth(device, quick)
+    parts.append("\n".join(growth_table(grown)))
+    if picture is not None:
+        draw_growth(grown, picture)
+        parts.append(
+            "![Milliseconds of S2 and of one stage over batch, width and depth, both axes "
+            f"logarithmic](docs/{picture.name})"
+        )
     return "\n\n".join(part.rstrip("\n") for part in parts)
 
 
@@ -318,7 +362,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # what else runs on the machine then disturbs least
-    text = report(options.device, options.quick)
+    picture = README.parent / "docs" / "growth.svg"
+    text = report(options.device, options.quick, picture if options.readme else None)
     print(text)
     if options.readme:
         write_readme(text)

@@ -27,6 +27,8 @@ def test_quick_report_goes_between_the_markers(benchmark, tmp_path, monkeypatch)
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert text.count("| S2: detach |") == 2
+    assert "(docs/growth.svg)" in text
+    assert "<svg" in (tmp_path / "docs" / "growth.svg").read_text()
     page.write_text("no place")
     with pytest.raises(ValueError, match="once each"):
         benchmark.write_readme("x")
