@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -78,8 +79,8 @@ def recording(repeat: int) -> None:
     ratios = []
     for _ in range(repeat):
         mine, theirs = copy.deepcopy(gan), copy.deepcopy(gan)
-        bare = seconds(lambda theirs=theirs: step_detach(theirs, real, noise))  # type: ignore[misc]
-        watched = seconds(lambda mine=mine: record_step(step_detach, mine, real, noise))  # type: ignore[misc]
+        bare = seconds(partial(step_detach, theirs, real, noise))
+        watched = seconds(partial(record_step, step_detach, mine, real, noise))
         ratios.append(watched / bare)
     print(
         f"record_step / plain step, DCGAN 64x64, width 32, batch 8: {_spread(ratios, name='times')}"

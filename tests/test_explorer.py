@@ -154,6 +154,33 @@ def test_a_large_graph_has_no_picture_and_all_the_rest():
     assert len(names) <= len(shown["parameters"])
 
 
+def test_numbers_in_labels_are_left_as_they_are():
+    """Coordinates are rounded in the picture, and nothing else is."""
+
+    def my_step(gan, real, noise):
+        gan.discriminator(gan.generator(noise) * 0.125).sum().backward()
+
+    svg = explore(my_step, what_if=False).data["films"]["my_step"]["svg"]
+    assert "* 0.125)" in svg
+    assert max(len(n) for n in re.findall(r"\d\.(\d+)[ ,\"]", svg)) == 1
+
+
+def test_a_gradient_penalty_can_be_walked():
+    def my_step(gan, real, noise):
+        G, D, _, opt_d, _ = gan.parts
+        between = ((real + G(noise).detach()) / 2).requires_grad_()
+        (slope,) = torch.autograd.grad(D(between).sum(), between, create_graph=True)
+        opt_d.zero_grad()
+        d_loss = D(real).mean() + ((slope.norm(dim=1) - 1) ** 2).mean()
+        d_loss.backward()
+        opt_d.step()
+
+    film = explore(my_step).data["films"]["my_step"]
+    assert film["error"] == ""
+    assert film["totals"]["flops"] > 0
+    assert any("without being written" in m["caption"] for m in film["moments"])
+
+
 # What if ------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from gan_lessons import (
     dcgan,
     mlp_gan,
     record,
+    step_detach,
     step_frozen,
     step_one_stage,
     step_selective,
@@ -368,3 +369,22 @@ def test_with_compiled_nets(monkeypatch):
             step(trial, real, noise)
             for found, expected in zip(gradients(trial), right, strict=True):
                 assert relative(found, expected) <= 1e-5
+
+
+@pytest.mark.filterwarnings("ignore")  # dynamo's, about itself
+@pytest.mark.parametrize("step", [step_detach, *LEANER])
+def test_a_step_compiled_as_a_whole(step, monkeypatch):
+    """One stage hangs a hook into the graph, which a compiled step cannot keep: it raises."""
+    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+    gan, plain = (mlp_gan((6,), 4, (8,), (8,), logits=True) for _ in range(2))
+    real, noise = batch_for(gan)
+    torch._dynamo.reset()
+    compiled = torch.compile(step, backend="aot_eager")
+    if step in (step_one_stage, one_call):
+        with pytest.raises(AttributeError, match="NoneType"):
+            compiled(gan, real, noise)
+        return
+    compiled(gan, real, noise)
+    step(plain, real, noise)
+    for found, expected in zip(gradients(gan), gradients(plain), strict=True):
+        assert relative(found, expected) <= 1e-5

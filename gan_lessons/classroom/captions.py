@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gan_lessons.classroom import explorer_words as words
 from gan_lessons.lens.events import BackwardCall, Event, GradState
-from gan_lessons.lens.graph import FREED, STALE, HeldBytes
+from gan_lessons.lens.graph import FREED, STALE
 from gan_lessons.lens.moments import Moment, StepRecord
 from gan_lessons.lens.scene import is_leaf, visible
 from gan_lessons.lens.table import bytes_text
@@ -29,11 +29,6 @@ def caption(record: StepRecord, moment: Moment, moments: Sequence[Moment] = ()) 
     elif moment is moments[-1] and record.text(moment).startswith("return"):
         told.append(words.RETURNS)
     return " ".join(told) or words.NOTHING
-
-
-def bytes_held(held: HeldBytes) -> str:
-    """The bytes that the graph alone keeps, as the tables write them."""
-    return bytes_text(held)
 
 
 def _event(record: StepRecord, event: Event, moment: Moment) -> Iterator[str]:
@@ -146,7 +141,7 @@ def _graph(
 ) -> Iterator[str]:
     """What the graph gained, lost, and what went stale in it."""
     kinds = {event.kind for event in events}
-    held = bytes_held(moment.held)
+    held = bytes_text(moment.held)
     states = before.states if before else {}
     operations = [i for i in moment.built if not is_leaf(record.graph.nodes[i])]
     if operations:

@@ -9,18 +9,15 @@ Every number was counted, for every pair of widths, when it was made. Afterwards
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 from torch.optim import SGD
 
 from gan_lessons import data
 from gan_lessons.classroom import cost_words as words
-from gan_lessons.classroom.explorer import boot_script
+from gan_lessons.classroom.page import PageWidget, module, static
 from gan_lessons.gan import Gan, seeded
 from gan_lessons.lens.cost_table import flops_text
 from gan_lessons.lens.flops import Work, counting
@@ -28,42 +25,23 @@ from gan_lessons.lens.formula import PASSES, NetFlops, written_out
 from gan_lessons.models import Discriminator, Generator
 from gan_lessons.strategies import STRATEGIES, THREE, Step
 
-_STATIC = Path(__file__).with_name("static")
-_MODULE = "\n".join(
-    (_STATIC / name).read_text(encoding="utf-8") for name in ("page.js", "cost_lab.js")
-)
 WIDTHS = (16, 32, 64, 128, 256, 512)
 SHAPE, NOISE_DIM = (1, 8, 8), 32  # the digits, as in the other lessons
 VALUES = 64  # per image
 PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
 
 
-class CostLab(anywidget.AnyWidget):
-    """FLOPs of each strategy as bars, for the widths that two sliders choose.
+class CostLab(PageWidget):
+    """FLOPs of each strategy as bars, for the widths that two sliders choose; see ``PageWidget``.
 
-    strategy: the one that is highlighted, to be linked with other widgets by ``jslink``; index: its
-    place among those shown. width_g, width_d: places in ``data["widths"]``.
-    group: views of one exported page that share it follow each other.
+    strategy: the one that is highlighted. width_g, width_d: places in ``data["widths"]``.
     """
 
-    _esm = _MODULE
-    data = traitlets.Dict().tag(sync=True)
-    strategy = traitlets.Unicode("").tag(sync=True)
-    index = traitlets.Int(-1).tag(sync=True)
+    kind = "cost-lab"
+    state = ("strategy", "width_g", "width_d")
+    _esm = module("cost_lab.js")
     width_g = traitlets.Int(0).tag(sync=True)
     width_d = traitlets.Int(0).tag(sync=True)
-
-    def __init__(self, group: str = "", **traits: Any) -> None:
-        super().__init__(**traits)
-        self.group = group
-
-    @traitlets.observe("strategy", "index")
-    def _agree(self, change: Any) -> None:
-        order = self.data.get("order", [])
-        if change["name"] == "strategy" and self.strategy in order:
-            self.index = order.index(self.strategy)
-        elif change["name"] == "index" and 0 <= self.index < len(order):
-            self.strategy = order[self.index]
 
     def flops(self, strategy: str, width_g: int, width_d: int) -> dict[tuple[str, str], int]:
         """(net, phase) -> FLOPs counted for layers of these widths."""
@@ -76,27 +54,8 @@ class CostLab(anywidget.AnyWidget):
         widths = [self.data["widths"][i] for i in (self.width_g, self.width_d)]
         return f"CostLab({shown}; G {widths[0]} wide, D {widths[1]} wide)"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and the same page for exporters and for those who have no kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        shown, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**(shown or {}), "text/plain": repr(self), "text/html": self.to_html()}, metadata
-
-    def to_html(self) -> str:
-        """A fragment that works in any page, from disk, with no network; and without scripts."""
-        state = {name: getattr(self, name) for name in ("strategy", "width_g", "width_d")}
-        payload = json.dumps({"data": self.data, "state": state}, separators=(",", ":"))
-        payload = payload.replace("<", "\\u003c")
-        group = f' data-gl-group="{html.escape(self.group)}"' if self.group else ""
-        return (
-            f'<div class="gl-cost-lab mathjax_ignore tex2jax_ignore" data-gl-cost-lab{group}>'
-            f"<div data-gl-still>{self._still()}</div>"
-            f'<script type="application/json">{payload}</script>'
-            f"<script>{boot_script(_MODULE, 'data-gl-cost-lab')}</script></div>"
-        )
-
-    def _still(self) -> str:
-        """What stands there without JavaScript: the table of the widths that are chosen."""
+    def still(self) -> str:
+        """The table of the widths that are chosen."""
         d = self.data
         g_width, d_width = (d["widths"][i] for i in (self.width_g, self.width_d))
         reference = sum(d["flops"][d["reference"]][self.width_g][self.width_d])
@@ -138,7 +97,7 @@ def cost_lab(
         raise KeyError(f"strategy={strategy!r} is not among those shown: {', '.join(chosen)}")
     shown = {
         "ui": words.UI,
-        "css": (_STATIC / "cost_lab.css").read_text(encoding="utf-8"),
+        "css": static("cost_lab.css"),
         "order": list(chosen),
         "titles": {key: s.title for key, s in chosen.items()},
         "short": {key: s.title.partition(":")[0] for key, s in chosen.items()},

@@ -11,119 +11,66 @@ from __future__ import annotations
 import base64
 import copy
 import html
-import json
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from gan_lessons import data
 from gan_lessons.classroom import explorer_words as words
 from gan_lessons.classroom.frames import KIND_LETTERS, STATE_LETTERS, Json, film
+from gan_lessons.classroom.page import PageWidget, module, static
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan, seeded
 from gan_lessons.lens import words as lens_words
 from gan_lessons.lens.draw import draw_graph
+from gan_lessons.lens.flops import counting
 from gan_lessons.lens.moments import StepRecord, record_step
 from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 
-_STATIC = Path(__file__).with_name("static")
 SMALL = 10_000  # parameters of nets that are quick enough to try every what-if on
 
 Step = Callable[[Gan, Tensor, Tensor], Any]
 
 
-class StrategyExplorer(anywidget.AnyWidget):
-    """One step at one moment, in JupyterLab and in exported pages.
+class StrategyExplorer(PageWidget):
+    """One step at one moment, in JupyterLab and in exported pages; see ``PageWidget``.
 
-    strategy, moment, what_if, compare: what is shown, to be linked with other widgets by
-    ``jslink``; index: the place of ``strategy`` among those shown, which is what a menu such as
-    ``ToggleButtons`` offers for a link. records: strategy -> the record behind its frames.
-    group: explorers (and switches) of one exported page that share it follow each other.
+    moment, what_if, compare: what else is shown. records: strategy -> the record behind its frames.
     """
 
-    _esm = _STATIC / "explorer.js"
-    data = traitlets.Dict().tag(sync=True)
-    strategy = traitlets.Unicode().tag(sync=True)
-    index = traitlets.Int(0).tag(sync=True)
+    kind = "explorer"
+    state = ("strategy", "moment", "what_if", "compare")
+    _esm = module("explorer.js")
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, records: Mapping[str, StepRecord], group: str = "", **traits: Any) -> None:
-        super().__init__(**traits)
-        self.records, self.group = dict(records), group
-
-    @traitlets.validate("strategy")
-    def _known(self, proposal: Any) -> str:
-        if self.data and proposal["value"] not in self.data["films"]:
-            raise traitlets.TraitError(
-                f"no strategy {proposal['value']!r} here; it shows {', '.join(self.data['order'])}"
-            )
-        return str(proposal["value"])
-
-    @traitlets.observe("strategy", "index")
-    def _agree(self, change: Any) -> None:
-        order = self.data.get("order", [])
-        if change["name"] == "strategy" and self.strategy in order:
-            self.index = order.index(self.strategy)
-        elif change["name"] == "index" and 0 <= self.index < len(order):
-            self.strategy = order[self.index]
+        super().__init__(group, **traits)
+        self.records = dict(records)
 
     def __repr__(self) -> str:
         shown = ", ".join(self.data["films"][key]["title"] for key in self.data["order"])
         return f"StrategyExplorer({shown}; at {self.strategy!r}, moment {self.moment})"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live widget, and the same page for exporters and for those who have no kernel."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        shown, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**(shown or {}), "text/plain": repr(self), "text/html": self.to_html()}, metadata
-
-    def to_html(self) -> str:
-        """A fragment that works in any page, from disk, with no network; and without scripts."""
-        state = {n: getattr(self, n) for n in ("strategy", "moment", "what_if", "compare")}
-        # Inside a script element nothing may look like a tag, not even a comment's beginning.
-        payload = json.dumps({"data": self.data, "state": state}, separators=(",", ":"))
-        payload = payload.replace("<", "\\u003c")
-        group = f' data-gl-group="{html.escape(self.group)}"' if self.group else ""
-        return (
-            f'<div class="gl-explorer mathjax_ignore tex2jax_ignore" data-gl-explorer{group}>'
-            f"<div data-gl-still>{still(self.records[self.strategy], self.strategy)}</div>"
-            f'<script type="application/json">{payload}</script>'
-            f"<script>{boot_script()}</script></div>"
-        )
-
-
-def boot_script(module: str = "", mark: str = "data-gl-explorer") -> str:
-    """The module as a classic script: it also runs in pages that are opened from disk.
-
-    module: its text, the explorer's if left out. mark: the attribute of the elements it fills.
-    """
-    module = module or (_STATIC / "explorer.js").read_text(encoding="utf-8")
-    module = module.replace("export default {", "return {")
-    boot = (_STATIC / "boot.js").read_text(encoding="utf-8").replace("data-gl-explorer", mark)
-    return boot.replace("/* __MODULE__ */", module).replace("</", "<\\/")
-
-
-def still(record: StepRecord, title: str) -> str:
-    """What stands there without JavaScript: the graph as an image, and the table."""
-    picture = draw_graph(record=record)
-    try:
-        source = base64.b64encode(picture.svg.encode()).decode()
-        image = (
-            f'<img src="data:image/svg+xml;base64,{source}" alt="{html.escape(picture.caption)}" '
-            'style="max-width:100%;max-height:420px;background:#fff">'
-        )
-    except RuntimeError as reason:  # no Graphviz, or a graph that it cannot lay out
-        image = f"<p>{html.escape(str(reason))}</p>"
-    told = words.FALLBACK.format(title=html.escape(title))
-    return f"<p>{told}</p>{image}{record.table()._repr_html_()}"
+    def still(self) -> str:
+        """The graph as an image, and the table."""
+        record = self.records[self.strategy]
+        picture = draw_graph(record=record)
+        try:
+            source = base64.b64encode(picture.svg.encode()).decode()
+            image = (
+                f'<img src="data:image/svg+xml;base64,{source}" '
+                f'alt="{html.escape(picture.caption)}" '
+                'style="max-width:100%;max-height:420px;background:#fff">'
+            )
+        except RuntimeError as reason:  # no Graphviz, or a graph that it cannot lay out
+            image = f"<p>{html.escape(str(reason))}</p>"
+        told = words.FALLBACK.format(title=html.escape(self.strategy))
+        return f"<p>{told}</p>{image}{record.table()._repr_html_()}"
 
 
 def explore(
@@ -204,9 +151,9 @@ class _Take:
         if self.record.error:
             return None
         trial = copy.deepcopy(self.start)
-        with seeded(self.seed, self.batch[0].device), FlopCounterMode(display=False) as counter:
+        with seeded(self.seed, self.batch[0].device), counting(trial.nets) as count:
             (step or self.step)(trial, *self.batch)
-        return int(counter.get_total_flops())
+        return sum(work.flops for work in count.work)
 
 
 def _variant(changed: WhatIf, outcome: Outcome, base: Json, flops: int | None) -> Json:
@@ -293,5 +240,5 @@ def _static_data() -> Json:
         "used": lens_words.USED,
         "received": lens_words.RECEIVED,
         "cut": lens_words.CUT,
-        "css": (_STATIC / "explorer.css").read_text(encoding="utf-8"),
+        "css": static("explorer.css"),
     }

@@ -10,14 +10,14 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from gan_lessons.classroom.captions import bytes_held, caption, used_and_vain
+from gan_lessons.classroom.captions import caption, used_and_vain
 from gan_lessons.lens import render
 from gan_lessons.lens import words as lens_words
 from gan_lessons.lens.draw import LARGE, draw_graph
 from gan_lessons.lens.graph import STATES, Graph, HeldBytes
 from gan_lessons.lens.moments import Moment, StepRecord
-from gan_lessons.lens.scene import is_leaf, shape_text, visible
-from gan_lessons.lens.table import Cell, GradientTable, describe, event_text, norm_text
+from gan_lessons.lens.scene import fold_parameters, is_leaf, leaf_groups, shape_text, visible
+from gan_lessons.lens.table import Cell, GradientTable, bytes_text, describe, event_text, norm_text
 
 Json = dict[str, Any]
 
@@ -72,11 +72,12 @@ _NOISE = (
     # Looks are the stylesheet's: colours differ by theme, states by moment.
     (re.compile(r' (?:fill|stroke|stroke-\w+|font-\w+|xml:space|xmlns:xlink)="[^"]*"'), ""),
     (re.compile(r'(<g id="graph0"[^>]*>)\s*<polygon[^>]*>'), r"\1"),  # the white page
-    (re.compile(r"(\d\.\d)\d+"), r"\1"),
     (re.compile(r">\s+<"), "><"),
     (re.compile("&#45;"), "-"),
     (re.compile(r'^<svg width="\d+pt" height="\d+pt"\s+'), "<svg "),
 )
+_ATTRIBUTE = re.compile(r'="[^"<]*"')  # a name in a text may hold numbers too: leave those
+_DIGITS = re.compile(r"(\d\.\d)\d+")
 _BOX = re.compile(
     r'(<g id="(?:n\d+|forward\d+)" class="[^"]*">)'
     r'<(?:path d|polygon points)="([^"]*)"/>((?:<polyline [^>]*/>)*)'
@@ -92,6 +93,7 @@ def _drawn(dot: str) -> str:
         return ""
     for pattern, kept in _NOISE:
         svg = pattern.sub(kept, svg)
+    svg = _ATTRIBUTE.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
     return _BOX.sub(_box, svg)
 
 
@@ -116,7 +118,8 @@ def _box(found: re.Match[str]) -> str:
 def _nodes(graph: Graph, record: StepRecord, parameters: list[tuple[str, str]]) -> list[Json]:
     """What can be told of every node that is drawn, in the order of the letters of a moment."""
     found = []
-    members = _members(graph, record)
+    # What stands together in the picture, which is drawn folded.
+    members = leaf_groups(fold_parameters(record.graph))
     for i, node in graph.nodes.items():
         saved = record.graph.saved.get(i, ())
         told: Json = {
@@ -127,27 +130,12 @@ def _nodes(graph: Graph, record: StepRecord, parameters: list[tuple[str, str]]) 
             "saved": [[visible(s.name), shape_text(s.shape), s.bytes, s.what] for s in saved],
         }
         if is_leaf(node):
-            told["parameters"] = [parameters.index(m) for m in members[i] if m in parameters]
+            leaves = [(n.net, n.parameter) for n in members.get(i, ())]
+            told["parameters"] = [parameters.index(m) for m in leaves if m in parameters]
         if node.net and node.forward is not None:
             told["forward"] = node.forward
             told["call"] = visible(record.forwards[node.forward].line.expression)
         found.append(told)
-    return found
-
-
-def _members(graph: Graph, record: StepRecord) -> dict[int, list[tuple[str, str]]]:
-    """Drawn leaf -> the parameters that it stands for, which go into the same operations."""
-    users: dict[int, list[int]] = {}
-    drawn = draw_graph(record=record).graph  # folded, not merged
-    for node in drawn.nodes.values():
-        for i in node.inputs:
-            users.setdefault(i, []).append(node.id)
-    found: dict[int, list[tuple[str, str]]] = {i: [] for i in graph.nodes}
-    first: dict[tuple[str | None, tuple[int, ...]], int] = {}
-    for i, node in drawn.nodes.items():
-        if is_leaf(node) and node.parameter is not None and node.net is not None:
-            place = first.setdefault((node.net, tuple(sorted({*users.get(i, ())}))), i)
-            found[place].append((node.net, node.parameter))
     return found
 
 
@@ -208,7 +196,7 @@ def _moments(
             "last": moment.last_line,
             "caption": caption(record, moment, moments),
             "held": moment.held.activations,
-            "heldText": bytes_held(moment.held),
+            "heldText": bytes_text(moment.held),
             "states": "".join(STATE_LETTERS.get(s, ".") for s in states),
             "grads": "".join(KIND_LETTERS[describe(g, record.complete).kind] for g in grads),
             "columns": [e.index for e in events if e.kind in kinds],
@@ -262,7 +250,7 @@ def totals(record: StepRecord, flops: int | None) -> Json:
         "forwards": {visible(n): sum(f.net == n for f in record.forwards) for n in nets},
         "backwards": {visible(n): sum(n in owners for owners in through) for n in nets},
         "peak": peak.activations,
-        "peakText": bytes_held(peak),
+        "peakText": bytes_text(peak),
         "vain": sum(len(names) for nets_in_vain in vain for names in nets_in_vain.values()),
         "flops": flops,
     }

@@ -133,29 +133,36 @@ def _source(graph: Graph, node: Node) -> int:
     return turned.id if is_leaf(turned) else node.id
 
 
-def merge_leaves(graph: Graph, separator: str = ", ") -> Graph:
-    """Parameters of one net that go into the same operations, as one node: the first of them.
-
-    Its ``parameter`` lists their names, without what all names of the net begin with.
-    """
-    users: dict[int, list[int]] = {}
+def leaf_groups(graph: Graph) -> dict[int, list[Node]]:
+    """Parameters of one net that go into the same operations, under the id of the first of them."""
+    users: dict[int, set[int]] = {}
     for node in graph.nodes.values():
-        for i in dict.fromkeys(node.inputs):
-            users.setdefault(i, []).append(node.id)
-    groups: dict[tuple[str | None, tuple[int, ...]], list[Node]] = {}
-    for node in graph.nodes.values():
+        for i in node.inputs:
+            users.setdefault(i, set()).add(node.id)
+    first: dict[tuple[str | None, frozenset[int]], int] = {}
+    groups: dict[int, list[Node]] = {}
+    for i, node in graph.nodes.items():
         if is_leaf(node) and node.parameter is not None:
-            groups.setdefault((node.net, tuple(users.get(node.id, ()))), []).append(node)
-    into = {n.id: group[0].id for group in groups.values() for n in group}
-    begins = {net: _prefix(n for n in graph.nodes.values() if n.net == net) for net, _ in groups}
+            place = first.setdefault((node.net, frozenset(users.get(i, ()))), i)
+            groups.setdefault(place, []).append(node)
+    return groups
+
+
+def merge_leaves(graph: Graph, separator: str = ", ") -> Graph:
+    """Each group of ``leaf_groups`` as one node. Its ``parameter`` lists their names, without what
+    all names of the net begin with."""
+    groups = leaf_groups(graph)
+    into = {n.id: i for i, group in groups.items() for n in group}
+    begins = {n.net: _prefix(m for m in graph.nodes.values() if m.net == n.net)
+              for group in groups.values() for n in group}  # fmt: skip
     nodes: dict[int, Node] = {}
     for i, node in graph.nodes.items():
         if into.get(i, i) == i:
             inputs = tuple(dict.fromkeys(into.get(k, k) for k in node.inputs))
             nodes[i] = replace(node, inputs=inputs)
-    for (net, _), group in groups.items():
-        names = separator.join((n.parameter or "")[len(begins[net]) :] for n in group)
-        nodes[group[0].id] = replace(nodes[group[0].id], parameter=names)
+    for i, group in groups.items():
+        names = ((n.parameter or "")[len(begins[n.net]) :] for n in group)
+        nodes[i] = replace(nodes[i], parameter=separator.join(names))
     states = {i: state for i, state in graph.states.items() if i in nodes}
     return replace(graph, nodes=nodes, states=states)
 

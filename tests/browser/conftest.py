@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deck_browser import DeckBrowser, running_chromium
@@ -72,3 +73,31 @@ def offline(chromium: Browser) -> Iterator[DeckBrowser]:
         yield browser
         assert browser.requests == []
         assert browser.errors == []
+
+
+@pytest.fixture
+def from_disk(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Return ``opened(fragments, **context)``: a page from disk, and what it asked for."""
+    contexts: list[Any] = []
+
+    def opened(*fragments: str, background: str = "#fff", **options: Any) -> Any:
+        path = tmp_path / "page.html"
+        body = "<main><h1>A page</h1>" + "".join(fragments) + "</main>"
+        path.write_text(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title></head>'
+            f'<body style="background:{background};color:gray">{body}</body></html>',
+            encoding="utf-8",
+        )
+        context = chromium.new_context(viewport={"width": 1280, "height": 720}, **options)
+        contexts.append(context)
+        page: Any = context.new_page()
+        page.errors, page.asked = [], []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda r: page.asked.append(r.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()

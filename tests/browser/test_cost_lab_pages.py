@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from lab_browser import CHROMIUM_FLAGS, find_chromium
-from need_chromium import require_chromium
-from playwright.sync_api import sync_playwright
 
 from gan_lessons.classroom.cost_lab import cost_lab
 from gan_lessons.classroom.explorer import explore
@@ -20,44 +17,6 @@ WIDTHS = (16, 64, 256)
 @pytest.fixture(scope="module")
 def made():
     return cost_lab(widths=WIDTHS, group="a")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    require_chromium()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=list(CHROMIUM_FLAGS)
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def from_disk(chromium, tmp_path):
-    """Return ``opened(*fragments, **context)``: a page from disk, and what it asked for."""
-    contexts = []
-
-    def opened(*fragments, background="#fff", **options):
-        path = tmp_path / "page.html"
-        path.write_text(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title></head>'
-            f'<body style="background:{background};color:gray"><main><h1>Costs</h1>'
-            f"{''.join(fragments)}</main></body></html>",
-            encoding="utf-8",
-        )
-        context = chromium.new_context(viewport={"width": 1280, "height": 720}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.errors, page.asked = [], []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("request", lambda r: page.asked.append(r.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
 
 
 def shown_numbers(page):

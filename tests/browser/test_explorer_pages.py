@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from explorer_page import ExplorerPage, backwards, differences
-from lab_browser import CHROMIUM_FLAGS, find_chromium
-from need_chromium import require_chromium
-from playwright.sync_api import sync_playwright
 
 from gan_lessons import published
 from gan_lessons.classroom.explorer import explore
+from gan_lessons.classroom.together import Together
 
 pytestmark = pytest.mark.browser
 
@@ -19,45 +17,6 @@ pytestmark = pytest.mark.browser
 def wanted():
     """The explorer of the same seed, made here."""
     return explore()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    require_chromium()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=list(CHROMIUM_FLAGS)
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def from_disk(chromium, tmp_path):
-    """Return ``opened(fragments, **context)``: a page from disk, and what it asked for."""
-    contexts = []
-
-    def opened(*fragments, background="#fff", **options):
-        path = tmp_path / "page.html"
-        body = "<main><h1>One step</h1>" + "".join(fragments) + "</main>"
-        path.write_text(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title></head>'
-            f'<body style="background:{background};color:gray">{body}</body></html>',
-            encoding="utf-8",
-        )
-        context = chromium.new_context(viewport={"width": 1280, "height": 720}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.errors, page.asked = [], []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
-        page.on("request", lambda r: page.asked.append(r.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
 
 
 def test_every_moment_from_disk(from_disk, wanted):
@@ -172,6 +131,41 @@ def test_what_if_shows_the_changed_line_and_what_became_of_it(from_disk, wanted)
     assert page.errors == []
 
 
+def test_pages_follow_the_strategy_of_their_explorer(from_disk):
+    explorer = explore(what_if=False)
+    views = Together(explorer, cost={key: f"page of {key}" for key in explorer.data["order"]})
+    page = from_disk(views.to_html())
+    shown = page.locator("[data-gl-page]:visible")
+    assert shown.all_inner_texts() == ["page of retain_graph"]
+    ExplorerPage(page.locator("section.explorer")).press("3")
+    assert shown.all_inner_texts() == ["page of generator_first"]
+
+
+def test_play_goes_on_by_itself_and_stops(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    page.get_by_role("button", name="Play").press("Enter")
+    page.wait_for_function(
+        "document.querySelector('[data-gl-view]').shadowRoot.querySelector('output')"
+        ".textContent.startsWith('2 of')"
+    )
+    page.get_by_role("button", name="Pause").press("Enter")
+    page.wait_for_timeout(1600)  # longer than a moment lasts
+    assert explorer.shown().bar == 1
+
+
+def test_norms_are_told_on_hover(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    film = wanted.data["films"]["retain_graph"]
+    explorer.go_to(backwards(film)[0])
+    column = next(i for i, c in enumerate(film["columns"]) if c["text"] == "backward call 0")
+    for row, told in zip(page.locator(".matrix tbody tr").all(), film["rows"], strict=True):
+        cell = row.locator("td").nth(column)
+        cell.hover()
+        assert f"norm {told['cells'][column][1]}" in page.locator(".info").inner_text()
+
+
 def test_nodes_are_reached_by_the_keyboard(from_disk, wanted):
     page = from_disk(wanted.to_html())
     ExplorerPage(page.locator("section.explorer")).press("End")
@@ -195,6 +189,8 @@ def test_accessibility(from_disk, wanted, background, size, keys):
     moment = backwards(wanted.data["films"]["retain_graph"])[0]
     explorer.press(keys, "Home", *["ArrowRight"] * moment)
     page.locator("summary").click()
+    dark = "dark" in (explorer.section.get_attribute("class") or "").split()
+    assert dark == (background == "#111")
     found = Axe().run(page)
     told = [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found.response["violations"]]
     assert told == []

@@ -33,7 +33,7 @@
         if (page.dataset.glGroup === detail.group) page.hidden = page.dataset.glPage !== detail.value;
     });
   }
-  for (const host of document.querySelectorAll("[data-gl-explorer]:not([data-gl-ready])")) {
+  for (const host of document.querySelectorAll("[data-gl-__KIND__]:not([data-gl-ready])")) {
     const script = host.querySelector('script[type="application/json"]');
     if (!script) continue; // not all of it is in the page yet
     host.setAttribute("data-gl-ready", "");

@@ -2,17 +2,6 @@
 // JupyterLab runs it through anywidget; an exported page runs the same text over the same JSON.
 // It asks nobody for anything: every strategy, moment and what-if is in the data.
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value != null) element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child != null));
-  return element;
-}
-
 // Icons are drawn: fonts without these signs would show boxes.
 const ICONS = {
   first: "M4 3h2v10H4zM14 3v10L7 8z", back: "M12 3v10L5 8z", next: "M4 3v10l7-5z",
@@ -24,7 +13,6 @@ const icon = (name) => {
   return holder.firstChild;
 };
 
-const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 // Text in which `names` stand between backticks.
 const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 const ordered = (object, show) => Object.entries(object).map(([k, v]) => show(k, v)).join(" · ");
@@ -354,7 +342,7 @@ class Explorer {
     this.byIndex = () => this.choose(this.data.order[model.get("index")] ?? this.strategy);
     for (const name of SHOWN) model.on(`change:${name}`, this.follow);
     model.on("change:index", this.byIndex);
-    this.watchTheme();
+    this.stopWatching = watchTheme(host, this.section);
     this.update();
   }
 
@@ -548,25 +536,11 @@ class Explorer {
     this.host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
   }
 
-  // Dark where the page behind us is dark, whoever made it so.
-  watchTheme() {
-    const look = () => this.section.classList.toggle("dark", darkBehind(this.host));
-    this.themes = new MutationObserver(look);
-    for (const element of [document.documentElement, document.body])
-      this.themes.observe(element, { attributes: true });
-    this.media = matchMedia("(prefers-color-scheme: dark)");
-    this.media.addEventListener("change", look);
-    this.look = look;
-    requestAnimationFrame(look);
-    look();
-  }
-
   destroy() {
     this.play(false);
     for (const name of SHOWN) this.model.off(`change:${name}`, this.follow);
     this.model.off("change:index", this.byIndex);
-    this.themes.disconnect();
-    this.media.removeEventListener("change", this.look);
+    this.stopWatching();
   }
 }
 
@@ -588,14 +562,6 @@ function linked(from, moment, to) {
   if (!theirs.length) return Math.min(moment, to.moments.length - 1);
   const toEnd = mine.length - 1 - mine.indexOf(moment);
   return theirs[Math.max(0, theirs.length - 1 - toEnd)];
-}
-
-function darkBehind(element) {
-  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) {
-    const [r, g, b, a = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
-    if (a > 0.5 && r !== undefined) return 0.299 * r + 0.587 * g + 0.114 * b < 128;
-  }
-  return getComputedStyle(document.documentElement).colorScheme === "dark";
 }
 
 function render({ model, el }) {

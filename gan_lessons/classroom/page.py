@@ -1,0 +1,97 @@
+"""Widgets with two homes: JupyterLab, and exported pages that have no kernel and no network.
+
+A widget holds plain JSON in ``data``; one ES module, ``static/page.js`` and its own file, draws it.
+In JupyterLab anywidget runs the module. In a page the same text runs as a classic script over the
+same JSON, which works from disk as well.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+STATIC = Path(__file__).with_name("static")
+
+
+def static(name: str) -> str:
+    """The text of a file that the front ends are made of."""
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+def module(name: str) -> str:
+    """The ES module of a front end: what all share, then its own file."""
+    return "\n".join([static("page.js"), static(name)])
+
+
+class PageWidget(anywidget.AnyWidget):
+    """One of several strategies at a time, alive in JupyterLab and in exported pages.
+
+    strategy: the one that is shown, to be linked with other widgets by ``jslink``; index: its place
+    in ``data["order"]``, which is what a menu such as ``ToggleButtons`` offers for a link.
+    group: views of one exported page that share it follow each other.
+
+    A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
+    page starts from; ``still()`` is what stands there without JavaScript.
+    """
+
+    kind: ClassVar[str]
+    state: ClassVar[tuple[str, ...]]
+    data = traitlets.Dict().tag(sync=True)
+    strategy = traitlets.Unicode("").tag(sync=True)
+    index = traitlets.Int(-1).tag(sync=True)
+
+    def __init__(self, group: str = "", **traits: Any) -> None:
+        super().__init__(**traits)
+        self.group = group
+
+    @traitlets.validate("strategy")
+    def _known(self, proposal: Any) -> str:
+        order = self.data.get("order", [])
+        if order and proposal["value"] not in ["", *order]:
+            raise traitlets.TraitError(
+                f"no strategy {proposal['value']!r} here; it shows {', '.join(order)}"
+            )
+        return str(proposal["value"])
+
+    @traitlets.observe("strategy", "index")
+    def _agree(self, change: Any) -> None:
+        order = self.data.get("order", [])
+        if change["name"] == "strategy" and self.strategy in order:
+            self.index = order.index(self.strategy)
+        elif change["name"] == "index" and 0 <= self.index < len(order):
+            self.strategy = order[self.index]
+
+    def still(self) -> str:
+        """HTML for those without JavaScript, and for print."""
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live widget, and the same page for exporters and for those who have no kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        shown, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**(shown or {}), "text/plain": repr(self), "text/html": self.to_html()}, metadata
+
+    def to_html(self) -> str:
+        """A fragment that works in any page, from disk, with no network; and without scripts."""
+        start = {name: getattr(self, name) for name in self.state}
+        payload = json.dumps({"data": self.data, "state": start}, separators=(",", ":"))
+        # Inside a script element nothing may look like a tag, not even a comment's beginning.
+        payload = payload.replace("<", "\\u003c")
+        group = f' data-gl-group="{html.escape(self.group)}"' if self.group else ""
+        return (
+            f'<div class="gl-{self.kind} mathjax_ignore tex2jax_ignore" data-gl-{self.kind}{group}>'
+            f"<div data-gl-still>{self.still()}</div>"
+            f'<script type="application/json">{payload}</script>'
+            f"<script>{self._script()}</script></div>"
+        )
+
+    def _script(self) -> str:
+        """The module as a classic script."""
+        text = module(f"{self.kind.replace('-', '_')}.js").replace("export default {", "return {")
+        boot = static("boot.js").replace("__KIND__", self.kind)
+        return boot.replace("/* __MODULE__ */", text).replace("</", "<\\/")
