@@ -101,6 +101,17 @@ def test_each_parameter_is_in_one_node_of_the_picture(pair):
     assert sorted(members) == list(range(len(shown["parameters"])))
 
 
+def test_parameters_share_a_node_where_they_go_into_the_same_operations(pair):
+    _, shown = pair
+    together = [[shown["parameters"][i] for i in n["parameters"]] for n in shown["nodes"]
+                if n.get("parameters")]  # fmt: skip
+    layers = [["net.0.weight", "net.0.bias"], ["net.2.weight", "net.2.bias"]]
+    assert sorted(together) == sorted(
+        [[net, name] for name in names] for net in ("G", "D") for names in layers
+    )
+    assert shown["svg"].count("0.weight, 0.bias") == 2
+
+
 def test_the_picture_has_a_place_for_all_that_a_moment_marks(pair):
     rec, shown = pair
     ids = set(re.findall(r'<g id="([^"]+)"', shown["svg"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ _READ = """
 section => {
     const pane = section.querySelector('.pane');
     const texts = selector => Array.from(pane.querySelectorAll(selector), e => e.textContent);
+    const edges = kind => Array.from(
+        pane.querySelectorAll(`.graph [data-edge]${kind}`), e => e.dataset.edge).sort();
     return {
         strategy: section.querySelector('.strategies [aria-pressed=true]').textContent,
         count: section.querySelector('output').textContent,
@@ -23,8 +26,9 @@ section => {
             label: g.getAttribute('aria-label'),
             text: g.querySelector('text').textContent,
         })),
-        walked: pane.querySelectorAll('.graph .edge.walked').length,
-        cuts: pane.querySelectorAll('.graph .edge.cut:not(.absent)').length,
+        ran: texts('.code .ran'),
+        walked: edges('.walked'),
+        edges: edges(':not(.absent)'),
         cells: Array.from(pane.querySelectorAll('tbody tr'),
             row => Array.from(row.querySelectorAll('td'), cell => cell.textContent)),
         bar: Array.from(pane.querySelectorAll('.memory span'))
@@ -44,8 +48,9 @@ class Shown:
     caption: str
     columns: list[str]
     nodes: list[dict[str, Any]]
-    walked: int
-    cuts: int
+    ran: list[str]
+    walked: list[str]
+    edges: list[str]
     cells: list[list[str]]
     bar: int
 
@@ -92,7 +97,23 @@ def expected(film: dict[str, Any], moment: int, data: dict[str, Any]) -> dict[st
             nodes.append(data["states"][state][3])
     arrived = [] if call is None else [i for i, node in enumerate(film["nodes"])
                if set(node.get("parameters", [])) & set(call["received"])]  # fmt: skip
+    there = {
+        n["id"] for n, state in zip(film["nodes"], frame["states"], strict=True) if state != "."
+    }
+    walked = set() if call is None else set(call["nodes"])
+    edges = {
+        edge: set(re.findall(r"n\d+", edge))
+        for edge in re.findall(r'<g id="((?:cut-)?n\d+[a-z]*-n\d+[a-z]*)"', film["svg"])
+    }
+    ran = {f["line"] for f in film["moments"][:moment]} - {*range(frame["line"], frame["last"] + 1)}
     return {
+        "ran": [film["source"][line - 1] for line in sorted(ran)],
+        "edges": sorted(edge for edge, ends in edges.items() if ends <= there),
+        "walked": sorted(
+            edge
+            for edge, ends in edges.items()
+            if ends <= there & walked and not edge.startswith("cut")
+        ),
         "strategy": film["title"],
         "count": f"{moment + 1} of {len(film['moments'])}",
         "lines": film["source"][frame["line"] - 1 : frame["last"]],

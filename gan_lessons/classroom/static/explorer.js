@@ -146,7 +146,9 @@ class Pane {
   addEdge(id, element) {
     const cut = id.match(/^cut-(n\d+)-(n\d+)$/);
     const edge = cut ?? id.match(/^(n\d+)(?:output|tensor)?-(n\d+)(?:output|tensor)?$/);
-    if (edge) this.edges.push({ element, cut: Boolean(cut), ends: [edge[1], edge[2]] });
+    if (!edge) return;
+    element.dataset.edge = id;
+    this.edges.push({ element, cut: Boolean(cut), ends: [edge[1], edge[2]] });
   }
 
   memory() {
