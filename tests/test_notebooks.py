@@ -120,8 +120,12 @@ def with_twin_ids(notebook):
     notebook.cells[0].id = notebook.cells[1].id
 
 
-def with_no_slide_type(notebook):
+def with_no_first_slide(notebook):
     del notebook.cells[0].metadata["slideshow"]
+
+
+def with_written_hyphen(notebook):
+    notebook.cells[1].metadata["slideshow"]["slide_type"] = "-"
 
 
 def with_wrong_slide_type(notebook):
@@ -164,7 +168,8 @@ BREAKS = [
     (with_cell_noise, "collapsed"),
     (with_old_format, "format 4.4"),
     (with_twin_ids, "more than once"),
-    (with_no_slide_type, "slide_type"),
+    (with_no_first_slide, "first cell"),
+    (with_written_hyphen, "slide_type is '-'"),
     (with_wrong_slide_type, "slide_type"),
     (with_unknown_slide_tag, "slide-kode"),
     (with_slide_tag_on_prose, "for code cells"),
@@ -186,7 +191,7 @@ def test_rules_find(spoil, said):
 
 def test_fix_mends_what_running_leaves_behind(tmp_path, capsys):
     notebook = good_notebook()
-    for spoil in (with_output, with_count, with_widget_state, with_cell_noise, with_no_slide_type):
+    for spoil in (with_output, with_count, with_widget_state, with_cell_noise, with_written_hyphen):
         spoil(notebook)
     path = tmp_path / "lesson.ipynb"
     nbformat.write(notebook, path)

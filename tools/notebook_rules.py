@@ -15,10 +15,12 @@ from typing import Any
 
 import nbformat
 
-from gan_lessons.classroom.export.slides import SHOW_CODE, SLIDE_TAGS
+from gan_lessons.classroom.export.slides import SHOW_CODE, SLIDE_TAGS, slide_type
 
 MAX_CODE_LINES = 14
-SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
+# A cell that goes on where the one before it stopped has no slide type: JupyterLab stores its "-"
+# so, and jupyterlab-deck, which shows slides live, hides a cell in which "-" is written.
+SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes"}
 CELL_METADATA = {"slideshow", "tags"}
 FOLDED = {"source_hidden": True}
 # What a reader's JupyterLab needs to open the file; all else is somebody's machine.
@@ -50,6 +52,8 @@ def _notebook_problems(notebook: Any) -> Iterator[str]:
         yield f"format {version[0]}.{version[1]}, expected 4.5"
     if notebook.metadata != NOTEBOOK_METADATA:
         yield f"notebook metadata {dict(notebook.metadata)}, expected {NOTEBOOK_METADATA}"
+    if notebook.cells and slide_type(notebook.cells[0]) != "slide":
+        yield f"the first cell has the slide_type {slide_type(notebook.cells[0])!r}, not 'slide'"
     if not any(cell.cell_type == "code" and cell.source.strip() for cell in notebook.cells):
         yield "no code cell: there is nothing to run"
 
@@ -76,15 +80,16 @@ def _stored_results(cell: Any) -> Iterator[str]:
 
 
 def _form(cell: Any) -> Iterator[str]:
-    slide_type = cell.metadata.get("slideshow", {}).get("slide_type")
-    if slide_type not in SLIDE_TYPES:
-        yield f"slide_type is {slide_type!r}, expected one of {sorted(SLIDE_TYPES)}"
+    if "slideshow" in cell.metadata:
+        written = cell.metadata["slideshow"].get("slide_type")
+        if written not in SLIDE_TYPES:
+            yield f"slide_type is {written!r}, expected one of {sorted(SLIDE_TYPES)}, or none"
     tags = {tag for tag in cell.metadata.get("tags", []) if tag.startswith("slide")}
     if unknown := tags - SLIDE_TAGS:
         yield f"has the tags {sorted(unknown)}; for slides there are {sorted(SLIDE_TAGS)}"
     if tags and cell.cell_type != "code":
         yield f"has the tags {sorted(tags)}, which are for code cells"
-    if SHOW_CODE in tags and slide_type in ("skip", "notes"):
+    if SHOW_CODE in tags and slide_type(cell) in ("skip", "notes"):
         yield f"has the tag {SHOW_CODE} and is on no slide"
     lines = len(cell.source.splitlines())
     if cell.cell_type == "code" and lines > MAX_CODE_LINES:
@@ -100,10 +105,12 @@ def clean(notebook: Any) -> None:
         if cell.cell_type == "code":
             cell.outputs = []
             cell.execution_count = None
-        slide_type = cell.metadata.get("slideshow", {}).get("slide_type") or "-"
+        kind = slide_type(cell)
         tags = cell.metadata.get("tags")
         folded = cell.metadata.get("jupyter") == FOLDED and "solution" in (tags or [])
-        cell.metadata = nbformat.from_dict({"slideshow": {"slide_type": slide_type}})
+        cell.metadata = nbformat.from_dict({})
+        if kind != "-":
+            cell.metadata["slideshow"] = {"slide_type": kind}
         if tags:
             cell.metadata["tags"] = tags
         if folded:

@@ -2,7 +2,7 @@
 
 Plain data, no HTML. The slide types are those of Jupyter: ``slide`` opens a stack, ``subslide`` the
 next slide of it, ``fragment`` a part that appears on the next key, ``notes`` are for the teacher,
-``skip`` leaves a cell out, and ``-`` goes on where the cell before it stopped.
+``skip`` leaves a cell out, and ``-``, stored as no type, goes on where the cell before it stopped.
 """
 
 from __future__ import annotations
