@@ -52,7 +52,7 @@ FORM = {
     "answer": "Your answer",
     "tryIt": "Check",
     "kinds": {
-        "names": "names, with commas between them; nothing for an empty set",
+        "names": "names, with commas; empty for none",
         "number": "a number, to three digits",
         "bool": "True or False",
         "text": "a text",

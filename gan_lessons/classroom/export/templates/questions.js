@@ -155,7 +155,8 @@
     const check = solution?.querySelector("[data-gl-truth]");
     if (!check) return;
     const { kind, truth, tolerance } = JSON.parse(check.dataset.glTruth);
-    const entry = make("input", { type: "text", size: "18", "aria-label": words.answer, placeholder: words.kinds[kind] });
+    const hint = words.kinds[kind];  // all of it has to fit into the field
+    const entry = make("input", { type: "text", size: String(Math.max(18, hint.length)), "aria-label": words.answer, placeholder: hint });
     const verdict = make("p", { class: "gl-verdict", role: "status" });
     const form = make("form", { class: "gl-check" }, make("label", {}, `${words.answer}: `, entry), " ", make("button", {}, words.tryIt));
     form.addEventListener("submit", (event) => {
