@@ -22,8 +22,9 @@ from gan_lessons.classroom.export.index import lesson_of
 from gan_lessons.classroom.export.markup import Markup, mathml, page_link, slide_link
 
 
-def cell(source, kind="-", *, tags=(), code=False, outputs=()):
-    metadata = {"slideshow": {"slide_type": kind}, "tags": list(tags)}
+def cell(source, kind=None, *, tags=(), code=False, outputs=()):
+    """Without ``kind`` the cell has no slide type, as the lessons store one that goes on."""
+    metadata = {"tags": list(tags)} | ({"slideshow": {"slide_type": kind}} if kind else {})
     if not code:
         return nbformat.v4.new_markdown_cell(source, metadata=metadata)
     ran = nbformat.v4.new_code_cell(source, metadata=metadata, execution_count=1)
@@ -64,6 +65,12 @@ def test_slides_are_arranged_by_their_types():
     assert [part.fragment for part in stacks[1].slides[0].parts] == [False, True]
     assert [slide.running for slide in stacks[1].slides] == ["", "One"]
     assert [stack.notes for stack in stacks] == [["Ask."], []]
+
+
+def test_a_cell_goes_on_without_a_type_and_with_a_written_hyphen():
+    for kind in (None, "-"):
+        (stack,) = slides.arrange(notebook(cell("# T", "slide"), cell("text", kind)))
+        assert [[c.source for c in slide.cells] for slide in stack.slides] == [["# T", "text"]]
 
 
 def test_code_is_hidden_unless_it_is_the_point():

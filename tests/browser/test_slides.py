@@ -123,10 +123,21 @@ def test_a_number_is_judged_too(built, offline):
     assert form.locator(".gl-verdict").inner_text().startswith("✓ as predicted")
 
 
+# How wide the placeholder is, and the room for it, in pixels.
+HINT_AND_FIELD = """entry => {
+    const style = getComputedStyle(entry), pen = document.createElement("canvas").getContext("2d");
+    pen.font = style.font;
+    const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+    return [pen.measureText(entry.placeholder).width, entry.clientWidth - padding];
+}"""
+
+
 def test_an_exercise_that_asks_for_a_value_checks_it(deck, offline):
     page = offline.open(deck)
     go_to(page, "Exercise-1")
     entry = page.locator("section.present").get_by_role("textbox", name="Your answer")
+    hint, field = entry.evaluate(HINT_AND_FIELD)
+    assert 0 < hint <= field
     entry.fill('{"g_loss", "x"}')
     entry.press("Enter")
     verdict = page.locator("section.present .gl-check .gl-verdict")
