@@ -157,6 +157,14 @@ def with_windows_path(notebook):
     notebook.cells[1].source = "open('C:\\\\Users\\\\somebody\\\\data.csv')"
 
 
+def with_subslides_of_one_cell(notebook):
+    notebook.cells[1].metadata["slideshow"]["slide_type"] = "subslide"
+    notebook.cells += [nbformat.v4.new_markdown_cell("For the teacher."), notebook.cells[1].copy()]
+    for cell, kind in zip(notebook.cells[2:], ("notes", "subslide"), strict=True):
+        cell.id = f"added-{kind}"
+        cell.metadata = nbformat.from_dict({"slideshow": {"slide_type": kind}})
+
+
 def without_code(notebook):
     del notebook.cells[1]
 
@@ -177,6 +185,7 @@ BREAKS = [
     (with_long_cell, "lines"),
     (with_machine_path, "path of one machine"),
     (with_windows_path, "path of one machine"),
+    (with_subslides_of_one_cell, "cannot reach"),
     (without_code, "no code cell"),
 ]
 

@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ MAX_CODE_LINES = 14
 # A cell that goes on where the one before it stopped has no slide type: JupyterLab stores its "-"
 # so, and jupyterlab-deck, which shows slides live, hides a cell in which "-" is written.
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes"}
+UNSEEN = {"skip", "notes"}
 CELL_METADATA = {"slideshow", "tags"}
 FOLDED = {"source_hidden": True}
 # What a reader's JupyterLab needs to open the file; all else is somebody's machine.
@@ -43,7 +45,7 @@ def problems(notebook: Any) -> list[str]:
         nbformat.validate(notebook)
     except nbformat.ValidationError as error:
         return [f"not a valid notebook: {str(error).splitlines()[0]}"]
-    return [*_notebook_problems(notebook), *_cell_problems(notebook)]
+    return [*_notebook_problems(notebook), *_cell_problems(notebook), *_lonely(notebook)]
 
 
 def _notebook_problems(notebook: Any) -> Iterator[str]:
@@ -60,10 +62,24 @@ def _notebook_problems(notebook: Any) -> Iterator[str]:
 
 def _cell_problems(notebook: Any) -> Iterator[str]:
     for number, cell in enumerate(notebook.cells):
-        first_line = next(iter(cell.source.splitlines()), "")
-        where = f"cell {number} ({cell.cell_type}, {first_line[:40]!r})"
         for problem in (*_stored_results(cell), *_form(cell)):
-            yield f"{where}: {problem}"
+            yield f"{_where(number, cell)}: {problem}"
+
+
+def _lonely(notebook: Any) -> Iterator[str]:
+    """jupyterlab-deck 0.2 has no way to a subslide of one cell that another one follows."""
+    shown = [(n, c) for n, c in enumerate(notebook.cells) if slide_type(c) not in UNSEEN]
+    for (number, cell), (_, after) in pairwise(shown):
+        if slide_type(cell) == slide_type(after) == "subslide":
+            yield (
+                f"{_where(number, cell)}: the only cell of its subslide, and the next is a subslide"
+                " too: live slides cannot reach it. Give it a line of prose, or split it"
+            )
+
+
+def _where(number: int, cell: Any) -> str:
+    first_line = next(iter(cell.source.splitlines()), "")
+    return f"cell {number} ({cell.cell_type}, {first_line[:40]!r})"
 
 
 def _stored_results(cell: Any) -> Iterator[str]:
@@ -89,7 +105,7 @@ def _form(cell: Any) -> Iterator[str]:
         yield f"has the tags {sorted(unknown)}; for slides there are {sorted(SLIDE_TAGS)}"
     if tags and cell.cell_type != "code":
         yield f"has the tags {sorted(tags)}, which are for code cells"
-    if SHOW_CODE in tags and slide_type(cell) in ("skip", "notes"):
+    if SHOW_CODE in tags and slide_type(cell) in UNSEEN:
         yield f"has the tag {SHOW_CODE} and is on no slide"
     lines = len(cell.source.splitlines())
     if cell.cell_type == "code" and lines > MAX_CODE_LINES:
