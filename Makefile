@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help lab slides slides-pdf site test clean
+.PHONY: help lab present slides slides-pdf site test clean
 
 define ADVICE
 
@@ -37,6 +37,7 @@ EXPLAIN = set -e; trap 'code=$$?; [ $$code -eq 0 ] || printf "%s\n" "$$ADVICE" >
 help:  ## show this list
 	@echo "make lab    install what the lessons need into $(VENV), then open JupyterLab on notebooks/"
 	@echo "            ARGS=\"--no-browser --port 8899\" passes options on to JupyterLab"
+	@echo "make present  the same JupyterLab, set up to show a lesson as live slides"
 	@echo "make slides run the lessons and write build/slides/: one file each, works with no network"
 	@echo "make slides-pdf  print these slides into build/pdf/, with the Chromium that is installed"
 	@echo "make site   all lessons as pages, an index and the slides: build/site/, for any web server"
@@ -67,13 +68,28 @@ $(VENV)/.lab: $(PINS) $(VENV)/.torch
 	@touch $@
 
 $(VENV)/.test: $(PINS) $(VENV)/.torch
-	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides,test]"
+	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides,deck,test]"
+	@touch $(VENV)/.lab $(VENV)/.deck $@
+
+$(VENV)/.deck: $(PINS) $(VENV)/.torch
+	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides,deck]"
 	@touch $(VENV)/.lab $@
 
 # JupyterLab keeps its token and looks for the next free port by itself. It refuses to run as root
 # unless told so; root is the only user in many containers.
+OPEN_LAB = $(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
+
 lab: $(VENV)/.lab  ## open JupyterLab on the lessons
-	$(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
+	$(OPEN_LAB)
+
+# The settings that live slides need are a folder that Jupyter is pointed to; what the teacher changes
+# is kept in .venv, so that `make lab` stays as it is. That a deck was on screen is forgotten: the
+# next lesson is chosen from JupyterLab as it usually looks.
+STAGE := $(CURDIR)/$(VENV)/present
+present: $(VENV)/.deck  ## JupyterLab with live slides
+	@rm -f "$(STAGE)/settings/@deathbeds/jupyterlab-deck/plugin.jupyterlab-settings"
+	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/present$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  JUPYTERLAB_SETTINGS_DIR="$(STAGE)/settings" JUPYTERLAB_WORKSPACES_DIR="$(STAGE)/workspaces" $(OPEN_LAB)
 
 slides: $(VENV)/.lab  ## one file of slides per lesson
 	$(PY) -m gan_lessons.classroom.export.build slides

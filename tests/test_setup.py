@@ -155,13 +155,25 @@ def test_makefile_installs_torch_first_and_alone():
     assert first.startswith("--no-deps -c constraints.txt")
     assert first.endswith(f"torch=={pins()['torch']}")
     assert '--index-url "https://index.invalid/cpu"' in first
-    assert second == '-c constraints.txt -e ".[lab,slides,test]"'
+    assert second == '-c constraints.txt -e ".[lab,slides,deck,test]"'
 
 
 def test_make_test_runs_every_check():
     done = make("--always-make", "--dry-run", "test")
     ran = re.findall(r"^\.venv/bin/python -m (.+)", done.stdout, re.M)
     assert ran == ["ruff check .", "ruff format --check .", "mypy", "pytest"]
+
+
+def test_make_present_reads_our_settings_and_writes_none_of_the_users():
+    done = make("--dry-run", "present", "ARGS=--port 8899")
+    assert done.returncode == 0, done.stderr
+    told = dict(re.findall(r'(JUPYTER\w+)="([^"]+)"', done.stdout))
+    config, _, users = told.pop("JUPYTER_CONFIG_PATH").partition("$")
+    assert (Path(config) / "labconfig" / "default_setting_overrides.json").is_file()
+    assert users == "{JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}"
+    assert set(told) == {"JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"}
+    assert all(Path(folder).is_relative_to(ROOT / ".venv") for folder in told.values())
+    assert "--port 8899 notebooks" in done.stdout
 
 
 def test_make_says_when_python_is_too_old(tmp_path):

@@ -28,24 +28,29 @@ class LabServer:
     """A JupyterLab on 127.0.0.1 over a copy of ``notebooks``, private to ``scratch``.
 
     ``scratch`` is created and not removed: the caller owns it. ``dark`` chooses the theme.
+    ``config`` is a folder of Jupyter configuration to use in place of our settings for tests.
     Entering starts the server and waits until it answers; leaving ends it and its kernels.
     Raises RuntimeError with the end of the server's log if it does not start.
     """
 
-    def __init__(self, notebooks: Path, scratch: Path, *, dark: bool = False) -> None:
+    def __init__(
+        self, notebooks: Path, scratch: Path, *, dark: bool = False, config: Path | None = None
+    ) -> None:
         self.scratch = scratch.resolve()
         self.root = self.scratch / "notebooks"
         self.token = secrets.token_hex(16)
         self.url = ""
         self._source = notebooks
         self._dark = dark
+        self._config = config
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         shutil.copytree(
             self._source, self.root, ignore=shutil.ignore_patterns(".ipynb_checkpoints")
         )
-        self._write_settings()
+        if self._config is None:
+            self._write_settings()
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
@@ -86,7 +91,10 @@ class LabServer:
         return (self.scratch / "server.log").read_text(encoding="utf-8", errors="replace")
 
     def _environment(self) -> dict[str, str]:
-        return kernel_environment(self.scratch) | {
+        environment = kernel_environment(self.scratch)
+        if self._config is not None:
+            environment["JUPYTER_CONFIG_PATH"] = str(self._config)
+        return environment | {
             "JUPYTERLAB_SETTINGS_DIR": str(self.scratch / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(self.scratch / "workspaces"),
         }

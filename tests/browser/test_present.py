@@ -1,0 +1,175 @@
+"""Live slides, with the settings of ``make present``: every slide is reached, and widgets work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from explorer_page import ExplorerPage
+from lab_browser import LabBrowser, NotebookPage
+from lab_server import LabServer
+from need_chromium import require_chromium
+
+from gan_lessons.classroom.export.slides import slide_type
+
+pytestmark = pytest.mark.browser
+
+LESSON = "02-strategy-1-retain-graph.ipynb"
+# Where we are: the active cell, the cells of its slide, and where on the screen the first begins.
+WHERE = """
+    const shown = panel.content.widgets.flatMap(
+        (cell, i) => cell.node.classList.contains('jp-deck-mod-visible') ? [i] : []);
+    return {active: panel.content.activeCellIndex, shown,
+            top: panel.content.widgets[shown[0]].node.getBoundingClientRect().top};
+"""
+# What the keys run, as often as it moves: every place, from the first to the last, and those
+# whose cell does not begin on the screen.
+WALK = """
+    const places = [], unseen = [];
+    for (let last = -1; last !== panel.content.activeCellIndex;) {
+        last = panel.content.activeCellIndex;
+        places.push(last);
+        await new Promise(requestAnimationFrame);
+        const {top, height} = panel.content.activeCell.node.getBoundingClientRect();
+        if (top < 0 || top + Math.min(height, 40) > innerHeight) unseen.push([last, top, height]);
+        await app.commands.execute('deck:go', {direction: 'down', alternate: 'forward'});
+    }
+    return [places, unseen];
+"""
+
+
+@pytest.fixture(scope="module")
+def stage(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabBrowser]:
+    require_chromium()
+    scratch, config = tmp_path_factory.mktemp("stage"), root / "tools" / "present"
+    with (
+        LabServer(root / "notebooks", scratch, config=config) as server,
+        LabBrowser(server) as browser,
+    ):
+        yield browser
+
+
+def start(page: NotebookPage, cell: int = 0) -> None:
+    page._call(
+        f"panel.content.activeCellIndex = {cell}; await app.commands.execute('deck:start');", 30
+    )
+    page.page.locator(".jp-Deck .jp-deck-mod-visible").first.wait_for()
+    page._call("await app.commands.execute('notebook:enter-command-mode');", 30)
+    page.page.wait_for_function("() => document.activeElement.matches('.jp-Cell')")
+
+
+def place(page: NotebookPage) -> dict[str, Any]:
+    return dict(page._call(WHERE, 30))
+
+
+def press(page: NotebookPage, *keys: str, at: int) -> dict[str, Any]:
+    """Press the keys, and wait until cell ``at`` is the active one and has the focus."""
+    for key in keys:
+        page.page.keyboard.press(key)
+    page.page.wait_for_function(
+        "at => document.activeElement === document.querySelectorAll('.jp-Notebook .jp-Cell')[at]",
+        arg=at,
+    )
+    found = place(page)
+    assert found["active"] == at
+    assert at in found["shown"]
+    return found
+
+
+def index_of(page: NotebookPage, text: str) -> int:
+    return next(cell.index for cell in page.cells() if cell.source.startswith(text))
+
+
+def on_slides(path: Path) -> list[int]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [i for i, cell in enumerate(cells) if slide_type(cell) not in ("skip", "notes")]
+
+
+def test_every_slide_of_every_lesson_is_reached_in_order(stage, notebook_path):
+    page = stage.open(notebook_path.name)
+    start(page)
+    assert page._call(WALK, 60) == [on_slides(notebook_path), []]
+    assert page.page_errors == []
+    page.close()
+
+
+def test_the_keys_go_on_and_back_and_show_no_notes(stage, root):
+    path = root / "notebooks" / LESSON
+    kinds = [slide_type(cell) for cell in nbformat.read(path, as_version=4).cells]
+    places = on_slides(path)[:12]
+    assert {"notes", "subslide"} < {kinds[i] for i in range(places[-1])}
+    page = stage.open(LESSON)
+    page.run_to("question.compare(rec)")  # with outputs, and scrolled away from the first slide
+    start(page)
+    assert place(page)["top"] >= 0
+    letters = page.page.locator(".jp-deck-mod-visible p").first
+    assert letters.evaluate("p => getComputedStyle(p).fontSize") == "18px"  # 14px elsewhere
+    visited = []
+    for key, cell in zip(cycle(("Space", "ArrowRight", "ArrowDown", "PageDown", "j")), places[1:]):
+        found = press(page, key, at=cell)
+        assert found["top"] >= 0
+        visited += found["shown"]
+    # Back, at a section's start, leads to the start of the section before.
+    for key in cycle(("Shift+Space", "ArrowLeft", "ArrowUp", "PageUp", "k")):
+        before = place(page)["active"]
+        if before == 0:
+            break
+        page.page.keyboard.press(key)
+        page.page.wait_for_function(
+            "was => !document.querySelectorAll('.jp-Notebook .jp-Cell')[was]"
+            ".matches('.jp-mod-active') && document.activeElement.matches('.jp-Cell')",
+            arg=before,
+        )
+        found = place(page)
+        assert found["active"] < before
+        visited += found["shown"]
+    assert {kinds[i] for i in visited} <= {"slide", "subslide", "fragment", "-"}
+    assert page.page_errors == []
+    page.close()
+
+
+def test_a_class_predicts_runs_and_walks_the_step(stage):
+    page = stage.open(LESSON)
+    page.run_to("step = STRATEGIES")
+    question, compare = index_of(page, "question ="), index_of(page, "real, noise = data.batch")
+    start(page, question)
+
+    # The question is a code cell that has not run yet: Shift-Enter runs it, and stays.
+    press(page, "Shift+Enter", at=question)
+    buttons = page.page.locator(".jp-deck-mod-visible .widget-toggle-buttons button")
+    buttons.nth(7).wait_for()
+    buttons.nth(0).focus()
+    page.page.keyboard.press("Space")  # it answers, and is not the key of the next slide
+    page.page.wait_for_function(
+        "() => document.querySelector('.widget-toggle-buttons button').matches('.mod-active')"
+    )
+    assert place(page)["active"] == question
+    # The teacher's notes lie between; from a button, Page Down (a clicker) goes on all the same.
+    press(page, "PageDown", at=compare - 1)
+    press(page, "Space", "Shift+Enter", at=compare)
+    page.cell("question.compare(rec)").get_by_text("as predicted, 3 not predicted").wait_for()
+    page.close()
+
+
+def test_the_explorer_has_its_own_keys_on_a_live_slide(stage):
+    page = stage.open(LESSON)
+    page.run_to("explore(")
+    at = index_of(page, "explore(")
+    start(page, at - 2)
+    press(page, "Space", at=at - 1)
+    press(page, "Space", at=at)
+    explorer = ExplorerPage(page.page.locator(".jp-deck-mod-visible section.explorer").first)
+    page.page.keyboard.press("Tab")  # from the cell into the explorer
+    assert explorer.shown().count == "1 of 16"
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.page.keyboard.press(key)
+    assert explorer.shown().count == "3 of 16"
+    assert place(page)["active"] == at
+    press(page, "Escape", at=at)
+    press(page, "Space", at=at + 1)
+    assert page.page_errors == []
+    page.close()
