@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gan_lessons.classroom import words
-from gan_lessons.lens.events import Record
+from gan_lessons.lens.events import Event, Record
 from gan_lessons.lens.source import without_comment
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours can be told apart by everybody; the markers and dashes say it again.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v")
+LONGEST_LABEL = 44
 DASHES = ("-", "--", "-.", ":")
 
 
@@ -87,7 +88,7 @@ def held_bytes(record: Record) -> Chart:
     if not events:
         raise ValueError("held_bytes() got a record in which no bytes could be counted")
     sizes = [e.held.activations for e in events]
-    labels = [f"{e.index}  {' '.join(without_comment(e.line.text).split())[:44]}" for e in events]
+    labels = [f"{e.index}  {_line_of(e, events)}" for e in events]
     places = range(len(events))  # two events may share a label, never a place
     figure, axes = _axes(9, 0.34 * len(events) + 1, xlabel=words.BYTES)
     axes.barh(places, [size / 1024 for size in sizes], color=COLOURS[0])
@@ -101,6 +102,15 @@ def held_bytes(record: Record) -> Chart:
     axes.set_xlim(0, 1.25 * max(sizes) / 1024 or 1)
     rows = [f"{label}: {size / 1024:,.1f}" for label, size in zip(labels, sizes, strict=True)]
     return Chart(figure, "\n".join([words.BYTES, *rows]))
+
+
+def _line_of(event: Event, events: Sequence[Event]) -> str:
+    """The line behind an event; where it runs two forwards, the call that is meant."""
+    line = event.line
+    shared = sum(e.kind == "forward" and e.line.text == line.text for e in events) > 1
+    text = line.expression if event.kind == "forward" and shared else ""
+    text = " ".join(without_comment(text or line.text).split())
+    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
 
 
 def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | None = None) -> Chart:
