@@ -16,6 +16,7 @@ from gan_lessons.strategies import STRATEGIES, Strategy
 _LAZY = {
     "cost": "gan_lessons.lens.cost",
     "cost_all": "gan_lessons.lens.cost",
+    "diagnose": "gan_lessons.lens.diagnose",
     "draw_graph": "gan_lessons.lens.draw",
     "explore": "gan_lessons.classroom.explorer",
     "record": "gan_lessons.lens.record",
@@ -30,6 +31,7 @@ __all__ = [
     "cost",
     "cost_all",
     "dcgan",
+    "diagnose",
     "draw_graph",
     "explore",
     "losses",

@@ -1,5 +1,6 @@
 """The observer tells the truth about any code, and changes nothing."""
 
+import contextlib
 import copy
 import gc
 import itertools
@@ -87,6 +88,40 @@ def test_the_three_strategies_event_by_event(real: Tensor, noise: Tensor) -> Non
         *("zero_grad G", "forward G", "forward D", "backward", "step G"),
         *("zero_grad D", "forward D", "forward D", "backward", "step D"),
     ]
+
+
+def test_a_step_that_calls_the_step_of_its_base_class_is_one_step(gan: Gan) -> None:
+    class Own(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    optimizer = Own(gan.discriminator.parameters(), lr=0.1)
+    with record(gan.nets, {"D": optimizer}) as rec:
+        for _ in range(2):
+            gan.discriminator(torch.ones(8, 2)).sum().backward()
+            optimizer.step()
+        gan.discriminator(torch.ones(8, 2))
+    assert kinds(rec).count("step") == 2
+    assert [f.weights for f in rec.forwards] == [0, 1, 2]
+
+
+def test_a_step_that_raised_hides_no_later_one(gan: Gan) -> None:
+    class Fails(torch.optim.SGD):
+        fails = True
+
+        def step(self, closure: Any = None) -> Any:
+            if self.fails:
+                raise OverflowError
+            return super().step(closure)
+
+    optimizer = Fails(gan.discriminator.parameters(), lr=0.1)
+    with record(gan.nets, {"D": optimizer}) as rec:
+        for fails in (True, False):
+            optimizer.fails = fails
+            gan.discriminator(torch.ones(8, 2)).sum().backward()
+            with contextlib.suppress(OverflowError):
+                optimizer.step()
+    assert kinds(rec).count("step") == 1
 
 
 def test_who_received_in_each_strategy(real: Tensor, noise: Tensor) -> None:

@@ -94,7 +94,8 @@ class Event:
     backward call, for "backward" and for the "error" it raised. ``forward``: index of the forward.
     ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
     event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
-    ``message``: the exception, ``explanation``: the same in plain words (errors only).
+    ``message``: the exception, ``explanation``: the same in plain words, its end being the ``fix``
+    (errors only).
     """
 
     index: int
@@ -109,6 +110,7 @@ class Event:
     forward: int | None = None
     message: str | None = None
     explanation: str | None = None
+    fix: str | None = None
 
 
 @dataclass
@@ -117,6 +119,8 @@ class Record:
 
     ``parameters``: net -> parameter -> shape. ``holds``: optimizer -> net -> its parameters.
     ``graph``: every node that was built, with the cuts; ``graph_at(event)`` adds the states.
+    ``moved``: net -> parameters rewritten after the last event.
+    ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -125,6 +129,8 @@ class Record:
     backward_calls: list[BackwardCall] = field(default_factory=list)
     forwards: list[Forward] = field(default_factory=list)
     graph: Graph = field(default_factory=lambda: Graph({}))
+    moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    batchnorm: Mapping[str, int] = field(default_factory=dict)
     complete: bool = False
 
     @property

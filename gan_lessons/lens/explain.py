@@ -6,7 +6,7 @@ The sentences of this file stand in ``WORDS``, apart from the logic that picks t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -69,6 +69,13 @@ WORDS = {
 }
 
 
+class Explanation(NamedTuple):
+    """``what`` happened, and how to ``fix`` it."""
+
+    what: str
+    fix: str
+
+
 def explain(
     error: BaseException,
     line: Line,
@@ -76,7 +83,7 @@ def explain(
     trace: GraphTrace,
     record: Record,
     freed_by: Mapping[int, int],
-) -> str | None:
+) -> Explanation | None:
     """Plain words for an error that ``backward`` raised, or None if it is not one of the three.
 
     To be called while the graph behind ``outputs`` still lives. ``freed_by``: graph node -> index
@@ -99,7 +106,7 @@ def explain(
     return None
 
 
-def _inplace(here: str, stale: list[Node], trace: GraphTrace, record: Record) -> str | None:
+def _inplace(here: str, stale: list[Node], trace: GraphTrace, record: Record) -> Explanation | None:
     if not stale:
         return None
     stale = stale[::-1]  # nearest to the loss first: backward meets it first
@@ -111,9 +118,10 @@ def _inplace(here: str, stale: list[Node], trace: GraphTrace, record: Record) ->
                 fix = WORDS["inplace, parameter"].format(net=net)
                 # Only a step is known to have done it; other events just come after it.
                 line = mover.line if mover.kind == "step" else None
-                return f"{_needs(here, tensor, _made(node, record), line)} {fix}"
+                return Explanation(_needs(here, tensor, _made(node, record), line), fix)
     tensor = WORDS["activation"].format(op=stale[0].op)
-    return f"{_needs(here, tensor, _made(stale[0], record), None)} {WORDS['inplace, activation']}"
+    what = _needs(here, tensor, _made(stale[0], record), None)
+    return Explanation(what, WORDS["inplace, activation"])
 
 
 def _made(node: Node, record: Record) -> Line | None:
@@ -134,7 +142,7 @@ def _mover(net: str, name: str, node: Node, events: list[Event]) -> Event | None
 
 def _second(
     here: str, nodes: list[Node], trace: GraphTrace, record: Record, freed_by: Mapping[int, int]
-) -> str:
+) -> Explanation:
     freed = [n for n in nodes if n.id in freed_by]  # before this call, which frees as it goes
     indices = sorted({n.forward for n in freed if n.forward is not None})
     forwards = [record.forwards[i] for i in indices]
@@ -143,7 +151,7 @@ def _second(
     call = record.backward_calls[calls[-1]].source if calls else "backward"
     told = " and ".join(names) or WORDS["of nobody"]
     text = WORDS["second"].format(line=here, forwards=told, call=call)
-    return f"{text} {_second_fix(nodes, freed, trace, call)}"
+    return Explanation(text, _second_fix(nodes, freed, trace, call))
 
 
 def _second_fix(nodes: list[Node], freed: list[Node], trace: GraphTrace, call: str) -> str:
@@ -160,7 +168,7 @@ def _second_fix(nodes: list[Node], freed: list[Node], trace: GraphTrace, call: s
     return WORDS["second, all"]
 
 
-def _no_graph(here: str, tensors: list[Tensor], trace: GraphTrace, record: Record) -> str:
+def _no_graph(here: str, tensors: list[Tensor], trace: GraphTrace, record: Record) -> Explanation:
     past = next((p for t in tensors if (p := trace.past(t)) is not None), None)
     frozen = trace.frozen_nets()
     if past is not None:
@@ -176,7 +184,7 @@ def _no_graph(here: str, tensors: list[Tensor], trace: GraphTrace, record: Recor
         else:
             why = WORDS["no graph, other"]
         fix = WORDS["no graph, fix"]
-    return f"{WORDS['no graph'].format(line=here, why=why)} {fix}"
+    return Explanation(WORDS["no graph"].format(line=here, why=why), fix)
 
 
 def _code(line: Line | None) -> str:

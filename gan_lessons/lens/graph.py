@@ -57,12 +57,14 @@ class Saved:
     """A tensor that a node saved for its backward: its name there, its shape, its bytes.
 
     ``what``: "parameter" or "input" where it is one of those, which live on without the graph.
+    ``parameter``: the net and the name of that parameter.
     """
 
     name: str
     shape: tuple[int, ...]
     bytes: int
     what: str = "activation"
+    parameter: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +27,29 @@ from gan_lessons.lens.source import (
     backward_operand,
     caller_line,
     raising_line,
+    stack_depth,
     without_comment,
 )
-from gan_lessons.lens.tensors import held_parameters, node_of, shape_of, version_of
+from gan_lessons.lens.tensors import (
+    batchnorm_updates,
+    held_parameters,
+    node_of,
+    shape_of,
+    version_of,
+)
 from gan_lessons.lens.trace import GraphTrace, tensors_in
 
 _Hook = Callable[..., Any]
 AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+class _StepUnderWay(NamedTuple):
+    """An optimizer step that has begun: backward calls so far, and the gradients it found."""
+
+    optimizer: Optimizer
+    depth: int
+    calls: int
+    consumed: dict[Tensor, Any]
 
 
 class Recorder(Generic[AnyRecord]):
@@ -57,7 +73,7 @@ class Recorder(Generic[AnyRecord]):
         self._running: list[int] = []  # forwards under way, innermost last
         self._steps = dict.fromkeys(nets, 0)
         self._consumed: dict[int, dict[Tensor, Any]] = {}  # step event -> the gradients it used
-        self._before: list[tuple[int, dict[Tensor, Any]]] = []  # steps under way: calls, gradients
+        self._before: list[_StepUnderWay] = []  # outermost first
         self._call: int | None = None  # the backward call under way
         self._received: list[Tensor] = []
         self._hooked: set[Tensor] = set()
@@ -65,6 +81,7 @@ class Recorder(Generic[AnyRecord]):
         self._raised: BaseException | None = None
         self._stack = ExitStack()  # hooks on parameters, which come late
         self._versions = {p: version_of(p) for named in self.names.values() for p in named.values()}
+        self._batchnorm = {name: batchnorm_updates(net) for name, net in nets.items()}
 
     # Attach and let go ------------------------------------------------------------------------
 
@@ -101,6 +118,9 @@ class Recorder(Generic[AnyRecord]):
                 n: {k: shape_of(p) for k, p in named.items()} for n, named in self.names.items()
             }
             self.record.graph = self.trace.graph()
+            now = {name: batchnorm_updates(net) for name, net in self.nets.items()}
+            self.record.moved = self._moved()
+            self.record.batchnorm = {n: now[n] - before for n, before in self._batchnorm.items()}
         finally:
             self.record.complete = True
             self.trace.close()
@@ -162,8 +182,11 @@ class Recorder(Generic[AnyRecord]):
             return
         if self._name_of(optimizer) is not None:
             self._observe()
-            calls = len(self.record.backward_calls)
-            self._before.append((calls, self.ledger.contents(held_parameters(optimizer))))
+            calls, depth = len(self.record.backward_calls), stack_depth()
+            held = self.ledger.contents(held_parameters(optimizer))
+            # What is no shallower than we are cannot be around us: it raised, and is over.
+            self._before = [step for step in self._before if step.depth < depth]
+            self._before.append(_StepUnderWay(optimizer, depth, calls, held))
             if self._call is not None:  # it steps inside backward, before we hear who received
                 self._received += [p for p in held_parameters(optimizer) if p.grad is not None]
 
@@ -172,10 +195,13 @@ class Recorder(Generic[AnyRecord]):
             return
         if (target := self._name_of(optimizer)) is None or not self._before:
             return
+        done = self._before.pop()
+        if any(step.optimizer is optimizer for step in self._before):
+            return  # super().step() inside the step of a class of one's own: they are one
+        consumed = done.consumed
         held = held_parameters(optimizer)
         self.record.holds = {**self.record.holds, target: self._held_by(optimizer)}
-        calls, consumed = self._before.pop()
-        if len(self.record.backward_calls) > calls:  # a closure ran backward inside the step
+        if len(self.record.backward_calls) > done.calls:  # a closure ran backward inside the step
             self._observe()
             consumed = self.ledger.contents(held)
         self._consumed[len(self.record.events)] = consumed
@@ -300,9 +326,11 @@ class Recorder(Generic[AnyRecord]):
         self._raised = error
         line = line if line is not NOWHERE else raising_line(error.__traceback__)
         roots = [node for x in outputs if (node := node_of(x)) is not None]
-        text = explain(error, line, outputs, self.trace, self.record, self.freed_by)
-        message = f"{type(error).__name__}: {error}"
-        self._event("error", None, line, call=call, roots=roots, message=message, explanation=text)
+        told = explain(error, line, outputs, self.trace, self.record, self.freed_by)
+        details: dict[str, Any] = {"message": f"{type(error).__name__}: {error}"}
+        if told is not None:
+            details |= {"explanation": f"{told.what} {told.fix}", "fix": told.fix}
+        self._event("error", None, line, call=call, roots=roots, **details)
 
     def _observe(self) -> None:
         with torch._C.DisableTorchFunction():
@@ -350,7 +378,9 @@ class Recorder(Generic[AnyRecord]):
             self.ledger.observe()
             return self.ledger.write_down(), states, held
 
-    def _moved(self, written: set[Tensor] | frozenset[Tensor]) -> dict[str, tuple[str, ...]]:
+    def _moved(
+        self, written: set[Tensor] | frozenset[Tensor] = frozenset()
+    ) -> dict[str, tuple[str, ...]]:
         rewritten = {p for p, before in self._versions.items() if version_of(p) > before} | written
         self._versions = {p: version_of(p) for p in self._versions}
         moved = {n: tuple(k for k, p in d.items() if p in rewritten) for n, d in self.names.items()}

@@ -31,6 +31,14 @@ def caller_line() -> Line:
     return _line(frame, frame.f_lineno, frame.f_lasti) if frame else NOWHERE
 
 
+def stack_depth() -> int:
+    """How many frames lie below the caller's: what runs inside something has a greater one."""
+    frame, depth = sys._getframe(1), 0
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
 def raising_line(traceback: TracebackType | None) -> Line:
     """The innermost such line of a traceback."""
     line = NOWHERE

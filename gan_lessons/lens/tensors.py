@@ -41,3 +41,13 @@ def version_of(tensor: Tensor) -> int:
 def shape_of(parameter: Tensor) -> tuple[int, ...]:
     """() for a lazy parameter that has no shape yet."""
     return () if nn.parameter.is_lazy(parameter) else tuple(parameter.shape)
+
+
+def batchnorm_updates(net: nn.Module) -> int:
+    """How often a BatchNorm of this net has updated its running statistics: the most of any."""
+    counters = [
+        m.num_batches_tracked
+        for m in net.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.num_batches_tracked is not None
+    ]
+    return max((int(count) for count in counters if not count.is_meta), default=0)

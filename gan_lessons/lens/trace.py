@@ -247,7 +247,8 @@ class GraphTrace(TorchFunctionMode):
         storage, size = storage_of(tensor)
         given = {storage_of(t)[0] for r in self._inputs if (t := r()) is not None}
         what = "input" if storage in given else "activation"
-        return Saved(name, tuple(tensor.shape), size, "parameter" if storage in weights else what)
+        owner = weights.get(storage)
+        return Saved(name, tuple(tensor.shape), size, "parameter" if owner else what, owner)
 
     def _sorted_bytes(self, storages: dict[int, int], complete: bool) -> HeldBytes:
         weights = [t for net in self._nets.values() for t in (*net.parameters(), *net.buffers())]

@@ -1,0 +1,745 @@
+"""``diagnose``: it finds what is wrong, with line and fix, and leaves legitimate code alone."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
+
+from gan_lessons import STRATEGIES, dcgan, diagnose, published, record, tiny_gan
+from gan_lessons.gan import Gan
+from gan_lessons.lens.diagnose import Diagnosis
+from gan_lessons.lens.events import Record
+from gan_lessons.lens.moments import record_step
+from gan_lessons.lens.verdict import Judge
+from gan_lessons.lens.whatif import variants
+from gan_lessons.strategies import THREE
+
+Body = Callable[[Gan, Tensor, Tensor, int], Any]
+BCE = nn.BCELoss()
+ONES, ZEROS = torch.ones(8, 1), torch.zeros(8, 1)
+
+
+@pytest.fixture(autouse=True)
+def the_same_numbers_each_time() -> None:
+    torch.manual_seed(0)
+
+
+def recorded(body: Body, iterations: int = 2, gan: Gan | None = None, **nets: Any) -> Record:
+    """``body(gan, real, noise, i)``, that many times in one record; an exception ends it."""
+    gan = gan or tiny_gan(seed=0)
+    draw = torch.Generator().manual_seed(0)
+    with record({**gan.nets, **nets}, gan.optimizers) as rec:
+        try:
+            for i in range(iterations):
+                body(gan, torch.randn(8, 2, generator=draw), torch.randn(8, 2, generator=draw), i)
+        except RuntimeError:
+            assert rec.events[-1].kind == "error"
+    return rec
+
+
+def diagnosed(body: Body, iterations: int = 2, **options: Any) -> Diagnosis:
+    return diagnose(recorded(body, iterations, **options))
+
+
+def grave(diagnosis: Diagnosis) -> list[tuple[str, str | None]]:
+    return [(f.code, f.net) for f in diagnosis.findings if f.severity in ("error", "wrong")]
+
+
+def d_phase(gan: Gan, fake: Tensor, real: Tensor, clear: bool = True, step: bool = True) -> None:
+    D, opt_d = gan.discriminator, gan.optimizer_d
+    if clear:
+        opt_d.zero_grad()
+    d_loss = (BCE(D(real), ONES) + BCE(D(fake), ZEROS)) / 2
+    d_loss.backward()
+    if step:
+        opt_d.step()
+
+
+def g_phase(gan: Gan, fake: Tensor, clear: bool = True, step: bool = True) -> None:
+    if clear:
+        gan.optimizer_g.zero_grad()
+    g_loss = BCE(gan.discriminator(fake), ONES)
+    g_loss.backward()
+    if step:
+        gan.optimizer_g.step()
+
+
+# What is wrong ------------------------------------------------------------------------------------
+
+
+def forgot_to_clear_d(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real, clear=False)
+    g_phase(gan, fake)
+
+
+def forgot_to_clear_g_between_the_backwards(gan, real, noise, i):
+    G, D, opt_g, opt_d, _ = gan.parts
+    opt_g.zero_grad()
+    opt_d.zero_grad()
+    pred_fake = D(G(noise))
+    d_loss = BCE(D(real), ONES) + BCE(pred_fake, ZEROS)
+    d_loss.backward(retain_graph=True, inputs=[*G.parameters(), *D.parameters()])
+    g_loss = BCE(pred_fake, ONES)
+    g_loss.backward(inputs=list(G.parameters()))
+    opt_d.step()
+    opt_g.step()
+
+
+def let_g_backward_pollute_d(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real, step=False)
+    g_phase(gan, fake)
+    gan.optimizer_d.step()
+
+
+def stepped_twice_on_a_growing_sum(gan, real, noise, i):
+    fake = gan.generator(noise).detach()
+    d_phase(gan, fake, real, clear=i == 0)
+
+
+def learned_from_the_detached_fake(gan, real, noise, i):
+    fake = gan.generator(noise).detach()
+    d_phase(gan, fake, real)
+    g_phase(gan, fake)
+
+
+def cleared_before_the_step(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real)
+    g_phase(gan, fake, step=False)
+    gan.optimizer_g.zero_grad()
+    gan.optimizer_g.step()
+
+
+def forgot_g_backward(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real)
+    gan.optimizer_g.step()
+
+
+def named_the_wrong_inputs(gan, real, noise, i):
+    G, D, opt_g, _, _ = gan.parts
+    opt_g.zero_grad()
+    BCE(D(G(noise)), ONES).backward(inputs=list(D.parameters()))
+    opt_g.step()
+
+
+def stepped_with_g_frozen(gan, real, noise, i):
+    gan.generator.requires_grad_(False)
+    g_phase(gan, gan.generator(noise))
+
+
+def forgot_the_step_of_g(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real)
+    g_phase(gan, fake, step=False)
+
+
+def moved_d_behind_autograds_back(gan, real, noise, i):
+    G, D, _, opt_d, _ = gan.parts
+    pred_fake = D(G(noise))
+    opt_d.zero_grad()
+    (BCE(D(real), ONES) + BCE(pred_fake, ZEROS)).backward(retain_graph=True)
+    weights = tuple(D.parameters())
+    with torch.autograd._unsafe_preserve_version_counter(weights):
+        opt_d.step()
+    gan.optimizer_g.zero_grad()
+    BCE(pred_fake, ONES).backward()
+    gan.optimizer_g.step()
+
+
+def moved_a_checkpointed_d(gan, real, noise, i):
+    G, D, opt_g, _, _ = gan.parts
+    fake = G(noise)
+    pred_fake = checkpoint(D, fake, use_reentrant=False)
+    d_phase(gan, fake.detach(), real)
+    opt_g.zero_grad()
+    BCE(pred_fake, ONES).backward()
+    opt_g.step()
+
+
+def used_the_graph_twice(gan, real, noise, i):
+    pred_fake = gan.discriminator(gan.generator(noise))
+    BCE(pred_fake, ZEROS).backward()
+    BCE(pred_fake, ONES).backward()
+
+
+def had_no_graph(gan, real, noise, i):
+    with torch.no_grad():
+        pred_fake = gan.discriminator(gan.generator(noise))
+    BCE(pred_fake, ONES).backward()
+
+
+WRONG: list[tuple[Body, str, str | None, str]] = [
+    (forgot_to_clear_d, "polluted", "D", "between `g_loss.backward()` and `d_loss.backward()`"),
+    (forgot_to_clear_g_between_the_backwards, "polluted", "G", "zero_grad"),
+    (let_g_backward_pollute_d, "polluted", "D", "inputs=list(G.parameters())"),
+    (stepped_twice_on_a_growing_sum, "polluted", "D", "zero_grad"),
+    (learned_from_the_detached_fake, "cut-off", "G", "not on the detached copy"),
+    (cleared_before_the_step, "cut-off", "G", "Clear before backward"),
+    (forgot_g_backward, "cut-off", "G", "Call backward"),
+    (named_the_wrong_inputs, "cut-off", "G", "inputs="),
+    (stepped_with_g_frozen, "cut-off", "G", "Thaw"),
+    (forgot_the_step_of_g, "never-stepped", "G", "Call the step"),
+    (moved_d_behind_autograds_back, "stale-weights", "D", "before the step"),
+    (moved_a_checkpointed_d, "stale-weights", "D", "before the step"),
+    (used_the_graph_twice, "second-backward", None, "retain_graph=True"),
+    (had_no_graph, "no-graph", None, "gradients switched on"),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "net", "fix"), WRONG, ids=[body.__name__ for body, *_ in WRONG]
+)
+def test_finds_what_is_wrong_and_only_that(body, code, net, fix):
+    diagnosis = diagnosed(body)
+    assert set(grave(diagnosis)) == {(code, net)}
+    assert not diagnosis.sound
+    finding = diagnosis.findings[0]
+    assert fix in finding.fix
+    assert finding.evidence
+    assert len(finding.evidence) == len(finding.events)
+
+
+@pytest.mark.parametrize("name", ["retain_graph_as_printed", "detach_as_printed"])
+def test_the_published_orderings_raise(name):
+    code = {"retain": "inplace-after-retain", "detach": "second-backward"}[name[:6]]
+    rec = record_step(getattr(published, name), tiny_gan(seed=0), *torch.randn(2, 8, 2))
+    (finding,) = diagnose(rec).findings
+    assert (finding.code, finding.severity) == (code, "error")
+    assert rec.explanation == f"{finding.message} {finding.fix}"
+    assert "g_loss.backward()" in finding.evidence[0]
+
+
+def test_one_iteration_later_the_record_still_tells():
+    """The gradient that nobody cleared was there before the recording."""
+    gan = tiny_gan(seed=0)
+    recorded(forgot_to_clear_d, 1, gan=gan)
+    diagnosis = diagnosed(forgot_to_clear_d, 1, gan=gan)
+    assert grave(diagnosis) == [("polluted", "D")]
+    assert "before the recording" in diagnosis.findings[0].message
+
+
+def test_a_finding_tells_lines_and_events():
+    rec = recorded(learned_from_the_detached_fake, 1)
+    finding = diagnose(rec).findings[0]
+    assert finding.message == (
+        "`gan.optimizer_g.step()` found no gradient in G: it changes nothing. `g_loss.backward()` "
+        "never reaches G: the graph was cut by detach() on the way."
+    )
+    step = rec.events[finding.events[-1]]
+    assert (step.kind, step.target) == ("step", "G")
+    assert finding.evidence[-1] == (
+        f"event {step.index}, line {step.line.number}: `gan.optimizer_g.step()`"
+    )
+
+
+def test_the_call_that_was_meant_for_the_net_is_named():
+    def body(gan, real, noise, i):
+        fake = gan.generator(noise).detach()
+        g_phase(gan, fake, step=False)
+        d_phase(gan, fake, real)
+        gan.optimizer_g.step()
+
+    (finding,) = (f for f in diagnosed(body, 1).findings if f.severity == "wrong")
+    assert "`g_loss.backward()` never reaches G" in finding.message
+
+
+def test_what_was_meant_for_a_cut_off_net_is_no_waste_beside_it():
+    assert diagnosed(learned_from_the_detached_fake, 1).codes == ["cut-off"]
+
+
+# What is not wrong --------------------------------------------------------------------------------
+
+
+class Saver(torch.optim.SGD):
+    """Clears what it used, inside ``step``."""
+
+    def step(self, closure: Any = None) -> Any:
+        result = super().step(closure)
+        self.zero_grad()
+        return result
+
+
+def several_critic_steps(gan, real, noise, i):
+    for _ in range(3):
+        d_phase(gan, gan.generator(noise).detach(), real)
+    g_phase(gan, gan.generator(noise))
+
+
+def critic_only(gan, real, noise, i):
+    d_phase(gan, gan.generator(noise).detach(), real)
+
+
+def critic_only_without_detach(gan, real, noise, i):
+    d_phase(gan, gan.generator(noise), real)
+
+
+def generator_only(gan, real, noise, i):
+    g_phase(gan, gan.generator(noise))
+
+
+def accumulation(gan, real, noise, i):
+    gan.optimizer_d.zero_grad()
+    gan.optimizer_g.zero_grad()
+    for _ in range(2):
+        d_phase(gan, gan.generator(noise).detach(), real, clear=False, step=False)
+    gan.optimizer_d.step()
+    gan.optimizer_d.zero_grad()
+    for _ in range(2):
+        g_phase(gan, gan.generator(noise), clear=False, step=False)
+    gan.optimizer_g.step()
+
+
+def gradient_penalty(gan, real, noise, i):
+    D, fake = gan.discriminator, gan.generator(noise)
+    gan.optimizer_d.zero_grad()
+    mixed = (real + fake.detach()).div(2).requires_grad_()
+    (slope,) = torch.autograd.grad(D(mixed).sum(), mixed, create_graph=True)
+    d_loss = D(fake.detach()).mean() - D(real).mean() + (slope.norm(dim=1) - 1).square().mean()
+    d_loss.backward()
+    gan.optimizer_d.step()
+    g_phase(gan, fake)
+
+
+def r1_by_backward(gan, real, noise, i):
+    D, fake = gan.discriminator, gan.generator(noise)
+    gan.optimizer_d.zero_grad()
+    (BCE(D(real), ONES) + BCE(D(fake.detach()), ZEROS)).backward()
+    real = real.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(D(real).sum(), real, create_graph=True)
+    slope.square().sum().backward()
+    gan.optimizer_d.step()
+    g_phase(gan, fake)
+
+
+def frozen_players(gan, real, noise, i):
+    fake = gan.generator(noise)
+    gan.discriminator.requires_grad_(False)
+    g_phase(gan, fake)
+    gan.discriminator.requires_grad_(True)
+    gan.generator.requires_grad_(False)
+    d_phase(gan, gan.generator(noise), real)
+    gan.generator.requires_grad_(True)
+
+
+def stashed_and_put_back(gan, real, noise, i):
+    D, fake = gan.discriminator, gan.generator(noise)
+    d_phase(gan, fake.detach(), real, step=False)
+    stash = [p.grad for p in D.parameters()]
+    for p in D.parameters():
+        p.grad = None
+    g_phase(gan, fake)
+    for p, grad in zip(D.parameters(), stash, strict=True):
+        p.grad = grad
+    gan.optimizer_d.step()
+
+
+def written_by_hand(gan, real, noise, i):
+    G, D, opt_g, opt_d, _ = gan.parts
+    pred_fake = D(G(noise))
+    losses = (BCE(D(real), ONES) + BCE(pred_fake, ZEROS), BCE(pred_fake, ONES))
+    for net, loss in ((D, losses[0]), (G, losses[1])):
+        parameters = list(net.parameters())
+        grads = torch.autograd.grad(loss, parameters, retain_graph=True)
+        for p, grad in zip(parameters, grads, strict=True):
+            p.grad = grad
+    opt_d.step()
+    opt_g.step()
+
+
+def moved_by_hand(gan, real, noise, i):
+    """No optimizer: plain descent, as in a first lesson."""
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real, step=False)
+    with torch.no_grad():
+        for p in gan.discriminator.parameters():
+            p -= 0.1 * p.grad
+            p.grad = None
+
+
+def weight_clipping(gan, real, noise, i):
+    d_phase(gan, gan.generator(noise).detach(), real)
+    for p in gan.discriminator.parameters():
+        p.data.clamp_(-0.01, 0.01)
+    g_phase(gan, gan.generator(noise))
+
+
+def copies_of_what_changes(gan, real, noise, i):
+    """The printed lines, while torch keeps a copy of what is rewritten."""
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        published.retain_graph_as_printed(gan, real, noise)
+
+
+def forward_on_clones(gan, real, noise, i):
+    G, D, opt_g, opt_d, _ = gan.parts
+    clones = {name: p.clone() for name, p in D.named_parameters()}
+    pred_fake = functional_call(D, clones, (G(noise),))
+    opt_d.zero_grad()
+    (BCE(D(real), ONES) + BCE(pred_fake, ZEROS)).backward(retain_graph=True)
+    opt_d.step()
+    opt_g.zero_grad()
+    BCE(pred_fake, ONES).backward()
+    opt_g.step()
+
+
+def cleared_inside_the_step(gan, real, noise, i):
+    D, fake = gan.discriminator, gan.generator(noise)
+    BCE(D(fake.detach()), ZEROS).backward()
+    gan.optimizer_d.step()
+
+
+def skipped_by_a_scaler(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    gan.optimizer_g.zero_grad()
+    scaler.scale(BCE(gan.discriminator(fake), ONES) * 1e9).backward()
+    scaler.step(gan.optimizer_g)
+    scaler.update()
+
+
+def two_backwards_for_d(gan, real, noise, i):
+    """As the best known DCGAN example does, with D's outputs read for a log line."""
+    G, D, opt_g, opt_d, _ = gan.parts
+    D.zero_grad()
+    on_real = BCE(D(real), ONES)
+    on_real.backward()
+    fake = G(noise)
+    output = D(fake.detach())
+    on_fake = BCE(output, ZEROS)
+    on_fake.backward()
+    output.mean().item()
+    opt_d.step()
+    G.zero_grad()
+    BCE(D(fake), ONES).backward()
+    opt_g.step()
+
+
+def cleared_to_zero(gan, real, noise, i):
+    fake = gan.generator(noise)
+    gan.optimizer_d.zero_grad(set_to_none=False)
+    d_phase(gan, fake.detach(), real, clear=False)
+    gan.optimizer_g.zero_grad(set_to_none=False)
+    g_phase(gan, fake, clear=False)
+
+
+def cleared_after_each_step(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real, clear=False)
+    g_phase(gan, fake, clear=False)
+    gan.optimizer_d.zero_grad()
+    gan.optimizer_g.zero_grad()
+
+
+def scaled(gan, real, noise, i):
+    fake, D, scaler = gan.generator(noise), gan.discriminator, torch.amp.GradScaler("cpu")
+    for loss_of, optimizer in (
+        (lambda: BCE(D(fake.detach()), ZEROS), gan.optimizer_d),
+        (lambda: BCE(D(fake), ONES), gan.optimizer_g),
+    ):
+        optimizer.zero_grad()
+        scaler.scale(loss_of()).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+
+
+def closures(gan, real, noise, i):
+    G, D, fake = gan.generator, gan.discriminator, gan.generator(noise).detach()
+    for net, loss_of in ((D, lambda: BCE(D(fake), ZEROS)), (G, lambda: BCE(D(G(noise)), ONES))):
+        optimizer = torch.optim.LBFGS(net.parameters(), max_iter=3)
+
+        def closure(loss_of=loss_of, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = loss_of()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+
+def averaged_weights(gan, real, noise, i):
+    fake = gan.generator(noise)
+    d_phase(gan, fake.detach(), real)
+    g_phase(gan, fake)
+    average = torch.optim.swa_utils.AveragedModel(gan.generator)
+    average.update_parameters(gan.generator)
+    with torch.no_grad():
+        average(noise)
+
+
+def one_loss_for_two_nets(gan, real, noise, i):
+    """No game at all: both nets follow one loss, as an encoder and a decoder do."""
+    gan.optimizer_d.zero_grad()
+    gan.optimizer_g.zero_grad()
+    BCE(gan.discriminator(gan.generator(noise)), ONES).backward()
+    gan.optimizer_d.step()
+    gan.optimizer_g.step()
+
+
+RIGHT: list[Body] = [
+    several_critic_steps, critic_only, critic_only_without_detach, generator_only, accumulation,
+    gradient_penalty, r1_by_backward, frozen_players, stashed_and_put_back, written_by_hand,
+    moved_by_hand, weight_clipping, copies_of_what_changes, forward_on_clones,
+    cleared_inside_the_step, skipped_by_a_scaler, one_loss_for_two_nets, two_backwards_for_d,
+    cleared_to_zero, cleared_after_each_step, scaled, closures, averaged_weights,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("iterations", [1, 2])
+@pytest.mark.parametrize("body", RIGHT, ids=[body.__name__ for body in RIGHT])
+def test_raises_no_false_alarm(body, iterations):
+    gan = tiny_gan(seed=0)
+    if body is cleared_inside_the_step:
+        gan.optimizer_d = Saver(gan.discriminator.parameters(), lr=0.1)
+    rec = recorded(body, iterations, gan=gan)
+    assert "error" not in {e.kind for e in rec.events}, rec
+    assert grave(diagnose(rec)) == [], diagnose(rec)
+    assert diagnose(rec).sound
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+@pytest.mark.parametrize("key", STRATEGIES)
+def test_our_own_steps_are_sound(key, iterations):
+    step = STRATEGIES[key].step
+    assert grave(diagnosed(lambda gan, real, noise, _: step(gan, real, noise), iterations)) == []
+
+
+def test_a_recording_may_begin_in_the_middle_of_an_accumulation():
+    gan = tiny_gan(seed=0)
+    recorded(lambda g, real, noise, i: d_phase(g, noise, real, clear=False, step=False), 1, gan=gan)
+
+    def second_half(gan, real, noise, i):
+        d_phase(gan, noise, real, clear=False)
+        gan.optimizer_d.zero_grad()
+
+    assert grave(diagnosed(second_half, 1, gan=gan)) == []
+
+
+def test_weights_that_no_node_had_saved_may_move():
+    """Only biases are trained: what the retained graph saved is as it was."""
+    gan = tiny_gan(seed=0)
+    biases = [p for name, p in gan.discriminator.named_parameters() if name.endswith("bias")]
+    gan.optimizer_d = torch.optim.SGD(biases, lr=0.1)
+
+    def body(gan, real, noise, i):
+        published.retain_graph_as_printed(gan, real, noise)
+
+    rec = recorded(body, 1, gan=gan)
+    assert [e.kind for e in rec.events][-1] == "step"
+    assert grave(diagnose(rec)) == []
+
+
+def test_a_third_net_is_no_player():
+    encoder = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+
+    def body(gan, real, noise, i):
+        optimizer.zero_grad()
+        fake = gan.generator(encoder(real))
+        d_phase(gan, fake.detach(), real)
+        g_phase(gan, fake)
+        optimizer.step()
+
+    assert grave(diagnosed(body, encoder=encoder)) == []
+
+
+# Waste, and what is worth knowing -----------------------------------------------------------------
+
+EXPECTED = {
+    "retain_graph": ["in-vain", "in-vain", "simultaneous"],
+    "detach": ["in-vain", "alternating"],
+    "generator_first": ["in-vain", "simultaneous"],
+    "frozen": ["frozen", "simultaneous"],
+    "selective": ["simultaneous"],
+    "one_stage": ["shared-backward", "simultaneous"],
+}
+
+
+@pytest.mark.parametrize("key", EXPECTED)
+def test_what_each_strategy_wastes_and_is(key):
+    rec = record_step(STRATEGIES[key].step, tiny_gan(seed=0), *torch.randn(2, 8, 2))
+    found = diagnose(rec).findings
+    assert sorted(f.code for f in found) == sorted(EXPECTED[key])
+    wasted = [f.net for f in found if f.code == "in-vain"]
+    assert wasted == {"retain_graph": ["G", "D"]}.get(key, ["D"] * len(wasted))
+
+
+def test_the_fix_for_waste_removes_it_and_keeps_the_result():
+    """S1 with ``inputs=`` as the two findings say: the same weights, and no finding is left."""
+    G, D, opt_g, opt_d, _ = (gan := tiny_gan(seed=0)).parts
+    other = tiny_gan(seed=0)
+    real, noise = torch.randn(2, 8, 2)
+    before = diagnose(record_step(STRATEGIES["retain_graph"].step, other, real, noise))
+    assert [f.fix for f in before.findings if f.code == "in-vain"] == [
+        f"Name who is to receive: `backward(inputs=list({net}.parameters()))`. The result stays "
+        "the same."
+        for net in ("D", "G")
+    ]
+    with record(gan.nets, gan.optimizers) as rec:
+        pred_fake = D(G(noise))
+        opt_d.zero_grad()
+        d_loss = (BCE(D(real), ONES) + BCE(pred_fake, ZEROS)) / 2
+        d_loss.backward(retain_graph=True, inputs=list(D.parameters()))
+        opt_g.zero_grad()
+        BCE(pred_fake, ONES).backward(inputs=list(G.parameters()))
+        opt_d.step()
+        opt_g.step()
+    assert diagnose(rec).codes == ["simultaneous"]
+    for net, theirs in ((G, other.generator), (D, other.discriminator)):
+        for mine, right in zip(net.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, right)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_generator_first_alternates_only_with_a_new_fake(fresh):
+    def body(gan, real, noise, i):
+        fake = gan.generator(noise)
+        g_phase(gan, fake)
+        d_phase(gan, (gan.generator(noise) if fresh else fake).detach(), real)
+
+    assert ("alternating" if fresh else "simultaneous") in diagnosed(body, 1).codes
+
+
+def test_a_graph_that_is_kept_for_nothing():
+    def body(gan, real, noise, i):
+        fake = gan.generator(noise)
+        gan.optimizer_d.zero_grad()
+        d_loss = BCE(gan.discriminator(fake.detach()), ZEROS)
+        d_loss.backward(retain_graph=True)
+        gan.optimizer_d.step()
+        g_phase(gan, fake)
+
+    found = [f for f in diagnosed(body, 1).findings if f.code == "needless-retain"]
+    assert [f.evidence[0].split(": ")[1] for f in found] == ["`d_loss.backward(retain_graph=True)`"]
+    step = STRATEGIES["retain_graph"].step
+    needed = diagnosed(lambda gan, real, noise, _: step(gan, real, noise))
+    assert "needless-retain" not in needed.codes
+
+
+@pytest.mark.parametrize("how", ["create_graph", "autograd.grad"])
+def test_a_graph_may_be_kept_for_what_the_record_cannot_follow(how):
+    def body(gan, real, noise, i):
+        loss = BCE(gan.discriminator(real), ONES)
+        if how == "create_graph":
+            loss.backward(create_graph=True)
+        else:
+            loss.backward(retain_graph=True)
+            torch.autograd.grad(loss, list(gan.discriminator.parameters()))
+        gan.optimizer_d.step()
+        gan.optimizer_d.zero_grad()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch: create_graph may leak
+        assert "needless-retain" not in diagnosed(body, 1).codes
+
+
+def test_a_look_in_eval_mode_is_no_part_of_the_game():
+    def body(gan, real, noise, i):
+        fake = gan.generator(noise)
+        g_phase(gan, fake)
+        gan.generator.eval()
+        gan.generator(noise)  # a picture, say
+        gan.generator.train()
+        d_phase(gan, fake.detach(), real)
+
+    assert "simultaneous" in diagnosed(body, 1).codes
+
+
+def test_batchnorm_is_counted_by_its_own_counter():
+    gan = dcgan(16, 1, 4, width=4, seed=0)
+    real, noise = torch.randn(4, 1, 16, 16), torch.randn(4, 4)
+    for key, counts in {
+        "retain_graph": (1, 2),
+        "detach": (1, 3),
+        "generator_first": (1, 3),
+    }.items():
+        with record(gan.nets, gan.optimizers) as rec:
+            STRATEGIES[key].step(gan, real, noise)
+        found = {f.net: f.message for f in diagnose(rec).findings if f.code == "batchnorm-updates"}
+        assert (rec.batchnorm["G"], rec.batchnorm["D"]) == counts, key
+        assert f"updated {counts[1]} times" in found["D"]
+    gan.discriminator.eval()
+    with record(gan.nets, gan.optimizers) as rec:
+        STRATEGIES["detach"].step(gan, real, noise)
+    assert rec.batchnorm["D"] == 0
+
+
+# Against an independent judge ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", THREE)
+def test_agrees_with_the_gradients_themselves(key):
+    """Each what-if is judged by its gradients; ``diagnose`` knows only the record of that run."""
+    step = STRATEGIES[key].step
+    gan, (real, noise) = tiny_gan(seed=0), torch.randn(2, 8, 2)
+    judge = Judge(step, gan, real, noise)
+    seen = set()
+    for variant in variants(step):
+        outcome = judge(variant)
+        found = {f.severity for f in diagnose(outcome.record).findings}
+        seen.add(outcome.kind)
+        if outcome.kind == "error":
+            assert "error" in found, variant
+        elif outcome.kind == "wrong":
+            assert "wrong" in found, (variant, outcome.message)
+        else:
+            assert not found & {"error", "wrong"}, (variant, diagnose(outcome.record))
+    assert {"error", "wrong"} <= seen
+
+
+# Asking, and looking ------------------------------------------------------------------------------
+
+
+def test_bad_input_is_told():
+    with pytest.raises(TypeError, match=r"diagnose\(\) got list; expected a Record"):
+        diagnose([])
+    gan = tiny_gan(seed=0)
+    with record(gan.nets) as rec, pytest.raises(ValueError, match="after the block"):
+        diagnose(rec)
+
+
+def test_an_empty_record_is_sound():
+    with record(tiny_gan().nets) as rec:
+        pass
+    assert diagnose(rec).findings == []
+    assert diagnose(rec).sound
+
+
+def test_text_and_page_say_the_same():
+    diagnosis = diagnosed(forgot_to_clear_d)
+    text, page = str(diagnosis), diagnosis._repr_html_()
+    for finding in diagnosis.findings:
+        for said in (finding.code, *finding.evidence):
+            assert said in text
+        assert finding.code in page
+        assert finding.evidence[0].split("`")[1] in page
+    assert "≠ wrong gradient: polluted (D)" in text
+    assert max(map(len, text.splitlines())) <= 130
+
+
+def test_names_and_code_of_others_are_escaped():
+    evil = "<script>alert(1)</script>"
+    nets = {evil: nn.Linear(2, 1)}
+    optimizer = torch.optim.SGD(nets[evil].parameters(), lr=0.1)
+    with record(nets, {"x": optimizer}) as rec:
+        optimizer.step()
+    page = diagnose(rec)._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_looking_costs_no_heavy_import():
+    assert "gan_lessons.lens.diagnose" in sys.modules
+    assert diagnose.__module__ == "gan_lessons.lens.diagnose"
