@@ -243,6 +243,12 @@ def test_a_finding_tells_lines_and_events():
     )
 
 
+def test_the_same_in_each_iteration_is_told_once_with_all_its_lines():
+    (finding,) = (f for f in diagnosed(learned_from_the_detached_fake, 3).findings if f.net == "G")
+    assert len([line for line in finding.evidence if "optimizer_g.step()" in line]) == 3
+    assert list(finding.events) == sorted(set(finding.events))
+
+
 def test_the_call_that_was_meant_for_the_net_is_named():
     def body(gan, real, noise, i):
         fake = gan.generator(noise).detach()

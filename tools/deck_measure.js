@@ -18,6 +18,7 @@ smallest => {
   for (const element of sheet.querySelectorAll('*')) {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     if (!box.width || !box.height || style.visibility === 'hidden' && !element.closest('.fragment')) continue;
+    if (!element.checkVisibility()) continue;  // in a <details> that is closed
     const foot = sheet.matches('.side, .wide') ? 0 : 36;  // the slide's number and the arrows
     const below = Math.round((box.bottom - frame.bottom) / scale) + foot;
     const right = Math.round((box.right - frame.right) / scale);

@@ -11,7 +11,8 @@ import html
 import re
 import textwrap
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from gan_lessons.lens import diagnose_words as words
 from gan_lessons.lens.events import Record
@@ -86,9 +87,22 @@ def diagnose(record: Record) -> Diagnosis:
     if not record.complete:
         raise ValueError("diagnose() got a record that is not complete; call it after the block")
     story = Story(record)
-    found = [finding for rule in RULES for finding in rule(story)]
+    found = _joined(finding for rule in RULES for finding in rule(story))
     rank = {severity: i for i, severity in enumerate(words.SEVERITY)}
     return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])))
+
+
+def _joined(findings: Iterable[Finding]) -> list[Finding]:
+    """What was found again in another iteration is told once, with all its evidence."""
+    same: dict[tuple[str, str | None, str], Finding] = {}
+    for one in findings:
+        key = one.code, one.net, one.message
+        seen = dict(zip(one.events, one.evidence, strict=True))
+        if key in same:
+            seen |= dict(zip(same[key].events, same[key].evidence, strict=True))
+        events = tuple(sorted(seen))
+        same[key] = replace(one, events=events, evidence=tuple(seen[i] for i in events))
+    return list(same.values())
 
 
 def _text(finding: Finding) -> str:

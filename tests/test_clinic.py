@@ -1,0 +1,91 @@
+"""Lesson 08: its patients have the symptoms, the illness and the cure that it says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+
+from gan_lessons import STRATEGIES, data, diagnose
+from gan_lessons.lens.verdict import Judge
+
+
+@pytest.fixture(scope="module")
+def lesson(root: Path) -> SimpleNamespace:
+    """All that the lesson's cells define, run from top to bottom, and what they printed."""
+    names: dict[str, Any] = {}
+    printed = io.StringIO()
+    threads = torch.get_num_threads()
+    try:
+        with contextlib.redirect_stdout(printed):
+            for cell in nbformat.read(root / "notebooks" / "08-clinic.ipynb", as_version=4).cells:
+                if cell.cell_type == "code":
+                    exec(compile(cell.source, "<lesson 08>", "exec"), names)
+    finally:
+        torch.set_num_threads(threads)
+    return SimpleNamespace(**names, printed=printed.getvalue())
+
+
+def losses(lesson: SimpleNamespace, name: str) -> tuple[float, float]:
+    found = re.findall(rf"^{name} +d_loss +([\d.]+) +g_loss +([\d.]+)$", lesson.printed, re.M)
+    assert len(found) == 1
+    return float(found[0][0]), float(found[0][1])
+
+
+def test_each_patient_has_what_the_lesson_says(lesson: SimpleNamespace) -> None:
+    gravest = {name: diagnose(rec).findings[0] for name, rec in lesson.ward.items()}
+    assert {name: (f.severity, f.code, f.net) for name, f in gravest.items()} == {
+        "always_wins": ("wrong", "polluted", "D"),
+        "too_strong": ("wrong", "cut-off", "G"),
+        "nothing_to_see": ("wrong", "polluted", "G"),
+        "careful": ("waste", "needless-retain", None),
+        "as_printed, homemade": ("wrong", "stale-weights", "D"),
+        "suspicious": ("waste", "in-vain", "D"),
+    }
+
+
+def test_the_second_opinion_agrees(lesson: SimpleNamespace) -> None:
+    real, noise = data.batch(lesson.digits, 64, seed=1), data.noise(64, (32,), seed=2)
+    for step, right, gan, kind in (
+        (lesson.always_wins, "detach", lesson.new_pair(), "wrong"),
+        (lesson.too_strong, "detach", lesson.new_pair(), "wrong"),
+        (lesson.nothing_to_see, "retain_graph", lesson.new_pair(), "wrong"),
+        (lesson.careful, "detach", lesson.new_pair(), "waste"),
+        (lesson.as_printed, "retain_graph", lesson.homemade(), "wrong"),
+    ):
+        outcome = Judge(STRATEGIES[right].step, gan, real, noise)(SimpleNamespace(step=step))
+        assert outcome.kind == kind, step.__name__
+        if step is lesson.nothing_to_see:  # "the same direction, but shorter"
+            gap = outcome.players["G"]
+            assert (gap.cosine or 0) > 0.99
+            assert 0.4 < (gap.ratio or 0) < 0.6
+
+
+def test_the_symptoms_are_those_that_the_text_tells(lesson: SimpleNamespace) -> None:
+    d_loss, g_loss = losses(lesson, "always_wins")
+    assert g_loss < 0.01  # "My g_loss is zero"
+    assert d_loss > 10
+    d_loss, g_loss = losses(lesson, "too_strong")
+    assert d_loss < 0.01  # "D wins at once"
+    assert g_loss > 5
+    for ill, healthy in (("nothing_to_see", "step_retain_graph"), ("retain_graph_as_printed", "")):
+        found = losses(lesson, ill)
+        right = losses(lesson, healthy) if healthy else losses(lesson, "step_detach")
+        for mine, theirs in zip(found, right, strict=True):  # "the losses do not show it"
+            assert theirs / 2 < mine < 2 * theirs, ill
+
+
+def test_one_iteration_is_not_enough(lesson: SimpleNamespace) -> None:
+    assert re.search(r"^1 \[.*\] sound$", lesson.printed, re.M)
+    assert re.search(r"^2 \['polluted'.*\] not sound$", lesson.printed, re.M)
+
+
+def test_the_cured_optimizer_lets_torch_refuse(lesson: SimpleNamespace) -> None:
+    assert "modified by an inplace operation" in lesson.printed
