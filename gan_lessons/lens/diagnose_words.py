@@ -28,18 +28,14 @@ POLLUTED = (
     "too."
 )
 POLLUTED_ALSO = "{net} learns from {calls} at {step}, and had learned from {shared} before."
-POLLUTED_BEFORE = (
-    "{step} moved {net} by the sum of {calls} and of gradients from before the recording. Nothing "
-    "cleared them."
+POLLUTED_ONLY = (
+    "{step} moved {net} by {calls}, from which {by} learned too. What {lost} had computed for "
+    "{net} alone was cleared before."
 )
+POLLUTED_ONLY_FIX = "Let {net} step after {lost}, before its gradients are cleared."
 CLEAR_BETWEEN = "Clear the gradients of {net} (zero_grad) between {first} and {last}."
 KEEP_OUT = (
-    "Keep the other player's call out of {net}: name who is to receive, "
-    "`backward(inputs=list({by}.parameters()))`, or let {net} step before that call."
-)
-CLEAR_ONCE = (
-    "Clear the gradients of {net} (zero_grad) once per step, before its backward. If you sum over "
-    "several batches and the recording began in between, this is meant."
+    "Keep the other player's call out of {net}: name who is to receive, `backward(inputs={by})`."
 )
 CLEAR_EACH = "Clear the gradients of {net} (zero_grad) after each of its steps, or before the next."
 
@@ -50,6 +46,8 @@ CUT_OFF_WHY = {
     "cleared": "{clearing} had cleared what {call} wrote.",
     "restricted": "inputs= of {call} names no parameter of {net}.",
     "cut": "{call} never reaches {net}: the graph was cut by {how} on the way.",
+    "frozen": "{call} walks through {net}, and no parameter of {net} wants a gradient.",
+    "by hand": "Something had cleared what {call} wrote.",
     "no graph": "{forward} built no graph: {net} was frozen, or gradients were switched off.",
     "other": "{call} has no way to {net}.",
 }
@@ -57,6 +55,8 @@ CUT_OFF_FIX = {
     "no call": "Call backward on the loss of {net} before this step.",
     "theirs": "Call backward on a loss made from the output of {net}, before this step.",
     "cleared": "Clear before backward, not between backward and step.",
+    "by hand": "Clear before backward, not between backward and step.",
+    "frozen": "Thaw {net} (requires_grad_(True)) before its forward, until its backward is over.",
     "restricted": "Name the parameters of {net} in inputs=.",
     "cut": (
         "Compute this loss on what {net} made itself, not on the detached copy: call the other net "
@@ -70,6 +70,14 @@ CUT_OFF_FIX = {
         ".data, no copy through NumPy)."
     ),
 }
+
+CUT_OFF_OTHERS = (
+    "{step} is the step of the optimizer named {net}, and it holds no parameter of {net}."
+)
+CUT_OFF_OTHERS_FIX = (
+    "Make it from the parameters of this net: another net's, or those of a net that was made anew "
+    "since, do not count."
+)
 
 NEVER_STEPPED = (
     "{calls} filled the gradients of {net}, and no step used them: {net} does not learn."
@@ -95,13 +103,18 @@ STALE_FIX = (
 
 IN_VAIN = "{calls} wrote {count} gradients of {net} that no step used."
 IN_VAIN_ONE = "{calls} wrote a gradient of {net} that no step used."
-IN_VAIN_FIX = "Name who is to receive: `backward(inputs={by})`. The result stays the same."
+IN_VAIN_FIX = "Name who is to receive, all that train: `backward(inputs={by})`."
 PARAMETERS_OF = "list({net}.parameters())"
 IN_VAIN_FIX_ALONE = "If nobody reads them either, leave this backward out."
 
 RETAIN = "{call} kept the graph (retain_graph=True), and nothing walked it again."
 RETAIN_FIX = "Leave retain_graph=True out: it holds memory for nothing."
 
+FROM_BEFORE = (
+    "{step} used the sum of {calls} and of gradients from before the recording. Was a zero_grad "
+    "forgotten, or is this a sum over batches?"
+)
+FROM_BEFORE_FIX = "Record two iterations: then it shows what goes into {net}."
 SIMULTANEOUS = (
     "{second} moves by a gradient that was computed before {first} moved: a simultaneous update."
 )

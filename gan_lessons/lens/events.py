@@ -91,7 +91,9 @@ class Event:
     """Something that happened, and how things stood right after it.
 
     ``target``: the net (forward, or zero_grad on a net) or the optimizer. ``call``: index of the
-    backward call, for "backward" and for the "error" it raised. ``forward``: index of the forward.
+    backward call, for "backward", the "error" it raised and a "step" inside it. ``forward``: index
+    of the forward. Of a step, ``holds``: net -> the parameters it was for, and ``began``: the
+    number of events before it began (a closure's are between).
     ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
     event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
     ``message``: the exception, ``explanation``: the same in plain words, its end being the ``fix``
@@ -111,6 +113,8 @@ class Event:
     message: str | None = None
     explanation: str | None = None
     fix: str | None = None
+    holds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    began: int | None = None
 
 
 @dataclass
@@ -119,7 +123,8 @@ class Record:
 
     ``parameters``: net -> parameter -> shape. ``holds``: optimizer -> net -> its parameters.
     ``graph``: every node that was built, with the cuts; ``graph_at(event)`` adds the states.
-    ``moved``: net -> parameters rewritten after the last event.
+    ``moved``: net -> parameters that changed and that no event's ``moved`` tells of: after the last
+    event, or through ``.data``.
     ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
     """
 

@@ -72,9 +72,11 @@ def errors(story: Story) -> Iterator[Finding]:
 
 
 def cut_off(story: Story) -> Iterator[Finding]:
-    """An optimizer stepped, and none of its parameters held a gradient."""
+    """An optimizer stepped, and none of its parameters held a gradient, nor in its other steps."""
+    yield from _holds_another_net(story)
+    fed = {step.event.target for step in story.steps if step.used}
     for step in story.steps:
-        if step.used:
+        if step.event.target in fed or _may_have_cleared(story, step):
             continue
         why, details, events = _why_empty(story, step)
         net = words.AND.join(step.nets)
@@ -86,36 +88,61 @@ def cut_off(story: Story) -> Iterator[Finding]:
         yield finding(story, "cut-off", "wrong", step.nets[0], [*events, step.event], message, fix)
 
 
+def _may_have_cleared(story: Story, step: Step) -> bool:
+    """It ran a backward (a closure) or moved weights: what it used may be gone already."""
+    within = story.within(step)
+    return any(e.kind == "backward" for e in within) or any(
+        net in e.moved for e in within for net in step.nets
+    )
+
+
+def _holds_another_net(story: Story) -> Iterator[Finding]:
+    """An optimizer with the name of a net that holds none of its parameters; nor does another."""
+    for event in story.record.events:
+        net = event.target
+        if event.kind == "step" and net in story.record.parameters and net not in story.trained:
+            details = {"net": net, "step": story.step(Step(event, (), {}))}
+            message = words.CUT_OFF_OTHERS.format(**details)
+            fix = words.CUT_OFF_OTHERS_FIX.format(**details)
+            yield finding(story, "cut-off", "wrong", net, [event], message, fix)
+
+
 def _why_empty(story: Story, step: Step) -> tuple[str, dict[str, str], list[Event]]:
     """Why the step found nothing: a key of ``CUT_OFF_WHY``, its details, and the events."""
-    before = [s.event.index for s in story.steps if s.event.index < step.event.index]
-    own = [s.event.index for s in story.steps_of(step.nets[0]) if s.event.index in before]
-    since = max(own, default=-1)
-    calls = [c for c in story.record.backward_calls if c.index in story.events]
-    calls = [c for c in calls if since < story.events[c.index].index < step.event.index]
+    own = [s.event.index for s in story.steps_of(step.nets[0])]
+    since = max((i for i in own if i < step.event.index), default=-1)
+    calls = [c for c in story.calls_made if since < story.events[c.index].index < step.event.index]
     if not calls:
         return "no call", {}, []
     wrote = [c for c in calls if set(story.receivers(c)) & set(step.nets)]
     idle = [c for c in calls if not story.used_by_anyone(c.index)]
-    call = (wrote or idle or calls)[-1]
+    call = ([c for c in wrote if c in idle] or wrote or idle or calls)[-1]
     event, details = story.events[call.index], {"call": story.call(call.index)}
-    if wrote:
-        cleared = [
-            e for e in story.record.events[event.index : step.event.index] if e.kind == "zero_grad"
-        ]
-        if cleared:
-            details["clearing"] = story.clearing(cleared[-1])
-            return "cleared", details, [event, cleared[-1]]
-        return "other", details, [event]
+    if call in wrote:
+        cleared = _clearing(story, step, event)
+        if cleared is None or cleared.kind != "zero_grad":
+            return "by hand", details, [event]
+        details["clearing"] = story.clearing(cleared)
+        return "cleared", details, [event, cleared]
     if not idle:
         return "theirs", details, [event]
     if call.restricted:
         return "restricted", details, [event]
     if how := _cut_before(story, call, step.nets):
         return "cut", {**details, "how": how}, [event]
+    if {story.record.forwards[i].net for i in call.forwards} & set(step.nets):
+        return "frozen", details, [event]
     if (forward := _without_graph(story, event, step.nets)) is not None:
         return "no graph", {**details, "forward": story.forward(forward)}, [event]
     return "other", details, [event]
+
+
+def _clearing(story: Story, step: Step, written: Event) -> Event | None:
+    """The first event after ``written`` at which nothing of the step's nets held a gradient."""
+    for event in story.record.events[written.index + 1 : step.event.index + 1]:
+        if not any(event.grads[net][k].value for net, ks in step.event.holds.items() for k in ks):
+            return event
+    return None
 
 
 def _cut_before(story: Story, call: BackwardCall, nets: tuple[str, ...]) -> str | None:
@@ -135,87 +162,10 @@ def _without_graph(story: Story, event: Event, nets: tuple[str, ...]) -> Forward
     return before[-1] if before and before[-1].index not in built else None
 
 
-def polluted(story: Story) -> Iterator[Finding]:
-    """A step used a gradient that was meant for another step; one finding for each net."""
-    found: dict[str, Finding] = {}
-    for rule in (_of_the_other_player, _used_twice, _from_before):
-        for one in rule(story):
-            found.setdefault(one.net or "", one)
-    yield from found.values()
-
-
-def _of_the_other_player(story: Story) -> Iterator[Finding]:
-    if (players := story.players) is None:
-        return
-    for net, other in (players, players[::-1]):
-        for step in story.steps_of(net):
-            for theirs in story.steps_of(other):
-                mine, shared = step.calls(net), step.calls(net) & theirs.calls(other)
-                own = mine - shared
-                if step is theirs or not shared or not own:
-                    continue
-                message = words.POLLUTED.format(
-                    step=story.step(step), net=net, calls=story.calls(mine),
-                    others=story.calls(shared), by=other,
-                )  # fmt: skip
-                if max(own) > min(shared):
-                    last = min(call for call in own if call > min(shared))
-                    first = max(call for call in shared if call < last)
-                    fix = words.CLEAR_BETWEEN.format(
-                        net=net, first=story.call(first), last=story.call(last)
-                    )
-                else:
-                    fix = words.KEEP_OUT.format(net=net, by=other)
-                events = [story.events[call] for call in mine] + [step.event]
-                yield finding(story, "polluted", "wrong", net, events, message, fix)
-
-
-def _used_twice(story: Story) -> Iterator[Finding]:
-    last: dict[tuple[str | None, str, str], Step] = {}
-    for step in story.steps:
-        for (net, name), state in step.used.items():
-            earlier = last.get((step.event.target, net, name))
-            last[step.event.target, net, name] = step
-            if earlier is None:
-                continue
-            again = set(state.sources) & set(earlier.used[net, name].sources)
-            if not again:
-                continue
-            message = words.POLLUTED_ALSO.format(
-                step=story.step(step), net=net, calls=story.calls(state.sources),
-                shared=story.calls(again),
-            )  # fmt: skip
-            fix = words.CLEAR_EACH.format(net=net)
-            yield finding(
-                story, "polluted", "wrong", net, [earlier.event, step.event], message, fix
-            )
-
-
-def _from_before(story: Story) -> Iterator[Finding]:
-    for step in story.steps:
-        for (net, _), state in step.used.items():
-            if state.before and state.sources and not _cleared(story, net, step.event.target):
-                calls = story.calls(state.sources)
-                message = words.POLLUTED_BEFORE.format(step=story.step(step), net=net, calls=calls)
-                events = [story.events[call] for call in state.sources] + [step.event]
-                fix = words.CLEAR_ONCE.format(net=net)
-                yield finding(story, "polluted", "wrong", net, events, message, fix)
-
-
-def _cleared(story: Story, net: str, optimizer: str | None) -> bool:
-    """Was anything of ``net`` cleared at any time of this record?"""
-    events = story.record.events
-    return any(e.kind == "zero_grad" and e.target in (net, optimizer) for e in events) or any(
-        s.value in (None, 0.0) for e in events for s in story.states(net, e)
-    )
-
-
 def stale_weights(story: Story) -> Iterator[Finding]:
     """A gradient was computed with weights that changed since the forward, unseen by torch."""
     told: set[str] = set()
-    for call in story.record.backward_calls:
-        if call.error is not None or call.index not in story.events:
-            continue
+    for call in story.calls_made:
         for net, forward, name, mover in _stale_nodes(story, call):
             if net not in told:
                 told.add(net)
@@ -266,7 +216,7 @@ def _line_of(story: Story, event: Event) -> str:
 
 def never_stepped(story: Story) -> Iterator[Finding]:
     """A net with an optimizer got gradient, and no step used any of it in the whole record."""
-    if story.failed:
+    if story.failed or story.inside:
         return
     told = {event for one in cut_off(story) for event in one.events}  # calls meant for another net
     for net in story.trained:
@@ -275,7 +225,7 @@ def never_stepped(story: Story) -> Iterator[Finding]:
         # What another player's own call left here is waste: that player's rule tells of it.
         calls = [
             c.index
-            for c in story.record.backward_calls
+            for c in story.calls_made
             if net in story.receivers(c)
             and not story.used_by_anyone(c.index)
             and story.events[c.index].index not in told

@@ -76,8 +76,8 @@ class Ledger:
         if grad is None:
             return (now if now.state.value is None else _Content(EMPTY, -1, 0)), False
         same = now.ref is not None and now.ref() is grad
-        value, total = _measure(grad)  # also where the version stayed: .grad.data is not counted
-        kept = same and now.version == grad._version and _alike(now.fingerprint, (value, total))
+        value, total = measured(grad)  # also where the version stayed: .grad.data is not counted
+        kept = same and now.version == grad._version and alike(now.fingerprint, (value, total))
         if kept and call is None:
             return now, False
         seen = _Content(EMPTY, -1, 0, TensorWeakRef(grad), grad._version, (value, total))
@@ -90,7 +90,7 @@ class Ledger:
             state = GradState(0.0) if cleared else replace(now.state, value=value)
             return self._next(seen, state, None if cleared else now), False
         for old in reversed(slot.past):
-            if old.state.value and _alike(old.fingerprint, (value, total)):
+            if old.state.value and alike(old.fingerprint, (value, total)):
                 again = replace(seen, state=old.state, chain=old.chain, epoch=old.epoch)
                 return again, old.ref is None or old.ref() is not grad
         there = value != 0.0
@@ -135,16 +135,16 @@ class Ledger:
         return rows
 
 
-def _measure(grad: Tensor) -> tuple[float, float]:
-    """(2-norm, sum); NaN where there are no values to look at."""
-    if grad.is_meta:
+def measured(grad: Tensor) -> tuple[float, float]:
+    """(2-norm, sum) of a gradient or a weight; NaN where there are no values to look at."""
+    if grad.is_meta or nn.parameter.is_lazy(grad):
         return math.nan, math.nan
     dense = grad.detach().to_dense() if grad.is_sparse else grad.detach()
     wide = dense.float() if dense.dtype in (torch.float16, torch.bfloat16) else dense
     return float(torch.linalg.vector_norm(wide)), float(wide.sum().real)
 
 
-def _alike(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
+def alike(a: tuple[float, float] | None, b: tuple[float, float]) -> bool:
     """Equal, where NaN equals NaN."""
     return a is not None and all(
         x == y or (math.isnan(x) and math.isnan(y)) for x, y in zip(a, b, strict=True)

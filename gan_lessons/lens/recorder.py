@@ -35,9 +35,9 @@ from gan_lessons.lens.tensors import (
     held_parameters,
     node_of,
     shape_of,
-    version_of,
 )
 from gan_lessons.lens.trace import GraphTrace, tensors_in
+from gan_lessons.lens.weights import Weights
 
 _Hook = Callable[..., Any]
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -48,6 +48,7 @@ class _StepUnderWay(NamedTuple):
 
     optimizer: Optimizer
     depth: int
+    events: int
     calls: int
     consumed: dict[Tensor, Any]
 
@@ -80,7 +81,7 @@ class Recorder(Generic[AnyRecord]):
         self._clearing: set[int] = set()  # objects inside their own zero_grad
         self._raised: BaseException | None = None
         self._stack = ExitStack()  # hooks on parameters, which come late
-        self._versions = {p: version_of(p) for named in self.names.values() for p in named.values()}
+        self._weights = Weights(self.names)
         self._batchnorm = {name: batchnorm_updates(net) for name, net in nets.items()}
 
     # Attach and let go ------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Recorder(Generic[AnyRecord]):
             }
             self.record.graph = self.trace.graph()
             now = {name: batchnorm_updates(net) for name, net in self.nets.items()}
-            self.record.moved = self._moved()
+            self.record.moved = self._weights.untold(self.record.events)
             self.record.batchnorm = {n: now[n] - before for n, before in self._batchnorm.items()}
         finally:
             self.record.complete = True
@@ -182,11 +183,12 @@ class Recorder(Generic[AnyRecord]):
             return
         if self._name_of(optimizer) is not None:
             self._observe()
-            calls, depth = len(self.record.backward_calls), stack_depth()
+            depth = stack_depth()
+            begun = len(self.record.events), len(self.record.backward_calls)
             held = self.ledger.contents(held_parameters(optimizer))
             # What is no shallower than we are cannot be around us: it raised, and is over.
             self._before = [step for step in self._before if step.depth < depth]
-            self._before.append(_StepUnderWay(optimizer, depth, calls, held))
+            self._before.append(_StepUnderWay(optimizer, depth, *begun, held))
             if self._call is not None:  # it steps inside backward, before we hear who received
                 self._received += [p for p in held_parameters(optimizer) if p.grad is not None]
 
@@ -200,7 +202,8 @@ class Recorder(Generic[AnyRecord]):
             return  # super().step() inside the step of a class of one's own: they are one
         consumed = done.consumed
         held = held_parameters(optimizer)
-        self.record.holds = {**self.record.holds, target: self._held_by(optimizer)}
+        holds = self._held_by(optimizer)
+        self.record.holds = {**self.record.holds, target: holds}
         if len(self.record.backward_calls) > done.calls:  # a closure ran backward inside the step
             self._observe()
             consumed = self.ledger.contents(held)
@@ -208,7 +211,9 @@ class Recorder(Generic[AnyRecord]):
         for net, named in self.names.items():
             self._steps[net] += any(p in held for p in named.values())
         written = {p for p in held if p.grad is not None}  # also where versions do not tell
-        self._event("step", target, caller_line(), written=written)
+        inside = {"call": self._call} if self._call is not None and self._call >= 0 else {}
+        details = {"holds": holds, "began": done.events, **inside}
+        self._event("step", target, caller_line(), written=written, **details)
 
     def _name_of(self, obj: Any) -> str | None:
         """The name of an optimizer or of the net that ``obj`` is (part of); None for a stranger."""
@@ -364,7 +369,7 @@ class Recorder(Generic[AnyRecord]):
                 target=target,
                 line=line,
                 grads=self._by_name(self.ledger.row(row)),
-                moved=self._moved(written),
+                moved=self._weights.moved(written),
                 held=held,
                 states=states,
                 **details,
@@ -377,14 +382,6 @@ class Recorder(Generic[AnyRecord]):
             states, held = self.trace.look()
             self.ledger.observe()
             return self.ledger.write_down(), states, held
-
-    def _moved(
-        self, written: set[Tensor] | frozenset[Tensor] = frozenset()
-    ) -> dict[str, tuple[str, ...]]:
-        rewritten = {p for p, before in self._versions.items() if version_of(p) > before} | written
-        self._versions = {p: version_of(p) for p in self._versions}
-        moved = {n: tuple(k for k, p in d.items() if p in rewritten) for n, d in self.names.items()}
-        return {net: names for net, names in moved.items() if names}
 
     def _by_name(self, row: Mapping[Tensor, Any]) -> dict[str, dict[str, Any]]:
         return {net: {k: row[p] for k, p in named.items()} for net, named in self.names.items()}

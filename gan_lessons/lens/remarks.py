@@ -13,9 +13,9 @@ from gan_lessons.lens.findings import (
     finding,
     finite_after,
     never_stepped,
-    polluted,
     stale_weights,
 )
+from gan_lessons.lens.mixing import from_before, instead_of_its_own, polluted
 from gan_lessons.lens.story import Story
 
 # Waste --------------------------------------------------------------------------------------------
@@ -23,58 +23,67 @@ from gan_lessons.lens.story import Story
 
 def in_vain(story: Story) -> Iterator[Finding]:
     """Gradients were computed that no step used."""
-    if story.failed:
+    if story.failed or story.inside:
         return
     # Where a player does not learn, the calls that nobody used were meant for it.
-    failing = [*never_stepped(story), *cut_off(story)]
-    calls = [c for c in story.record.backward_calls
-             if not failing or story.used_by_anyone(c.index)]  # fmt: skip
+    failing = [*never_stepped(story), *cut_off(story), *instead_of_its_own(story)]
+    calls = [c for c in story.calls_made if not failing or story.used_by_anyone(c.index)]
     for net in story.record.parameters:
         if story.moves_by_hand(net):
             continue
-        wasted = {c.index: n for c in calls if (n := _wasted(story, c, net))}
-        if not wasted or not finite_after(story, net, list(wasted)):
-            continue
-        count, users = sum(wasted.values()), _users(story, list(wasted), net)
-        text = words.IN_VAIN_ONE if count == 1 else words.IN_VAIN
-        message = text.format(calls=story.calls(wasted), count=count, net=net)
-        fix = (words.IN_VAIN_FIX if users else words.IN_VAIN_FIX_ALONE).format(
-            net=net, by=" + ".join(words.PARAMETERS_OF.format(net=user) for user in users)
-        )
-        events = [story.events[call] for call in wasted]
-        yield finding(story, "in-vain", "waste", net, events, message, fix)
+        wasted: dict[tuple[str, ...], dict[int, int]] = {}  # who did use them -> call -> how many
+        for call in calls:
+            if (count := _wasted(story, call, net)) and finite_after(story, net, [call.index]):
+                wasted.setdefault(_users(story, call.index, net), {})[call.index] = count
+        for users, counts in wasted.items():
+            count = sum(counts.values())
+            text = words.IN_VAIN_ONE if count == 1 else words.IN_VAIN
+            message = text.format(calls=story.calls(counts), count=count, net=net)
+            by = " + ".join(words.PARAMETERS_OF.format(net=user) for user in users)
+            fix = words.IN_VAIN_FIX.format(by=by) if users else words.IN_VAIN_FIX_ALONE
+            events = [story.events[call] for call in counts]
+            yield finding(story, "in-vain", "waste", net, events, message, fix)
 
 
 def _wasted(story: Story, call: BackwardCall, net: str) -> int:
-    """How many gradients of ``net`` this call wrote that no step used."""
-    if call.error is not None or call.index not in story.events:
-        return 0
+    """How many gradients of ``net`` this call wrote, not all zeros, that no step used."""
     row = story.events[call.index].grads[net]
-    return sum(row[name].used_by is None for name in call.received.get(net, ()))
+    return sum(
+        row[name].value != 0.0 and not story.was_used(net, name, call.index)
+        for name in call.received.get(net, ())
+    )
 
 
-def _users(story: Story, calls: list[int], net: str) -> list[str]:
-    """The other nets whose steps used one of these calls."""
-    used = {n for step in story.steps for n in step.nets if step.calls(n) & set(calls)}
-    return sorted(used - {net})
+def _users(story: Story, call: int, net: str) -> tuple[str, ...]:
+    """The other nets whose steps used this call."""
+    used = {n for step in story.steps for n in step.nets if call in step.calls(n)}
+    return tuple(sorted(used - {net}))
 
 
 def needless_retain(story: Story) -> Iterator[Finding]:
-    """A graph was kept, and nothing walked it again."""
-    record = story.record
+    """A graph was kept, and nothing walked it again; nor was it ever needed at that line."""
     if story.failed:
         return
-    for call in record.backward_calls:
-        if not call.retain_graph or call.create_graph or call.index not in story.events:
-            continue
-        event = story.events[call.index]
-        own = {i for i in call.nodes if i in record.graph.nodes and not _leaf(story, i)}
-        later = record.backward_calls[call.index + 1 :]
-        again = any(own & set(other.nodes) for other in later)
-        if again or any(e.kind == "grad" for e in record.events[event.index :]):
-            continue
-        message = words.RETAIN.format(call=story.call(call.index))
-        yield finding(story, "needless-retain", "waste", None, [event], message, words.RETAIN_FIX)
+    calls = [c for c in story.calls_made if c.retain_graph and not c.create_graph]
+    lines = [(c.line.file, c.line.number) for c in calls]
+    needed = {line for line, c in zip(lines, calls, strict=True) if _walked_again(story, c)}
+    for line, call in zip(lines, calls, strict=True):
+        if line not in needed:
+            message = words.RETAIN.format(call=story.call(call.index))
+            events = [story.events[call.index]]
+            yield finding(
+                story, "needless-retain", "waste", None, events, message, words.RETAIN_FIX
+            )
+
+
+def _walked_again(story: Story, call: BackwardCall) -> bool:
+    """By a later backward; or perhaps by an ``autograd.grad``, of which that is not known."""
+    record, event = story.record, story.events[call.index]
+    own = {i for i in call.nodes if i in record.graph.nodes and not _leaf(story, i)}
+    later = record.backward_calls[call.index + 1 :]
+    return any(own & set(other.nodes) for other in later) or any(
+        e.kind == "grad" for e in record.events[event.index :]
+    )
 
 
 def _leaf(story: Story, node: int) -> bool:
@@ -87,14 +96,15 @@ def _leaf(story: Story, node: int) -> bool:
 
 def update_kind(story: Story) -> Iterator[Finding]:
     """Both on the same backward; or simultaneous; or alternating."""
-    if (players := story.players) is None or story.failed:
+    if (players := story.players) is None or story.failed or story.inside:
         return
     steps = [s for s in story.steps if len(set(players) & set(s.nets)) == 1 and s.used]
-    first = next(iter(steps), None)
-    second = next((s for s in steps if first and s.event.target != first.event.target), None)
-    if first is None or second is None:
+    if not steps:
         return
-    leader, follower = (next(n for n in players if n in s.nets) for s in (first, second))
+    leader, follower = players if players[0] in steps[0].nets else players[::-1]
+    first, second = steps[0], next((s for s in steps if follower in s.nets), None)
+    if second is None:
+        return
     if first.calls(leader) == second.calls(follower) and first.calls(leader):
         calls = story.calls(first.calls(leader))
         message = words.SHARED.format(first=leader, second=follower, calls=calls)
@@ -118,9 +128,7 @@ def update_kind(story: Story) -> Iterator[Finding]:
 def frozen(story: Story) -> Iterator[Finding]:
     """A net was walked through, and none of its parameters wanted a gradient."""
     told: set[str] = set()
-    for call in story.record.backward_calls:
-        if call.error is not None or call.restricted or call.index not in story.events:
-            continue
+    for call in (c for c in story.calls_made if not c.restricted):
         for net in {story.record.forwards[i].net for i in call.forwards} - told:
             if story.record.parameters[net] and not call.received.get(net):
                 told.add(net)
@@ -141,5 +149,5 @@ def batchnorm_updates(story: Story) -> Iterator[Finding]:
 
 RULES: tuple[Callable[[Story], Iterator[Finding]], ...] = (
     errors, cut_off, polluted, stale_weights, never_stepped,
-    in_vain, needless_retain, update_kind, frozen, batchnorm_updates,
+    in_vain, needless_retain, update_kind, from_before, frozen, batchnorm_updates,
 )  # fmt: skip
