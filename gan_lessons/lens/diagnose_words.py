@@ -63,7 +63,7 @@ CUT_OFF_FIX = {
         "once more, on that."
     ),
     "no graph": (
-        "Thaw {net} (requires_grad_(True)) before that forward, and keep torch.no_grad off it."
+        "Run that forward with gradients on: no torch.no_grad around it, and {net} not frozen."
     ),
     "other": (
         "Compute the loss of {net} from its own output, with gradients on (no torch.no_grad, no "
@@ -89,8 +89,8 @@ NEVER_STEPPED_FIX = (
 
 STALE = (
     "{call} went through {net} with {name} as it is now, but {forward} had run before {mover} "
-    "changed it: old activations times new weights are the gradient of no loss. torch did not "
-    "notice."
+    "changed it. Old activations times new weights need not be the gradient of any loss. torch "
+    "did not notice."
 )
 STALE_RECOMPUTED = (
     "{call} ran {forward} again (a checkpoint), with weights of {net} that were changed since: the "
