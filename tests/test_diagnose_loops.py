@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from gan_lessons import diagnose, record
 from gan_lessons.lens.diagnose import Diagnosis
+from gan_lessons.lens.story import _role
 
 
 def mlp(n: int, m: int) -> nn.Sequential:
@@ -295,6 +296,38 @@ def test_two_discriminators_and_one_late_step():
             og.step()
             od.step()
     assert set(wrong(diagnose(rec))) == {("polluted", "MPD"), ("polluted", "MSD")}
+
+
+@pytest.mark.parametrize("name", ["EG", "generator side"])
+def test_an_encoder_beside_the_generator_changes_nothing(it, name):
+    encoder = mlp(2, 2)
+    both = sgd(encoder, it.G)
+
+    def loop(it, i):
+        both.zero_grad()
+        it.od.zero_grad()
+        fake = it.G(encoder(z()))
+        g_loss = bce(it.D(fake), 1.0)
+        g_loss.backward()
+        both.step()
+        d_loss = d_loss_of(it, fake.detach())
+        d_loss.backward()
+        it.od.step()
+
+    nets = {"E": encoder, "G": it.G, "D": it.D}
+    assert wrong(told(it, loop, 2, nets, {name: both, "critic": it.od})) == [("polluted", "D")]
+
+
+@pytest.mark.parametrize(
+    ("names", "role"),
+    [
+        (("D", "netD", "opt_d", "optimizer_D", "optD", "D_A", "critic", "disc 2", "d"), "D"),
+        (("G", "netG", "opt_g", "optimizer_G", "optG", "G_AB", "generator", "g"), "G"),
+        (("E", "encoder", "decoder", "SGD", "Adagrad", "Adam 2", "MPD", "image", "GD"), None),
+    ],
+)
+def test_players_go_by_their_names(names, role):
+    assert {name: _role(name) for name in names} == dict.fromkeys(names, role)
 
 
 def test_its_own_gradient_was_cleared_and_the_other_players_used(it):

@@ -8,7 +8,6 @@ print(diagnose(rec))
 from __future__ import annotations
 
 import html
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from gan_lessons.lens import diagnose_words as words
 from gan_lessons.lens.events import Record
 from gan_lessons.lens.findings import Finding
 from gan_lessons.lens.remarks import RULES
-from gan_lessons.lens.scene import visible
+from gan_lessons.lens.scene import marked, visible
 from gan_lessons.lens.story import Story
 
 WIDTH, LONGEST = 96, 1000
@@ -75,7 +74,11 @@ def diagnose(record: Record) -> Diagnosis:
     Codes of findings. Errors: ``inplace-after-retain``, ``second-backward``, ``no-graph``. Wrong
     gradients: ``cut-off``, ``polluted``, ``stale-weights``, ``never-stepped``. Waste: ``in-vain``,
     ``needless-retain``. Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``,
-    ``frozen``, ``batchnorm-updates``. A rule that cannot be sure says nothing.
+    ``from-before``, ``frozen``, ``batchnorm-updates``.
+
+    A rule that cannot be sure says nothing. Who plays against whom is told by names: G, netG,
+    generator, opt_g against D, netD, discriminator, critic, opt_d. Where optimizers step inside
+    backward, most rules are silent.
 
     Raises TypeError for what is no record, ValueError for one that is still being recorded.
     """
@@ -127,16 +130,12 @@ BARS = {"error": "#b00020", "wrong": "#b00020", "waste": "#b35c00", "info": "#80
 
 def _item(finding: Finding) -> str:
     symbol, word = words.SEVERITY[finding.severity]
-    net = f" ({_marked(finding.net)})" if finding.net else ""
-    fix = f"<br><em>{words.FIX}:</em> {_marked(finding.fix)}" if finding.fix else ""
-    seen = "".join(f"<li>{_marked(line)}</li>" for line in finding.evidence)
+    net = f" ({marked(finding.net)})" if finding.net else ""
+    fix = f"<br><em>{words.FIX}:</em> {marked(finding.fix)}" if finding.fix else ""
+    seen = "".join(f"<li>{marked(line)}</li>" for line in finding.evidence)
     return (
         f'<div style="border-left:4px solid {BARS[finding.severity]};padding:.1em .8em;'
         f'margin:0 0 .8em"><strong>{symbol} {word}</strong>: <code>{finding.code}</code>{net}<br>'
-        f"{_marked(finding.message)}{fix}"
+        f"{marked(finding.message)}{fix}"
         f'<details><summary>{words.SEEN}</summary><ul style="margin:0">{seen}</ul></details></div>'
     )
-
-
-def _marked(text: str) -> str:
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(visible(text, LONGEST)))

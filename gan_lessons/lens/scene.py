@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,11 @@ def visible(text: str, limit: int = 60) -> str:
     """One line without control characters: names are other people's, and go into DOT and XML."""
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def marked(text: str) -> str:
+    """The text as HTML, what stands between backticks as code."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(visible(text, 1000)))
 
 
 def short(op: str) -> str:

@@ -71,7 +71,7 @@ class Story:
 
     def role(self, step: Step) -> str | None:
         """ "G" or "D", from the name of the optimizer or else of its nets; None: no such name."""
-        roles = {_role(net) for net in step.nets}
+        roles = {_role(net) for net in step.nets} - {None}
         return _role(step.event.target or "") or (roles.pop() if len(roles) == 1 else None)
 
     def within(self, step: Step) -> list[Event]:

@@ -16,7 +16,7 @@ from typing import get_args
 from gan_lessons.lens import words
 from gan_lessons.lens.events import Event, GradState, Kind, Record
 from gan_lessons.lens.graph import HeldBytes
-from gan_lessons.lens.scene import visible
+from gan_lessons.lens.scene import marked, visible
 from gan_lessons.lens.source import without_comment
 
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -318,7 +318,7 @@ def _page(table: GradientTable) -> str:
         entries = [*_legend(table, f"{words.CHANGED_BOLD}: {words.CHANGED_MEANS}"), words.TABLE_HOW]
         inside += "<ul>" + "".join(f"<li>{html.escape(e)}</li>" for e in entries) + "</ul>"
     if record.explanation:
-        text = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(record.explanation))
+        text = marked(record.explanation)
         inside += f'<p class="plain" role="note"><b>{words.TABLE_ERROR}:</b> {text}</p>'
     return f'<div class="gl-table"><style>{_STYLE}</style>{inside}</div>'
 
