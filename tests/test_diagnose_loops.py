@@ -366,6 +366,22 @@ def test_a_helper_that_serves_both_players(it):
     assert "`loss.backward()` (backward call 1)" in diagnosis.findings[0].fix
 
 
+def test_the_step_of_the_wrong_optimizer_is_not_cemented(it):
+    """D follows the loss of G. The record cannot be sure, and the advice must not make it worse."""
+
+    def loop(it, i):
+        d_turn(it)
+        it.og.zero_grad()
+        it.od.zero_grad()
+        g_loss = bce(it.D(it.G(z())), 1.0)
+        g_loss.backward()
+        it.od.step()
+
+    (waste,) = (f for f in told(it, loop).findings if f.code == "in-vain")
+    assert waste.net == "G"
+    assert waste.fix.startswith("If G is to learn from this, its own step is missing.")
+
+
 # Why a step found nothing -------------------------------------------------------------------------
 
 

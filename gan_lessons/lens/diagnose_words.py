@@ -104,6 +104,10 @@ STALE_FIX = (
 IN_VAIN = "{calls} wrote {count} gradients of {net} that no step used."
 IN_VAIN_ONE = "{calls} wrote a gradient of {net} that no step used."
 IN_VAIN_FIX = "Name who is to receive, all that train: `backward(inputs={by})`."
+IN_VAIN_FIX_UNLESS = (
+    "If {net} is to learn from this, its own step is missing. If not, name who is to receive, all "
+    "that train: `backward(inputs={by})`."
+)
 PARAMETERS_OF = "list({net}.parameters())"
 IN_VAIN_FIX_ALONE = "If nobody reads them either, leave this backward out."
 

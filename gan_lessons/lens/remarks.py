@@ -40,7 +40,9 @@ def in_vain(story: Story) -> Iterator[Finding]:
             text = words.IN_VAIN_ONE if count == 1 else words.IN_VAIN
             message = text.format(calls=story.calls(counts), count=count, net=net)
             by = " + ".join(words.PARAMETERS_OF.format(net=user) for user in users)
-            fix = words.IN_VAIN_FIX.format(by=by) if users else words.IN_VAIN_FIX_ALONE
+            # Where the net makes no step at all, the waste may be what the loop is about.
+            text = words.IN_VAIN_FIX if story.steps_of(net) else words.IN_VAIN_FIX_UNLESS
+            fix = text.format(by=by, net=net) if users else words.IN_VAIN_FIX_ALONE
             events = [story.events[call] for call in counts]
             yield finding(story, "in-vain", "waste", net, events, message, fix)
 
