@@ -89,7 +89,8 @@ class Story:
 
     def moves_by_hand(self, net: str) -> bool:
         """Were weights of ``net`` rewritten by something that is no optimizer step?"""
-        moved = [e.moved for e in self.record.events if e.kind != "step"]
+        during = {e.index for step in self.steps for e in self.within(step)}
+        moved = [e.moved for e in self.record.events if e.index not in during]
         return any(net in names for names in [*moved, self.record.moved])
 
     def was_used(self, net: str, name: str, call: int) -> bool:
