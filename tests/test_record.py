@@ -105,6 +105,22 @@ def test_a_step_that_calls_the_step_of_its_base_class_is_one_step(gan: Gan) -> N
     assert [f.weights for f in rec.forwards] == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [torch.zeros(3, dtype=torch.int8), torch.ones(2, dtype=torch.bool),
+     torch.zeros(4).to(torch.float8_e4m3fn), torch.zeros(0), torch.zeros(3, device="meta"),
+     torch.zeros(2, dtype=torch.complex64), torch.eye(3).to_sparse()],
+    ids=lambda odd: f"{odd.dtype} {odd.device} {len(odd)}",
+)  # fmt: skip
+def test_weights_that_have_no_norm_do_no_harm(gan: Gan, odd: Tensor) -> None:
+    gan.discriminator.odd = nn.Parameter(odd, requires_grad=False)
+    with record(**watch(gan)) as rec:
+        gan.discriminator(torch.ones(8, 2)).sum().backward()
+        gan.optimizer_d.step()
+    assert rec.moved == {}
+    assert len(rec.backward_calls[0].received["D"]) == 4
+
+
 def test_a_step_that_raised_hides_no_later_one(gan: Gan) -> None:
     class Fails(torch.optim.SGD):
         fails = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class Weights:
         self._names = names
         parameters = {p for named in names.values() for p in named.values()}
         self._versions = {p: version_of(p) for p in parameters}
-        self._values = {p: measured(p) for p in parameters}  # norm and sum, as they were at first
+        self._values = {p: _value(p) for p in parameters}  # norm and sum, as they were at first
 
     def moved(self, written: Collection[Tensor] = ()) -> dict[str, tuple[str, ...]]:
         """net -> what was rewritten since the last call, and what is known to be ``written``."""
@@ -29,7 +30,7 @@ class Weights:
     def untold(self, events: Iterable[Event]) -> dict[str, tuple[str, ...]]:
         """net -> what was rewritten since the last call, or changed and no event tells of it."""
         late = self.moved()
-        changed = self._named({p for p, v in self._values.items() if not alike(v, measured(p))})
+        changed = self._named({p for p, v in self._values.items() if not alike(v, _value(p))})
         told = {(n, k) for event in events for n, names in event.moved.items() for k in names}
         unseen = {net: {k for k in names if (net, k) not in told} for net, names in changed.items()}
         found = {
@@ -44,3 +45,12 @@ class Weights:
             for net, named in self._names.items()
         }
         return {net: names for net, names in found.items() if names}
+
+
+def _value(parameter: Tensor) -> tuple[float, float]:
+    """(norm, sum), or NaN (alike to itself) for what torch computes no norm of: integers, float8,
+    some sparse layouts. Quantized nets have such weights, and move them by no gradient."""
+    try:
+        return measured(parameter)
+    except (RuntimeError, NotImplementedError):
+        return math.nan, math.nan
