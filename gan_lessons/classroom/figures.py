@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gan_lessons.classroom import words
 from gan_lessons.lens.events import Event, Record
+from gan_lessons.lens.scene import visible
 from gan_lessons.lens.source import without_comment
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ def _line_of(event: Event, events: Sequence[Event]) -> str:
     line = event.line
     shared = sum(e.kind == "forward" and e.line.text == line.text for e in events) > 1
     text = line.expression if event.kind == "forward" and shared else ""
-    text = " ".join(without_comment(text or line.text).split())
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
+    text = without_comment(text or line.text)
+    return visible(" ".join(text.split()), LONGEST_LABEL)
 
 
 def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | None = None) -> Chart:

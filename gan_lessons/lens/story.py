@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gan_lessons.lens import diagnose_words as words
 from gan_lessons.lens.events import BackwardCall, Event, Forward, GradState, Line, Record
+from gan_lessons.lens.scene import visible
 from gan_lessons.lens.source import without_comment
 
 LONGEST = 100  # characters of a line that is quoted
@@ -145,8 +146,8 @@ def is_finite(states: Iterable[GradState]) -> bool:
 
 def _short(line: Line) -> str:
     crowded = ";" in line.text and line.expression
-    text = " ".join(without_comment(line.expression if crowded else line.text).split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    text = without_comment(line.expression if crowded else line.text)
+    return visible(" ".join(text.split()), LONGEST)
 
 
 def _quoted(line: Line) -> str:
