@@ -1,8 +1,10 @@
 """From a record to what is wrong with a training loop, in words, with the line and the fix.
 
-with record({"G": generator, "D": discriminator}, {"G": opt_g, "D": opt_d}) as rec:
-    ...                       # two iterations of your loop
-print(diagnose(rec))
+    with record({"G": generator, "D": discriminator}, {"G": opt_g, "D": opt_d}) as rec:
+        ...                       # two iterations of your loop
+    print(diagnose(rec))
+
+The rules stand in ``findings``, ``mixing`` and ``remarks``; this module asks them, and shows.
 """
 
 from __future__ import annotations

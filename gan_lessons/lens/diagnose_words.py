@@ -12,7 +12,6 @@ TITLE_SOUND = "Diagnosis: nothing that raises, and no wrong gradient was found"
 COUNT = "{count} × {word}"
 FIX = "What to do"
 SEEN = "Seen"
-NOTHING = "Nothing was recorded that these nets took part in."
 AND = " and "
 CALL = "`{source}`"
 SEEN_EVENT = "event {event}, line {line}: `{source}`"
@@ -20,7 +19,6 @@ SEEN_EVENT_NOWHERE = "event {event}: {what}"
 STEP, CLEARING, BACKWARD = "a step of {target}", "zero_grad of {target}", "backward call {call}"
 
 # code -> (message, fix). Errors take both from the record's own explanation.
-ERROR_UNKNOWN = "{message}"
 ERROR_FIX = "Look at the graph at this event: draw_graph(record=rec)."
 
 POLLUTED = (
