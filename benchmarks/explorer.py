@@ -27,7 +27,7 @@ from lab_browser import CHROMIUM_FLAGS, find_chromium
 from playwright.sync_api import Page, sync_playwright
 
 from gan_lessons import data, dcgan, record_step, step_detach, tiny_gan
-from gan_lessons.classroom.explorer import StrategyExplorer, explore
+from gan_lessons.classroom import StrategyExplorer, explore
 
 # From the input to the frame after the one in which it is painted.
 _TIMED = """

@@ -20,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import nbformat
 from deck_browser import DeckBrowser
 
-from gan_lessons.classroom.export import build
-from gan_lessons.classroom.export.exporters import GanSlides
+from gan_lessons.classroom.export import GanSlides, build
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSON = "02-strategy-1-retain-graph"

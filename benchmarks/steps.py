@@ -29,10 +29,9 @@ from torch import Tensor, nn
 
 from gan_lessons import STRATEGIES, Gan, mlp_gan, step_detach, step_one_stage
 from gan_lessons.gan import seeded
-from gan_lessons.lens.cost import cost_all
-from gan_lessons.lens.cost_table import flops_text
-from gan_lessons.lens.graph import HeldBytes
-from gan_lessons.lens.table import bytes_text
+from gan_lessons.lens.cost import cost_all, flops_text
+from gan_lessons.lens.model import HeldBytes
+from gan_lessons.lens.show import bytes_text
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator
 

@@ -9,7 +9,7 @@ from typing import Any
 from gan_lessons import losses, published, train
 from gan_lessons.factories import dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, StepLosses
-from gan_lessons.leaner import step_frozen, step_one_stage, step_selective
+from gan_lessons.lean_steps import step_frozen, step_one_stage, step_selective
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
 from gan_lessons.strategies import STRATEGIES, Strategy
 
@@ -17,10 +17,10 @@ _LAZY = {
     "cost": "gan_lessons.lens.cost",
     "cost_all": "gan_lessons.lens.cost",
     "diagnose": "gan_lessons.lens.diagnose",
-    "draw_graph": "gan_lessons.lens.draw",
-    "explore": "gan_lessons.classroom.explorer",
+    "draw_graph": "gan_lessons.lens.show",
+    "explore": "gan_lessons.classroom",
     "record": "gan_lessons.lens.record",
-    "record_step": "gan_lessons.lens.moments",
+    "record_step": "gan_lessons.lens.record",
 }
 
 __all__ = [

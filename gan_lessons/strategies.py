@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from gan_lessons.gan import Gan, StepLosses
-from gan_lessons.leaner import step_frozen, step_one_stage, step_selective
+from gan_lessons.lean_steps import step_frozen, step_one_stage, step_selective
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
 
 Step = Callable[[Gan, Tensor, Tensor], StepLosses]

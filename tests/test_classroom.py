@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from gan_lessons import record, step_detach, step_retain_graph, tiny_gan
-from gan_lessons.classroom import environment, figures, words
-from gan_lessons.classroom.claims import verdict
-from gan_lessons.classroom.environment import check_environment
-from gan_lessons.lens.events import Record
-from gan_lessons.lens.source import without_comment
+from gan_lessons.classroom import check_environment, environment, figures, verdict, words
+from gan_lessons.lens.model import Record
+from gan_lessons.lens.record import without_comment
 
 
 def recorded(step: Any = step_retain_graph) -> Record:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gan_lessons import STRATEGIES, data, diagnose
-from gan_lessons.lens.verdict import Judge
+from gan_lessons.lens.whatif import Judge
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,17 @@ from gan_lessons import (
     step_generator_first,
     step_retain_graph,
 )
-from gan_lessons.lens import allocated
-from gan_lessons.lens.allocated import peak_allocated
-from gan_lessons.lens.cost import cost, cost_all
-from gan_lessons.lens.flops import counting
-from gan_lessons.lens.formula import PASSES, NetFlops, step_flops, written_out
+from gan_lessons.lens.cost import (
+    PASSES,
+    NetFlops,
+    cost,
+    cost_all,
+    counting,
+    peak_allocated,
+    step_flops,
+    written_out,
+)
+from gan_lessons.lens.cost import memory as allocated
 from gan_lessons.models import Discriminator, Generator
 
 REAL, NOISE = data.noise(8, (6,), seed=1), data.noise(8, (4,), seed=2)

@@ -10,9 +10,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan_lessons import STRATEGIES, data, mlp_gan
-from gan_lessons.classroom import cost_words
-from gan_lessons.classroom.cost_lab import PARTS, WIDTHS, cost_lab
-from gan_lessons.lens.formula import NetFlops, step_flops
+from gan_lessons.classroom import PARTS, WIDTHS, cost_lab, cost_words
+from gan_lessons.lens.cost import NetFlops, step_flops
 from gan_lessons.strategies import THREE
 
 SOME = (8, 16, 24)

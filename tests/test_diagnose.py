@@ -17,10 +17,9 @@ from torch.utils.checkpoint import checkpoint
 from gan_lessons import STRATEGIES, dcgan, diagnose, published, record, tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.diagnose import Diagnosis
-from gan_lessons.lens.events import Record
-from gan_lessons.lens.moments import record_step
-from gan_lessons.lens.verdict import Judge
-from gan_lessons.lens.whatif import variants
+from gan_lessons.lens.model import Record
+from gan_lessons.lens.record import record_step
+from gan_lessons.lens.whatif import Judge, variants
 from gan_lessons.strategies import THREE
 
 Body = Callable[[Gan, Tensor, Tensor, int], Any]

@@ -18,11 +18,9 @@ import torch
 import torchviz
 
 from gan_lessons import draw_graph, published, record, step_detach, step_retain_graph, tiny_gan
-from gan_lessons.lens import render, words
-from gan_lessons.lens.draw import LARGE, GraphPicture
-from gan_lessons.lens.events import BackwardCall, Line
-from gan_lessons.lens.graph import Cut, Graph, HeldBytes, Node
-from gan_lessons.lens.scene import Scene, fold_parameters
+from gan_lessons.lens.model import BackwardCall, Cut, Graph, HeldBytes, Line, Node
+from gan_lessons.lens.show import LARGE, GraphPicture, Scene, fold_parameters, render
+from gan_lessons.lens.show import symbols as words
 
 NOWHERE = Line("", "", 0, "")
 SVG = "{http://www.w3.org/2000/svg}"

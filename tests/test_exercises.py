@@ -25,8 +25,7 @@ from gan_lessons import (
     step_generator_first,
     tiny_gan,
 )
-from gan_lessons.classroom import words
-from gan_lessons.classroom.exercises import Check, check_step, check_value
+from gan_lessons.classroom import Check, check_step, check_value, words
 
 NAMES = ["retain_graph", "detach", "generator_first"]
 

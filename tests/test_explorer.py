@@ -11,12 +11,17 @@ import traitlets
 from torch import nn, optim
 
 from gan_lessons import STRATEGIES, Gan, data, dcgan, published, record_step, tiny_gan
-from gan_lessons.classroom.captions import caption
-from gan_lessons.classroom.explorer import StrategyExplorer, explore
-from gan_lessons.classroom.frames import KIND_LETTERS, STATE_LETTERS, film
-from gan_lessons.classroom.together import Together
-from gan_lessons.lens.graph import STATES
-from gan_lessons.lens.table import describe
+from gan_lessons.classroom import (
+    KIND_LETTERS,
+    STATE_LETTERS,
+    StrategyExplorer,
+    Together,
+    caption,
+    explore,
+    make_film,
+)
+from gan_lessons.lens.model import STATES
+from gan_lessons.lens.show import describe
 from gan_lessons.strategies import THREE
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
@@ -31,7 +36,7 @@ STEPS = {key: STRATEGIES[key].step for key in THREE} | {
 def pair(request):
     """(record, film) of each step."""
     rec = record_step(STEPS[request.param], tiny_gan(seed=0), REAL, NOISE)
-    return rec, film(rec, request.param)
+    return rec, make_film(rec, request.param)
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,20 @@ import notebook_rules
 import pytest
 from nbconvert.exporters import get_exporter
 
-from gan_lessons.classroom.export import assets, build, execute, offline, slides
-from gan_lessons.classroom.export.exporters import GanPage, GanSlides
-from gan_lessons.classroom.export.index import lesson_of
-from gan_lessons.classroom.export.markup import Markup, mathml, page_link, slide_link
+from gan_lessons.classroom.export import (
+    GanPage,
+    GanSlides,
+    Markup,
+    assets,
+    build,
+    execute,
+    lesson_of,
+    mathml,
+    offline,
+    page_link,
+    slide_link,
+    slides,
+)
 
 
 def cell(source, kind=None, *, tags=(), code=False, outputs=()):

@@ -27,7 +27,7 @@ from gan_lessons import (
     tiny_gan,
 )
 from gan_lessons.gan import Loss
-from gan_lessons.leaner import frozen, require_independent, trainable
+from gan_lessons.lean_steps import frozen, require_independent, trainable
 from gan_lessons.losses import bce_with_logits
 
 one_call = partial(step_one_stage, one_call=True)

@@ -10,8 +10,7 @@ from ipywidgets.widgets.widget import _instances as living_widgets
 from torch import nn
 
 from gan_lessons import STRATEGIES, published, step_retain_graph, tiny_gan
-from gan_lessons.classroom import predict, words
-from gan_lessons.classroom.predict import predict_choice, predict_number, predict_received
+from gan_lessons.classroom import predict, predict_choice, predict_number, predict_received, words
 from gan_lessons.lens.record import record
 
 CALLS = ["d_loss.backward(retain_graph=True)", "g_loss.backward()"]

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gan_lessons import STRATEGIES, dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, ShapedModule
-from gan_lessons.lens.events import Record
+from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record
 from gan_lessons.lens.record import record as observe
 from gan_lessons.strategies import THREE

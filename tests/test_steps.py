@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gan_lessons import STRATEGIES, Gan, dcgan, mlp_gan, published
-from gan_lessons.steps import (
-    gradients_kept,
-    step_detach,
-    step_generator_first,
-    step_retain_graph,
-)
+from gan_lessons.steps import gradients_kept, step_detach, step_generator_first, step_retain_graph
 from gan_lessons.strategies import THREE
 
 STEPS = [step_retain_graph, step_detach, step_generator_first]

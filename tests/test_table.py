@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from gan_lessons import record, step_detach, tiny_gan
-from gan_lessons.lens import words
-from gan_lessons.lens.events import Event, GradState, Line, Record
-from gan_lessons.lens.graph import HeldBytes
-from gan_lessons.lens.table import GradientTable, bytes_text, describe, norm_text
+from gan_lessons.lens.model import Event, GradState, HeldBytes, Line, Record
+from gan_lessons.lens.show import GradientTable, bytes_text, describe, norm_text
+from gan_lessons.lens.show import symbols as words
 
 NONE, D_GRAD = GradState(), GradState(0.5, (0,), used_by=2)
 

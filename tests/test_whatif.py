@@ -21,8 +21,17 @@ from gan_lessons import step_detach as s2
 from gan_lessons import step_generator_first as s3
 from gan_lessons import step_retain_graph as s1
 from gan_lessons.gan import seeded
-from gan_lessons.lens import rewrite, verdict, whatif
-from gan_lessons.lens.whatif import SWITCHES, Judge, PlayerGap, variants, warmed_up, what_if
+from gan_lessons.lens.whatif import (
+    SWITCHES,
+    Judge,
+    PlayerGap,
+    rewrite,
+    variants,
+    warmed_up,
+    what_if,
+)
+from gan_lessons.lens.whatif import compare as verdict
+from gan_lessons.lens.whatif import variant as whatif
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
 STEPS = (s1, s2, s3)

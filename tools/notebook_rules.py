@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 
-from gan_lessons.classroom.export.slides import SHOW_CODE, SLIDE_TAGS, slide_type
+from gan_lessons.classroom.export import SHOW_CODE, SLIDE_TAGS, slide_type
 
 MAX_CODE_LINES = 14
 # A cell that goes on where the one before it stopped has no slide type: JupyterLab stores its "-"

@@ -1,1 +1,77 @@
-"""What a lesson puts in front of people: questions to predict, exercises that check themselves."""
+"""What a lesson puts in front of people. A name is imported when it is first asked for."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_lessons.classroom.captions import caption
+    from gan_lessons.classroom.claims import verdict
+    from gan_lessons.classroom.cost_lab_widget import PARTS, WIDTHS, cost_lab
+    from gan_lessons.classroom.environment import check_environment
+    from gan_lessons.classroom.exercises import Check, check_step, check_value
+    from gan_lessons.classroom.explorer import StrategyExplorer, explore
+    from gan_lessons.classroom.figures import curves, held_bytes, image_grid, spread
+    from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, make_film
+    from gan_lessons.classroom.predict import predict_choice, predict_number, predict_received
+    from gan_lessons.classroom.together import Together
+
+# Name -> its module. A name that is also that of a module would be hidden by it.
+_HOMES = {
+    "Check": "exercises",
+    "KIND_LETTERS": "film",
+    "PARTS": "cost_lab_widget",
+    "STATE_LETTERS": "film",
+    "StrategyExplorer": "explorer",
+    "Together": "together",
+    "WIDTHS": "cost_lab_widget",
+    "caption": "captions",
+    "check_environment": "environment",
+    "check_step": "exercises",
+    "check_value": "exercises",
+    "cost_lab": "cost_lab_widget",
+    "curves": "figures",
+    "explore": "explorer",
+    "held_bytes": "figures",
+    "image_grid": "figures",
+    "make_film": "film",
+    "predict_choice": "predict",
+    "predict_number": "predict",
+    "predict_received": "predict",
+    "spread": "figures",
+    "verdict": "claims",
+}
+
+__all__ = [
+    "KIND_LETTERS",
+    "PARTS",
+    "STATE_LETTERS",
+    "WIDTHS",
+    "Check",
+    "StrategyExplorer",
+    "Together",
+    "caption",
+    "check_environment",
+    "check_step",
+    "check_value",
+    "cost_lab",
+    "curves",
+    "explore",
+    "held_bytes",
+    "image_grid",
+    "make_film",
+    "predict_choice",
+    "predict_number",
+    "predict_received",
+    "spread",
+    "verdict",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gan_lessons.classroom import explorer_words as words
-from gan_lessons.lens.events import BackwardCall, Event, GradState
-from gan_lessons.lens.graph import FREED, STALE
-from gan_lessons.lens.moments import Moment, StepRecord
-from gan_lessons.lens.scene import is_leaf, visible
-from gan_lessons.lens.table import bytes_text
+from gan_lessons.lens.model import FREED, STALE, BackwardCall, Event, GradState, Moment, StepRecord
+from gan_lessons.lens.show import bytes_text, is_leaf, visible
 
 _Grads = Mapping[str, Mapping[str, GradState]]
 

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from gan_lessons.classroom import words
 from gan_lessons.classroom.scoring import bordered
-from gan_lessons.lens import render
+from gan_lessons.lens.show import render
 
 OLDEST_PYTHON = (3, 11)
 _LEFT = 'style="text-align:left"'

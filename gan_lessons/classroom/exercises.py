@@ -36,7 +36,7 @@ from gan_lessons.classroom.scoring import (
 )
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan, ShapedModule, StepLosses, seeded
-from gan_lessons.lens.events import Record
+from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record
 from gan_lessons.strategies import STRATEGIES, Step
 

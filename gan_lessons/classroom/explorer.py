@@ -19,14 +19,15 @@ from torch import Tensor
 
 from gan_lessons import data
 from gan_lessons.classroom import explorer_words as words
-from gan_lessons.classroom.frames import KIND_LETTERS, STATE_LETTERS, Json, film
+from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import PageWidget, module, static
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan, seeded
-from gan_lessons.lens import words as lens_words
-from gan_lessons.lens.draw import draw_graph
-from gan_lessons.lens.flops import counting
-from gan_lessons.lens.moments import StepRecord, record_step
+from gan_lessons.lens.cost import counting
+from gan_lessons.lens.model import StepRecord
+from gan_lessons.lens.record import record_step
+from gan_lessons.lens.show import draw_graph
+from gan_lessons.lens.show import symbols as lens_words
 from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 
@@ -110,7 +111,7 @@ def explore(
     for key, strategy in chosen.items():
         take = _Take(strategy, gan, real, noise, seed)
         records[key] = take.record
-        shown["films"][key] = film(take.record, strategy.title, strategy.summary, take.flops())
+        shown["films"][key] = make_film(take.record, strategy.title, strategy.summary, take.flops())
         shown["variants"][key] = take.variants(shown["films"][key]) if what_if else []
     return StrategyExplorer(
         records, group, data=shown, strategy=next(iter(chosen)), compare=compare
@@ -159,7 +160,7 @@ class _Take:
 def _variant(changed: WhatIf, outcome: Outcome, base: Json, flops: int | None) -> Json:
     """A film that leaves out what is as in ``base``: the browser takes it from there."""
     title = changed.title.replace("`", "")
-    shown = film(outcome.record, title, flops=flops)
+    shown = make_film(outcome.record, title, flops=flops)
     symbol, word = words.OUTCOME[outcome.kind]
     message = outcome.message.replace("`", "")
     if outcome.kind == "error" and outcome.line is not None:  # the caption of that line says why

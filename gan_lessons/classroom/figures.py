@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from gan_lessons.classroom import words
-from gan_lessons.lens.events import Event, Record
-from gan_lessons.lens.scene import visible
-from gan_lessons.lens.source import without_comment
+from gan_lessons.lens.model import Event, Record
+from gan_lessons.lens.record import without_comment
+from gan_lessons.lens.show import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

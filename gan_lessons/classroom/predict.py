@@ -34,7 +34,7 @@ from gan_lessons.classroom.scoring import (
     plain,
     received_item,
 )
-from gan_lessons.lens.events import Record
+from gan_lessons.lens.model import Record
 
 
 def predict_received(

@@ -10,7 +10,7 @@ from typing import Any
 
 from gan_lessons.classroom import words
 from gan_lessons.classroom.forms import truth_attributes
-from gan_lessons.lens.events import BackwardCall, Record
+from gan_lessons.lens.model import BackwardCall, Record
 
 # JupyterLab's colours where there are any; the words beside them say the same.
 BORDER = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gan_lessons.classroom.cost_lab import cost_lab
-from gan_lessons.lens.cost_table import flops_text
+from gan_lessons.classroom import cost_lab
+from gan_lessons.lens.cost import flops_text
 
 pytestmark = pytest.mark.browser
 
 MADE = """
-from gan_lessons.classroom.cost_lab import cost_lab
+from gan_lessons.classroom.cost_lab_widget import cost_lab
 lab = cost_lab(widths=(16, 64, 256))
 lab
 """

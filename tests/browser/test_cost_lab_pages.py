@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from gan_lessons.classroom.cost_lab import cost_lab
-from gan_lessons.classroom.explorer import explore
-from gan_lessons.lens.cost_table import flops_text
+from gan_lessons.classroom import cost_lab, explore
+from gan_lessons.lens.cost import flops_text
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from explorer_page import ExplorerPage, differences
 
-from gan_lessons.classroom.explorer import explore
+from gan_lessons.classroom import explore
 
 pytestmark = pytest.mark.browser
 

@@ -7,8 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from explorer_page import ExplorerPage, backwards, differences
 
 from gan_lessons import published
-from gan_lessons.classroom.explorer import explore
-from gan_lessons.classroom.together import Together
+from gan_lessons.classroom import Together, explore
 
 pytestmark = pytest.mark.browser
 

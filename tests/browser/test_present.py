@@ -14,7 +14,7 @@ from lab_browser import LabBrowser, NotebookPage
 from lab_server import LabServer
 from need_chromium import require_chromium
 
-from gan_lessons.classroom.export.slides import slide_type
+from gan_lessons.classroom.export import slide_type
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,160 @@
+"""The cost lab: two sliders for the sizes of the nets, and the price of every strategy.
+
+    cost_lab()                          # the three strategies of the article
+    cost_lab(*STRATEGIES)               # all there are
+
+Every number was counted, for every pair of widths, when it was made. Afterwards it needs no kernel.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import traitlets
+from torch.optim import SGD
+
+from gan_lessons import data
+from gan_lessons.classroom import cost_words as words
+from gan_lessons.classroom.page import PageWidget, module, static
+from gan_lessons.gan import Gan, seeded
+from gan_lessons.lens.cost import PASSES, NetFlops, Work, counting, flops_text, written_out
+from gan_lessons.models import Discriminator, Generator
+from gan_lessons.strategies import STRATEGIES, THREE, Step
+
+WIDTHS = (16, 32, 64, 128, 256, 512)
+SHAPE, NOISE_DIM = (1, 8, 8), 32  # the digits, as in the other lessons
+VALUES = 64  # per image
+PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
+
+
+class CostLab(PageWidget):
+    """FLOPs of each strategy as bars, for the widths that two sliders choose; see ``PageWidget``.
+
+    strategy: the one that is highlighted. width_g, width_d: places in ``data["widths"]``.
+    """
+
+    kind = "cost-lab"
+    state = ("strategy", "width_g", "width_d")
+    _esm = module("cost_lab.js")
+    width_g = traitlets.Int(0).tag(sync=True)
+    width_d = traitlets.Int(0).tag(sync=True)
+
+    def flops(self, strategy: str, width_g: int, width_d: int) -> dict[tuple[str, str], int]:
+        """(net, phase) -> FLOPs counted for layers of these widths."""
+        widths = self.data["widths"]
+        counted = self.data["flops"][strategy][widths.index(width_g)][widths.index(width_d)]
+        return dict(zip(PARTS, counted, strict=True))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.data["titles"].values())
+        widths = [self.data["widths"][i] for i in (self.width_g, self.width_d)]
+        return f"CostLab({shown}; G {widths[0]} wide, D {widths[1]} wide)"
+
+    def still(self) -> str:
+        """The table of the widths that are chosen."""
+        d = self.data
+        g_width, d_width = (d["widths"][i] for i in (self.width_g, self.width_d))
+        reference = sum(d["flops"][d["reference"]][self.width_g][self.width_d])
+        names = [c.format(reference=d["short"][d["reference"]]) for c in words.COLUMNS]
+        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
+        body = ""
+        for key in d["order"]:
+            parts = d["flops"][key][self.width_g][self.width_d]
+            texts = [*map(flops_text, [*parts, sum(parts)]), f"{sum(parts) / reference:.2f}"]
+            cells = "".join(f"<td>{text}</td>" for text in texts)
+            body += f'<tr><th scope="row">{html.escape(d["titles"][key])}</th>{cells}</tr>'
+        told = words.FALLBACK.format(g=g_width, d=d_width)
+        return f"<p>{told}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def cost_lab(
+    *strategies: str,
+    widths: Iterable[int] = WIDTHS,
+    batch: int = 64,
+    strategy: str = "",
+    group: str = "",
+) -> CostLab:
+    """Count every strategy's step for every pair of widths, and show it.
+
+    strategies: names of ``STRATEGIES``; left out: the three of the article. The nets are MLPs for
+    images of 8 x 8 with two hidden layers each, all layers of a net equally wide; batch: images in
+    a step. strategy: the one to highlight. group: see ``CostLab``.
+
+    Takes a few seconds. The global random state is left as it was.
+    Raises KeyError for an unknown name, ValueError for widths that are not at least 1.
+    """
+    chosen = {name: STRATEGIES[name] for name in strategies or THREE}
+    sizes = list(widths)
+    if not sizes or min(sizes) < 1 or batch < 1:
+        raise ValueError(
+            f"widths and batch must be whole numbers of at least 1, got {sizes} and {batch}"
+        )
+    if strategy and strategy not in chosen:
+        raise KeyError(f"strategy={strategy!r} is not among those shown: {', '.join(chosen)}")
+    shown = {
+        "ui": words.UI,
+        "css": static("cost_lab.css"),
+        "order": list(chosen),
+        "titles": {key: s.title for key, s in chosen.items()},
+        "short": {key: s.title.partition(":")[0] for key, s in chosen.items()},
+        "reference": "generator_first" if "generator_first" in chosen else next(iter(chosen)),
+        "compared": [k for k in ("retain_graph", "generator_first") if k in chosen],
+        "widths": sizes,
+        "flops": _grids({key: s.step for key, s in chosen.items()}, sizes, batch),
+        "formulas": {key: _formula(key) for key in chosen if key in PASSES},
+        **_symbols(sizes, batch),
+    }
+    if len(shown["compared"]) < 2:
+        shown["compared"] = []
+    middle = len(sizes) // 2
+    return CostLab(group, data=shown, strategy=strategy, width_g=middle, width_d=middle)
+
+
+def _grids(
+    steps: Mapping[str, Step], widths: list[int], batch: int
+) -> dict[str, list[list[list[int]]]]:
+    """Strategy -> [G][D] -> the four parts, each counted in a step that really ran."""
+    real, noise = data.noise(batch, SHAPE, seed=1), data.noise(batch, (NOISE_DIM,), seed=2)
+    grids: dict[str, list[list[list[int]]]] = {key: [] for key in steps}
+    with seeded(0):
+        for width_g in widths:
+            gans = [_pair(width_g, width_d) for width_d in widths]
+            for key, step in steps.items():
+                grids[key].append([_counted(step, gan, real, noise) for gan in gans])
+    return grids
+
+
+def _pair(width_g: int, width_d: int) -> Gan:
+    """Plain SGD: optimizers count no FLOPs, and this one is quick under the counter."""
+    G = Generator(NOISE_DIM, SHAPE, (width_g, width_g))
+    D = Discriminator(SHAPE, (width_d, width_d))
+    opt_g, opt_d = (SGD(net.parameters(), foreach=True) for net in (G, D))
+    return Gan(G, D, opt_g, opt_d)
+
+
+def _counted(step: Step, gan: Gan, *batch: Any) -> list[int]:
+    step(gan, *batch)  # a first step may do more, such as to try what D is like
+    with counting(gan.nets) as count:
+        step(gan, *batch)
+    return [_part(count.work, net, phase) for net, phase in PARTS]
+
+
+def _part(work: Iterable[Work], net: str, phase: str) -> int:
+    return sum(w.flops for w in work if (w.net, w.phase) == (net, phase))
+
+
+def _formula(key: str) -> str:
+    """With the signs of print, not of code."""
+    return written_out(key).replace("-", "−")
+
+
+def _symbols(widths: list[int], batch: int) -> Mapping[str, Any]:
+    """What F and I are, by the place of the width."""
+    g = [NetFlops.of((NOISE_DIM, w, w, VALUES), batch) for w in widths]
+    d = [NetFlops.of((VALUES, w, w, 1), batch) for w in widths]
+    return {
+        "forward": {"g": [n.forward for n in g], "d": [n.forward for n in d]},
+        "first": {"g": [n.first for n in g], "d": [n.first for n in d]},
+    }

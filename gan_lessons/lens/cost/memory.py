@@ -1,0 +1,85 @@
+"""How much memory a step allocates at most, beyond what was there before it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gan_lessons.gan import Gan
+from gan_lessons.lens.record import held_parameters, tensors_in
+
+
+def peak_allocated(run: Callable[[], Any], gan: Gan, *batch: Tensor) -> int:
+    """Bytes of all that is alive at once while ``run()`` takes one step, at the worst moment.
+
+    Counted are activations, gradients (those left by the step before too) and whatever an
+    operation returns. Not counted is what is there with or without the step: weights, buffers,
+    optimizer states, ``batch``. On CUDA the allocator tells, with all temporaries; its peak
+    statistics of that device are reset. Elsewhere each storage is followed from the operation that
+    returns it until it is let go, so temporaries inside one operation are not seen.
+    """
+    device = batch[0].device
+    grads = [p.grad for net in gan.nets.values() for p in net.parameters() if p.grad is not None]
+    if device.type == "cuda":
+        return _of_cuda(run, device, sum(g.untyped_storage().nbytes() for g in grads))
+    watch = _Storages(_lasting(gan, batch))
+    for grad in grads:
+        watch.see(grad)
+    del grads  # else the step could not let go of them
+    with watch:
+        run()
+    return watch.peak
+
+
+def _of_cuda(run: Callable[[], Any], device: torch.device, grads: int) -> int:
+    """What the allocator saw; ``grads`` bytes of what was there before belong to the step."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device) - grads
+    run()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def _lasting(gan: Gan, batch: Iterable[Tensor]) -> list[Tensor]:
+    """What is there with or without the step."""
+    found = [*batch]
+    for net in gan.nets.values():
+        found += [*net.parameters(), *net.buffers()]
+    for optimizer in gan.optimizers.values():
+        found += [*held_parameters(optimizer), *tensors_in(list(optimizer.state.values()))]
+    return found
+
+
+class _Storages(TorchDispatchMode):
+    """Follows every storage that an operation returns until nobody holds it any more."""
+
+    def __init__(self, lasting: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known = weakref.WeakKeyDictionary[Any, None]()
+        for tensor in lasting:
+            self._known[tensor.untyped_storage()] = None
+
+    def see(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage in self._known:
+            return
+        self._known[storage] = None
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._gone, storage.nbytes()).atexit = False
+
+    def _gone(self, size: int) -> None:
+        self.now -= size
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors_in(result):
+            self.see(tensor)
+        return result

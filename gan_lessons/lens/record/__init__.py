@@ -1,0 +1,25 @@
+"""The observer: run any code for real and write down what it did to every gradient."""
+
+from gan_lessons.lens.record.autograd_graph import tensors_in
+from gan_lessons.lens.record.autograd_nodes import snapshot
+from gan_lessons.lens.record.line_by_line import innermost, readable_source, record_step
+from gan_lessons.lens.record.recording import record
+from gan_lessons.lens.record.source_lines import caller_line, without_comment
+from gan_lessons.lens.record.tensors import held_parameters, node_of
+from gan_lessons.lens.record.torch_patches import NetHook, is_compiler_at_work, patched
+
+__all__ = [
+    "NetHook",
+    "caller_line",
+    "held_parameters",
+    "innermost",
+    "is_compiler_at_work",
+    "node_of",
+    "patched",
+    "readable_source",
+    "record",
+    "record_step",
+    "snapshot",
+    "tensors_in",
+    "without_comment",
+]

@@ -1,0 +1,203 @@
+"""One training step, line by line: what each line of its source did to gradients, graph, memory.
+
+    rec = record_step(step_detach, gan, real, noise)
+    for moment in rec.moments:
+        print(rec.text(moment), moment.held)
+
+The step runs for real under ``record``; between two of its lines the recorder looks around. Python
+tells the lines (``sys.settrace``), for the step's own code only, so what a line calls runs at full
+speed.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import linecache
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any
+
+from gan_lessons.lens.model import Moment, StepRecord
+from gan_lessons.lens.record.recorder import Recorder
+from gan_lessons.lens.record.recording import recording
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_lessons.gan import Gan
+
+
+def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor) -> StepRecord:
+    """Run ``step(gan, real, noise)`` once, for real, and record it line by line.
+
+    real, noise: (batch, ...). Mutates ``gan`` as the step does, and nothing else: a trace function
+    that was set before (a debugger, a coverage tool) goes on hearing of every line.
+
+    An exception that the step raises after its first event is kept in ``.error``, with the moment
+    that raised it, for half a step is worth looking at. One that comes before (bad input, say), and
+    everything that is no ``Exception`` (Ctrl-C), goes on to the caller.
+    """
+    if not callable(step):
+        raise TypeError(
+            f"record_step() got a step of type {type(step).__name__}; expected a function "
+            "step(gan, real, noise), such as step_detach"
+        )
+    code, source = readable_source(step)
+    watch = _Watch(code, _statements(source))
+    recorder: Recorder[StepRecord] | None = None
+    error: Exception | None = None
+    result = None
+    try:
+        with recording(StepRecord, gan.nets, gan.optimizers) as recorder:
+            watch.begin(recorder)
+            with _tracing(watch):
+                result = step(gan, real, noise)
+    except Exception as caught:
+        if recorder is None or all(e.kind == "error" for e in recorder.record.events):
+            raise
+        error = caught.with_traceback(None)  # its frames would keep the graph alive
+    record = recorder.record
+    record.source, record.name = source, getattr(step, "__name__", type(step).__name__)
+    record.result, record.error, record.before = result, error, recorder.rows[0]
+    last = len(record.events) - 1 if error is not None else None  # the error, if it made an event
+    record.moments = tuple(
+        # On its way out an exception passes the end of every ``with``: a line that runs after it.
+        replace(m, grads=recorder.rows[row], raised=m.raised or last in m.events)
+        for m, row in zip(watch.moments, watch.rows, strict=True)
+    )
+    return record
+
+
+def readable_source(step: Callable[..., Any]) -> tuple[CodeType | None, str]:
+    """The code object that runs when ``step`` is called, and its dedented source.
+
+    (None or the code, "") where there is no source to read.
+    """
+    code = getattr(innermost(step), "__code__", None)
+    if not isinstance(code, CodeType):
+        return None, ""
+    # As inspect.getsource does, but for its search through every module that is loaded.
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+    try:
+        source = textwrap.dedent("".join(inspect.getblock(lines)))
+        ast.parse(source)
+    except SyntaxError:  # a lambda in the middle of a line
+        return code, ""
+    return code, source
+
+
+def innermost(step: Callable[..., Any]) -> Any:
+    """The plain function that runs when ``step`` is called: looks through decorators that name
+    what they wrap, through methods, partials and objects with ``__call__``."""
+    while isinstance(step, functools.partial):
+        step = step.func
+    step = inspect.unwrap(step)
+    if not inspect.isroutine(step) and not isinstance(step, type):
+        step = type(step).__call__
+    return getattr(step, "__func__", step)
+
+
+def _statements(source: str) -> dict[int, tuple[int, int]]:
+    """Line -> (first, last) line of the statement that it belongs to."""
+    found: dict[int, tuple[int, int]] = {}
+    for node in ast.walk(ast.parse(source)):  # outer statements come first
+        if isinstance(node, ast.stmt | ast.ExceptHandler):
+            last = node.end_lineno or node.lineno
+            if isinstance(body := getattr(node, "body", None), list) and body:
+                last = max(node.lineno, body[0].lineno - 1)
+            found |= dict.fromkeys(range(node.lineno, last + 1), (node.lineno, last))
+    return found
+
+
+class _Watch:
+    """Hears which line of the step runs next, and looks around before it does."""
+
+    def __init__(self, code: CodeType | None, statements: Mapping[int, tuple[int, int]]) -> None:
+        self.moments: list[Moment] = []
+        self.rows: list[int] = []  # moment -> row of the ledger
+        self._statements = statements
+        self._code = code if statements else None
+        self._frame: FrameType | None = None
+        self._now: tuple[int, int] | None = None  # the statement that is running
+        self._raised = False
+
+    def begin(self, recorder: Recorder[StepRecord]) -> None:
+        self._recorder = recorder
+        recorder.ledger.write_down()  # row 0: before the first line
+        self._seen = (0, 0)  # events and nodes that earlier moments have told of
+
+    def wants(self, frame: FrameType) -> bool:
+        """Is this the step's own frame? (A step that calls itself is one step.)"""
+        return frame.f_code is self._code and self._frame is None and not self.moments
+
+    def hear(self, frame: FrameType, kind: str) -> None:
+        self._frame = frame
+        if kind == "exception":
+            self._raised = True  # until it is caught: then another line runs
+        elif kind == "line":
+            line = frame.f_lineno - frame.f_code.co_firstlineno + 1
+            statement = self._statements.get(line, (line, line))
+            if statement != self._now:
+                self._close()
+                self._now = statement
+            self._raised = False
+        elif kind == "return":
+            self._close(ended=True)
+            self._now = self._frame = None
+
+    def _close(self, ended: bool = False) -> None:
+        """The statement that was running is over."""
+        if self._now is None:
+            return
+        recorder = self._recorder
+        row, states, held = recorder.glance()
+        events, nodes = len(recorder.record.events), len(recorder.trace.nodes)
+        moment = Moment(
+            index=len(self.moments),
+            line=self._now[0],
+            last_line=self._now[1],
+            events=tuple(range(self._seen[0], events)),
+            built=tuple(range(self._seen[1], nodes)),
+            states=states,
+            held=held,
+            grads={},
+            raised=ended and self._raised,
+        )
+        self.moments.append(moment)
+        self.rows.append(row)
+        self._seen = (events, nodes)
+
+
+@contextmanager
+def _tracing(watch: _Watch) -> Iterator[None]:
+    """Trace the step's own frame; whoever traced before hears everything, as before."""
+    outer = sys.gettrace()
+    mine: dict[FrameType, Any] = {}
+
+    def local(frame: FrameType, kind: Any, arg: Any) -> Any:
+        if (inner := mine.get(frame)) is not None:
+            mine[frame] = inner(frame, kind, arg)
+        watch.hear(frame, kind)
+        return local
+
+    def everywhere(frame: FrameType, kind: Any, arg: Any) -> Any:
+        inner = outer(frame, kind, arg) if outer is not None else None
+        if not watch.wants(frame):
+            return inner
+        mine[frame] = inner
+        watch.hear(frame, kind)
+        return local
+
+    sys.settrace(everywhere)
+    try:
+        yield
+    finally:
+        sys.settrace(outer)
+        mine.clear()

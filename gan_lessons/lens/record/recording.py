@@ -1,0 +1,77 @@
+"""The observer: run any training code for real and write down what it did to every gradient.
+
+    with record({"G": generator, "D": discriminator}, {"G": opt_g, "D": opt_d}) as rec:
+        ...                       # any code at all
+    print(rec)
+
+It sees forwards (module hooks), backwards (``torch.autograd``'s one way into the engine),
+``zero_grad`` and ``step``, and every operation that builds the graph. It changes no number: the
+weights, buffers and random state afterwards are those of a run without it. It keeps no tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from gan_lessons.lens.model import Record
+from gan_lessons.lens.record.recorder import AnyRecord, Recorder
+
+
+@contextmanager
+def record(
+    nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer] | None = None
+) -> Iterator[Record]:
+    """Record what the code in the ``with`` block does to the gradients of ``nets``.
+
+    nets: name -> module. optimizers: name -> optimizer; one that is not named here is seen all the
+    same if it holds parameters of ``nets``, under the name of its class.
+
+    Yields a ``Record``, filled in while the block runs and complete after it. An exception goes on
+    to the caller; the record then holds an "error" event, with an explanation for the three errors
+    that graphs raise. Blocks may be nested and used again. Mutates nothing that is recorded; hooks
+    and patches are gone afterwards, on every path. Only the thread that entered is watched.
+
+    Raises ``TypeError``/``ValueError`` for anything but named modules and optimizers.
+    """
+    with recording(Record, nets, optimizers or {}) as recorder:
+        yield recorder.record
+
+
+@contextmanager
+def recording(
+    kind: type[AnyRecord], nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+) -> Iterator[Recorder[AnyRecord]]:
+    """The same, for other instruments: yields the recorder, whose ``record`` is of that kind."""
+    check_names(nets, optimizers)
+    recorder = Recorder(kind, dict(nets), dict(optimizers))
+    with ExitStack() as stack:
+        stack.callback(recorder.finish)
+        recorder.attach(stack)
+        try:
+            yield recorder
+        except BaseException as error:
+            recorder.failed(error)
+            raise
+
+
+def check_names(nets: Any, optimizers: Any) -> None:
+    """Raise TypeError or ValueError, in words, for anything but dicts of modules and optimizers."""
+    for what, given, kind in (("nets", nets, nn.Module), ("optimizers", optimizers, Optimizer)):
+        if not isinstance(given, Mapping):
+            raise TypeError(
+                f"record() got {what} of type {type(given).__name__}; expected a dict of names, "
+                f'such as {{"G": ..., "D": ...}}'
+            )
+        for name, value in given.items():
+            if not isinstance(name, str) or not isinstance(value, kind):
+                raise TypeError(
+                    f"record() got {name!r}: {type(value).__name__} among its {what}; expected "
+                    f"names with a {kind.__module__}.{kind.__name__} each"
+                )
+    if not nets:
+        raise ValueError('record() got no nets; name at least one, such as {"G": generator}')

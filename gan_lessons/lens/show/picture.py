@@ -1,0 +1,294 @@
+"""The autograd graph as a picture: torchviz's Digraph, and laid over it what torchviz hides.
+
+That is: who owns a node, where the graph was cut, what each node still holds for its backward,
+and which parameters received gradient. Colour never says anything alone; ``.text`` says all of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from gan_lessons.lens.model import BackwardCall, Event, Graph, Record
+from gan_lessons.lens.record import caller_line, snapshot, without_comment
+from gan_lessons.lens.show import render
+from gan_lessons.lens.show import symbols as words
+from gan_lessons.lens.show.dot import digraph
+from gan_lessons.lens.show.graph_text import legend, spelled_out
+from gan_lessons.lens.show.scene import Scene, fold_parameters, merge_leaves, visible
+
+LARGE = 600  # nodes; a notebook shows larger graphs in words
+DIRECTIONS = ("TB", "LR")
+
+
+@dataclass(frozen=True, repr=False)
+class GraphPicture:
+    """A picture of an autograd graph: ``.dot``, ``.svg``, ``.text``, and a rich display.
+
+    scene: what is shown, as data. folded: parameters are one node each.
+    """
+
+    scene: Scene
+    folded: bool = True
+
+    @property
+    def graph(self) -> Graph:
+        """What is shown, as data; node 12 is ``n12`` in the DOT source and in the SVG."""
+        return self.scene.graph
+
+    @cached_property
+    def dot(self) -> str:
+        """The DOT source."""
+        return str(digraph(self.scene, folded=self.folded).source)
+
+    @cached_property
+    def text(self) -> str:
+        """The same in words."""
+        return spelled_out(self.scene)
+
+    @property
+    def caption(self) -> str:
+        """The title, and what the picture cannot know."""
+        return ". ".join([self.scene.title, *self.scene.notes])
+
+    @cached_property
+    def svg(self) -> str:
+        """The SVG, laid out by Graphviz. Raises RuntimeError where there is no Graphviz."""
+        return render.svg(self.dot)
+
+    def save(self, path: str | Path) -> Path:
+        """Write .svg, .dot (or .gv) or .txt, by the ending of ``path``. Returns the path."""
+        path = Path(path)
+        kinds = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".txt": "text"}
+        if path.suffix not in kinds:
+            raise ValueError(f"path must end in {', '.join(kinds)}; got {path.name!r}")
+        path.write_text(getattr(self, kinds[path.suffix]), encoding="utf-8")
+        return path
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": self.text, "text/html": self._repr_html_()}
+
+    def _repr_html_(self) -> str:
+        """An image (it survives the sanitiser of untrusted notebooks), its legend, its words."""
+        text = _box(f"<pre>{html.escape(self.text)}</pre>", "max-height:24em")
+        try:
+            if len(self.graph.nodes) > LARGE:
+                raise RuntimeError(words.GRAPH_LARGE.format(count=len(self.graph.nodes)))
+            image = _image(self.svg, self.caption)
+        except RuntimeError as reason:
+            return f"<p>{html.escape(str(reason))}</p>{text}"
+        entries = "".join(
+            f'<span style="margin-right:1.6em;white-space:nowrap">{sample} {html.escape(meaning)}'
+            "</span> "
+            for sample, meaning in legend(self.scene)
+        )
+        return (
+            f'<figure style="margin:0"><figcaption>{html.escape(self.caption)}</figcaption>'
+            f"{_box(image, 'background:#fff;border-radius:6px;border:1px solid #bbb')}"
+            f'<div style="line-height:1.8;font-size:.95em;margin:.3em 0">{entries}</div>'
+            f"<details><summary>{words.GRAPH_WORDS}</summary>{text}</details></figure>"
+        )
+
+
+def draw_graph(
+    *outputs: Tensor,
+    nets: Mapping[str, nn.Module] | None = None,
+    record: Record | None = None,
+    call: int | None = None,
+    event: int | None = None,
+    names: Sequence[str] | None = None,
+    fold: bool = True,
+    direction: str = "TB",
+    compact: bool = False,
+) -> GraphPicture:
+    """Draw the autograd graph behind ``outputs``, or the graph of a whole ``record``.
+
+    outputs: tensors with a graph. nets: name -> module, to tell whose nodes they are. names: of
+    the outputs; left out, they are read from the caller's line.
+    record: what ``record(...)`` gave. Without outputs, all that the recorded block built is drawn,
+    in the state right after ``event`` (an index of ``record.events``; default: the backward call
+    ``call`` if given, else the last). call: index of the backward call whose receivers are marked.
+    fold: draw a parameter as one node, without its AccumulateGrad and transposes.
+    direction: "TB" (top to bottom) or "LR" (left to right).
+    compact: small, without states: the one layout on which a page shows all moments of a record.
+
+    Without a record it cannot know where ``detach`` cut and guesses the owners; the picture says
+    so. Mutates nothing and keeps no tensor. Raises TypeError and ValueError for what cannot be
+    drawn, IndexError for a call or event that is not in the record.
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}; got {direction!r}")
+    marked = _call(record, call)
+    if outputs:
+        if event is not None:
+            raise ValueError("event= is a moment of a record; leave out the outputs to draw it")
+        named = _named(outputs, names)
+        known = _checked_nets(nets, record if call is not None else None)
+        scene = _scene_of_tensors(named, known, record, marked, direction)
+    elif record is not None:
+        if not record.complete:
+            raise ValueError("the record is not complete: draw it after its with block has ended")
+        scene = _scene_of_record(record, _moment(record, call, event), marked, direction)
+    else:
+        raise ValueError("nothing to draw: pass tensors, such as draw_graph(loss), or record=")
+    if fold or compact:
+        scene = replace(scene, graph=fold_parameters(scene.graph))
+    if compact:
+        lines = {} if record is None else {f.index: f.line.expression for f in record.forwards}
+        graph = replace(merge_leaves(scene.graph), states={})
+        return GraphPicture(replace(scene, graph=graph, lines=lines, compact=True))
+    return GraphPicture(scene, fold)
+
+
+def _box(inside: str, style: str) -> str:
+    return f'<div style="overflow:auto;padding:4px;{style}">{inside}</div>'
+
+
+def _image(svg: str, alt: str) -> str:
+    """The SVG as an image that shrinks with the page, but not below what can be read."""
+    data = base64.b64encode(svg.encode()).decode()
+    found = re.search(r'width="(\d+)', svg)
+    width = int(found[1]) if found else 800  # one point of the layout is one CSS pixel
+    return (
+        f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(alt)}" '
+        f'style="display:block;height:auto;width:100%;max-width:{width}px;'
+        f'min-width:{width * 6 // 10}px">'
+    )
+
+
+# What to draw -------------------------------------------------------------------------------------
+
+
+def _scene_of_tensors(
+    named: dict[str, Tensor],
+    nets: Mapping[str, nn.Module],
+    record: Record | None,
+    call: BackwardCall | None,
+    direction: str,
+) -> Scene:
+    note = words.GRAPH_NO_RECORD if record is None else words.GRAPH_FOREIGN
+    title = words.GRAPH_TITLE.format(outputs=_listed(named))
+    return Scene(snapshot(named, nets), title, tuple(nets), (note,), call, direction=direction)
+
+
+def _scene_of_record(
+    record: Record, moment: int | None, call: BackwardCall | None, direction: str
+) -> Scene:
+    graph = record.graph if moment is None else record.graph_at(moment)
+    title = words.GRAPH_TITLE.format(outputs=_listed(dict.fromkeys(graph.outputs.values())))
+    gone: set[int] = set()
+    if moment is not None:
+        now = record.events[moment]
+        seen = {i for e in record.events[: now.index + 1] for i in e.states}
+        gone = seen - set(now.states)
+        title = f"{title}, {words.GRAPH_MOMENT.format(index=now.index, what=_what(now))}"
+    lines = {f.index: without_comment(f.line.text) for f in record.forwards}
+    return Scene(
+        graph, title, tuple(record.parameters), (), call, frozenset(gone), lines, direction
+    )
+
+
+def _what(event: Event) -> str:
+    what = words.EVENT[event.kind].format(target=event.target, call=event.call)
+    line = without_comment(event.line.text)
+    return f"{what}: {visible(line)}" if line else what
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(visible(name) for name in names) or words.GRAPH_NO_OUTPUT
+
+
+# What was asked for -------------------------------------------------------------------------------
+
+
+def _named(outputs: tuple[Tensor, ...], names: Sequence[str] | None) -> dict[str, Tensor]:
+    for i, output in enumerate(outputs):
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"outputs must be tensors, got {type(output).__name__} at position {i}; "
+                "unpack a list with draw_graph(*losses), and pass a record as record="
+            )
+    names = _as_written(len(outputs)) if names is None else names
+    if len(names) != len(outputs) or len(set(names)) != len(names):
+        raise ValueError(
+            f"names must be one distinct name for each of the {len(outputs)} outputs; got {names!r}"
+        )
+    for name, output in zip(names, outputs, strict=True):
+        if output.grad_fn is None:
+            raise ValueError(
+                f"{name} has no graph (grad_fn is None): it was detached, or nothing that trains "
+                "made it; draw a loss before it is detached, or draw a record with record="
+            )
+    return dict(zip(names, outputs, strict=True))
+
+
+def _as_written(count: int) -> list[str]:
+    """The outputs as the caller's line names them: ``d_loss`` in ``draw_graph(d_loss)``.
+
+    Read from the source and not from the caller's variables: asking a frame for those keeps them
+    alive, and with them the graph.
+    """
+    try:
+        tree = ast.parse(caller_line().text)
+    except SyntaxError:  # a line that is no statement of its own
+        tree = ast.Module([], [])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(draw_graph.__name__):
+            written = [ast.unparse(a) for a in node.args if not isinstance(a, ast.Starred)]
+            if len(written) == len(set(written)) == count:
+                return written
+    return [words.OUTPUT.format(index=i) for i in range(count)]
+
+
+def _checked_nets(
+    nets: Mapping[str, nn.Module] | None, record: Record | None
+) -> Mapping[str, nn.Module]:
+    nets = {} if nets is None else nets
+    if not isinstance(nets, Mapping) or not all(isinstance(n, nn.Module) for n in nets.values()):
+        raise TypeError(
+            'nets must map names to modules, such as {"G": generator}; '
+            f"got a {type(nets).__name__} of something else"
+        )
+    if record is not None and (not nets or not set(nets) <= set(record.parameters)):
+        raise ValueError(
+            f"to mark who received, pass nets= under the names of the record "
+            f"({', '.join(record.parameters)}); got {', '.join(nets) or 'none'}"
+        )
+    return nets
+
+
+def _call(record: Record | None, call: int | None) -> BackwardCall | None:
+    if call is None:
+        return None
+    if record is None:
+        raise ValueError("call= is a backward call of a record: pass record= as well")
+    calls = record.backward_calls
+    if not -len(calls) <= call < len(calls):
+        raise IndexError(
+            f"backward call {call} of a record with {len(calls)}; see record.backward_calls"
+        )
+    return calls[call]
+
+
+def _moment(record: Record, call: int | None, event: int | None) -> int | None:
+    """Index of the event after which the graph is shown; None for a record without events."""
+    if event is not None:
+        return event
+    if call is not None:
+        index = record.backward_calls[call].index
+        return next((e.index for e in record.events if e.call == index), None)
+    return record.events[-1].index if record.events else None

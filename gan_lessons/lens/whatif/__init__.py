@@ -1,0 +1,16 @@
+"""A training step with one thing changed in its source: run for real, and judged."""
+
+from gan_lessons.lens.whatif.compare import Judge, Outcome, PlayerGap, warmed_up
+from gan_lessons.lens.whatif.rewrite import SWITCHES
+from gan_lessons.lens.whatif.variant import WhatIf, variants, what_if
+
+__all__ = [
+    "SWITCHES",
+    "Judge",
+    "Outcome",
+    "PlayerGap",
+    "WhatIf",
+    "variants",
+    "warmed_up",
+    "what_if",
+]

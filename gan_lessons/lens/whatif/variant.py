@@ -1,0 +1,212 @@
+"""What if one thing in a training step were otherwise? Its own source, changed, and run for real.
+
+    judge = Judge(step_detach, gan, real, noise)
+    for variant in variants(step_detach):
+        print(variant.diff, judge(variant).message)
+
+``gan`` is copied and never changed.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import difflib
+import dis
+import functools
+import hashlib
+import linecache
+import operator
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gan_lessons.lens.model import Record
+from gan_lessons.lens.record import innermost, readable_source
+from gan_lessons.lens.whatif import whatif_words as words
+from gan_lessons.lens.whatif.compare import Judge, Outcome, PlayerGap, warmed_up
+from gan_lessons.lens.whatif.rewrite import SWITCHES, StepSource, rewrite
+
+__all__ = [
+    "SWITCHES", "Edit", "Judge", "Outcome", "PlayerGap", "WhatIf", "variants", "warmed_up",
+    "what_if",
+]  # fmt: skip
+
+Step = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One line that differs. ``old``, ``new``: whole lines, None for a line that is not there.
+
+    ``line``: counted from 1 in the changed source, where ``new`` stands, or before which ``old``
+    stood.
+    """
+
+    line: int
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """A step with one thing changed.
+
+    ``source``, ``before``: of the changed and of the original step, dedented. ``step``: the changed
+    step, with the globals, closure and defaults of the original. ``inspect.getsource`` and every
+    traceback show the changed text, which stands in ``linecache`` and in no file.
+    """
+
+    key: str
+    title: str
+    source: str
+    before: str
+    edits: tuple[Edit, ...]
+    step: Step
+
+    @property
+    def diff(self) -> str:
+        """A unified diff of the two sources, without file names."""
+        lines = difflib.unified_diff(
+            self.before.splitlines(), self.source.splitlines(), n=1, lineterm=""
+        )
+        return "\n".join(list(lines)[2:])
+
+
+def variants(step: Step, record: Record | None = None) -> tuple[WhatIf, ...]:
+    """``step`` with one thing changed, for each of ``SWITCHES`` that applies, in that order.
+
+    record: of a run of this step, such as ``Judge.reference``: it tells who is who where names do
+    not. () for a step without readable source. Runs nothing.
+    """
+    source = _readable(step, record)
+    if source is None:
+        return ()
+    found = (_variant(step, key, source) for key in SWITCHES)
+    return tuple(variant for variant in found if variant is not None)
+
+
+def what_if(step: Step, key: str, record: Record | None = None) -> WhatIf:
+    """The one variant; ValueError where that switch does not apply, with those that do."""
+    if key not in SWITCHES:
+        raise ValueError(words.UNKNOWN.format(key=key, all=", ".join(SWITCHES)))
+    name = getattr(step, "__name__", type(step).__name__)
+    source = _readable(step, record)
+    if source is None:
+        raise ValueError(words.NO_SOURCE.format(name=name))
+    found = _variant(step, key, source)
+    if found is None:
+        these = ", ".join(v.key for v in variants(step, record)) or words.NONE
+        raise ValueError(words.NOT_HERE.format(key=key, name=name, these=these))
+    return found
+
+
+def _readable(step: Step, record: Record | None) -> StepSource | None:
+    """The step's source, if there is one and if it is what runs (a file may have changed)."""
+    if not callable(step):
+        raise TypeError(f"expected a function step(gan, real, noise), got {type(step).__name__}")
+    code, text = readable_source(step)
+    try:
+        source = StepSource(text, record)
+        return source if code and _shape(_code(source.text, "", code)) == _shape(code) else None
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _shape(code: types.CodeType) -> list[tuple[int, str]]:
+    """Every name and constant that it uses, with its line. The instructions themselves may differ:
+    Python writes a call of an imported module's function in a shorter way where it sees the import.
+    """
+    naming = {*dis.hasname, *dis.haslocal, *dis.hasfree, *dis.hasconst}
+    return [
+        (i.positions.lineno - code.co_firstlineno, _plain(i.argval))
+        for i in dis.get_instructions(code)
+        if i.opcode in naming and i.positions is not None and i.positions.lineno is not None
+    ]
+
+
+def _plain(value: Any) -> str:
+    """In the same words wherever it stands: a function inside has an address and a file."""
+    return value.co_name if isinstance(value, types.CodeType) else repr(value)
+
+
+def _variant(step: Step, key: str, source: StepSource) -> WhatIf | None:
+    found = rewrite(source, key)
+    if found is None:
+        return None
+    title, text = found
+    code = innermost(step).__code__
+    mark = hashlib.sha256(f"{code.co_filename} {text}".encode()).hexdigest()[:12]
+    file = f"<what if: {code.co_qualname}, {key}, {mark}>"
+    try:
+        changed = _rebuilt(step, _code(text, file, code))
+    except (ValueError, SyntaxError):  # a wrapper, or brackets that the tree does not tell of
+        return None
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    return WhatIf(key, title, text, source.text, _edits(source.text, text), changed)
+
+
+def _edits(before: str, after: str) -> tuple[Edit, ...]:
+    old, new = before.splitlines(), after.splitlines()
+    found: list[Edit] = []
+    for kind, i, i_end, j, j_end in difflib.SequenceMatcher(None, old, new, False).get_opcodes():
+        if kind == "equal":
+            continue
+        for k in range(max(i_end - i, j_end - j)):
+            gone = old[i + k] if i + k < i_end else None
+            come = new[j + k] if j + k < j_end else None
+            found.append(Edit(min(j + k, j_end) + 1, gone, come))
+    return tuple(found)
+
+
+def _code(text: str, file: str, like: types.CodeType) -> types.CodeType:
+    """The code of the function in ``text``, compiled as ``like`` was. Its decorators do not run."""
+    tree = ast.parse(text)
+    # The names that it takes from the function around it must be there, or they would be globals.
+    around = ast.parse(f"def _({', '.join(like.co_freevars)}): pass").body[0]
+    assert isinstance(around, ast.FunctionDef)
+    around.body, tree.body = tree.body, [around]
+    whole = compile(tree, file, "exec", like.co_flags & _FUTURE, dont_inherit=True)
+    (outer,) = (c for c in whole.co_consts if isinstance(c, types.CodeType))
+    inner = next(c for c in outer.co_consts if getattr(c, "co_name", None) == like.co_name)
+    return inner.replace(co_qualname=like.co_qualname)
+
+
+_FUTURE = functools.reduce(
+    operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names)
+)
+
+
+def _rebuilt(step: Any, code: types.CodeType) -> Any:
+    """The same callable with other code inside; ValueError where its wrapper hides the function."""
+    if isinstance(step, functools.partial):
+        return functools.partial(_rebuilt(step.func, code), *step.args, **step.keywords)
+    if isinstance(step, types.MethodType):
+        return types.MethodType(_rebuilt(step.__func__, code), step.__self__)
+    if not isinstance(step, types.FunctionType):
+        return types.MethodType(_rebuilt(type(step).__call__, code), step)
+    cells = dict(zip(step.__code__.co_freevars, step.__closure__ or (), strict=True))
+    inner = getattr(step, "__wrapped__", None)
+    new_attributes = dict(vars(step))
+    if inner is not None:
+        held = [name for name, cell in cells.items() if _content(cell) is inner]
+        if not held:
+            raise ValueError("the wrapper does not hold what it wraps in a closure")
+        code, changed = step.__code__, _rebuilt(inner, code)
+        cells |= {name: types.CellType(changed) for name in held}
+        new_attributes["__wrapped__"] = changed
+    closure = tuple(cells[name] for name in code.co_freevars)
+    new = types.FunctionType(code, step.__globals__, step.__name__, step.__defaults__, closure)
+    new.__kwdefaults__, new.__doc__, new.__module__ = (
+        step.__kwdefaults__, step.__doc__, step.__module__
+    )  # fmt: skip
+    vars(new).update(new_attributes)
+    return new
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
