@@ -12,7 +12,6 @@ import torch
 from gan_lessons import record, step_detach, step_retain_graph, tiny_gan
 from gan_lessons.classroom import check_environment, environment, figures, verdict, words
 from gan_lessons.lens.model import Record
-from gan_lessons.lens.record import without_comment
 
 
 def recorded(step: Any = step_retain_graph) -> Record:
@@ -69,7 +68,7 @@ def test_held_bytes_are_those_of_the_record(step: Any) -> None:
     assert [text.get_text() for text in axes.texts] == [f"peak: {max(sizes) / 1024:,.1f} KiB"]
     for event in rec.events:
         two = event.kind == "forward" and event.line.text.count("D(") > 1
-        line = event.line.expression if two else without_comment(event.line.text)[:20]
+        line = event.line.expression if two else event.line.code[:20]
         assert f"{event.index}  {line}" in chart.text
 
 

@@ -757,4 +757,4 @@ def test_names_and_code_of_others_are_escaped():
 
 def test_looking_costs_no_heavy_import():
     assert "gan_lessons.lens.diagnose" in sys.modules
-    assert diagnose.__module__ == "gan_lessons.lens.diagnose"
+    assert diagnose.__module__.startswith("gan_lessons.lens.diagnose")

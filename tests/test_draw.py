@@ -556,7 +556,7 @@ def test_standard_error_is_restored_on_errors(capfd, error):
 
 
 def test_the_first_picture_of_a_process_is_silent():
-    code = "from gan_lessons.lens import render; print(render.svg('digraph {a}')[:4])"
+    code = "from gan_lessons.lens.show import render; print(render.svg('digraph {a}')[:4])"
     done = run("-W", "error", "-c", code)
     assert (done.stdout, done.stderr) == ("<svg\n", "")
 
@@ -581,7 +581,9 @@ def run(*arguments):
 
 def test_no_word_is_left_over():
     """A translator should not translate what nobody reads."""
-    sources = [p.read_text(encoding="utf-8") for p in Path(render.__file__).parent.glob("*.py")]
+    sources = [
+        p.read_text(encoding="utf-8") for p in Path(render.__file__).parents[1].rglob("*.py")
+    ]
     names = [name for name in vars(words) if name.isupper()]
     used = {name for source in sources for name in re.findall(r"words\.([A-Z_]+)", source)}
     assert sorted(set(names) - used) == []
@@ -590,7 +592,7 @@ def test_no_word_is_left_over():
 def test_a_label_that_starts_with_an_empty_line_does_not_crash_the_process() -> None:
     """torchviz writes such labels, and the wheel's Graphviz dies of them, from the second on."""
     script = """
-from gan_lessons.lens import render
+from gan_lessons.lens.show import render
 dot = 'digraph { c [label=c]; c -> a; a [label="\\\\n (2, 3)"]; b [label="\\n 4"] }'
 print(len({render.svg(dot) for _ in range(30)}))
 """

@@ -36,7 +36,7 @@ def story():
         event(0, "zero_grad", before, target="D", source="opt_d.zero_grad()"),
         event(1, "backward", after, call=0, source="d_loss.backward()  # both", held=2048),
         event(2, "step", after, target="D", source="opt_d.step()"),
-        event(3, "error", after, call=1, message="boom", explanation="`x` broke <b>it</b>."),
+        event(3, "error", after, call=1, message="boom", what="`x` broke", fix="<b>it</b>."),
     )
 
 

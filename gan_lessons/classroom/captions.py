@@ -72,7 +72,7 @@ def _backward(record: StepRecord, call: BackwardCall, event: Event) -> Iterator[
     if not any(call.received.values()):
         yield words.NOBODY
         return
-    useful, vain = used_and_vain(call, event)
+    useful, vain = record.used(call.index), record.in_vain(call.index)
     for net, names in useful.items():
         total = len(record.parameters[net])
         text = words.USED if len(names) == total else words.USED_SOME
@@ -85,19 +85,6 @@ def _backward(record: StepRecord, call: BackwardCall, event: Event) -> Iterator[
         text = words.VAIN_TOO if useful else words.VAIN
         text = text if len(names) == total else words.VAIN_SOME
         yield text.format(net=visible(net), count=len(names), total=total)
-
-
-def used_and_vain(
-    call: BackwardCall, event: Event
-) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Net -> those of its parameters whose gradient from ``call`` a step used, and the others."""
-    used: dict[str, list[str]] = {}
-    vain: dict[str, list[str]] = {}
-    for net, names in call.received.items():
-        for name in names:
-            place = vain if event.grads[net][name].used_by is None else used
-            place.setdefault(net, []).append(name)
-    return used, vain
 
 
 def _step(record: StepRecord, event: Event) -> Iterator[str]:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from gan_lessons.classroom import words
 from gan_lessons.lens.model import Event, Record
-from gan_lessons.lens.record import without_comment
 from gan_lessons.lens.show import visible
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def _line_of(event: Event, events: Sequence[Event]) -> str:
     line = event.line
     shared = sum(e.kind == "forward" and e.line.text == line.text for e in events) > 1
     text = line.expression if event.kind == "forward" and shared else ""
-    text = without_comment(text or line.text)
+    text = text or line.code
     return visible(" ".join(text.split()), LONGEST_LABEL)
 
 

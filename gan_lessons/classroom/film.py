@@ -10,8 +10,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from gan_lessons.classroom.captions import caption, used_and_vain
-from gan_lessons.lens.model import STATES, Graph, HeldBytes, Moment, StepRecord
+from gan_lessons.classroom.captions import caption
+from gan_lessons.lens.model import STATES, Graph, Moment, StepRecord
 from gan_lessons.lens.show import (
     LARGE,
     Cell,
@@ -233,8 +233,7 @@ def _phases(record: StepRecord, moments: tuple[Moment, ...]) -> list[str]:
             if event.kind == "step":
                 coming = f"step {event.target}"
             elif event.kind == "backward" and event.call is not None:
-                used, _ = used_and_vain(record.backward_calls[event.call], event)
-                coming = f"backward {'+'.join(used)}"
+                coming = f"backward {'+'.join(record.used(event.call))}"
         found.append(coming)
     # Where nothing has happened yet, every step is at its start, whoever comes first in it.
     idle = next((m.index for m in moments if m.events), 0)
@@ -243,25 +242,12 @@ def _phases(record: StepRecord, moments: tuple[Moment, ...]) -> list[str]:
 
 def totals(record: StepRecord, flops: int | None) -> Json:
     """What the whole step did: counts per net, the peak in bytes, gradients that nobody used."""
-    nets = list(record.parameters)
-    nodes = record.graph.nodes
-    through = [
-        {nodes[i].net for i in call.nodes if not is_leaf(nodes[i])}
-        for call in record.backward_calls
-        if call.error is None
-    ]
-    held = [m.held for m in record.moments] + [record.peak]
-    peak = max(held, key=lambda h: h.activations, default=HeldBytes())
-    vain = [
-        used_and_vain(record.backward_calls[e.call], e)[1]
-        for e in record.events
-        if e.kind == "backward" and e.call is not None
-    ]
+    made = [call.index for call in record.backward_calls if call.error is None]
     return {
-        "forwards": {visible(n): sum(f.net == n for f in record.forwards) for n in nets},
-        "backwards": {visible(n): sum(n in owners for owners in through) for n in nets},
-        "peak": peak.activations,
-        "peakText": bytes_text(peak),
-        "vain": sum(len(names) for nets_in_vain in vain for names in nets_in_vain.values()),
+        "forwards": {visible(net): count for net, count in record.forward_counts.items()},
+        "backwards": {visible(net): count for net, count in record.backward_counts.items()},
+        "peak": record.peak.activations,
+        "peakText": bytes_text(record.peak),
+        "vain": sum(len(names) for call in made for names in record.in_vain(call).values()),
         "flops": flops,
     }

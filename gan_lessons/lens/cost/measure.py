@@ -76,15 +76,12 @@ class StepCost:
     @property
     def forwards(self) -> dict[str, int]:
         """Net -> how often it ran forward."""
-        ran = [f.net for f in self.record.forwards]
-        return {net: ran.count(net) for net in self.record.parameters}
+        return self.record.forward_counts
 
     @property
     def backwards(self) -> dict[str, int]:
         """Net -> how many backward calls went through its graph."""
-        nodes = self.record.graph.nodes
-        through = [{nodes[n].net for n in call.nodes} for call in self.record.backward_calls]
-        return {net: sum(net in nets for nets in through) for net in self.record.parameters}
+        return self.record.backward_counts
 
     def source(self, work: Work) -> str:
         """The line that did this work, as written; "" where it is not known."""
@@ -92,15 +89,14 @@ class StepCost:
         if work.index is None or work.index >= len(calls):
             return ""
         line = calls[work.index].line
-        return line.expression if work.phase == "forward" and line.expression else line.text
+        return line.expression if work.phase == "forward" and line.expression else line.code
 
     def in_vain(self, work: Work) -> bool:
         """Did this backward call write gradients of this net, none of which a step ever used?"""
         if work.phase != "backward" or work.index is None:
             return False
-        event = next(e for e in self.record.events if e.kind == "backward" and e.call == work.index)
-        names = self.record.backward_calls[work.index].received.get(str(work.net), ())
-        return bool(names) and all(event.grads[str(work.net)][n].used_by is None for n in names)
+        net = str(work.net)
+        return net in self.record.in_vain(work.index) and net not in self.record.used(work.index)
 
     def __str__(self) -> str:
         return step_text(self)
@@ -187,13 +183,12 @@ def _measured(name: str, given: Step | Strategy, gan: Gan, real: Tensor, noise: 
         step(gan, real, noise)
     allocated = peak_allocated(lambda: step(gan, real, noise), gan, real, noise)
     record = record_step(step, gan, real, noise)
-    held = [m.held for m in record.moments] + [record.peak]
     return StepCost(
         name=name,
         title=given.title if isinstance(given, Strategy) else name,
         work=count.work,
         record=record,
-        peak_held=max(held, key=lambda h: h.activations),
+        peak_held=record.peak,
         peak_allocated=allocated,
         seconds=None,
     )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gan_lessons.lens.model import HeldBytes
-from gan_lessons.lens.record import without_comment
 from gan_lessons.lens.show import bytes_text, visible
 from gan_lessons.lens.show import symbols as words
 
@@ -60,7 +59,7 @@ def _work_rows(cost: StepCost) -> list[list[str]]:
     rows = [list(words.COST_WORK_COLUMNS)]
     for work in cost.work:
         share = f"{work.flops / cost.flops:.0%}"
-        source = visible(" ".join(without_comment(cost.source(work)).split()), 70)
+        source = visible(" ".join(cost.source(work).split()), 70)
         symbol, word, _ = words.GRADIENT["vain"]
         vain = words.COST_VAIN.format(symbol=symbol, word=word) if cost.in_vain(work) else ""
         rows.append([_place(work), source, flops_text(work.flops), share, vain])

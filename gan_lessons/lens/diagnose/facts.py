@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from gan_lessons.lens.diagnose import diagnose_words as words
 from gan_lessons.lens.model import BackwardCall, Event, Forward, GradState, Line, Record
-from gan_lessons.lens.record import without_comment
 from gan_lessons.lens.show import visible
 
 LONGEST = 100  # characters of a line that is quoted
@@ -49,19 +48,7 @@ class Story:
         self.began = {e.forward: e.index for e in record.events if e.kind == "forward"}
 
     def _step(self, event: Event) -> Step:
-        """What is left after the step, or what the record knows that it used (it may clear)."""
-        used = {}
-        for net, names in event.holds.items():
-            for name in names:
-                states = [e.grads[net][name] for e in self.record.events[: event.index]]
-                known = (s for s in reversed(states) if s.used_by == event.index)
-                now = event.grads[net][name]
-                # A gradient of zeros that backward wrote is one; zeros after clearing are none.
-                there = now.value is not None and (now.value != 0.0 or bool(now.sources))
-                state = now if there else next(known, None)
-                if state is not None:
-                    used[net, name] = state
-        return Step(event, tuple(event.holds), used)
+        return Step(event, tuple(event.holds), self.record.consumed(event))
 
     @property
     def players(self) -> tuple[str, str] | None:
@@ -146,7 +133,7 @@ def is_finite(states: Iterable[GradState]) -> bool:
 
 def _short(line: Line) -> str:
     crowded = ";" in line.text and line.expression
-    text = without_comment(line.expression if crowded else line.text)
+    text = line.expression if crowded else line.code
     return visible(" ".join(text.split()), LONGEST)
 
 

@@ -62,9 +62,8 @@ def errors(story: Story) -> Iterator[Finding]:
         code = next((code for start, code in ERRORS.items() if start in message), None)
         if event.kind != "error" or event.call is None or code is None:
             continue
-        told = (event.explanation or message).removesuffix(event.fix or "").strip()
-        fix = event.fix or words.ERROR_FIX
-        yield finding(story, code, "error", None, [event], told, fix)
+        what, fix = event.what or message, event.fix or words.ERROR_FIX
+        yield finding(story, code, "error", None, [event], what, fix)
 
 
 # Wrong gradients ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from gan_lessons.lens.record.autograd_graph import tensors_in
 from gan_lessons.lens.record.autograd_nodes import snapshot
 from gan_lessons.lens.record.line_by_line import innermost, readable_source, record_step
 from gan_lessons.lens.record.recording import record
-from gan_lessons.lens.record.source_lines import caller_line, without_comment
+from gan_lessons.lens.record.source_lines import caller_line
 from gan_lessons.lens.record.tensors import held_parameters, node_of
 from gan_lessons.lens.record.torch_patches import NetHook, is_compiler_at_work, patched
 
@@ -21,5 +21,4 @@ __all__ = [
     "record_step",
     "snapshot",
     "tensors_in",
-    "without_comment",
 ]

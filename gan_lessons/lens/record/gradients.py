@@ -130,7 +130,7 @@ class Ledger:
             for i, row in enumerate(self._rows):
                 content = row[parameter]
                 events = [e for e, epoch in used.get(content.chain, ()) if epoch >= content.epoch]
-                if events and content.state.value != 0.0:
+                if events and content.state.is_gradient:
                     rows[i][parameter] = replace(content.state, used_by=events[0])
         return rows
 

@@ -22,7 +22,6 @@ from gan_lessons.lens.model import (
     Record,
 )
 from gan_lessons.lens.record.autograd_graph import GraphTrace
-from gan_lessons.lens.record.source_lines import without_comment
 
 WORDS = {
     "inplace": (
@@ -100,7 +99,7 @@ def explain(
     if not isinstance(error, RuntimeError):
         return None
     tensors = [x for x in outputs if isinstance(x, Tensor)]
-    here = without_comment(line.text)
+    here = line.code
     with torch._C.DisableTorchFunction():
         walked = trace.reach([t.grad_fn for t in tensors if t.grad_fn is not None])
         states, _ = trace.look([t.grad_fn for t in tensors])
@@ -196,4 +195,4 @@ def _no_graph(here: str, tensors: list[Tensor], trace: GraphTrace, record: Recor
 
 
 def _code(line: Line | None) -> str:
-    return without_comment(line.text) if line is not None else WORDS["the forward"]
+    return line.code if line is not None else WORDS["the forward"]

@@ -38,7 +38,6 @@ from gan_lessons.lens.record.source_lines import (
     caller_line,
     raising_line,
     stack_depth,
-    without_comment,
 )
 from gan_lessons.lens.record.tensors import batchnorm_updates, held_parameters, node_of, shape_of
 from gan_lessons.lens.record.torch_patches import (
@@ -282,7 +281,7 @@ class Recorder(Generic[AnyRecord]):
         forwards = {f for i in walked if (f := nodes[i].forward) is not None}
         return BackwardCall(
             index=len(self.record.backward_calls),
-            source=without_comment(line.text),
+            source=line.code,
             line=line,
             retain_graph=bool(retain),
             create_graph=bool(create),
@@ -344,7 +343,7 @@ class Recorder(Generic[AnyRecord]):
         told = explain(error, line, outputs, self.trace, self.record, self.freed_by)
         details: dict[str, Any] = {"message": f"{type(error).__name__}: {error}"}
         if told is not None:
-            details |= {"explanation": f"{told.what} {told.fix}", "fix": told.fix}
+            details |= {"what": told.what, "fix": told.fix}
         self._event("error", None, line, call=call, roots=roots, **details)
 
     def _observe(self) -> None:

@@ -62,18 +62,6 @@ def _line(frame: FrameType, number: int, instruction: int) -> Line:
     return Line(text, code.co_filename, number, code.co_name, expression)
 
 
-def without_comment(text: str) -> str:
-    """One line of statements without its trailing comment; anything else unchanged."""
-    try:
-        last = ast.parse(text).body[-1]
-    except (SyntaxError, IndexError):
-        return text
-    if "\n" in text:
-        return text
-    # ast counts columns in UTF-8 bytes, not in characters
-    return text.encode()[: last.end_col_offset].decode()
-
-
 def backward_operand(text: str) -> str | None:
     """``d_loss`` in ``d_loss.backward(...)``; None where the line has another form."""
     try:

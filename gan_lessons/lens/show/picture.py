@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gan_lessons.lens.model import BackwardCall, Event, Graph, Record
-from gan_lessons.lens.record import caller_line, snapshot, without_comment
+from gan_lessons.lens.record import caller_line, snapshot
 from gan_lessons.lens.show import render
 from gan_lessons.lens.show import symbols as words
 from gan_lessons.lens.show.dot import digraph
@@ -196,7 +196,7 @@ def _scene_of_record(
         seen = {i for e in record.events[: now.index + 1] for i in e.states}
         gone = seen - set(now.states)
         title = f"{title}, {words.GRAPH_MOMENT.format(index=now.index, what=_what(now))}"
-    lines = {f.index: without_comment(f.line.text) for f in record.forwards}
+    lines = {f.index: f.line.code for f in record.forwards}
     return Scene(
         graph, title, tuple(record.parameters), (), call, frozenset(gone), lines, direction
     )
@@ -204,7 +204,7 @@ def _scene_of_record(
 
 def _what(event: Event) -> str:
     what = words.EVENT[event.kind].format(target=event.target, call=event.call)
-    line = without_comment(event.line.text)
+    line = event.line.code
     return f"{what}: {visible(line)}" if line else what
 
 
@@ -290,5 +290,5 @@ def _moment(record: Record, call: int | None, event: int | None) -> int | None:
         return event
     if call is not None:
         index = record.backward_calls[call].index
-        return next((e.index for e in record.events if e.call == index), None)
+        return record.end_of(index).index
     return record.events[-1].index if record.events else None

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from gan_lessons.lens.model import Event, GradState, HeldBytes, Kind, Record
-from gan_lessons.lens.record import without_comment
 from gan_lessons.lens.show import symbols as words
 from gan_lessons.lens.show.scene import marked, visible
 
@@ -182,7 +181,7 @@ def event_text(event: Event) -> str:
 
 
 def _source(event: Event, limit: int = 80) -> str:
-    return visible(" ".join(without_comment(event.line.text).split()), limit)
+    return visible(" ".join(event.line.code.split()), limit)
 
 
 def _legend(table: GradientTable, changed: str) -> list[str]:

@@ -282,18 +282,12 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 
 def _vain(record: StepRecord) -> int:
-    return sum(
-        event.grads[net][name].used_by is None
-        for event in record.events
-        if event.kind == "backward" and event.call is not None
-        for net, names in record.backward_calls[event.call].received.items()
-        for name in names
-    )
+    made = [call for call in record.backward_calls if call.error is None]
+    return sum(len(names) for call in made for names in record.in_vain(call.index).values())
 
 
 def _peak(record: StepRecord) -> int:
-    held = [moment.held.activations for moment in record.moments]
-    return max([*held, record.peak.activations])
+    return record.peak.activations
 
 
 def _at_end(record: StepRecord) -> int:

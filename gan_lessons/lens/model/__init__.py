@@ -1,0 +1,35 @@
+"""All that a record holds, as plain data without torch, and the facts that are read off it."""
+
+from gan_lessons.lens.model.events import (
+    BackwardCall,
+    Event,
+    Forward,
+    GradState,
+    Kind,
+    Line,
+    Moment,
+)
+from gan_lessons.lens.model.graph import (
+    FOLDABLE,
+    FREED,
+    HELD,
+    INPLACE,
+    NO_GRAPH,
+    NOTHING,
+    SECOND_BACKWARD,
+    STALE,
+    STATES,
+    UNKNOWN,
+    Cut,
+    Graph,
+    HeldBytes,
+    Node,
+    Saved,
+)
+from gan_lessons.lens.model.record import Record, StepRecord
+
+__all__ = [
+    "FOLDABLE", "FREED", "HELD", "INPLACE", "NOTHING", "NO_GRAPH", "SECOND_BACKWARD", "STALE",
+    "STATES", "UNKNOWN", "BackwardCall", "Cut", "Event", "Forward", "GradState", "Graph",
+    "HeldBytes", "Kind", "Line", "Moment", "Node", "Record", "Saved", "StepRecord",
+]  # fmt: skip

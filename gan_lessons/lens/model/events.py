@@ -1,0 +1,163 @@
+"""What can happen in a training step, and how things stood right after it: plain data."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from gan_lessons.lens.model.graph import HeldBytes
+
+Kind = Literal["forward", "zero_grad", "backward", "grad", "step", "error"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of somebody's source, as written; best effort: ``text`` is "" where there is none.
+
+    ``code``: the text without its trailing comment. ``expression``: the part of it that was
+    running, such as ``D(fake)``; "" if torch or Python does not tell.
+    """
+
+    text: str
+    file: str
+    number: int
+    function: str
+    expression: str = ""
+
+    @property
+    def code(self) -> str:
+        return _without_comment(self.text)
+
+
+@lru_cache(maxsize=512)
+def _without_comment(text: str) -> str:
+    """One line of statements without its trailing comment; anything else unchanged."""
+    try:
+        last = ast.parse(text).body[-1]
+    except (SyntaxError, IndexError):
+        return text
+    # ast counts columns in UTF-8 bytes, not in characters
+    return text if "\n" in text else text.encode()[: last.end_col_offset].decode()
+
+
+@dataclass(frozen=True)
+class GradState:
+    """What one parameter's ``.grad`` holds.
+
+    ``value``: None for no gradient, 0.0 for a gradient of zeros, else its 2-norm.
+    ``sources``: indices of the backward calls that went into it since it was last cleared.
+    ``used_by``: index of the event in which an optimizer consumed it; None: computed in vain
+    (known once the record is complete). ``by_hand``: written by an assignment, not by backward.
+    ``before``: it holds, or was added to, what was there before the recording began.
+    """
+
+    value: float | None = None
+    sources: tuple[int, ...] = ()
+    used_by: int | None = None
+    by_hand: bool = False
+    before: bool = False
+
+    @property
+    def is_gradient(self) -> bool:
+        """Is there something to step on? Zeros that backward wrote are; zeros of clearing not."""
+        return self.value is not None and (self.value != 0.0 or bool(self.sources))
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One call of a net. ``weights``: how many optimizer steps its weights had seen by then,
+    within this record (0: as they were at the start). ``during``: index of the backward call
+    inside which it ran (checkpointing recomputes), else None."""
+
+    index: int
+    net: str
+    line: Line
+    training: bool
+    weights: int
+    during: int | None = None
+
+
+@dataclass(frozen=True)
+class BackwardCall:
+    """One call of ``backward``.
+
+    ``received``: net -> names of its parameters whose ``.grad`` this call wrote or added to.
+    ``forwards``: indices of the recorded forwards whose graph it walked.
+    ``weights``: net -> how many optimizer steps its weights had seen when the call began.
+    ``restricted``: ``inputs=`` was given. ``nodes``: ids of the graph nodes it walked.
+    ``held_before``: bytes held when it began. ``error``: what it raised, or None.
+    """
+
+    index: int
+    source: str
+    line: Line
+    retain_graph: bool
+    create_graph: bool
+    restricted: bool
+    received: Mapping[str, tuple[str, ...]]
+    forwards: tuple[int, ...]
+    weights: Mapping[str, int]
+    nodes: tuple[int, ...]
+    held_before: HeldBytes
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, and how things stood right after it.
+
+    ``target``: the net (forward, or zero_grad on a net) or the optimizer. ``call``: index of the
+    backward call, for "backward", the "error" it raised and a "step" inside it. ``forward``: index
+    of the forward. Of a step, ``holds``: net -> the parameters it was for, and ``began``: the
+    number of events before it began (a closure's are between).
+    ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
+    event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
+    Of errors, ``message``: the exception; ``what`` happened in plain words, and how to ``fix`` it
+    (None where it is none of the three that graphs raise).
+    """
+
+    index: int
+    kind: Kind
+    target: str | None
+    line: Line
+    grads: Mapping[str, Mapping[str, GradState]]
+    moved: Mapping[str, tuple[str, ...]]
+    held: HeldBytes
+    states: Mapping[int, str]
+    call: int | None = None
+    forward: int | None = None
+    message: str | None = None
+    what: str | None = None
+    fix: str | None = None
+    holds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    began: int | None = None
+
+    @property
+    def explanation(self) -> str | None:
+        """What happened and how to mend it, in one text."""
+        return None if self.what is None else f"{self.what} {self.fix}"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One line of the step has run; how things stand right after it.
+
+    ``line``, ``last_line``: first and last line of the statement, counted from 1 in the step's
+    ``source``; of a compound statement (``with``, ``for``) its head alone.
+    ``events``, ``built``: indices of the events, ids of the graph nodes, that it brought about.
+    ``states``: graph node -> state, as in ``Event``. ``held``: bytes held by the graph.
+    ``grads``: net -> parameter -> GradState. ``raised``: it ended in the exception of the step.
+    """
+
+    index: int
+    line: int
+    last_line: int
+    events: tuple[int, ...]
+    built: tuple[int, ...]
+    states: Mapping[int, str]
+    held: HeldBytes
+    grads: Mapping[str, Mapping[str, GradState]]
+    raised: bool = False

@@ -1,0 +1,104 @@
+"""The autograd graph as plain data: whose a node is, what it holds, where the graph was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+HELD, FREED, STALE, NOTHING, UNKNOWN = "held", "freed", "stale", "nothing", "unknown"
+STATES = (HELD, FREED, STALE, NOTHING, UNKNOWN)
+
+# The first words of torch's own errors; what follows them changes between versions.
+INPLACE = "one of the variables needed for gradient computation has been modified by an inplace"
+SECOND_BACKWARD = "Trying to backward through the graph a second time"
+NO_GRAPH = "does not require grad and does not have a grad_fn"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the autograd graph (a ``grad_fn``).
+
+    ``inputs`` are the ids of the nodes that its gradient goes to next (``next_functions``).
+    ``shape`` is the shape of what it made in the forward pass, which is also the shape of the
+    gradient that arrives. ``net`` is None for what no named net made (a loss, say);
+    ``parameter`` is the name within ``net`` when the node is that parameter's AccumulateGrad.
+    ``forward`` is the index of the recorded forward that built it, None without a record.
+    """
+
+    id: int
+    op: str
+    net: str | None = None
+    parameter: str | None = None
+    shape: tuple[int, ...] | None = None
+    inputs: tuple[int, ...] = ()
+    forward: int | None = None
+
+    @property
+    def is_leaf(self) -> bool:
+        """A parameter, or another tensor that collects gradient."""
+        return self.op == "AccumulateGrad"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a graph was cut: ``source`` made a tensor, a detached copy of it went to ``target``."""
+
+    source: int
+    target: int
+    how: str = "detach()"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A tensor that a node saved for its backward: its name there, its shape, its bytes.
+
+    ``what``: "parameter" or "input" where it is one of those, which live on without the graph.
+    ``parameter``: the net and the name of that parameter.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    bytes: int
+    what: str = "activation"
+    parameter: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class HeldBytes:
+    """Bytes that a graph keeps for backward, each storage counted once.
+
+    ``parameters`` belong to the nets and ``inputs`` came from outside (images, noise): they would
+    be alive without the graph too. ``activations`` are what the graph alone keeps.
+    ``complete`` is False where some saved tensors could not be looked at (saved-tensor hooks).
+    """
+
+    activations: int = 0
+    parameters: int = 0
+    inputs: int = 0
+    complete: bool = True
+
+    @property
+    def total(self) -> int:
+        return self.activations + self.parameters + self.inputs
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes by id, the outputs they end in (id -> name), the cuts, and each node's state.
+
+    ``saved``: node -> what it saved, as far as that could be looked at while it was held.
+
+    A node without a state is not there at the moment that ``states`` speaks of: not built yet,
+    or already gone. ``inferred`` tells that owners were guessed from parameters, not observed.
+    """
+
+    nodes: Mapping[int, Node]
+    outputs: Mapping[int, str] = field(default_factory=dict)
+    cuts: tuple[Cut, ...] = ()
+    states: Mapping[int, str] = field(default_factory=dict)
+    inferred: bool = False
+    saved: Mapping[int, tuple[Saved, ...]] = field(default_factory=dict)
+
+
+# Operations that only turn a parameter on its way into a layer; a picture may leave them out.
+FOLDABLE = frozenset({"TBackward0", "TransposeBackward0", "PermuteBackward0", "ViewBackward0"})

@@ -1,0 +1,157 @@
+"""A record: everything that happened, and the facts that can be read off it, each in one place."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from gan_lessons.lens.model.events import BackwardCall, Event, Forward, GradState, Moment
+from gan_lessons.lens.model.graph import Graph, HeldBytes
+
+if TYPE_CHECKING:
+    from gan_lessons.lens.show import GradientTable
+
+
+@dataclass
+class Record:
+    """What happened between ``with record(...)`` and its end. Plain data; see the fields.
+
+    ``parameters``: net -> parameter -> shape. ``holds``: optimizer -> net -> its parameters.
+    ``graph``: every node that was built, with the cuts; ``graph_at(event)`` adds the states.
+    ``moved``: net -> parameters that changed and that no event's ``moved`` tells of: after the last
+    event, or through ``.data``.
+    ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
+    """
+
+    parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
+    holds: Mapping[str, Mapping[str, tuple[str, ...]]]
+    events: list[Event] = field(default_factory=list)
+    backward_calls: list[BackwardCall] = field(default_factory=list)
+    forwards: list[Forward] = field(default_factory=list)
+    graph: Graph = field(default_factory=lambda: Graph({}))
+    moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    batchnorm: Mapping[str, int] = field(default_factory=dict)
+    complete: bool = False
+
+    @property
+    def explanation(self) -> str | None:
+        """The last error in plain words, or None when nothing was raised."""
+        texts = [e.explanation for e in self.events if e.explanation]
+        return texts[-1] if texts else None
+
+    @property
+    def peak(self) -> HeldBytes:
+        """The most that the graph held for backward at any event or start of a backward call."""
+        seen = [e.held for e in self.events] + [c.held_before for c in self.backward_calls]
+        return max(seen, key=lambda held: held.activations, default=HeldBytes())
+
+    # Facts: each is decided here and nowhere else ------------------------------------------------
+
+    def end_of(self, call: int) -> Event:
+        """The event with which backward call number ``call`` ended: "backward", or its "error"."""
+        return next(e for e in self.events if e.call == call and e.kind in ("backward", "error"))
+
+    def used(self, call: int) -> dict[str, tuple[str, ...]]:
+        """Net -> its parameters that got gradient from this call which an optimizer step used."""
+        return self._received(call, in_vain=False)
+
+    def in_vain(self, call: int) -> dict[str, tuple[str, ...]]:
+        """Net -> its parameters that got gradient from this call which no step used."""
+        return self._received(call, in_vain=True)
+
+    def _received(self, call: int, *, in_vain: bool) -> dict[str, tuple[str, ...]]:
+        grads = self.end_of(call).grads
+        found = {
+            net: tuple(name for name in names if (grads[net][name].used_by is None) == in_vain)
+            for net, names in self.backward_calls[call].received.items()
+        }
+        return {net: names for net, names in found.items() if names}
+
+    def consumed(self, step: Event) -> dict[tuple[str, str], GradState]:
+        """(net, parameter) -> what its ``.grad`` held when this optimizer step used it.
+
+        That is what is left after the step, or what is known of it where the step cleared it.
+        """
+        used = {}
+        for net, name in ((net, name) for net, names in step.holds.items() for name in names):
+            earlier = (e.grads[net][name] for e in reversed(self.events[: step.index]))
+            known = (state for state in earlier if state.used_by == step.index)
+            now = step.grads[net][name]
+            state = now if now.is_gradient else next(known, None)
+            if state is not None:
+                used[net, name] = state
+        return used
+
+    @property
+    def forward_counts(self) -> dict[str, int]:
+        """Net -> how often it ran forward."""
+        ran = [forward.net for forward in self.forwards]
+        return {net: ran.count(net) for net in self.parameters}
+
+    @property
+    def backward_counts(self) -> dict[str, int]:
+        """Net -> how many backward calls went through what its forwards built.
+
+        A penalty on the weights alone reaches its parameters and passes through nothing; a call
+        that raised is not counted.
+        """
+        nodes = self.graph.nodes
+        through = [
+            {nodes[i].net for i in call.nodes if not nodes[i].is_leaf}
+            for call in self.backward_calls
+            if call.error is None
+        ]
+        return {net: sum(net in nets for nets in through) for net in self.parameters}
+
+    def graph_at(self, event: int) -> Graph:
+        """The whole graph, with the states its nodes had right after event number ``event``."""
+        if not -len(self.events) <= event < len(self.events):
+            raise IndexError(
+                f"event {event} of a record with {len(self.events)} events; "
+                "see record.events for what happened"
+            )
+        return replace(self.graph, states=self.events[event].states)
+
+    def table(self, **options: Any) -> GradientTable:
+        """Parameter x event, drawn in a notebook and as text on a terminal; see GradientTable."""
+        from gan_lessons.lens.show import GradientTable  # a view: loaded when it is looked at
+
+        return GradientTable(self, **options)
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+
+@dataclass
+class StepRecord(Record):
+    """A ``Record`` of one step, with a moment for each line that ran.
+
+    ``source``: the step's own source, dedented; "" (and no moments) where Python cannot read it.
+    ``before``: net -> parameter -> what its ``.grad`` held before the first line.
+    ``result``: what the step returned. ``error``: the exception that ended it, or None.
+    """
+
+    source: str = ""
+    name: str = ""
+    moments: tuple[Moment, ...] = ()
+    before: Mapping[str, Mapping[str, GradState]] = field(default_factory=dict)
+    result: Any = None
+    error: Exception | None = None
+
+    @property
+    def peak(self) -> HeldBytes:
+        """The same, between any two lines too."""
+        seen = [moment.held for moment in self.moments] + [super().peak]
+        return max(seen, key=lambda held: held.activations)
+
+    def text(self, moment: Moment) -> str:
+        """The statement that ran at ``moment``, as written, without its indentation."""
+        if not moment.line:
+            return ""
+        lines = self.source.splitlines()[moment.line - 1 : moment.last_line]
+        return textwrap.dedent("\n".join(lines)).strip()
