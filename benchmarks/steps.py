@@ -28,12 +28,12 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from gan_lessons import STRATEGIES, Gan, mlp_gan, step_detach, step_one_stage
-from gan_lessons.gan import seeded
 from gan_lessons.lens.cost import cost_all, flops_text
 from gan_lessons.lens.model import HeldBytes
 from gan_lessons.lens.show import bytes_text
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator
+from gan_lessons.put_back import seeded
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from torch import nn, optim
 
-from gan_lessons.gan import Gan, seeded
+from gan_lessons.gan import Gan
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator, Discriminator, Generator
+from gan_lessons.put_back import seeded
 
 
 def mlp_gan(

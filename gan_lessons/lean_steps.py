@@ -5,14 +5,15 @@ they were before the move; bad input changes nothing.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from weakref import WeakKeyDictionary, WeakSet, ref
+from collections.abc import Callable
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.independence import require_independent
+from gan_lessons.put_back import frozen, trainable
 
 
 def step_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
@@ -23,7 +24,7 @@ def step_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
     fake = G(noise)
-    with frozen(D):  # defined below
+    with frozen(D):  # its flags are back at the end
         pred_fake = D(fake)  # (batch, 1)
         ones, zeros = torch.ones_like(pred_fake), torch.zeros_like(pred_fake)
         g_loss = loss(pred_fake, ones)
@@ -68,7 +69,7 @@ def step_one_stage(gan: Gan, real: Tensor, noise: Tensor, *, one_call: bool = Fa
     """
     gan.check(real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
-    require_independent(D, real)  # this and the rest is defined below
+    require_independent(D, real)  # by trying, once; what follows is defined below
     fake = G(noise)
     pred_fake, pred_real = D(torch.cat((fake, real))).chunk(2) if one_call else (D(fake), D(real))
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)  # (batch, 1)
@@ -89,24 +90,6 @@ def step_one_stage(gan: Gan, real: Tensor, noise: Tensor, *, one_call: bool = Fa
     opt_d.step()
     opt_g.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
-
-
-@contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """No parameter of `net` requires gradient inside; those that did, do again at the end."""
-    thawed = trainable(net)
-    try:
-        for parameter in thawed:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for parameter in thawed:
-            parameter.requires_grad_(True)
-
-
-def trainable(net: nn.Module) -> list[nn.Parameter]:
-    """The parameters of `net` that require gradient: what `inputs=` may name."""
-    return [p for p in net.parameters() if p.requires_grad]
 
 
 def gradient_ratio(g_loss: Tensor, d_loss: Tensor, pred: Tensor) -> Tensor:
@@ -146,49 +129,3 @@ def in_range(ratio: Tensor, D: nn.Module) -> bool:
             stacklevel=3,
         )
     return False
-
-
-_Signature = list[tuple["ref[nn.Module]", bool]]
-_independent: WeakKeyDictionary[nn.Module, _Signature] = WeakKeyDictionary()
-
-
-def require_independent(D: nn.Module, real: Tensor) -> None:
-    """Raise ValueError unless D (batch, ...) gives one number per sample, from that sample alone.
-
-    Found by trying: one sample is changed, and the other outputs must not move. The trial is
-    remembered for D until one of its modules is replaced or changes between train and eval mode.
-    Buffers, modes and random state are as before; hooks on D itself do not see the trial.
-    """
-    signature = [(ref(module), module.training) for module in D.modules()]
-    if _independent.get(D) == signature or len(real) < 2:
-        return
-    changed = real.clone()
-    changed[0] = 100 * real[0] + 100 if real.is_floating_point() else real[-1]
-    before, after = _try(D, real), _try(D, changed)
-    if before.numel() != len(real):
-        raise ValueError(
-            f"the discriminator gives {before.numel() // len(real)} numbers per sample, shape "
-            f"{tuple(before.shape)}; step_one_stage needs one: take their mean, or step_selective"
-        )
-    before, after = before.flatten()[1:], after.flatten()[1:]
-    rounding = 4 * torch.finfo(before.dtype).eps * before.abs().max().item()
-    if not torch.allclose(before, after, rtol=0, atol=rounding, equal_nan=True):
-        raise ValueError(
-            "the discriminator mixes the samples of a batch: changing one sample moved the outputs "
-            f"of others by up to {(before - after).abs().max().item():.2g}, as BatchNorm in train "
-            "mode does; step_one_stage would be wrong, use step_selective"
-        )
-    _independent[D] = signature
-
-
-@torch.no_grad()
-def _try(D: nn.Module, batch: Tensor) -> Tensor:
-    """D(batch), leaving buffers and random state as they were: twice the same dropout mask."""
-    kept = [(buffer, buffer.clone()) for buffer in D.buffers()]
-    devices = [batch.device] if batch.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        try:
-            return D.forward(batch)
-        finally:
-            for buffer, value in kept:
-                buffer.copy_(value)

@@ -6,7 +6,22 @@ from math import prod
 
 from torch import Tensor, nn
 
-from gan_lessons.gan import ShapedModule
+
+class ShapedModule(nn.Module):
+    """A net that knows the shapes of one sample at its input and output (no batch dimension).
+
+    `Gan` reads them, so that a wrong shape is refused before any BatchNorm buffer moves.
+    """
+
+    def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int]) -> None:
+        super().__init__()
+        for shape in (in_shape, out_shape):
+            if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
+                raise ValueError(
+                    f"the shape of one sample must be whole numbers of at least 1, got {shape}"
+                )
+        self.in_shape = tuple(in_shape)
+        self.out_shape = tuple(out_shape)
 
 
 class Generator(ShapedModule):

@@ -3,14 +3,11 @@
 It fills `.grad` and returns the losses as they were before the move; bad input changes nothing.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.put_back import gradients_kept
 
 
 def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
@@ -29,7 +26,7 @@ def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
     g_loss = loss(pred_fake, ones)
-    with gradients_kept(opt_d):  # defined below
+    with gradients_kept(opt_d):  # those of d_loss are back at its end
         g_loss.backward()
 
     opt_d.step()
@@ -79,16 +76,3 @@ def step_generator_first(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     d_loss.backward()
     opt_d.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
-
-
-@contextmanager
-def gradients_kept(optimizer: Optimizer) -> Iterator[None]:
-    """Lay the optimizer's gradients aside; put the same tensors back at the end, or on error."""
-    kept = [(p, p.grad) for group in optimizer.param_groups for p in group["params"]]
-    try:
-        for parameter, _ in kept:
-            parameter.grad = None  # else the next backward would add to the kept tensor
-        yield
-    finally:
-        for parameter, grad in kept:
-            parameter.grad = grad

@@ -1,16 +1,17 @@
 """A training loop that is short enough to read: `train` a GAN, then `sample` from its generator."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gan_lessons.checks import check_finite
 from gan_lessons.data import batch, rng
 from gan_lessons.data import noise as normal_noise
-from gan_lessons.gan import Gan, ShapedModule, StepLosses, require_finite, seeded
+from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.models import ShapedModule
+from gan_lessons.put_back import modes_kept, seeded
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
 
@@ -55,12 +56,10 @@ def train(
         gan.generator.train()
         gan.discriminator.train()
         try:
-            for bar in _counted(steps, progress):
+            for _ in _counted(steps, progress, losses):
                 real = batch(data, batch_size, generator).to(device)
                 noise = normal_noise(batch_size, noise_shape, generator).to(device)
                 losses.append(step(gan, real, noise))
-                if bar is not None and len(losses) % max(1, steps // 20) == 0:
-                    bar.set_postfix({k: f"{float(v):.3f}" for k, v in losses[-1]._asdict().items()})
         except KeyboardInterrupt:
             interrupted = True
     d_losses, g_losses = zip(*losses, strict=True) if losses else ((), ())
@@ -77,27 +76,18 @@ def sample(generator: nn.Module, noise: Tensor) -> Tensor:
         return generator.eval()(noise.to(device))
 
 
-@contextmanager
-def modes_kept(*nets: nn.Module) -> Iterator[None]:
-    """Put the train/eval mode of every module back at the end, or on error."""
-    modes = [(module, module.training) for net in nets for module in net.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def _counted(steps: int, progress: bool) -> Iterator[Any]:
-    """Yield the progress bar, or None, once per step."""
+def _counted(steps: int, progress: bool, losses: list[StepLosses]) -> Iterator[int]:
+    """Count the steps, under a bar that shows some of the losses, which the caller appends."""
     if not progress:
-        yield from (None for _ in range(steps))
+        yield from range(steps)
         return
     from tqdm.auto import tqdm
 
     with tqdm(total=steps, desc="training", unit="step") as bar:
-        for _ in range(steps):
-            yield bar
+        for number in range(steps):
+            yield number
+            if (number + 1) % max(1, steps // 20) == 0:
+                bar.set_postfix({k: f"{float(v):.3f}" for k, v in losses[-1]._asdict().items()})
             bar.update()
 
 
@@ -120,7 +110,7 @@ def _check_arguments(data: Tensor, steps: int, batch_size: int) -> None:
         raise TypeError(f"data must be a tensor (n, ...), got {type(data).__name__}")
     if data.ndim == 0 or len(data) == 0:
         raise ValueError(f"data must hold at least one sample, got shape {tuple(data.shape)}")
-    require_finite("data", data)
+    check_finite("data", data)
     for name, value, least in (("steps", steps, 0), ("batch_size", batch_size, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")

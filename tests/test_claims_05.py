@@ -27,9 +27,8 @@ from gan_lessons import (
     step_retain_graph,
     tiny_gan,
 )
-from gan_lessons.gan import ShapedModule
 from gan_lessons.losses import bce_with_logits
-from gan_lessons.models import DCDiscriminator, DCGenerator
+from gan_lessons.models import DCDiscriminator, DCGenerator, ShapedModule
 
 THREE = {key: STRATEGIES[key] for key in ("retain_graph", "detach", "generator_first")}
 Step = Callable[[Gan, Tensor, Tensor], object]

@@ -3,7 +3,9 @@
 import copy
 import inspect
 import warnings
+from collections.abc import Callable
 from functools import partial
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -26,9 +28,10 @@ from gan_lessons import (
     step_selective,
     tiny_gan,
 )
-from gan_lessons.gan import Loss
-from gan_lessons.lean_steps import frozen, require_independent, trainable
+from gan_lessons.checks import Loss
+from gan_lessons.independence import require_independent
 from gan_lessons.losses import bce_with_logits
+from gan_lessons.put_back import frozen, trainable
 
 one_call = partial(step_one_stage, one_call=True)
 LEANER: list[Any] = [step_frozen, step_selective, step_one_stage, one_call]
@@ -248,6 +251,42 @@ MIXING: dict[str, list[nn.Module]] = {
 REFUSED = {"BatchNorm", "BatchNorm, dropout", "minibatch statistics"}
 
 
+class Among(nn.Module):
+    """Whatever a function makes of the batch (batch, 6), then one number per sample."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function, self.last = function, nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(x))
+
+
+def only(i: int, j: int) -> Callable[[Tensor], Tensor]:
+    """Sample i looks at sample j, and that is all."""
+
+    def look(x: Tensor) -> Tensor:
+        seen = torch.zeros_like(x).index_copy(0, torch.tensor([i]), x[j : j + 1])
+        return x + 0.01 * seen
+
+    return look
+
+
+AMONG: dict[str, Callable[[Tensor], Tensor]] = {
+    "the mean of the second half": lambda x: x - x[len(x) // 2 :].mean(0),
+    "the mean of the first half, for the second": lambda x: torch.cat(
+        [x[: len(x) // 2], x[len(x) // 2 :] - x[: len(x) // 2].mean(0)]
+    ),
+    "the largest of all": lambda x: x - x.amax(0),
+    "the smallest of all": lambda x: x - x.amin(0),
+    "the ranks": lambda x: x.argsort(0).to(x),
+    "the batch turned round": lambda x: x.flip(0),
+    "the neighbour": lambda x: x + x.roll(1, 0),
+    "all that came before": lambda x: x.cumsum(0),
+    "groups of four": lambda x: x - x.view(-1, 4, 6).mean(1).repeat_interleave(4, 0),
+}
+
+
 def gan_with(layers: list[nn.Module]) -> Gan:
     return Gan.with_adam(nn.Linear(4, 6), copy.deepcopy(nn.Sequential(*layers)), bce_with_logits)
 
@@ -273,13 +312,73 @@ def test_a_discriminator_that_mixes_samples_is_refused(kind, n):
     assert modes == {True}
 
 
+@pytest.mark.parametrize("kind", AMONG)
+@pytest.mark.parametrize("n", [8, 20])
+def test_whoever_looks_at_whom_is_refused(kind, n):
+    with pytest.raises(ValueError, match="mixes the samples of a batch"):
+        require_independent(Among(AMONG[kind]), data.noise(n, (6,), seed=0))
+
+
+def test_one_sample_that_looks_at_one_other_is_refused():
+    real = data.noise(7, (6,), seed=0)
+    for i, j in permutations(range(len(real)), 2):
+        with pytest.raises(ValueError, match="mixes the samples of a batch"):
+            require_independent(Among(only(i, j)), real)
+
+
+def test_the_place_in_the_batch_alone_is_no_reason():
+    """Each prediction is its own sample's, though another place would give another."""
+
+    class ByPlace(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.linspace(0.5, 2, len(x))[:, None]
+
+    gan = gan_with([nn.Linear(6, 8), ByPlace(), nn.LeakyReLU(0.2), nn.Linear(8, 1)])
+    real, noise = data.noise(6, (6,), seed=0), data.noise(6, (4,), seed=1)
+    right = simultaneous(gan, real, noise)
+    step_one_stage(gan, real, noise)
+    for found, expected in zip(gradients(gan), right, strict=True):
+        assert relative(found, expected) <= 1e-5
+
+
+def test_a_layer_that_mixes_and_begins_at_zero_is_refused():
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(6)
+            nn.init.zeros_(self.norm.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.norm(x)
+
+    D = nn.Sequential(Residual(), nn.Linear(6, 1))
+    before = copy.deepcopy(D.state_dict())
+    with pytest.raises(ValueError, match="mixes the samples of a batch"):
+        require_independent(D, data.noise(8, (6,), seed=0))
+    assert all(torch.equal(before[name], value) for name, value in D.state_dict().items())
+    require_independent(D.eval(), data.noise(8, (6,), seed=0))
+
+
+def test_classes_that_d_looks_up_are_tried_too():
+    table, labels = nn.Embedding(9, 6), torch.arange(8) % 9
+    D = nn.Sequential(table, nn.Linear(6, 1))
+    require_independent(D, labels)
+    mixing = nn.Sequential(table, Among(lambda x: x - x.mean(0)))
+    with pytest.raises(ValueError, match="mixes the samples of a batch"):
+        require_independent(mixing, labels)
+
+
 def test_the_trial_is_remembered_until_a_module_or_a_mode_changes():
     D = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)).eval()
     real, runs = data.noise(4, (6,), seed=0), []
     D[0].register_forward_hook(lambda *_: runs.append(1))
     require_independent(D, real)  # in eval mode BatchNorm mixes nothing
+    tried = len(runs)
+    assert tried == 1 + 2 * 2  # as it is, and two changes for each of the two bits of a place
     require_independent(D, real)
-    assert len(runs) == 2
+    assert len(runs) == tried
+    require_independent(D, real[:3])  # another batch size is another trial
+    assert len(runs) == 2 * tried
     D[1].train()
     with pytest.raises(ValueError, match="mixes"):
         require_independent(D, real)

@@ -20,10 +20,11 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from gan_lessons import STRATEGIES, dcgan, mlp_gan, tiny_gan
-from gan_lessons.gan import Gan, ShapedModule
+from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record
 from gan_lessons.lens.record import record as observe
+from gan_lessons.models import ShapedModule
 from gan_lessons.strategies import THREE
 
 BCE = nn.BCELoss()

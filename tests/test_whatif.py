@@ -20,7 +20,6 @@ from gan_lessons import data, published, record_step, tiny_gan
 from gan_lessons import step_detach as s2
 from gan_lessons import step_generator_first as s3
 from gan_lessons import step_retain_graph as s1
-from gan_lessons.gan import seeded
 from gan_lessons.lens.whatif import (
     SWITCHES,
     Judge,
@@ -32,6 +31,7 @@ from gan_lessons.lens.whatif import (
 )
 from gan_lessons.lens.whatif import compare as verdict
 from gan_lessons.lens.whatif import variant as whatif
+from gan_lessons.put_back import seeded
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
 STEPS = (s1, s2, s3)

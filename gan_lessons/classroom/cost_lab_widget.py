@@ -18,9 +18,10 @@ from torch.optim import SGD
 from gan_lessons import data
 from gan_lessons.classroom import cost_words as words
 from gan_lessons.classroom.page import PageWidget, module, static
-from gan_lessons.gan import Gan, seeded
+from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import PASSES, NetFlops, Work, counting, flops_text, written_out
 from gan_lessons.models import Discriminator, Generator
+from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Step
 
 WIDTHS = (16, 32, 64, 128, 256, 512)

@@ -35,9 +35,11 @@ from gan_lessons.classroom.scoring import (
     received_text,
 )
 from gan_lessons.factories import tiny_gan
-from gan_lessons.gan import Gan, ShapedModule, StepLosses, seeded
+from gan_lessons.gan import Gan, StepLosses
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record
+from gan_lessons.models import ShapedModule
+from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, Step
 
 # A check leaves its result in the output's metadata too, so that a test need not read words.

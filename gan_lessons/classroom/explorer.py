@@ -22,13 +22,14 @@ from gan_lessons.classroom import explorer_words as words
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import PageWidget, module, static
 from gan_lessons.factories import tiny_gan
-from gan_lessons.gan import Gan, seeded
+from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import counting
 from gan_lessons.lens.model import StepRecord
 from gan_lessons.lens.record import record_step
 from gan_lessons.lens.show import draw_graph
 from gan_lessons.lens.show import symbols as lens_words
 from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
+from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 
 SMALL = 10_000  # parameters of nets that are quick enough to try every what-if on

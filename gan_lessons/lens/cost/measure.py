@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_lessons.gan import Gan, seeded
+from gan_lessons.gan import Gan
 from gan_lessons.lens.cost.flops import Work, counting
 from gan_lessons.lens.cost.memory import peak_allocated
 from gan_lessons.lens.cost.table import costs_page, costs_text, step_page, step_text
 from gan_lessons.lens.model import HeldBytes, StepRecord
 from gan_lessons.lens.record import record_step
+from gan_lessons.put_back import seeded
 from gan_lessons.strategies import Strategy
 
 Step = Callable[[Gan, Tensor, Tensor], Any]

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gan_lessons.gan import seeded
 from gan_lessons.lens.model import StepRecord
 from gan_lessons.lens.record import innermost, record_step
 from gan_lessons.lens.whatif import whatif_words as words
+from gan_lessons.put_back import seeded
 
 if TYPE_CHECKING:
     from gan_lessons.gan import Gan

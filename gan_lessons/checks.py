@@ -1,0 +1,189 @@
+"""What is refused: parts of a GAN that do not fit together, and batches that cannot be trained on.
+
+Every check says what came, what was expected and what to do. None changes anything.
+"""
+
+from __future__ import annotations
+
+import cmath
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gan_lessons.losses import bce_with_logits
+from gan_lessons.models import ShapedModule
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+# The parts of a GAN -------------------------------------------------------------------------------
+
+
+def check_types(G: Any, D: Any, opt_g: Any, opt_d: Any, loss: Any) -> None:
+    """Raise TypeError unless these are two nets, two optimizers and something to call."""
+    parts = {"generator": G, "discriminator": D, "optimizer_g": opt_g, "optimizer_d": opt_d}
+    kinds = (nn.Module, nn.Module, Optimizer, Optimizer)
+    for (name, value), kind in zip(parts.items(), kinds, strict=True):
+        if isinstance(value, kind):
+            continue
+        hint = "; pass an instance, not the class" if isinstance(value, type) else ""
+        got = value.__name__ if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{name} must be a {kind.__module__}.{kind.__name__}, got {got}{hint}")
+    if not callable(loss):
+        raise TypeError(f"loss must be callable, got {type(loss).__name__}")
+
+
+def first_parameter(name: str, net: nn.Module) -> nn.Parameter:
+    """The first parameter of `net`. Raises ValueError where there is none."""
+    parameter = next(net.parameters(), None)
+    if parameter is None:
+        raise ValueError(f"{name} has no parameters, so there is nothing to train")
+    return parameter
+
+
+def check_optimizers(G: nn.Module, D: nn.Module, opt_g: Optimizer, opt_d: Optimizer) -> None:
+    """Raise ValueError unless each optimizer moves its own net, alone, by gradients alone."""
+    nets = {"g": _ids(G.parameters()), "d": _ids(D.parameters())}
+    held = {name: _held(opt) for name, opt in (("g", opt_g), ("d", opt_d))}
+    full = {"g": "generator", "d": "discriminator"}
+    for me, other in (("g", "d"), ("d", "g")):
+        if held[me] & nets[me]:
+            continue
+        if held[me] & nets[other]:
+            raise ValueError(
+                f"optimizer_{me} holds parameters of the {full[other]} and none of the "
+                f"{full[me]}; were optimizer_g and optimizer_d swapped?"
+            )
+        raise ValueError(
+            f"optimizer_{me} holds none of the {full[me]}'s parameters; build it from "
+            f"{full[me]}.parameters() of the very net that you pass"
+        )
+    if shared := len(held["g"] & held["d"]):
+        raise ValueError(
+            f"{shared} parameters are held by both optimizers; one .grad "
+            "cannot serve two players, so give each optimizer its own parameters"
+        )
+    for name, optimizer in (("optimizer_g", opt_g), ("optimizer_d", opt_d)):
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is closure.empty:
+            raise ValueError(
+                f"{name} is {type(optimizer).__name__}, whose step() must be given "
+                "the loss again; use one that steps on the gradients alone, such as Adam"
+            )
+
+
+def check_nets(G: nn.Module, D: nn.Module) -> None:
+    """Raise ValueError unless both nets share device, dtype and (where known) sample shape."""
+    for what in ("device", "dtype"):
+        g, d = ({str(getattr(p, what)) for p in net.parameters()} for net in (G, D))
+        if g != d:
+            raise ValueError(
+                f"generator and discriminator must share one {what}, got {', '.join(sorted(g))}"
+                f" and {', '.join(sorted(d))}; move one with .to(...) before the optimizers"
+                " are built"
+            )
+    if isinstance(G, ShapedModule) and isinstance(D, ShapedModule) and G.out_shape != D.in_shape:
+        raise ValueError(
+            f"generator makes samples of shape {G.out_shape}, discriminator expects {D.in_shape}; "
+            "give both the same sample shape"
+        )
+
+
+def check_loss(loss: Loss, D: nn.Module, like: Tensor) -> None:
+    """Raise TypeError or ValueError unless `loss` gives one differentiable number and fits D.
+
+    like: a tensor of D's device and dtype.
+    """
+    with torch.enable_grad():
+        prediction = like.new_full((2, 1), 0.5).requires_grad_()
+        value = loss(prediction, torch.ones_like(prediction))
+    if not isinstance(value, Tensor):
+        raise TypeError(f"loss must return a tensor, got {type(value).__name__}")
+    if value.ndim != 0:
+        raise ValueError(
+            f"loss must return one number (a 0-d tensor) per batch, got shape "
+            f"{tuple(value.shape)}; use reduction='mean'"
+        )
+    if not value.requires_grad:
+        raise ValueError("loss returns a tensor without grad_fn; do not detach it")
+    logits = getattr(D, "logits", None) if isinstance(D, ShapedModule) else None
+    wants_logits = loss is bce_with_logits or isinstance(loss, nn.BCEWithLogitsLoss)
+    if (logits is True and isinstance(loss, nn.BCELoss)) or (logits is False and wants_logits):
+        made, wanted = ("logits", "probabilities") if logits else ("probabilities", "logits")
+        raise ValueError(
+            f"the discriminator returns {made}, the loss expects {wanted}; use "
+            f"{'losses.bce_with_logits' if logits else 'nn.BCELoss()'} or build the "
+            f"discriminator with logits={not logits}"
+        )
+
+
+# A batch ------------------------------------------------------------------------------------------
+
+
+def check_batch(
+    name: str, batch: Tensor, net_name: str, net: nn.Module, parameter: nn.Parameter
+) -> None:
+    """Raise TypeError or ValueError unless `batch` has samples of a form that suits `net`."""
+    if not isinstance(batch, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(batch).__name__}")
+    shape = tuple(batch.shape)
+    if not shape or shape[0] == 0:
+        raise ValueError(f"{name} must hold at least one sample, (batch, ...), got shape {shape}")
+    if isinstance(net, ShapedModule) and shape[1:] != net.in_shape:
+        wanted = ", ".join(map(str, ("batch", *net.in_shape)))
+        raise ValueError(f"{name} has shape {shape}, the {net_name} expects ({wanted})")
+    if batch.device != parameter.device:
+        raise ValueError(
+            f"{name} is on {batch.device}, the {net_name} on {parameter.device}; "
+            f"call {name}.to({str(parameter.device)!r})"
+        )
+    if batch.dtype != parameter.dtype and not _looks_up(net, batch):
+        raise ValueError(
+            f"{name} is {batch.dtype}, the {net_name} {parameter.dtype}; "
+            f"call {name}.to({parameter.dtype})"
+        )
+
+
+def check_values(real: Tensor, noise: Tensor) -> None:
+    """Raise ValueError unless the batches are as long as each other, and every number is finite."""
+    if real.shape[0] != noise.shape[0]:
+        raise ValueError(
+            f"real and noise must have the same batch size, got {real.shape[0]} and "
+            f"{noise.shape[0]}; draw the noise with len(real) rows"
+        )
+    if real.is_meta:  # no values to look at
+        return
+    # One sum is cheap, and not finite if any value is not. A sum can overflow though:
+    # look closely before refusing.
+    if not cmath.isfinite((real.sum() + noise.sum()).item()):
+        check_finite("real", real)
+        check_finite("noise", noise)
+
+
+def check_finite(name: str, batch: Tensor) -> None:
+    """Raise ValueError, with the first place, if `batch` holds NaN or an infinite value."""
+    wrong = ~batch.isfinite()
+    if wrong.any():
+        place = tuple(wrong.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} holds {int(wrong.sum())} values that are NaN or infinite, the first at index "
+            f"{place}; clean the data before training"
+        )
+
+
+def _looks_up(net: nn.Module, batch: Tensor) -> bool:
+    """Whole numbers are right for a net that looks them up in a table."""
+    tables = (nn.Embedding, nn.EmbeddingBag)
+    return not batch.is_floating_point() and any(isinstance(m, tables) for m in net.modules())
+
+
+def _held(optimizer: Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+def _ids(tensors: Iterable[Tensor]) -> set[int]:
+    return {id(t) for t in tensors}

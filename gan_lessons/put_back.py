@@ -1,0 +1,70 @@
+"""Change something for a while: modes, gradients, flags, random state. All is put back at the end.
+
+Also on error and interrupt: what is to be undone is written down before anything is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed the global generators of the CPU and of `device`; afterwards they are where they were.
+
+    Not by torch.manual_seed, which would reseed every GPU for good.
+    """
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def modes_kept(*nets: nn.Module) -> Iterator[None]:
+    """Put the train/eval mode of every module back at the end, or on error."""
+    modes = [(module, module.training) for net in nets for module in net.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def gradients_kept(optimizer: Optimizer) -> Iterator[None]:
+    """Lay the optimizer's gradients aside; put the same tensors back at the end, or on error."""
+    kept = [(p, p.grad) for group in optimizer.param_groups for p in group["params"]]
+    try:
+        for parameter, _ in kept:
+            parameter.grad = None  # else the next backward would add to the kept tensor
+        yield
+    finally:
+        for parameter, grad in kept:
+            parameter.grad = grad
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """No parameter of `net` requires gradient inside; those that did, do again at the end."""
+    thawed = trainable(net)
+    try:
+        for parameter in thawed:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in thawed:
+            parameter.requires_grad_(True)
+
+
+def trainable(net: nn.Module) -> list[nn.Parameter]:
+    """The parameters of `net` that require gradient: what `inputs=` may name."""
+    return [p for p in net.parameters() if p.requires_grad]
