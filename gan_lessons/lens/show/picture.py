@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -67,7 +66,7 @@ class GraphPicture:
 
         Raises RuntimeError where there is no Graphviz.
         """
-        return svg(self.dot, limit=None)
+        return svg(self.dot, wait=True)
 
     def save(self, path: str | Path) -> Path:
         """Write .svg, .dot (or .gv) or .txt, by the ending of ``path``. Returns the path."""
@@ -82,9 +81,6 @@ class GraphPicture:
         return self.text
 
     __repr__ = __str__
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": self.text, "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
         """An image (it survives the sanitiser of untrusted notebooks), its legend, its words."""

@@ -1,8 +1,8 @@
-"""DOT in, SVG or positions out: by the system's ``dot`` if there is one, else by pygraphviz's wheel.
+"""DOT in, SVG or positions out: by the system's ``dot`` if there is one, else by pygraphviz.
 
 Each lays out in a process of its own. Layout time explodes with residuals and double backward (369
-nodes: more than 100 s), and only a process can be stopped, by a limit or by Ctrl-C; interrupted in
-this one, pygraphviz closes its handle twice, which can kill a notebook's kernel.
+nodes: more than 100 s), and only a process can be stopped, by a limit or by Ctrl-C. Interrupted in
+this one, pygraphviz can close its handle twice, and that kills a notebook's kernel.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-LIMIT = 10.0  # seconds that a display waits for a layout
+LIMIT = 10.0  # seconds after which a layout takes long
 
 
 def graphviz_available() -> bool:
@@ -28,64 +29,58 @@ def graphviz_available() -> bool:
     return bool(_renderers())
 
 
-def svg(dot: str, limit: float | None = LIMIT) -> str:
+def svg(dot: str, *, wait: bool = False) -> str:
     """Lay out DOT source and return an SVG document that starts with ``<svg``.
 
-    limit: seconds to wait; None waits to the end, and says so on standard error when that is long.
-    Raises RuntimeError, with what to do, where there is no Graphviz, none could lay it out, or the
-    limit is over. Ctrl-C stops it.
+    wait: to the end; where that takes long, standard error says so. Else it is stopped then.
+    Raises RuntimeError, with what to do, where there is no Graphviz, none could lay it out, or it
+    was stopped.
     """
-    drawn = _laid_out(dot, "svg", limit)
+    drawn = _laid_out(dot, "svg", wait)
     return drawn[drawn.index("<svg") :]
 
 
-def layout(dot: str, limit: float | None = LIMIT) -> dict[str, Any]:
+def layout(dot: str, *, wait: bool = False) -> dict[str, Any]:
     """Lay out DOT source and return Graphviz's JSON (``-Tjson0``): attributes and positions.
 
-    limit, errors: as of ``svg``.
+    wait, errors: as of ``svg``.
     """
-    found: dict[str, Any] = json.loads(_laid_out(dot, "json0", limit))
+    found: dict[str, Any] = json.loads(_laid_out(dot, "json0", wait))
     return found
 
 
-def _laid_out(dot: str, form: str, limit: float | None) -> str:
+def _laid_out(dot: str, form: str, wait: bool) -> str:
     """Tries every Graphviz there is: a broken ``dot`` does not hide a working wheel."""
-    failures = []
+    failures, begun, limit = [], time.monotonic(), None if wait else LIMIT
     for render in _renderers():
         try:
-            with _after(LIMIT if limit is None else None, _say_that_it_takes_long):
+            with _after(LIMIT, _say_that_it_takes_long) if wait else nullcontext():
                 return render(dot, form, limit)
-        except subprocess.TimeoutExpired as slow:
-            text = (
-                "Graphviz was stopped after {limit:g} seconds: the layout of this graph takes long. "
-                "Use .save('graph.svg'), which waits for it, or read the words."
-            )
-            raise RuntimeError(text.format(limit=limit)) from slow
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            if limit is not None and time.monotonic() - begun >= limit:
+                text = (
+                    "Graphviz was stopped after {limit:g} seconds, for this graph takes long to "
+                    "lay out. Use .save('graph.svg'), which waits for it, or read the words."
+                )
+                raise RuntimeError(text.format(limit=limit)) from error
             failures.append(f"{type(error).__name__}: {error}")
+    text = "Graphviz could not lay out this graph: {why}"
     if not failures:
-        raise RuntimeError(
+        text = (
             "No picture: Graphviz was not found. `pip install pygraphviz` brings it along "
             "(or install Graphviz itself, so that `dot` can be called), then draw again."
         )
-    raise RuntimeError(f"Graphviz could not lay out this graph: {'; '.join(failures)}")
+    raise RuntimeError(text.format(why="; ".join(failures)))
 
 
 def _renderers() -> list[Callable[[str, str, float | None], str]]:
-    found: list[Callable[[str, str, float | None], str]] = []
-    if shutil.which("dot"):
-        found.append(_by_dot)
-    if importlib.util.find_spec("pygraphviz") is not None:
-        found.append(_by_wheel)
-    return found
+    wheel = importlib.util.find_spec("pygraphviz") is not None
+    return [*[_by_dot] * bool(shutil.which("dot")), *[_by_wheel] * wheel]
 
 
 @contextmanager
-def _after(seconds: float | None, do: Callable[[], object]) -> Iterator[None]:
+def _after(seconds: float, do: Callable[[], object]) -> Iterator[None]:
     """Call ``do`` if what stands inside takes longer; never after it."""
-    if seconds is None:
-        yield
-        return
     timer = threading.Timer(seconds, do)
     timer.daemon = True
     timer.start()
@@ -113,26 +108,18 @@ def _by_dot(source: str, form: str, limit: float | None) -> str:
     return drawn
 
 
-# The wheel's process ------------------------------------------------------------------------------
+# The process of the wheel -------------------------------------------------------------------------
 
 _WORKER = Path(__file__).with_name("graphviz_worker.py")
 _idle: list[subprocess.Popen[str]] = []  # loading Graphviz takes 50 ms, so the process is kept
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_idle.clear)  # the parent's answers are not the child's
 
 
 def _by_wheel(source: str, form: str, limit: float | None) -> str:
-    worker, late = _taken(), threading.Event()
-
-    def stop() -> None:
-        late.set()
-        worker.kill()
-
+    worker = _taken()
     try:
-        with _after(limit, stop):
-            answer = _asked(worker, json.dumps([source, form]))
-        if late.is_set():
-            raise subprocess.TimeoutExpired(worker.args, limit or 0)
+        with nullcontext() if limit is None else _after(limit, worker.kill):
+            print(json.dumps([source, form]), file=worker.stdin, flush=True)
+            answer = worker.stdout.readline() if worker.stdout else ""
         if not answer:
             raise ValueError(f"pygraphviz ended with status {worker.wait()} and no picture")
     except BaseException:  # Ctrl-C too: an answer that nobody read must not be taken for the next
@@ -141,14 +128,14 @@ def _by_wheel(source: str, form: str, limit: float | None) -> str:
     _idle.append(worker)
     drawn, said = json.loads(answer)
     if drawn is None:
-        raise ValueError(said)
+        raise ValueError(said.replace("\n", ". "))
     if said:
         print(said, file=sys.stderr)
     return str(drawn)
 
 
 def _taken() -> subprocess.Popen[str]:
-    """A process that waits for a graph; nobody else asks it meanwhile."""
+    """A process that nobody else asks meanwhile."""
     with suppress(IndexError):
         while (worker := _idle.pop()).poll() is not None:
             _end(worker)
@@ -162,15 +149,6 @@ def _taken() -> subprocess.Popen[str]:
     )
 
 
-def _asked(worker: subprocess.Popen[str], request: str) -> str:
-    """The line that it answers; empty if it ended."""
-    assert worker.stdin is not None and worker.stdout is not None
-    with suppress(BrokenPipeError):
-        worker.stdin.write(f"{request}\n")
-        worker.stdin.flush()
-    return worker.stdout.readline()
-
-
 def _end(worker: subprocess.Popen[str]) -> None:
     worker.kill()
     with suppress(OSError), worker:  # closes the pipes and waits for its end
@@ -181,3 +159,7 @@ def _end(worker: subprocess.Popen[str]) -> None:
 def _end_all() -> None:
     while _idle:
         _end(_idle.pop())
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_idle.clear)  # the parent's answers are not the child's
