@@ -153,7 +153,7 @@ def test_what_is_missing_is_named_with_advice(monkeypatch: pytest.MonkeyPatch) -
         return "1"
 
     monkeypatch.setattr(environment, "version", version)
-    monkeypatch.setattr(environment.render, "available", lambda: False)
+    monkeypatch.setattr(environment, "graphviz_available", lambda: False)
     monkeypatch.setattr(environment, "OLDEST_PYTHON", (99, 0))
     found = check_environment()
     assert not found.ready

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gan_lessons.classroom import explorer_words as words
 from gan_lessons.lens.model import FREED, STALE, BackwardCall, Event, GradState, Moment, StepRecord
-from gan_lessons.lens.show import bytes_text, is_leaf, visible
+from gan_lessons.lens.show import bytes_text, visible
 
 _Grads = Mapping[str, Mapping[str, GradState]]
 
@@ -127,7 +127,7 @@ def _graph(
     kinds = {event.kind for event in events}
     held = bytes_text(moment.held)
     states = before.states if before else {}
-    operations = [i for i in moment.built if not is_leaf(record.graph.nodes[i])]
+    operations = [i for i in moment.built if not record.graph.nodes[i].is_leaf]
     if operations:
         text = words.BUILT if len(operations) > 1 else words.BUILT_ONE
         yield text.format(count=len(operations), held=held)

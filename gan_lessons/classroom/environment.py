@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from gan_lessons.classroom import words
 from gan_lessons.classroom.scoring import bordered
-from gan_lessons.lens.show import render
+from gan_lessons.lens.show import graphviz_available
 
 OLDEST_PYTHON = (3, 11)
 _LEFT = 'style="text-align:left"'
@@ -66,7 +66,7 @@ def check_environment() -> Environment:
         Part(
             "Graphviz",
             words.ENVIRONMENT_GRAPHVIZ,
-            words.ENVIRONMENT_FOUND if render.available() else None,
+            words.ENVIRONMENT_FOUND if graphviz_available() else None,
             words.ENVIRONMENT_INSTALL.format(name="pygraphviz"),
         )
     )

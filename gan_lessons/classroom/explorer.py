@@ -26,8 +26,7 @@ from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import counting
 from gan_lessons.lens.model import StepRecord
 from gan_lessons.lens.record import record_step
-from gan_lessons.lens.show import draw_graph
-from gan_lessons.lens.show import symbols as lens_words
+from gan_lessons.lens.show import BUFFER, CUT, GRADIENT, RECEIVED, USED, draw_graph
 from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
@@ -225,8 +224,8 @@ def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tu
 
 def _static_data() -> Json:
     """What is the same for all films: words, symbols, looks."""
-    kinds = {KIND_LETTERS[k]: [*told, k] for k, told in lens_words.GRADIENT.items()}
-    states = {STATE_LETTERS.get(s, "."): [*told, s] for s, told in lens_words.BUFFER.items()}
+    kinds = {KIND_LETTERS[k]: [*told, k] for k, told in GRADIENT.items()}
+    states = {STATE_LETTERS.get(s, "."): [*told, s] for s, told in BUFFER.items()}
     totals = {
         "forwards": words.TOTAL_FORWARDS,
         "backwards": words.TOTAL_BACKWARDS,
@@ -239,8 +238,8 @@ def _static_data() -> Json:
         "kinds": kinds,
         "states": states,
         "totals": totals,
-        "used": lens_words.USED,
-        "received": lens_words.RECEIVED,
-        "cut": lens_words.CUT,
+        "used": USED,
+        "received": RECEIVED,
+        "cut": CUT,
         "css": static("explorer.css"),
     }

@@ -13,6 +13,7 @@ from typing import Any
 from gan_lessons.classroom.captions import caption
 from gan_lessons.lens.model import STATES, Graph, Moment, StepRecord
 from gan_lessons.lens.show import (
+    GRADIENT,
     LARGE,
     Cell,
     GradientTable,
@@ -21,20 +22,18 @@ from gan_lessons.lens.show import (
     draw_graph,
     event_text,
     fold_parameters,
-    is_leaf,
     leaf_groups,
     norm_text,
-    render,
     shape_text,
+    svg,
     visible,
 )
-from gan_lessons.lens.show import symbols as lens_words
 
 Json = dict[str, Any]
 
 # One letter for each state of a node ("." is not there) and for each kind of gradient.
 STATE_LETTERS = {state: state[0] for state in STATES}
-KIND_LETTERS = dict(zip(lens_words.GRADIENT, "nzfahbv", strict=True))
+KIND_LETTERS = dict(zip(GRADIENT, "nzfahbv", strict=True))
 
 
 def make_film(record: StepRecord, title: str, summary: str = "", flops: int | None = None) -> Json:
@@ -99,13 +98,13 @@ _BOX = re.compile(
 def _drawn(dot: str) -> str:
     """Graphviz's geometry, ids and classes, and nothing else; "" where there is no Graphviz."""
     try:
-        svg = render.svg(dot)
+        drawn = svg(dot)
     except RuntimeError:
         return ""
     for pattern, kept in _NOISE:
-        svg = pattern.sub(kept, svg)
-    svg = _ATTRIBUTE.sub(lambda found: _DIGITS.sub(r"\1", found[0]), svg)
-    return _BOX.sub(_box, svg)
+        drawn = pattern.sub(kept, drawn)
+    drawn = _ATTRIBUTE.sub(lambda found: _DIGITS.sub(r"\1", found[0]), drawn)
+    return _BOX.sub(_box, drawn)
 
 
 def _box(found: re.Match[str]) -> str:
@@ -140,7 +139,7 @@ def _nodes(graph: Graph, record: StepRecord, parameters: list[tuple[str, str]]) 
             "shape": shape_text(node.shape),
             "saved": [[visible(s.name), shape_text(s.shape), s.bytes, s.what] for s in saved],
         }
-        if is_leaf(node):
+        if node.is_leaf:
             leaves = [(n.net, n.parameter) for n in members.get(i, ())]
             told["parameters"] = [parameters.index(m) for m in leaves if m in parameters]
         if node.net and node.forward is not None:

@@ -1,42 +1,28 @@
 """Views of a record: the gradient table, and the autograd graph as a picture and in words."""
 
-from gan_lessons.lens.show import render, symbols
-from gan_lessons.lens.show.picture import LARGE, GraphPicture, draw_graph
-from gan_lessons.lens.show.scene import (
-    Scene,
-    fold_parameters,
-    is_leaf,
-    leaf_groups,
+from gan_lessons.lens.show.cells import Cell, describe
+from gan_lessons.lens.show.folding import fold_parameters, leaf_groups
+from gan_lessons.lens.show.format import (
+    aligned,
+    bytes_text,
+    event_text,
+    group_title,
+    leaf_name,
     marked,
+    norm_text,
     shape_text,
+    short,
     visible,
 )
-from gan_lessons.lens.show.table import (
-    Cell,
-    GradientTable,
-    bytes_text,
-    describe,
-    event_text,
-    norm_text,
-)
+from gan_lessons.lens.show.picture import LARGE, GraphPicture, draw_graph
+from gan_lessons.lens.show.render import graphviz_available, layout, svg
+from gan_lessons.lens.show.scene import Scene
+from gan_lessons.lens.show.symbols import BUFFER, CUT, GRADIENT, RECEIVED, USED
+from gan_lessons.lens.show.table import GradientTable
 
 __all__ = [
-    "LARGE",
-    "Cell",
-    "GradientTable",
-    "GraphPicture",
-    "Scene",
-    "bytes_text",
-    "describe",
-    "draw_graph",
-    "event_text",
-    "fold_parameters",
-    "is_leaf",
-    "leaf_groups",
-    "marked",
-    "norm_text",
-    "render",
-    "shape_text",
-    "symbols",
-    "visible",
-]
+    "BUFFER", "CUT", "GRADIENT", "LARGE", "RECEIVED", "USED", "Cell", "GradientTable",
+    "GraphPicture", "Scene", "aligned", "bytes_text", "describe", "draw_graph", "event_text",
+    "fold_parameters", "graphviz_available", "group_title", "layout", "leaf_groups", "leaf_name",
+    "marked", "norm_text", "shape_text", "short", "svg", "visible",
+]  # fmt: skip

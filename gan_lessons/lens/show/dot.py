@@ -1,109 +1,20 @@
-"""From a scene to DOT: torchviz draws the graph, then the overlays are laid over its Digraph."""
+"""From a scene to DOT: torchviz decides what is drawn, and here is decided how it looks."""
 
 from __future__ import annotations
 
 import re
-import sys
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gan_lessons.lens.model import FREED, HELD, STALE, Cut, Graph, Node
-from gan_lessons.lens.show import symbols as words
-from gan_lessons.lens.show.scene import (
-    ABSENT,
-    Scene,
-    group_title,
-    is_leaf,
-    leaf_name,
-    owner,
-    shape_text,
-    short,
-    visible,
-)
+from gan_lessons.lens.model import FREED, HELD, STALE, Cut, Node
+from gan_lessons.lens.show.format import group_title, leaf_name, shape_text, short, visible
+from gan_lessons.lens.show.scene import ABSENT, Scene, owner
+from gan_lessons.lens.show.symbols import BUFFER, CUT, CUT_MEANS, RECEIVED
+from gan_lessons.lens.show.torchviz_digraph import Part, torchviz_digraph
 
 if TYPE_CHECKING:
     from graphviz import Digraph
-
-
-# torchviz -----------------------------------------------------------------------------------------
-
-
-class _Tensor:
-    """What ``make_dot`` reads of a tensor."""
-
-    def __init__(self, shape: tuple[int, ...] | None, grad_fn: _Function | None = None) -> None:
-        self._shape, self.grad_fn = shape or (), grad_fn
-
-    def size(self) -> tuple[int, ...]:
-        return self._shape
-
-    def _is_view(self) -> bool:
-        return False
-
-
-class _Function:
-    """What ``make_dot`` reads of a ``grad_fn``; its label is the name of the type."""
-
-    next_functions: tuple[tuple[_Function, int], ...] = ()
-
-
-class _Leaf(_Function):
-    """The same of an AccumulateGrad: it has a variable, which is drawn as well."""
-
-    def __init__(self, variable: _Tensor) -> None:
-        self.variable = variable
-
-
-def torchviz_digraph(graph: Graph, *, folded: bool) -> tuple[Digraph, dict[str, str]]:
-    """torchviz's picture of the graph, and its names (memory addresses) -> ours.
-
-    Nodes that no output reaches are in it as well. Nothing but ``graph`` is read.
-    """
-    functions: dict[int, _Function] = {}
-    names: dict[str, str] = {}
-    for i, node in graph.nodes.items():
-        if is_leaf(node) and not folded:
-            leaf = functions[i] = _Leaf(_Tensor(node.shape))
-            names[str(id(leaf.variable))] = f"n{i}tensor"
-        else:
-            functions[i] = _type_named(node.op)()
-        names[str(id(functions[i]))] = f"n{i}"
-    for i, node in graph.nodes.items():
-        functions[i].next_functions = tuple((functions[k], 0) for k in node.inputs)
-    used = {k for node in graph.nodes.values() for k in node.inputs}
-    ends = sorted(set(graph.nodes) - used | set(graph.outputs))
-    roots = {i: _Tensor(graph.nodes[i].shape, functions[i]) for i in ends}
-    names |= {str(id(roots[i])): f"n{i}output" for i in graph.outputs}
-    # Nodes are named by address: `functions` and `roots` live until it is done.
-    return _make_dot(tuple(roots.values()), depth=3 * len(graph.nodes)), names
-
-
-def _type_named(op: str) -> type[_Function]:
-    name = re.sub(r"\W", "_", op)
-    if name not in _types:
-        _types[name] = type(name, (_Function,), {})
-    return _types[name]
-
-
-_types: dict[str, type[_Function]] = {}
-
-
-def _make_dot(outputs: tuple[_Tensor, ...], depth: int) -> Digraph:
-    """``torchviz.make_dot``, which calls itself once per operation of a chain."""
-    limit = sys.getrecursionlimit()
-    with warnings.catch_warnings():
-        # torchviz 0.0.3 compares versions with distutils, on import and in every call.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from torchviz import make_dot
-
-        try:
-            sys.setrecursionlimit(limit + depth)
-            return make_dot(outputs)
-        finally:
-            sys.setrecursionlimit(limit)
-
 
 # Looks --------------------------------------------------------------------------------------------
 
@@ -169,113 +80,103 @@ def net_class(net: str | None, scene: Scene) -> str:
     return "nonet" if net is None or net not in scene.nets else f"net{scene.nets.index(net)}"
 
 
-# Overlays -----------------------------------------------------------------------------------------
-
-_LINE = re.compile(r"\t(?P<node>\d+)(?: -> (?P<to>\d+))?(?P<rest>.*)", re.DOTALL)
+# Parts --------------------------------------------------------------------------------------------
 
 
 def digraph(scene: Scene, *, folded: bool) -> Digraph:
     """The finished Digraph: torchviz's, with stable names and everything that it hides."""
-    dot, names = torchviz_digraph(scene.graph, folded=folded)
+    dot, lines = torchviz_digraph(scene.graph, folded=folded)
     dot.graph_attr.clear()  # torchviz's size rule scales large graphs up to whole pages
-    dot.graph_attr.update(PAGE, rankdir=scene.direction)
     dot.node_attr.clear()
-    dot.node_attr.update(NODES)
-    dot.edge_attr.update(EDGES)
-    if scene.compact:
-        dot.graph_attr.update(SMALL_PAGE)
-        dot.node_attr.update(SMALL_NODES)
-        dot.edge_attr.update(SMALL_EDGES)
-    lines, dot.body = dot.body, []
-    for line in lines:
-        _copy(dot, line, names, scene)
-    for node in scene.graph.nodes.values():
-        attributes = node_attributes(node, scene)
-        if is_leaf(node) and not folded:
-            _declare(dot, f"n{node.id}tensor", attributes | {"id": f"n{node.id}tensor"})
-            attributes |= _accumulator(node, scene)
-        _declare(dot, f"n{node.id}", attributes)
-    for i, name in sorted(scene.graph.outputs.items()):
-        _declare(dot, f"n{i}output", _output_attributes(name, scene.graph.nodes[i], scene))
-    for cut in scene.graph.cuts:
-        _declare(dot, f"n{cut.source} -> n{cut.target}", _cut_attributes(cut))
-    _frame_forwards(dot, scene)
+    dot.graph_attr.update(PAGE | (SMALL_PAGE if scene.compact else {}), rankdir=scene.direction)
+    dot.node_attr.update(NODES | (SMALL_NODES if scene.compact else {}))
+    dot.edge_attr.update(EDGES | (SMALL_EDGES if scene.compact else {}))
+    dot.body = [
+        *(_drawn(ends, scene, folded=folded) for ends in lines),
+        *(_cut(cut) for cut in scene.graph.cuts),
+        *_frames(scene),
+    ]
     return dot
 
 
-def _copy(dot: Digraph, line: str, names: Mapping[str, str], scene: Scene) -> None:
-    """One line of torchviz's, under our names; edges get their overlay on the way."""
-    found = _LINE.match(line)
-    if found is None or found["node"] not in names:
-        return  # the end of a graph that nobody holds a tensor of
-    name, to = names[found["node"]], names.get(found["to"] or "")
-    if found["to"] is None:
-        dot.body.append(f"\t{name}{found['rest']}")
-    elif to is not None:
-        _declare(dot, f"{name} -> {to}", _edge_attributes(name, to, scene))
+def _drawn(ends: tuple[Part, ...], scene: Scene, *, folded: bool) -> str:
+    """A line of torchviz's, with our looks."""
+    names = [f"n{i}{what}" for i, what in ends]
+    if len(ends) == 2:
+        look = _edge(scene, *(i for i, _ in ends))
+        return _statement(" -> ".join(names), {"id": "-".join(names), **look})
+    i, what = ends[0]
+    node = scene.graph.nodes[i]
+    if what == "output":
+        look = _output(scene.graph.outputs[i], node, scene)
+    else:
+        look = node_attributes(node, scene)
+        if node.is_leaf and not folded and not what:
+            look |= _accumulator(node, scene)
+    return _statement(names[0], {"id": names[0], **look})
 
 
-def _declare(dot: Digraph, what: str, attributes: Mapping[str, str]) -> None:
-    """A node or edge with its attributes; they are merged with those it has already.
-
-    Written out here: graphviz's own quoting reads names like <b> as HTML, and is slow.
-    """
-    quoted = (f"{key}={_quoted(value)}" for key, value in attributes.items())
-    dot.body.append(f"\t{what} [{' '.join(quoted)}]\n")
+def _statement(what: str, attributes: Mapping[str, str]) -> str:
+    """Written out here: graphviz's own quoting reads names like <b> as HTML, and is slow."""
+    return f"\t{what} [{_quoted(attributes)}]\n"
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '\\"') + '"'
+def _quoted(attributes: Mapping[str, str]) -> str:
+    texts = ((key, value.replace('"', '\\"')) for key, value in attributes.items())
+    return " ".join(f'{key}="{text}"' for key, text in texts)
 
 
-def _edge_attributes(name: str, to: str, scene: Scene) -> dict[str, str]:
-    ends = [int(re.sub(r"\D", "", end)) for end in (name, to)]
-    look = {"id": f"{name}-{to}", "class": "edge"}
+def escaped(text: str) -> str:
+    """Text for a DOT label: backslashes and entities mean themselves, a line break is one."""
+    return text.replace("&", "&amp;").replace("\\", "\\\\").replace("\n", "\\n")
+
+
+# Overlays -----------------------------------------------------------------------------------------
+
+
+def _edge(scene: Scene, *ends: int) -> dict[str, str]:
     if scene.walked(*ends):
-        return look | {"class": "edge walked", "penwidth": "3.5", "color": "#222222"}
+        return {"class": "edge walked", "penwidth": "3.5", "color": "#222222"}
     if any(scene.state(scene.graph.nodes[i]) == ABSENT for i in ends):
-        return look | {"class": "edge absent", "style": "dotted", "color": "#aaaaaa"}
-    return look
+        return {"class": "edge absent", "style": "dotted", "color": "#aaaaaa"}
+    return {"class": "edge"}
 
 
 def node_attributes(node: Node, scene: Scene) -> dict[str, str]:
     """Shape and fill tell the owner, border and symbol the state, ∇ and a bold border who got."""
-    look, state, received = (
-        style_of(owner(node), scene.nets),
-        scene.state(node),
-        scene.received(node),
-    )
-    kinds = ["node", "parameter" if is_leaf(node) else "operation", state]
-    attributes = {
-        "id": f"n{node.id}",
-        "class": " ".join([*kinds, *["received"] * received, net_class(owner(node), scene)]),
+    net, state, received = owner(node), scene.state(node), scene.received(node)
+    look = style_of(net, scene.nets)
+    kinds = ["node", "parameter" if node.is_leaf else "operation", state]
+    shape = look.attributes
+    if scene.compact:  # other shapes are far wider than their text; crossed corners are not
+        shape = {"shape": "box", "margin": SMALL_NODES["margin"]}
+    corners = "rounded" if look.shape == "rounded" else None
+    if shape["shape"] == "box" and look.shape not in ("rounded", "box"):
+        corners = "diagonals"
+    return {
+        "class": " ".join([*kinds, *["received"] * received, net_class(net, scene)]),
         "label": escaped(node_label(node, scene)),
         "tooltip": escaped(visible(f"{node.op} {shape_text(node.shape)}".strip())),
-        "fillcolor": look.strong if is_leaf(node) else look.light,
+        "fillcolor": look.strong if node.is_leaf else look.light,
         "color": look.border,
+        **shape,
+        **BORDERS.get(state, {}),
+        "style": ",".join(filter(None, ["filled", corners, LINES.get(state)])),
+        **({"penwidth": "4"} if received else {}),
     }
-    attributes |= look.attributes
-    if scene.compact:  # other shapes are far wider than their text; crossed corners are not
-        attributes = attributes | {"shape": "box", "margin": SMALL_NODES["margin"]}
-    attributes |= BORDERS.get(state, {})
-    corners = "rounded" if look.shape == "rounded" else None
-    if attributes["shape"] == "box" and look.shape not in ("rounded", "box"):
-        corners = "diagonals"
-    attributes["style"] = ",".join(filter(None, ["filled", corners, LINES.get(state)]))
-    return attributes | ({"penwidth": "4"} if received else {})
 
 
 def node_label(node: Node, scene: Scene) -> str:
     """What stands in the node: symbols first, then its name."""
-    if is_leaf(node):
-        mark = f"{words.RECEIVED} " if scene.received(node) or scene.compact else ""
-        if scene.compact:  # room for every symbol that it may have to show
-            return f"{mark}{leaf_name(node)}"
+    state = scene.state(node)
+    if scene.compact:  # room for every symbol that it may have to show
+        name = leaf_name(node) if node.is_leaf else short(node.op)
+        return f"{RECEIVED if node.is_leaf else BUFFER[HELD][0]} {name}"
+    if node.is_leaf:
+        mark = f"{RECEIVED} " if scene.received(node) else ""
         return f"{mark}{leaf_name(node)}\n{shape_text(node.shape)}".strip()
-    symbol, word, _ = words.BUFFER[scene.state(node)]
-    if scene.compact:
-        return f"{words.BUFFER[HELD][0]} {short(node.op)}"
-    mark = f"{symbol} {word}\n" if scene.state(node) == STALE else f"{symbol} "
+    symbol, word, _ = BUFFER[state]
+    mark = f"{symbol} {word}\n" if state == STALE else f"{symbol} "
     return f"{mark}{_broken(short(node.op))}".strip()
 
 
@@ -295,11 +196,11 @@ def _accumulator(node: Node, scene: Scene) -> dict[str, str]:
     return {"label": node.op, "fillcolor": fill, "penwidth": "1", "class": "node operation"}
 
 
-def _output_attributes(name: str, node: Node, scene: Scene) -> dict[str, str]:
+def _output(name: str, node: Node, scene: Scene) -> dict[str, str]:
     ghost = scene.state(node) == ABSENT
     colour = GHOST_COLOUR if ghost else "#222222"
     return {
-        "id": f"n{node.id}output", "class": "node output" + " absent" * ghost, "shape": "oval",
+        "class": "node output" + " absent" * ghost, "shape": "oval",
         "label": escaped(visible(name)), "fillcolor": "white", "color": colour, "fontcolor": colour,
         "style": "filled,dotted" if ghost else "filled,bold", "margin": "0.02",
         "fontsize": SMALL_NODES["fontsize"] if scene.compact else "18",
@@ -307,18 +208,18 @@ def _output_attributes(name: str, node: Node, scene: Scene) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _cut_attributes(cut: Cut) -> dict[str, str]:
-    label = words.CUT_LABEL.format(how=visible(cut.how))
-    return {
+def _cut(cut: Cut) -> str:
+    label = f"{CUT} {visible(cut.how)}"
+    look = {
         "id": f"cut-n{cut.source}-n{cut.target}", "class": "edge cut",
         "label": escaped(f" {label} "), "style": "dashed", "penwidth": "2.5", "color": CUT_COLOUR,
-        "fontcolor": CUT_COLOUR, "tooltip": escaped(f"{label}: {words.CUT_MEANS}"),
+        "fontcolor": CUT_COLOUR, "tooltip": escaped(f"{label}: {CUT_MEANS}"),
     }  # fmt: skip
+    return _statement(f"n{cut.source} -> n{cut.target}", look)
 
 
-def _frame_forwards(dot: Digraph, scene: Scene) -> None:
+def _frames(scene: Scene) -> Iterator[str]:
     """A frame around each forward of a net, with its source line."""
-    where = "b" if scene.direction == "TB" else "t"  # where fewer edges cross the text
     for (net, forward), nodes in scene.groups().items():
         if net is None or forward is None:
             continue
@@ -330,13 +231,8 @@ def _frame_forwards(dot: Digraph, scene: Scene) -> None:
             "id": f"forward{forward}", "class": f"forward {net_class(net, scene)}",
             "style": "rounded", "margin": "5" if scene.compact else "8",
             "label": "".join(f"{escaped(text)}\\l" for text in texts if text),  # \l: flush left
-            "labeljust": "l", "labelloc": where, "color": colour, "fontcolor": colour,
+            "labeljust": "l", "color": colour, "fontcolor": colour,
+            "labelloc": "b" if scene.direction == "TB" else "t",  # where fewer edges cross the text
         }  # fmt: skip
         inside = " ".join(f"n{node.id}" for node in nodes)
-        quoted = " ".join(f"{key}={_quoted(value)}" for key, value in frame.items())
-        dot.body.append(f"\tsubgraph cluster_forward{forward} {{ {quoted} {inside} }}\n")
-
-
-def escaped(text: str) -> str:
-    """Text for a DOT label: backslashes and entities mean themselves, a line break is one."""
-    return text.replace("&", "&amp;").replace("\\", "\\\\").replace("\n", "\\n")
+        yield f"\tsubgraph cluster_forward{forward} {{ {_quoted(frame)} {inside} }}\n"

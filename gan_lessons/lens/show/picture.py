@@ -10,21 +10,21 @@ import ast
 import base64
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
-from gan_lessons.lens.model import BackwardCall, Event, Graph, Record
+from gan_lessons.lens.model import BackwardCall, Graph, Record
 from gan_lessons.lens.record import caller_line, snapshot
-from gan_lessons.lens.show import render
-from gan_lessons.lens.show import symbols as words
 from gan_lessons.lens.show.dot import digraph
+from gan_lessons.lens.show.folding import fold_parameters, merge_leaves
+from gan_lessons.lens.show.format import event_text, visible
 from gan_lessons.lens.show.graph_text import legend, spelled_out
-from gan_lessons.lens.show.scene import Scene, fold_parameters, merge_leaves, visible
+from gan_lessons.lens.show.render import svg
+from gan_lessons.lens.show.scene import Scene
 
 LARGE = 600  # nodes; a notebook shows larger graphs in words
 DIRECTIONS = ("TB", "LR")
@@ -62,8 +62,11 @@ class GraphPicture:
 
     @cached_property
     def svg(self) -> str:
-        """The SVG, laid out by Graphviz. Raises RuntimeError where there is no Graphviz."""
-        return render.svg(self.dot)
+        """The SVG, laid out by Graphviz, which may take minutes; Ctrl-C stops it.
+
+        Raises RuntimeError where there is no Graphviz.
+        """
+        return svg(self.dot, wait=True)
 
     def save(self, path: str | Path) -> Path:
         """Write .svg, .dot (or .gv) or .txt, by the ending of ``path``. Returns the path."""
@@ -79,16 +82,11 @@ class GraphPicture:
 
     __repr__ = __str__
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": self.text, "text/html": self._repr_html_()}
-
     def _repr_html_(self) -> str:
         """An image (it survives the sanitiser of untrusted notebooks), its legend, its words."""
         text = _box(f"<pre>{html.escape(self.text)}</pre>", "max-height:24em")
         try:
-            if len(self.graph.nodes) > LARGE:
-                raise RuntimeError(words.GRAPH_LARGE.format(count=len(self.graph.nodes)))
-            image = _image(self.svg, self.caption)
+            image = _image(self._svg_of_a_page(), self.caption)
         except RuntimeError as reason:
             return f"<p>{html.escape(str(reason))}</p>{text}"
         entries = "".join(
@@ -100,8 +98,20 @@ class GraphPicture:
             f'<figure style="margin:0"><figcaption>{html.escape(self.caption)}</figcaption>'
             f"{_box(image, 'background:#fff;border-radius:6px;border:1px solid #bbb')}"
             f'<div style="line-height:1.8;font-size:.95em;margin:.3em 0">{entries}</div>'
-            f"<details><summary>{words.GRAPH_WORDS}</summary>{text}</details></figure>"
+            f"<details><summary>The same in words</summary>{text}</details></figure>"
         )
+
+    def _svg_of_a_page(self) -> str:
+        """Raises RuntimeError for a graph that is too large for a page, or too slow to lay out."""
+        if len(self.graph.nodes) > LARGE:
+            text = (
+                "{count} nodes are too many to show here: use .save('graph.svg'), or read the "
+                "words."
+            )
+            raise RuntimeError(text.format(count=len(self.graph.nodes)))
+        if "svg" not in vars(self):
+            vars(self)["svg"] = svg(self.dot)
+        return self.svg
 
 
 def draw_graph(
@@ -120,8 +130,9 @@ def draw_graph(
     outputs: tensors with a graph. nets: name -> module, to tell whose nodes they are. names: of
     the outputs; left out, they are read from the caller's line.
     record: what ``record(...)`` gave. Without outputs, all that the recorded block built is drawn,
-    in the state right after ``event`` (an index of ``record.events``; default: the backward call
-    ``call`` if given, else the last). call: index of the backward call whose receivers are marked.
+    in the state right after ``event`` (an index of ``record.events``; default: the end of the
+    backward call ``call`` if given, else the last). call: index of the backward call whose
+    receivers are marked.
     fold: draw a parameter as one node, without its AccumulateGrad and transposes.
     direction: "TB" (top to bottom) or "LR" (left to right).
     compact: small, without states: the one layout on which a page shows all moments of a record.
@@ -130,28 +141,24 @@ def draw_graph(
     so. Mutates nothing and keeps no tensor. Raises TypeError and ValueError for what cannot be
     drawn, IndexError for a call or event that is not in the record.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}; got {direction!r}")
     marked = _call(record, call)
     if outputs:
-        if event is not None:
-            raise ValueError("event= is a moment of a record; leave out the outputs to draw it")
-        named = _named(outputs, names)
-        known = _checked_nets(nets, record if call is not None else None)
-        scene = _scene_of_tensors(named, known, record, marked, direction)
-    elif record is not None:
-        if not record.complete:
-            raise ValueError("the record is not complete: draw it after its with block has ended")
-        scene = _scene_of_record(record, _moment(record, call, event), marked, direction)
+        scene = _scene_of_tensors(_named(outputs, names), nets, record, marked, event)
     else:
-        raise ValueError("nothing to draw: pass tensors, such as draw_graph(loss), or record=")
-    if fold or compact:
-        scene = replace(scene, graph=fold_parameters(scene.graph))
+        scene = _scene_of_record(record, marked, event)
+    if compact and record is not None:
+        scene = replace(scene, lines={f.index: f.line.expression for f in record.forwards})
+    return _picture(scene, fold, direction, compact)
+
+
+def _picture(scene: Scene, fold: bool, direction: str, compact: bool) -> GraphPicture:
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}; got {direction!r}")
+    graph = fold_parameters(scene.graph) if fold or compact else scene.graph
     if compact:
-        lines = {} if record is None else {f.index: f.line.expression for f in record.forwards}
-        graph = replace(merge_leaves(scene.graph), states={})
-        return GraphPicture(replace(scene, graph=graph, lines=lines, compact=True))
-    return GraphPicture(scene, fold)
+        graph = replace(merge_leaves(graph), states={})
+    scene = replace(scene, graph=graph, direction=direction, compact=compact)
+    return GraphPicture(scene, fold or compact)
 
 
 def _box(inside: str, style: str) -> str:
@@ -174,42 +181,49 @@ def _image(svg: str, alt: str) -> str:
 
 
 def _scene_of_tensors(
-    named: dict[str, Tensor],
-    nets: Mapping[str, nn.Module],
+    named: Mapping[str, Tensor],
+    nets: Mapping[str, nn.Module] | None,
     record: Record | None,
     call: BackwardCall | None,
-    direction: str,
+    event: int | None,
 ) -> Scene:
-    note = words.GRAPH_NO_RECORD if record is None else words.GRAPH_FOREIGN
-    title = words.GRAPH_TITLE.format(outputs=_listed(named))
-    return Scene(snapshot(named, nets), title, tuple(nets), (note,), call, direction=direction)
-
-
-def _scene_of_record(
-    record: Record, moment: int | None, call: BackwardCall | None, direction: str
-) -> Scene:
-    graph = record.graph if moment is None else record.graph_at(moment)
-    title = words.GRAPH_TITLE.format(outputs=_listed(dict.fromkeys(graph.outputs.values())))
-    gone: set[int] = set()
-    if moment is not None:
-        now = record.events[moment]
-        seen = {i for e in record.events[: now.index + 1] for i in e.states}
-        gone = seen - set(now.states)
-        title = f"{title}, {words.GRAPH_MOMENT.format(index=now.index, what=_what(now))}"
-    lines = {f.index: f.line.code for f in record.forwards}
-    return Scene(
-        graph, title, tuple(record.parameters), (), call, frozenset(gone), lines, direction
+    if event is not None:
+        raise ValueError("event= is a moment of a record; leave out the outputs to draw it")
+    nets = _checked_nets(nets, record if call is not None else None)
+    note = (
+        "Without a record, cuts by detach cannot be seen, and owners are guessed from the "
+        "parameters that an operation takes."
     )
+    if record is not None:
+        note = (
+            "Drawn from tensors: cuts by detach and owners are those of the graph, not of the "
+            "record (cuts unknown, owners guessed). The record tells only who received gradient."
+        )
+    return Scene(snapshot(named, nets), _title(named), tuple(nets), (note,), call)
 
 
-def _what(event: Event) -> str:
-    what = words.EVENT[event.kind].format(target=event.target, call=event.call)
-    line = event.line.code
-    return f"{what}: {visible(line)}" if line else what
+def _scene_of_record(record: Record | None, call: BackwardCall | None, event: int | None) -> Scene:
+    if record is None:
+        raise ValueError("nothing to draw: pass tensors, such as draw_graph(loss), or record=")
+    if not record.complete:
+        raise ValueError("the record is not complete: draw it after its with block has ended")
+    nets, lines = tuple(record.parameters), {f.index: f.line.code for f in record.forwards}
+    graph, title = record.graph, _title(dict.fromkeys(record.graph.outputs.values()))
+    if not record.events and event is None:
+        return Scene(graph, title, nets, lines=lines)
+    if event is None:
+        event = -1 if call is None else record.end_of(call.index).index
+    graph, now = record.graph_at(event), record.events[event]
+    seen = {i for e in record.events[: now.index + 1] for i in e.states}
+    what = ": ".join(filter(None, [event_text(now), visible(now.line.code)]))
+    text = "{title}, right after event {index}: {what}"
+    title = text.format(title=title, index=now.index, what=what)
+    return Scene(graph, title, nets, (), call, frozenset(seen - set(now.states)), lines)
 
 
-def _listed(names: Mapping[str, Any]) -> str:
-    return ", ".join(visible(name) for name in names) or words.GRAPH_NO_OUTPUT
+def _title(outputs: Iterable[str]) -> str:
+    text, names = "Autograd graph of {outputs}", ", ".join(map(visible, outputs))
+    return text.format(outputs=names or "what was recorded")
 
 
 # What was asked for -------------------------------------------------------------------------------
@@ -251,7 +265,7 @@ def _as_written(count: int) -> list[str]:
             written = [ast.unparse(a) for a in node.args if not isinstance(a, ast.Starred)]
             if len(written) == len(set(written)) == count:
                 return written
-    return [words.OUTPUT.format(index=i) for i in range(count)]
+    return [f"output {i}" for i in range(count)]
 
 
 def _checked_nets(
@@ -282,13 +296,3 @@ def _call(record: Record | None, call: int | None) -> BackwardCall | None:
             f"backward call {call} of a record with {len(calls)}; see record.backward_calls"
         )
     return calls[call]
-
-
-def _moment(record: Record, call: int | None, event: int | None) -> int | None:
-    """Index of the event after which the graph is shown; None for a record without events."""
-    if event is not None:
-        return event
-    if call is not None:
-        index = record.backward_calls[call].index
-        return record.end_of(index).index
-    return record.events[-1].index if record.events else None
