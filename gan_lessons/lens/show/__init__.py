@@ -11,6 +11,7 @@ from gan_lessons.lens.show.scene import (
     shape_text,
     visible,
 )
+from gan_lessons.lens.show.symbols import GRADIENT
 from gan_lessons.lens.show.table import (
     Cell,
     GradientTable,
@@ -21,6 +22,7 @@ from gan_lessons.lens.show.table import (
 )
 
 __all__ = [
+    "GRADIENT",
     "LARGE",
     "Cell",
     "GradientTable",
