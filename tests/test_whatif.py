@@ -20,17 +20,16 @@ from gan_lessons import data, published, record_step, tiny_gan
 from gan_lessons import step_detach as s2
 from gan_lessons import step_generator_first as s3
 from gan_lessons import step_retain_graph as s1
+from gan_lessons.lens.cost import copied
 from gan_lessons.lens.whatif import (
     SWITCHES,
     Judge,
     PlayerGap,
+    compare,
     rewrite,
     variants,
-    warmed_up,
     what_if,
 )
-from gan_lessons.lens.whatif import compare as verdict
-from gan_lessons.lens.whatif import variant as whatif
 from gan_lessons.put_back import seeded
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
@@ -160,7 +159,7 @@ def test_without_the_edit_nothing_differs(step, monkeypatch):
 
 
 def started(step):
-    return warmed_up(step, tiny_gan(seed=0), REAL, NOISE)
+    return copied(judge_of(step).start, gradients=True)
 
 
 def losses(gan):
@@ -307,13 +306,14 @@ def world():
 
 
 def test_the_start_has_run_once():
-    gan = tiny_gan(seed=0)
-    start = warmed_up(s2, gan, REAL, NOISE)
+    gan, once = tiny_gan(seed=0), tiny_gan(seed=0)
+    judge = Judge(s2, gan, REAL, NOISE)
     assert all(p.grad is None for p in gan.discriminator.parameters())
-    once = tiny_gan(seed=0)
     s2(once, REAL, NOISE)
-    assert everything(start) == everything(once)
-    assert everything(judge_of(s2).start) == everything(once)  # nothing ran on it since
+    assert everything(judge.start) == everything(once)
+    assert everything(started(s2)) == everything(once)
+    judge(what_if(s2, "retain"))
+    assert everything(judge.start) == everything(once)  # nothing ran on it since
 
 
 def test_random_numbers_are_the_same_for_both():
@@ -644,14 +644,17 @@ def test_a_step_with_nets_of_its_own_is_refused():
 
 
 def test_a_small_difference_is_told_with_enough_digits():
-    assert verdict._told({"D": PlayerGap(0.9999, 1.001, "wrong")}, ["D"]).endswith(
+    assert compare.told({"D": PlayerGap(0.9999, 1.001, "wrong")}).endswith(
         "cosine 0.999900 to the right one, 1.001000 times its length."
     )
-    assert "cosine 0.50 to" in verdict._told({"D": PlayerGap(0.5, 1.001, "wrong")}, ["D"])
+    assert "cosine 0.50 to" in compare.told({"D": PlayerGap(0.5, 1.001, "wrong")})
 
 
 def test_every_switch_has_its_words():
-    assert set(whatif.words.TITLE) == set(SWITCHES)
-    for outcome in (outcome_of(*pair) for pair in TABLE):
-        assert "{" not in outcome.message
-        assert "None" not in outcome.message
+    assert {key for _, key in TABLE} == set(SWITCHES)
+    for step, key in TABLE:
+        title, message = what_if(step, key).title, outcome_of(step, key).message
+        assert title
+        for text in (title, message):
+            assert "{" not in text
+            assert "None" not in text
