@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import linecache
+import math
 import re
 import sys
 import textwrap
@@ -641,6 +642,31 @@ def test_a_step_with_nets_of_its_own_is_refused():
         OWN.replace("a, b, c, d, e =", "gan.generator; a, b, c, d, e ="), generator=gan.generator
     )
     assert Judge(fine, gan, REAL, NOISE).reference.error is None
+
+
+@pytest.mark.parametrize(
+    ("mine", "right", "kind", "says"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], "equal", ""),
+        ([1.0, 2.0], [0.0, 0.0], "from nothing", "a gradient where there should be none"),
+        ([1.0, 2.0], [None, None], "from nothing", "a gradient where there should be none"),
+        ([0.0, 0.0], [1.0, 2.0], "zero", "a gradient of zeros"),
+        ([None, None], [1.0, 2.0], "none", "gets no gradient"),
+        ([1.0, 2.0], [1.0, math.nan], "was not finite", "the right one is not finite"),
+        ([1.0, math.inf], [1.0, 2.0], "not finite", "a gradient that is not finite"),
+        ([1.0, None], [1.0, 2.0], "wrong", "a wrong gradient: cosine 0.45"),
+        ([None, None], [None, None], "equal", ""),
+        ([0.0, 0.0], [0.0, 0.0], "equal", ""),
+        ([math.nan, 2.0], [math.nan, 2.0], "equal", ""),
+    ],
+)
+def test_in_which_way_a_gradient_differs(mine, right, kind, says):
+    steps = [[tuple(g if g is None else torch.tensor(g) for g in side)] for side in (mine, right)]
+    gap = compare.gap(*steps)
+    assert gap.kind == kind
+    assert kind == "equal" or says in compare.told({"G": gap})
+    assert compare.gap([], []).kind == "equal"
+    assert compare.gap(steps[0], []).kind == "no step"
 
 
 def test_a_small_difference_is_told_with_enough_digits():
