@@ -8,15 +8,6 @@ from gan_lessons.lens.cost.memory import peak_allocated
 from gan_lessons.lens.cost.table import flops_text
 
 __all__ = [
-    "PASSES",
-    "NetFlops",
-    "Work",
-    "copied",
-    "cost",
-    "cost_all",
-    "counting",
-    "flops_text",
-    "peak_allocated",
-    "step_flops",
-    "written_out",
-]
+    "PASSES", "NetFlops", "Work", "copied", "cost", "cost_all", "counting", "flops_text",
+    "peak_allocated", "step_flops", "written_out",
+]  # fmt: skip

@@ -27,7 +27,10 @@ class NetFlops:
 
     @classmethod
     def of(cls, sizes: Sequence[int], batch: int) -> NetFlops:
-        """sizes: values per sample at the input, after every hidden layer, and at the output."""
+        """sizes: values per sample at the input, after every hidden layer, and at the output.
+
+        Raises ValueError for fewer than two sizes, and for a size or a batch below 1.
+        """
         if len(sizes) < 2 or batch < 1 or any(n < 1 for n in sizes):
             raise ValueError(
                 f"expected at least two layer sizes and a batch, all of at least 1; got {sizes} "

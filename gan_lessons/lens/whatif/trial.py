@@ -10,7 +10,7 @@ import inspect
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -22,13 +22,6 @@ from gan_lessons.lens.whatif.compare import Grads, PlayerGap, consumed, gap, tol
 from gan_lessons.put_back import seeded
 
 Step = Callable[..., Any]
-
-
-class Variant(Protocol):
-    """Such as a ``WhatIf``."""
-
-    @property
-    def step(self) -> Step: ...
 
 
 @dataclass(frozen=True)
@@ -103,9 +96,10 @@ class Judge:
         self.reference = _refuse(self._first, name)
         self._second = self._run(step, self._first.gan, 2, recorded=False)
 
-    def __call__(self, variant: Variant) -> Outcome:
-        """Run the changed step once, and once more where that shows nothing.
+    def __call__(self, variant: Any) -> Outcome:
+        """Run ``variant.step`` once, and once more where that shows nothing.
 
+        variant: a ``WhatIf``, or whatever has a ``step`` to be set against the unchanged one.
         Raises only what comes before the step has done anything (bad input), and Ctrl-C.
         """
         first = self._run(variant.step, self.start, 1)

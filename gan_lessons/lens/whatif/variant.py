@@ -55,16 +55,25 @@ class WhatIf:
     title: str
     source: str
     before: str
-    edits: tuple[Edit, ...]
     step: Step
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Every line that differs, from the top."""
+        old, new = self.before.splitlines(), self.source.splitlines()
+        found: list[Edit] = []
+        blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        for kind, i, i_end, j, j_end in blocks:
+            if kind != "equal":
+                pairs = enumerate(zip_longest(old[i:i_end], new[j:j_end]), start=j)
+                found += [Edit(min(k, j_end) + 1, gone, come) for k, (gone, come) in pairs]
+        return tuple(found)
 
     @property
     def diff(self) -> str:
         """A unified diff of the two sources, without file names."""
-        lines = difflib.unified_diff(
-            self.before.splitlines(), self.source.splitlines(), n=1, lineterm=""
-        )
-        return "\n".join(list(lines)[2:])
+        old, new = self.before.splitlines(), self.source.splitlines()
+        return "\n".join([*difflib.unified_diff(old, new, n=1, lineterm="")][2:])
 
 
 def variants(step: Step, record: Record | None = None) -> tuple[WhatIf, ...]:
@@ -86,22 +95,18 @@ NO_SOURCE = (
     "is no longer what runs. Define it with `def` in a file or a notebook cell, and run that again."
 )
 NOT_HERE = "switch {key!r} does not apply to {name}; these do: {these}"
-NONE = "none"
 
 
 def what_if(step: Step, key: str, record: Record | None = None) -> WhatIf:
     """The one variant; ValueError where that switch does not apply, with those that do."""
     if key not in SWITCHES:
         raise ValueError(UNKNOWN.format(key=key, all=", ".join(SWITCHES)))
-    name = getattr(step, "__name__", type(step).__name__)
-    source = _readable(step, record)
-    if source is None:
-        raise ValueError(NO_SOURCE.format(name=name))
-    found = _variant(step, key, source)
-    if found is None:
-        these = ", ".join(v.key for v in variants(step, record)) or NONE
-        raise ValueError(NOT_HERE.format(key=key, name=name, these=these))
-    return found
+    found = {variant.key: variant for variant in variants(step, record)}
+    if key in found:
+        return found[key]
+    text = NO_SOURCE if _readable(step, record) is None else NOT_HERE
+    name, these = getattr(step, "__name__", type(step).__name__), ", ".join(found) or "none"
+    raise ValueError(text.format(key=key, name=name, these=these))
 
 
 def _readable(step: Step, record: Record | None) -> StepSource | None:
@@ -141,17 +146,7 @@ def _variant(step: Step, key: str, source: StepSource) -> WhatIf | None:
     except (ValueError, SyntaxError):  # a wrapper, or brackets that the tree does not tell of
         return None
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    return WhatIf(key, title, text, source.text, _edits(source.text, text), changed)
-
-
-def _edits(before: str, after: str) -> tuple[Edit, ...]:
-    old, new = before.splitlines(), after.splitlines()
-    found: list[Edit] = []
-    for kind, i, i_end, j, j_end in difflib.SequenceMatcher(None, old, new, False).get_opcodes():
-        if kind != "equal":
-            pairs = enumerate(zip_longest(old[i:i_end], new[j:j_end]), start=j)
-            found += [Edit(min(k, j_end) + 1, gone, come) for k, (gone, come) in pairs]
-    return tuple(found)
+    return WhatIf(key, title, text, source.text, changed)
 
 
 def _code(text: str, file: str, like: types.CodeType) -> types.CodeType:
