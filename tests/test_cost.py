@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,15 +24,21 @@ from gan_lessons import (
     Gan,
     data,
     dcgan,
+    explore,
     mlp_gan,
     published,
     step_detach,
     step_generator_first,
+    step_one_stage,
     step_retain_graph,
 )
+from gan_lessons.classroom.film import totals
+from gan_lessons.lens import cost as cost_room
+from gan_lessons.lens import whatif as whatif_room
 from gan_lessons.lens.cost import (
     PASSES,
     NetFlops,
+    copied,
     cost,
     cost_all,
     counting,
@@ -35,6 +47,7 @@ from gan_lessons.lens.cost import (
     written_out,
 )
 from gan_lessons.lens.cost import memory as allocated
+from gan_lessons.lens.whatif import Judge, what_if
 from gan_lessons.models import Discriminator, Generator
 
 REAL, NOISE = data.noise(8, (6,), seed=1), data.noise(8, (4,), seed=2)
@@ -391,6 +404,202 @@ def test_the_work_that_is_in_vain_and_its_line():
     assert all("g_loss.backward()" in found[-1][1] for found in vain.values())
 
 
+# One numbering of backward calls, whoever tells of them -------------------------------------------
+
+
+def gradient_penalty(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    """As in WGAN-GP: D's loss has a gradient in it, asked for before any backward call."""
+    G, D, opt_g, opt_d, _ = gan.parts
+    fake = G(noise)
+    opt_d.zero_grad()
+    between = (0.5 * real + 0.5 * fake.detach()).requires_grad_()
+    (slope,) = torch.autograd.grad(D(between).sum(), between, create_graph=True)
+    d_loss = D(fake.detach()).mean() - D(real).mean() + (slope.norm(dim=1) - 1).square().mean()
+    d_loss.backward()
+    opt_d.step()
+    opt_g.zero_grad()
+    g_loss = -D(fake).mean()
+    g_loss.backward()
+    opt_g.step()
+
+
+def backwards_of(step: Callable[..., object], gan: Gan) -> list[tuple[object, ...]]:
+    """(net, phase, index, line, in vain) of all work that is no forward; printing it, too."""
+    found = cost(step, gan, REAL, NOISE, repeat=0)
+    said = str(found), found._repr_html_()
+    told = [w for w in found.work if w.phase != "forward"]
+    for work in told:
+        place = {"backward": "backward", "grad": "autograd.grad"}[work.phase]
+        assert all(f"{work.net or 'no net'} {place}, call {work.index}" in text for text in said)
+    return [(w.net, w.phase, w.index, found.source(w), found.in_vain(w)) for w in told]
+
+
+def test_the_gradient_of_a_penalty_is_told_from_the_backward_calls():
+    of_d, of_g = "d_loss.backward()", "g_loss.backward()"
+    grad = "(slope,) = torch.autograd.grad(D(between).sum(), between, create_graph=True)"
+    assert set(backwards_of(gradient_penalty, small_gan())) == {
+        ("D", "grad", 0, grad, False),
+        ("D", "backward", 0, of_d, False),
+        (None, "backward", 0, of_d, False),  # through the slope, which no forward of a net built
+        ("D", "backward", 1, of_g, True),
+        ("G", "backward", 1, of_g, False),
+    }
+
+
+def test_the_gradients_that_one_stage_asks_for_come_before_its_backward_call():
+    line = "d_loss.backward()"
+    assert backwards_of(step_one_stage, small_gan()) == [
+        ("D", "backward", 0, line, False),
+        ("G", "backward", 0, line, False),
+    ]
+
+
+class Checkpointed(nn.Module):
+    """A reentrant checkpoint runs a backward inside the backward that recomputes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + 0 * self.last.bias  # else a batch that asks for no gradient would get none through
+        return torch.sigmoid(self.last(checkpoint(self.first, x, use_reentrant=True)))
+
+
+def test_the_backward_inside_a_reentrant_checkpoint_is_part_of_the_call_around_it():
+    gan = Gan.with_adam(nn.Linear(4, 6), Checkpointed(), nn.BCELoss())
+    assert backwards_of(step_detach, gan) == [
+        ("D", "backward", 0, "d_loss.backward()", False),
+        ("D", "backward", 1, "g_loss.backward()", True),
+        ("G", "backward", 1, "g_loss.backward()", False),
+    ]
+    found = cost(step_detach, gan, REAL, NOISE, repeat=0)
+    # Its first layer: forward again, gradient of the weights, and at the input, in four passes.
+    first, last = 2 * 8 * 6 * 5, 2 * 8 * 5 * 1
+    assert found.flops_of("D", "backward", 0) == 2 * (3 * first + 2 * last)
+
+
+def test_calls_that_raised_have_numbers_too():
+    def step(gan: Gan, real: Tensor, noise: Tensor) -> None:
+        loss = gan.discriminator(real).mean()
+        loss.backward()
+        for again in (loss.backward, lambda: torch.autograd.grad(loss, real)):
+            with pytest.raises(RuntimeError):
+                again()
+        leaf = real.clone().requires_grad_()
+        torch.autograd.grad(gan.discriminator(leaf).sum(), leaf)
+        gan.discriminator(real).sum().backward()
+
+    assert [told[1:4] for told in backwards_of(step, small_gan())] == [
+        ("backward", 0, "loss.backward()"),
+        ("grad", 1, "torch.autograd.grad(gan.discriminator(leaf).sum(), leaf)"),
+        ("backward", 2, "gan.discriminator(real).sum().backward()"),
+    ]
+
+
+def test_nothing_is_said_of_a_call_that_the_recorded_run_did_not_make():
+    """A step that does something every other time, by a count of its own."""
+    runs = [0]
+
+    def step(gan: Gan, real: Tensor, noise: Tensor) -> None:
+        runs[0] += 1
+        gan.discriminator(real).sum().backward()
+        if runs[0] == 2:  # the run whose FLOPs are counted
+            gan.discriminator(real).mean().backward()
+
+    lines = [told[3:] for told in backwards_of(step, small_gan())]
+    assert lines == [
+        ("gan.discriminator(real).sum().backward()", True),
+        ("gan.discriminator(real).mean().backward()", False),
+    ]
+
+
+def test_a_penalty_on_weights_goes_through_no_net_whoever_counts():
+    def step(gan: Gan, real: Tensor, noise: Tensor) -> None:
+        G, D, opt_g, opt_d, loss = gan.parts
+        opt_d.zero_grad()
+        prediction = D(torch.cat((real, G(noise).detach())))
+        loss(prediction, torch.ones_like(prediction)).backward()
+        opt_d.step()
+        opt_g.zero_grad()
+        torch.stack([p.square().sum() for p in G.parameters()]).sum().backward()
+        opt_g.step()
+
+    found = cost(step, small_gan(), REAL, NOISE, repeat=0)
+    assert found.backwards == {"G": 0, "D": 1}
+    assert found.record.backward_calls[1].received["G"]
+    assert totals(found.record, None)["backwards"] == found.backwards
+    film = explore(step, gan=small_gan(), real=REAL, noise=NOISE).data["films"]["step"]
+    assert film["totals"]["backwards"] == found.backwards
+    assert "backwards through: G 0 · D 1" in str(found)
+
+
+# Copies -------------------------------------------------------------------------------------------
+
+NORMS: dict[str, Callable[..., nn.Module]] = {
+    "older spectral": spectral_norm,
+    "older weight": weight_norm,
+    "spectral": parametrizations.spectral_norm,
+    "weight": parametrizations.weight_norm,
+}
+
+
+def normed_gan(kind: str) -> Gan:
+    norm = NORMS[kind]
+    torch.manual_seed(3)
+    G = nn.Sequential(norm(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 6))
+    D = nn.Sequential(norm(nn.Linear(6, 7)), nn.Tanh(), norm(nn.Linear(7, 1)))
+    return Gan.with_adam(G, D, nn.BCEWithLogitsLoss())
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("kind", NORMS)
+def test_nets_with_normed_weights_are_copied_and_looked_at(kind, used):
+    gan = normed_gan(kind)
+    if used:
+        step_detach(gan, REAL, NOISE)
+    before = state_of(gan)
+    for step in (step_detach, step_retain_graph):
+        assert cost(step, gan, REAL, NOISE, repeat=0).flops > 0
+        assert Judge(step, gan, REAL, NOISE)(what_if(step, "retain")).kind in ("waste", "error")
+    film = explore("detach", gan=gan, real=REAL, noise=NOISE, what_if=False).data["films"]["detach"]
+    assert not film["error"]
+    assert film["totals"]["flops"] > 0
+    torch.testing.assert_close(state_of(gan), before, rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+@pytest.mark.parametrize("kind", NORMS)
+def test_a_copy_goes_on_as_the_original_would_and_shares_nothing(kind):
+    gan = normed_gan(kind)
+    step_detach(gan, REAL, NOISE)
+    new, bare = copied(gan, gradients=True), copied(gan)
+    old_p, new_p = ([p for n in g.nets.values() for p in n.parameters()] for g in (gan, new))
+    for p, q in zip(old_p, new_p, strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        assert torch.equal(p.grad, q.grad)
+        assert p.grad.data_ptr() != q.grad.data_ptr()
+    assert all(p.grad is None for net in bare.nets.values() for p in net.parameters())
+    before = state_of(gan)
+    step_detach(new, REAL, NOISE)
+    torch.testing.assert_close(state_of(gan), before, rtol=0, atol=0)
+    step_detach(gan, REAL, NOISE)
+    torch.testing.assert_close(state_of(gan), state_of(new), rtol=0, atol=0)
+
+
+def test_a_tensor_with_a_history_is_copied_without_it():
+    gan = small_gan()
+    kept = gan.discriminator(gan.generator(NOISE))
+    gan.discriminator.last = {"kept": [kept]}  # type: ignore[assignment]
+    last = copied(gan).discriminator.last["kept"][0]  # type: ignore[index]
+    assert torch.equal(last, kept)
+    assert last.is_leaf
+    assert not last.requires_grad
+    assert kept.grad_fn is not None
+
+
 def state_of(gan: Gan) -> list[object]:
     tensors = [t for net in gan.nets.values() for t in net.state_dict().values()]
     parameters = [p for net in gan.nets.values() for p in net.parameters()]
@@ -404,8 +613,9 @@ def state_of(gan: Gan) -> list[object]:
     ]
 
 
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 7])  # warm, FLOPs, bytes, record, warm, timed
 @pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
-def test_nothing_of_the_callers_is_changed(error):
+def test_nothing_of_the_callers_is_changed(error, at):
     torch.manual_seed(5)
     D = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 1))
     gan = Gan.with_adam(Generator(4, (6,), (5,)), D, nn.BCEWithLogitsLoss())
@@ -420,7 +630,7 @@ def test_nothing_of_the_callers_is_changed(error):
         gan.optimizer_d.step()
         torch.rand(1)
         runs[0] += 1
-        if error is not None and runs[0] == 3:
+        if error is not None and runs[0] == at:
             raise error
 
     if error is None:
@@ -428,9 +638,55 @@ def test_nothing_of_the_callers_is_changed(error):
     else:
         with pytest.raises(error):
             cost(step, gan, REAL, NOISE, repeat=2)
-    assert runs[0] >= 3
+    assert runs[0] == (at if error else 8)
     torch.testing.assert_close(state_of(gan), before, rtol=0, atol=0)
     assert torch.equal(torch.get_rng_state(), random)
+
+
+RETAINED = what_if(step_detach, "retain")
+
+
+@contextmanager
+def interrupted(at: int) -> Iterator[list[str]]:
+    """Ctrl-C at the ``at``-th call of a function of these two rooms; yields the calls."""
+    ours = {Path(inspect.getfile(room)).parent for room in (cost_room, whatif_room)}
+    calls: list[str] = []
+
+    def hear(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        named = event == "call" and not code.co_name.startswith("<")
+        if named and Path(code.co_filename).parent in ours:
+            calls.append(code.co_qualname)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+
+    sys.setprofile(hear)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize(
+    ("look", "calls_of"),
+    [
+        (lambda *given: cost(step_detach, *given, repeat=1), "_Storages.see"),
+        (lambda *given: Judge(step_detach, *given)(RETAINED), "gap"),
+    ],
+    ids=["cost", "what_if"],
+)
+def test_an_interrupt_comes_out_as_one_wherever_it_lands(look, calls_of):
+    gan, engine = mlp_gan((2,), 2, (), ()), torch.autograd._engine_run_backward
+    given = gan, torch.zeros(1, 2), torch.zeros(1, 2)
+    with interrupted(at=0) as calls:
+        look(*given)
+    assert calls_of in calls
+    for name in set(calls):  # in the middle one of the calls of every function
+        places = [i for i, call in enumerate(calls, start=1) if call == name]
+        with pytest.raises(KeyboardInterrupt), interrupted(places[len(places) // 2]):
+            look(*given)
+        assert torch.autograd._engine_run_backward is engine
+    assert hooks_of(gan) == 0
 
 
 def test_steps_take_turns_and_each_has_its_own_nets():

@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import linecache
+import math
 import re
 import sys
 import textwrap
@@ -20,17 +21,16 @@ from gan_lessons import data, published, record_step, tiny_gan
 from gan_lessons import step_detach as s2
 from gan_lessons import step_generator_first as s3
 from gan_lessons import step_retain_graph as s1
+from gan_lessons.lens.cost import copied
 from gan_lessons.lens.whatif import (
     SWITCHES,
     Judge,
     PlayerGap,
+    compare,
     rewrite,
     variants,
-    warmed_up,
     what_if,
 )
-from gan_lessons.lens.whatif import compare as verdict
-from gan_lessons.lens.whatif import variant as whatif
 from gan_lessons.put_back import seeded
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
@@ -160,7 +160,7 @@ def test_without_the_edit_nothing_differs(step, monkeypatch):
 
 
 def started(step):
-    return warmed_up(step, tiny_gan(seed=0), REAL, NOISE)
+    return copied(judge_of(step).start, gradients=True)
 
 
 def losses(gan):
@@ -307,13 +307,14 @@ def world():
 
 
 def test_the_start_has_run_once():
-    gan = tiny_gan(seed=0)
-    start = warmed_up(s2, gan, REAL, NOISE)
+    gan, once = tiny_gan(seed=0), tiny_gan(seed=0)
+    judge = Judge(s2, gan, REAL, NOISE)
     assert all(p.grad is None for p in gan.discriminator.parameters())
-    once = tiny_gan(seed=0)
     s2(once, REAL, NOISE)
-    assert everything(start) == everything(once)
-    assert everything(judge_of(s2).start) == everything(once)  # nothing ran on it since
+    assert everything(judge.start) == everything(once)
+    assert everything(started(s2)) == everything(once)
+    judge(what_if(s2, "retain"))
+    assert everything(judge.start) == everything(once)  # nothing ran on it since
 
 
 def test_random_numbers_are_the_same_for_both():
@@ -643,15 +644,43 @@ def test_a_step_with_nets_of_its_own_is_refused():
     assert Judge(fine, gan, REAL, NOISE).reference.error is None
 
 
+@pytest.mark.parametrize(
+    ("mine", "right", "kind", "says"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], "equal", ""),
+        ([1.0, 2.0], [0.0, 0.0], "from nothing", "a gradient where there should be none"),
+        ([1.0, 2.0], [None, None], "from nothing", "a gradient where there should be none"),
+        ([0.0, 0.0], [1.0, 2.0], "zero", "a gradient of zeros"),
+        ([None, None], [1.0, 2.0], "none", "gets no gradient"),
+        ([1.0, 2.0], [1.0, math.nan], "was not finite", "the right one is not finite"),
+        ([1.0, math.inf], [1.0, 2.0], "not finite", "a gradient that is not finite"),
+        ([1.0, None], [1.0, 2.0], "wrong", "a wrong gradient: cosine 0.45"),
+        ([None, None], [None, None], "equal", ""),
+        ([0.0, 0.0], [0.0, 0.0], "equal", ""),
+        ([math.nan, 2.0], [math.nan, 2.0], "equal", ""),
+    ],
+)
+def test_in_which_way_a_gradient_differs(mine, right, kind, says):
+    steps = [[tuple(g if g is None else torch.tensor(g) for g in side)] for side in (mine, right)]
+    gap = compare.gap(*steps)
+    assert gap.kind == kind
+    assert kind == "equal" or says in compare.told({"G": gap})
+    assert compare.gap([], []).kind == "equal"
+    assert compare.gap(steps[0], []).kind == "no step"
+
+
 def test_a_small_difference_is_told_with_enough_digits():
-    assert verdict._told({"D": PlayerGap(0.9999, 1.001, "wrong")}, ["D"]).endswith(
+    assert compare.told({"D": PlayerGap(0.9999, 1.001, "wrong")}).endswith(
         "cosine 0.999900 to the right one, 1.001000 times its length."
     )
-    assert "cosine 0.50 to" in verdict._told({"D": PlayerGap(0.5, 1.001, "wrong")}, ["D"])
+    assert "cosine 0.50 to" in compare.told({"D": PlayerGap(0.5, 1.001, "wrong")})
 
 
 def test_every_switch_has_its_words():
-    assert set(whatif.words.TITLE) == set(SWITCHES)
-    for outcome in (outcome_of(*pair) for pair in TABLE):
-        assert "{" not in outcome.message
-        assert "None" not in outcome.message
+    assert {key for _, key in TABLE} == set(SWITCHES)
+    for step, key in TABLE:
+        title, message = what_if(step, key).title, outcome_of(step, key).message
+        assert title
+        for text in (title, message):
+            assert "{" not in text
+            assert "None" not in text

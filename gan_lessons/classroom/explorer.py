@@ -9,7 +9,6 @@ The steps run when it is made, on copies; afterwards the page needs no kernel.
 from __future__ import annotations
 
 import base64
-import copy
 import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -23,7 +22,7 @@ from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_f
 from gan_lessons.classroom.page import PageWidget, module, static
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
-from gan_lessons.lens.cost import counting
+from gan_lessons.lens.cost import copied, counting
 from gan_lessons.lens.model import StepRecord
 from gan_lessons.lens.record import record_step
 from gan_lessons.lens.show import BUFFER, CUT, GRADIENT, RECEIVED, USED, draw_graph
@@ -131,7 +130,7 @@ class _Take:
             self.judge = Judge(strategy.step, gan, real, noise, seed)
         except ValueError:  # it raises, moves nobody, or brings nets of its own
             with seeded(seed, real.device):
-                self.record = record_step(strategy.step, copy.deepcopy(gan), real, noise)
+                self.record = record_step(strategy.step, copied(gan), real, noise)
         else:
             self.record, self.start = self.judge.reference, self.judge.start
 
@@ -151,7 +150,7 @@ class _Take:
         recorder's norms. None for a step that raises."""
         if self.record.error:
             return None
-        trial = copy.deepcopy(self.start)
+        trial = copied(self.start)
         with seeded(self.seed, self.batch[0].device), counting(trial.nets) as count:
             (step or self.step)(trial, *self.batch)
         return sum(work.flops for work in count.work)

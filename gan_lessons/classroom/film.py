@@ -241,12 +241,11 @@ def _phases(record: StepRecord, moments: tuple[Moment, ...]) -> list[str]:
 
 def totals(record: StepRecord, flops: int | None) -> Json:
     """What the whole step did: counts per net, the peak in bytes, gradients that nobody used."""
-    made = [call.index for call in record.backward_calls if call.error is None]
     return {
         "forwards": {visible(net): count for net, count in record.forward_counts.items()},
         "backwards": {visible(net): count for net, count in record.backward_counts.items()},
         "peak": record.peak.activations,
         "peakText": bytes_text(record.peak),
-        "vain": sum(len(names) for call in made for names in record.in_vain(call).values()),
+        "vain": record.vain_count,
         "flops": flops,
     }

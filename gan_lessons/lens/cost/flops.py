@@ -6,33 +6,45 @@ forward. A backward is what runs inside a graph node that the net's forward buil
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_lessons.lens.record import NetHook, is_compiler_at_work, node_of, patched, tensors_in
+from gan_lessons.lens.model import Line
+from gan_lessons.lens.record import (
+    NetHook,
+    caller_line,
+    is_compiler_at_work,
+    node_of,
+    patched,
+    tensors_in,
+)
 
-FORWARD, BACKWARD = "forward", "backward"
+FORWARD, BACKWARD, GRAD = "forward", "backward", "grad"
+_Place = tuple[str | None, str, int | None]  # net, phase, index, as in Work
 
 
 @dataclass(frozen=True)
 class Work:
-    """FLOPs of one net in one forward or in one backward call.
+    """FLOPs of one net in one forward, one backward call or one call of ``torch.autograd.grad``.
 
-    ``net``: None for what no net's forward built, such as a loss. ``phase``: "forward" or
-    "backward". ``index``: which forward of the step (of any net), or which backward call, counted
-    from 0; None for what ran in neither.
+    ``net``: None for what no net's forward built, such as a loss. ``phase``: "forward", "backward"
+    or "grad". ``index``: which forward of the step (of any net), which backward call or which call
+    of ``grad``, each counted from 0 as in the record of a step; None for what ran in none of them.
+    ``line``: where it was called.
     """
 
     net: str | None
     phase: str
     index: int | None
     flops: int
+    line: Line | None = field(default=None, compare=False)
 
 
 @contextmanager
@@ -41,7 +53,7 @@ def counting(nets: Mapping[str, nn.Module]) -> Iterator[FlopCount]:
 
     Counts are those of ``torch.utils.flop_counter``: matrix products, convolutions and attention,
     two FLOPs for a multiplication with its addition. Biases, activations, norms and optimizers
-    count nothing there.
+    count nothing there. Only the thread that entered is watched.
     """
     count = FlopCount(nets)
     with ExitStack() as stack:
@@ -56,10 +68,11 @@ class FlopCount:
         self.nets = dict(nets)
         self._counter = FlopCounterMode(display=False)
         self._counter.mod_tracker = _NoModules()  # type: ignore[assignment]
-        self._flops: dict[tuple[str | None, str, int | None], int] = {}
-        self._places: list[tuple[str | None, str, int | None]] = [(None, FORWARD, None)]
+        self._thread = threading.get_ident()
+        self._flops: dict[_Place, int] = {}
+        self._lines: dict[tuple[str, int | None], Line] = {}  # of every forward and call, in order
+        self._places: list[_Place] = [(None, FORWARD, None)]  # where we are, the innermost last
         self._told = 0  # FLOPs that have been put down already
-        self._forwards = self._calls = 0
         self._inputs: list[set[Any]] = []  # graph nodes that a running forward was given
         self._owned: set[Any] = set()  # also keeps the nodes, for they are known by identity
         self._hooks: list[Any] = []
@@ -67,7 +80,8 @@ class FlopCount:
     @property
     def work(self) -> tuple[Work, ...]:
         """In the order in which it was first met; what is empty is left out."""
-        return tuple(Work(*place, flops) for place, flops in self._flops.items() if flops)
+        found = ((place, flops) for place, flops in self._flops.items() if flops)
+        return tuple(Work(*place, flops, self._lines.get(place[1:])) for place, flops in found)
 
     def attach(self, stack: ExitStack) -> None:
         for name, net in self.nets.items():
@@ -95,23 +109,31 @@ class FlopCount:
         self._flops[place] = self._flops.get(place, 0) + total - self._told
         self._told = total
 
-    def _enter(self, place: tuple[str | None, str, int | None]) -> None:
+    def _enter(self, place: _Place) -> None:
         self._put_down()
         self._places.append(place)
+
+    def _begin(self, net: str | None, phase: str) -> None:
+        """The next forward, backward call or call of ``grad``, numbered as a record does."""
+        index = sum(phase == known for known, _ in self._lines)
+        self._lines[phase, index] = caller_line()
+        self._enter((net, phase, index))
 
     def _leave(self) -> None:
         self._put_down()
         self._places.pop()
 
     def _enter_forward(self, name: str, _: nn.Module, args: Any, kwargs: Any) -> None:
-        given = {node_of(t) for t in tensors_in([args, kwargs]) if t.requires_grad}
-        self._inputs.append(given)
-        self._enter((name, FORWARD, self._forwards))
-        self._forwards += 1
+        if threading.get_ident() == self._thread:
+            given = {node_of(t) for t in tensors_in([args, kwargs]) if t.requires_grad}
+            self._inputs.append(given)
+            self._begin(name, FORWARD)
 
-    def _leave_forward(self, _: nn.Module, __: Any, output: Any) -> None:
+    def _leave_forward(self, module: nn.Module, _: Any, output: Any) -> None:
         net, phase, _index = self._places[-1]
-        if phase != FORWARD or net is None:
+        if threading.get_ident() != self._thread:
+            return
+        if net is None or phase != FORWARD or self.nets[net] is not module:
             return  # somebody's own hook raised before ours: this forward never began
         self._leave()
         given = self._inputs.pop()
@@ -124,35 +146,29 @@ class FlopCount:
         waiting = [node for node in roots if node is not None]
         while waiting:
             node = waiting.pop()
-            if node in self._owned or node in given or _is_leaf(node):
-                continue
+            if node in self._owned or node in given or hasattr(node, "variable"):
+                continue  # the last is a leaf: it computes nothing, and graphs share it
             self._owned.add(node)
-            self._hooks.append(node.register_prehook(self._entering(net)))
-            self._hooks.append(node.register_hook(self._leaving))
+            enter = node.register_prehook(lambda _: self._enter((net, *self._places[-1][1:])))
+            self._hooks += [enter, node.register_hook(lambda *_: self._leave())]
             waiting += [n for n, _ in node.next_functions if n is not None]
-
-    def _entering(self, net: str) -> Callable[[Any], None]:
-        return lambda _: self._enter((net, BACKWARD, self._places[-1][2]))
-
-    def _leaving(self, *_: Any) -> None:
-        self._leave()
 
     def _around_engine(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if is_compiler_at_work():
+        if threading.get_ident() != self._thread or is_compiler_at_work():
             return original(*args, **kwargs)
         depth = len(self._places)
-        self._enter((None, BACKWARD, self._calls))
-        self._calls += 1
+        net = self._places[-1][0]
+        running = next((place for place in self._places if place[1] != FORWARD), None)
+        if running is not None:  # a backward inside a backward (checkpointing) is part of it
+            self._enter((net, *running[1:]))
+        else:
+            self._begin(net, BACKWARD if kwargs.get("accumulate_grad", True) else GRAD)
         try:
             return original(*args, **kwargs)
         finally:
             self._put_down()
             del self._places[depth:]  # a node that raised did not leave
-
-
-def _is_leaf(node: Any) -> bool:
-    return hasattr(node, "variable")  # AccumulateGrad: it computes nothing and is shared
 
 
 class _NoModules:

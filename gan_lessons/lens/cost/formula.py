@@ -27,7 +27,10 @@ class NetFlops:
 
     @classmethod
     def of(cls, sizes: Sequence[int], batch: int) -> NetFlops:
-        """sizes: values per sample at the input, after every hidden layer, and at the output."""
+        """sizes: values per sample at the input, after every hidden layer, and at the output.
+
+        Raises ValueError for fewer than two sizes, and for a size or a batch below 1.
+        """
         if len(sizes) < 2 or batch < 1 or any(n < 1 for n in sizes):
             raise ValueError(
                 f"expected at least two layer sizes and a batch, all of at least 1; got {sizes} "
@@ -50,14 +53,14 @@ class Passes:
     inputs: int
     first: int
 
-    def flops(self, net: NetFlops) -> int:
-        inner = self.inputs * (net.forward - net.first) + self.first * net.first
-        return (self.forwards + self.weights) * net.forward + inner
-
     @property
     def factors(self) -> tuple[int, int]:
         """(a, b), so that the FLOPs are a * F + b * I."""
         return self.forwards + self.weights + self.inputs, self.first - self.inputs
+
+    def flops(self, net: NetFlops) -> int:
+        a, b = self.factors
+        return a * net.forward + b * net.first
 
 
 _G = Passes(1, 1, 1, 0)  # in every step but the first: G runs once, and is walked once
@@ -82,16 +85,12 @@ def step_flops(strategy: str, generator: NetFlops, discriminator: NetFlops) -> i
 
 def written_out(strategy: str) -> str:
     """The same as a formula: ``3 F_G - I_G + 9 F_D - 2 I_D``."""
-    terms = zip(_passes(strategy), "GD", strict=True)
-    factors = [
-        (n, f"{what}_{net}") for p, net in terms for n, what in zip(p.factors, "FI", strict=True)
-    ]
-    text = " ".join(
-        f"{'-' if n < 0 else '+'} {f'{abs(n)} ' if abs(n) != 1 else ''}{name}"
-        for n, name in factors
-        if n
-    )
-    return text.removeprefix("+ ")
+    text = ""
+    for passes, net in zip(_passes(strategy), "GD", strict=True):
+        for count, what in zip(passes.factors, "FI", strict=True):
+            times = f"{abs(count)} " if abs(count) != 1 else ""
+            text += f" {'-' if count < 0 else '+'} {times}{what}_{net}" if count else ""
+    return text.removeprefix(" + ")
 
 
 def _passes(strategy: str) -> tuple[Passes, Passes]:

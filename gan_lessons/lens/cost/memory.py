@@ -62,21 +62,19 @@ class _Storages(TorchDispatchMode):
     def __init__(self, lasting: Iterable[Tensor]) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._known = weakref.WeakKeyDictionary[Any, None]()
-        for tensor in lasting:
-            self._known[tensor.untyped_storage()] = None
+        self._sizes = {weakref.ref(tensor.untyped_storage()): 0 for tensor in lasting}
+        self._gone: list[weakref.ref[Any]] = []
 
     def see(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        if storage in self._known:
+        if weakref.ref(storage) in self._sizes:
             return
-        self._known[storage] = None
+        while self._gone:
+            self.now -= self._sizes.pop(self._gone.pop())
+        # Not a function of ours: a Ctrl-C that lands in a callback is lost. append runs no Python.
+        self._sizes[weakref.ref(storage, self._gone.append)] = storage.nbytes()
         self.now += storage.nbytes()
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._gone, storage.nbytes()).atexit = False
-
-    def _gone(self, size: int) -> None:
-        self.now -= size
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

@@ -1,18 +1,14 @@
-"""Costs as tables, in a notebook and on a terminal. Both say the same."""
+"""What was measured of a step, and how it is shown: as a table, in a notebook as on a terminal."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
 
-from gan_lessons.lens.model import HeldBytes
-from gan_lessons.lens.show import bytes_text, visible
-from gan_lessons.lens.show import symbols as words
-
-if TYPE_CHECKING:
-    from gan_lessons.lens.cost.flops import Work
-    from gan_lessons.lens.cost.measure import Seconds, StepCost
+from gan_lessons.lens.cost.flops import FORWARD, Work
+from gan_lessons.lens.model import HeldBytes, StepRecord
+from gan_lessons.lens.show import GRADIENT, bytes_text, visible
 
 
 def flops_text(flops: float) -> str:
@@ -23,109 +19,20 @@ def flops_text(flops: float) -> str:
     return f"{flops:.0f}"
 
 
-def seconds_text(seconds: Seconds | None) -> str:
-    """``1.83 ms (1.80 to 1.92)``."""
-    if seconds is None:
-        return words.COST_UNTIMED
-    median, low, high = (f"{1000 * s:.2f}" for s in (seconds.median, seconds.low, seconds.high))
-    return words.COST_TIME.format(median=median, low=low, high=high)
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock times of one step. ``low``, ``high``: a quarter of the runs lies outside each."""
 
+    median: float
+    low: float
+    high: float
+    runs: int
 
-def passes_text(passes: Mapping[str, int]) -> str:
-    """``G 1 · D 3``."""
-    return " · ".join(f"{visible(net)} {count}" for net, count in passes.items())
-
-
-# One step -----------------------------------------------------------------------------------------
-
-
-def step_text(cost: StepCost) -> str:
-    lines = [_step_title(cost), "", _aligned(_work_rows(cost)), ""]
-    return "\n".join([*lines, *(f"{name}: {value}" for name, value in _totals(cost))])
-
-
-def step_page(cost: StepCost) -> str:
-    totals = "".join(
-        f"<li><b>{html.escape(name)}</b> {html.escape(value)}</li>" for name, value in _totals(cost)
-    )
-    return _page(_table(_work_rows(cost), _step_title(cost)) + f"<ul>{totals}</ul>")
-
-
-def _step_title(cost: StepCost) -> str:
-    return words.COST_STEP_TITLE.format(name=visible(cost.title))
-
-
-def _work_rows(cost: StepCost) -> list[list[str]]:
-    rows = [list(words.COST_WORK_COLUMNS)]
-    for work in cost.work:
-        share = f"{work.flops / cost.flops:.0%}"
-        source = visible(" ".join(cost.source(work).split()), 70)
-        symbol, word, _ = words.GRADIENT["vain"]
-        vain = words.COST_VAIN.format(symbol=symbol, word=word) if cost.in_vain(work) else ""
-        rows.append([_place(work), source, flops_text(work.flops), share, vain])
-    return [*rows, [words.COST_ALL, "", flops_text(cost.flops), "", ""]]
-
-
-def _place(work: Work) -> str:
-    net = words.COST_NO_NET if work.net is None else visible(work.net)
-    call = "" if work.index is None else work.index
-    return words.COST_PLACE[work.phase].format(net=net, call=call).strip()
-
-
-def _totals(cost: StepCost) -> list[tuple[str, str]]:
-    values = _values(cost)
-    return list(zip(words.COST_COLUMNS[1:], values, strict=True))
-
-
-def _values(cost: StepCost) -> list[str]:
-    return [
-        flops_text(cost.flops),
-        passes_text(cost.forwards),
-        passes_text(cost.backwards),
-        bytes_text(cost.peak_held),
-        bytes_text(HeldBytes(cost.peak_allocated)),
-        seconds_text(cost.seconds),
-    ]
-
-
-# Several ------------------------------------------------------------------------------------------
-
-
-def costs_text(costs: Mapping[str, StepCost]) -> str:
-    rows = [list(words.COST_COLUMNS), *_cost_rows(costs)]
-    return "\n".join([words.COST_TITLE, "", _aligned(rows), "", *words.COST_MEANS])
-
-
-def costs_page(costs: Mapping[str, StepCost]) -> str:
-    legend = "".join(f"<li>{html.escape(text)}</li>" for text in words.COST_MEANS)
-    rows = [list(words.COST_COLUMNS), *_cost_rows(costs)]
-    return _page(_table(rows, words.COST_TITLE) + f"<ul>{legend}</ul>")
-
-
-def _cost_rows(costs: Mapping[str, StepCost]) -> list[list[str]]:
-    return [[visible(cost.title), *_values(cost)] for cost in costs.values()]
-
-
-# Rows ---------------------------------------------------------------------------------------------
-
-
-def _aligned(rows: Iterable[Sequence[str]]) -> str:
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _table(rows: Sequence[Sequence[str]], caption: str) -> str:
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in rows[0])
-    body = ""
-    for first, *others in rows[1:]:
-        cells = "".join(f"<td>{html.escape(text)}</td>" for text in others)
-        body += f'<tr><th scope="row">{html.escape(first)}</th>{cells}</tr>'
-    return (
-        f'<div class="box" tabindex="0"><table><caption>{html.escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    def __str__(self) -> str:
+        """``1.83 ms (1.80 to 1.92)``."""
+        text = "{median} ms ({low} to {high})"
+        median, low, high = (f"{1000 * s:.2f}" for s in (self.median, self.low, self.high))
+        return text.format(median=median, low=low, high=high)
 
 
 _STYLE = """
@@ -141,5 +48,154 @@ font-variant-numeric:tabular-nums;vertical-align:bottom}
 """
 
 
-def _page(inside: str) -> str:
-    return f'<div class="gl-cost"><style>{_STYLE}</style>{inside}</div>'
+class _Table:
+    """Shows a title, rows of text (the first is the head) and notes below; the same everywhere."""
+
+    def _shown(self) -> tuple[str, list[list[str]], Mapping[str, str]]:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        title, rows, notes = self._shown()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        cells = ([t.ljust(w) for t, w in zip(row, widths, strict=True)] for row in rows)
+        lines = ("  ".join(row).rstrip() for row in cells)
+        return "\n".join([title, "", *lines, "", *(f"{k}: {v}" for k, v in notes.items())])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        title, rows, notes = self._shown()
+        head = "".join(f'<th scope="col">{escape(text)}</th>' for text in rows[0])
+        body = ""
+        for first, *others in rows[1:]:
+            cells = "".join(f"<td>{escape(text)}</td>" for text in others)
+            body += f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
+        legend = "".join(
+            f"<li><strong>{escape(k)}:</strong> {escape(v)}</li>" for k, v in notes.items()
+        )
+        return (
+            f'<div class="gl-cost"><style>{_STYLE}</style><div class="box" tabindex="0"><table>'
+            f"<caption>{escape(title)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table></div><ul>{legend}</ul></div>"
+        )
+
+
+STEP_TITLE = "What one step costs: {name}"
+WORK_COLUMNS = ["work", "line", "FLOPs", "share", "its .grad"]
+PLACE = {
+    "forward": "{net} forward",
+    "backward": "{net} backward, call {call}",
+    "grad": "{net} autograd.grad, call {call}",
+}
+VAIN = "{symbol} written {word}"
+
+
+@dataclass(frozen=True, repr=False)
+class StepCost(_Table):
+    """The price of one step.
+
+    ``work``: FLOPs by net, phase and call. ``record``: the step line by line, with the bytes that
+    the graph held after every line and event; of another run, as everything here.
+    ``peak_held``: the most that the graph alone kept for backward (no weights, no inputs).
+    ``peak_allocated``: bytes of all that was alive at once beyond weights, buffers, optimizer
+    states and inputs: what the graph holds, gradients, temporaries (see ``peak_allocated``).
+    ``seconds``: None where no time was taken.
+    """
+
+    name: str
+    title: str
+    work: tuple[Work, ...]
+    record: StepRecord
+    peak_held: HeldBytes
+    peak_allocated: int
+    seconds: Seconds | None
+
+    @property
+    def flops(self) -> int:
+        return sum(w.flops for w in self.work)
+
+    def flops_of(
+        self, net: str | None = None, phase: str | None = None, index: int | None = None
+    ) -> int:
+        """FLOPs of one net, of one phase (see ``Work``), of one call; None: of all."""
+        return sum(
+            w.flops
+            for w in self.work
+            if net in (None, w.net) and phase in (None, w.phase) and index in (None, w.index)
+        )
+
+    @property
+    def forwards(self) -> dict[str, int]:
+        """Net -> how often it ran forward."""
+        return self.record.forward_counts
+
+    @property
+    def backwards(self) -> dict[str, int]:
+        """Net -> how many backward calls went through its graph."""
+        return self.record.backward_counts
+
+    def source(self, work: Work) -> str:
+        """The line that did this work, as written; "" where it is not known."""
+        if work.line is None:
+            return ""
+        return (work.phase == FORWARD and work.line.expression) or work.line.code
+
+    def in_vain(self, work: Work) -> bool:
+        """Did this backward call write gradients of this net, none of which a step ever used?"""
+        calls = self.record.backward_calls if work.phase == "backward" else []
+        return any(
+            work.net in self.record.in_vain(call.index)
+            and work.net not in self.record.used(call.index)
+            for call in calls
+            if (call.index, call.line) == (work.index, work.line)  # else that run went otherwise
+        )
+
+    def totals(self) -> list[str]:
+        """In the order of ``COLUMNS``."""
+        passes = [self.forwards, self.backwards]
+        return [
+            flops_text(self.flops),
+            *(" · ".join(f"{visible(net)} {n}" for net, n in found.items()) for found in passes),
+            bytes_text(self.peak_held),
+            bytes_text(HeldBytes(self.peak_allocated)),
+            "not timed" if self.seconds is None else str(self.seconds),
+        ]
+
+    def _shown(self) -> tuple[str, list[list[str]], Mapping[str, str]]:
+        rows = [
+            WORK_COLUMNS,
+            *map(self._row, self.work),
+            ["in all", "", flops_text(self.flops), "", ""],
+        ]
+        notes = dict(zip(COLUMNS[1:], self.totals(), strict=True))
+        return STEP_TITLE.format(name=visible(self.title)), rows, notes
+
+    def _row(self, work: Work) -> list[str]:
+        net = "no net" if work.net is None else visible(work.net)
+        call = "" if work.index is None else work.index
+        place = PLACE[work.phase].format(net=net, call=call)
+        source = visible(" ".join(self.source(work).split()), 70)
+        symbol, word, _ = GRADIENT["vain"]
+        vain = VAIN.format(symbol=symbol, word=word) if self.in_vain(work) else ""
+        return [place, source, flops_text(work.flops), f"{work.flops / self.flops:.0%}", vain]
+
+
+COLUMNS = ["step", "FLOPs", "forwards", "backwards through", "graph holds at most",
+           "allocated at most", "time"]  # fmt: skip
+MEANS = {
+    "FLOPs": "of matrix products and convolutions, counted by torch; k, M, G: 10³, 10⁶, 10⁹",
+    "graph holds": "what it alone keeps for backward (no weights, no inputs)",
+    "allocated": "that, gradients and temporaries; not weights, buffers, optimizer states, inputs",
+    "time": "median of the runs, which took turns; in brackets the middle half of them",
+}
+
+
+class CostTable(_Table, dict[str, StepCost]):
+    """Name -> StepCost, shown as one table."""
+
+    def __missing__(self, name: object) -> StepCost:
+        raise KeyError(f"no step {name!r} here; there are {', '.join(self)}")
+
+    def _shown(self) -> tuple[str, list[list[str]], Mapping[str, str]]:
+        rows = ([visible(cost.title), *cost.totals()] for cost in self.values())
+        return "What one step costs", [COLUMNS, *rows], MEANS

@@ -69,6 +69,22 @@ class Record:
         }
         return {net: names for net, names in found.items() if names}
 
+    @property
+    def vain_count(self) -> int:
+        """How many gradients of parameters were computed in vain, calls that raised left out."""
+        made = [call.index for call in self.backward_calls if call.error is None]
+        return sum(len(names) for call in made for names in self.in_vain(call).values())
+
+    @property
+    def walked(self) -> int:
+        """Graph nodes that the backward calls walked, counted anew in each."""
+        return sum(len(call.nodes) for call in self.backward_calls)
+
+    @property
+    def held_at_end(self) -> HeldBytes:
+        """What the graph still held when all was over."""
+        return self.events[-1].held if self.events else HeldBytes()
+
     def consumed(self, step: Event) -> dict[tuple[str, str], GradState]:
         """(net, parameter) -> what its ``.grad`` held when this optimizer step used it.
 
@@ -148,6 +164,11 @@ class StepRecord(Record):
         """The same, between any two lines too."""
         seen = [moment.held for moment in self.moments] + [super().peak]
         return max(seen, key=lambda held: held.activations)
+
+    @property
+    def held_at_end(self) -> HeldBytes:
+        """What the graph still held when the step returned."""
+        return self.moments[-1].held if self.moments else super().held_at_end
 
     def text(self, moment: Moment) -> str:
         """The statement that ran at ``moment``, as written, without its indentation."""

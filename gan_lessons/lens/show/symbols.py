@@ -26,30 +26,3 @@ BUFFER = {
 }
 RECEIVED = "∇"  # the gradient of the backward call that is shown got there
 CUT, CUT_MEANS = "✂", "the graph was cut here: values pass, no gradient comes back"
-
-# What a step costs --------------------------------------------------------------------------------
-
-COST_TITLE = "What one step costs"
-COST_STEP_TITLE = "What one step costs: {name}"
-COST_COLUMNS = (
-    "step",
-    "FLOPs",
-    "forwards",
-    "backwards through",
-    "graph holds at most",
-    "allocated at most",
-    "time",
-)
-COST_MEANS = (
-    "FLOPs: of matrix products and convolutions, counted by torch; k, M, G: 10³, 10⁶, 10⁹",
-    "graph holds: what it alone keeps for backward (no weights, no inputs)",
-    "allocated: that, gradients and temporaries; not weights, buffers, optimizer states, inputs",
-    "time: median of the runs, which took turns; in brackets the middle half of them",
-)
-COST_WORK_COLUMNS = ("work", "line", "FLOPs", "share", "its .grad")
-COST_VAIN = "{symbol} written {word}"
-COST_PLACE = {"forward": "{net} forward", "backward": "{net} backward, call {call}"}
-COST_NO_NET = "no net"
-COST_ALL = "in all"
-COST_TIME = "{median} ms ({low} to {high})"
-COST_UNTIMED = "not timed"

@@ -1,10 +1,10 @@
-"""What if one thing in a training step were otherwise? Its own source, changed, and run for real.
+"""A training step with one thing changed in its source, ready to run in its place.
 
     judge = Judge(step_detach, gan, real, noise)
     for variant in variants(step_detach):
         print(variant.diff, judge(variant).message)
 
-``gan`` is copied and never changed.
+Nothing runs before it is judged, or its ``step`` is called.
 """
 
 from __future__ import annotations
@@ -16,22 +16,15 @@ import dis
 import functools
 import hashlib
 import linecache
-import operator
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import innermost, readable_source
-from gan_lessons.lens.whatif import whatif_words as words
-from gan_lessons.lens.whatif.compare import Judge, Outcome, PlayerGap, warmed_up
 from gan_lessons.lens.whatif.rewrite import SWITCHES, StepSource, rewrite
-
-__all__ = [
-    "SWITCHES", "Edit", "Judge", "Outcome", "PlayerGap", "WhatIf", "variants", "warmed_up",
-    "what_if",
-]  # fmt: skip
 
 Step = Callable[..., Any]
 
@@ -62,16 +55,25 @@ class WhatIf:
     title: str
     source: str
     before: str
-    edits: tuple[Edit, ...]
     step: Step
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Every line that differs, from the top."""
+        old, new = self.before.splitlines(), self.source.splitlines()
+        found: list[Edit] = []
+        blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        for kind, i, i_end, j, j_end in blocks:
+            if kind != "equal":
+                pairs = enumerate(zip_longest(old[i:i_end], new[j:j_end]), start=j)
+                found += [Edit(min(k, j_end) + 1, gone, come) for k, (gone, come) in pairs]
+        return tuple(found)
 
     @property
     def diff(self) -> str:
         """A unified diff of the two sources, without file names."""
-        lines = difflib.unified_diff(
-            self.before.splitlines(), self.source.splitlines(), n=1, lineterm=""
-        )
-        return "\n".join(list(lines)[2:])
+        old, new = self.before.splitlines(), self.source.splitlines()
+        return "\n".join([*difflib.unified_diff(old, new, n=1, lineterm="")][2:])
 
 
 def variants(step: Step, record: Record | None = None) -> tuple[WhatIf, ...]:
@@ -87,19 +89,24 @@ def variants(step: Step, record: Record | None = None) -> tuple[WhatIf, ...]:
     return tuple(variant for variant in found if variant is not None)
 
 
+UNKNOWN = "there is no switch {key!r}; the switches are {all}"
+NO_SOURCE = (
+    "none of the switches applies to {name}: its source cannot be read, is no plain function, or "
+    "is no longer what runs. Define it with `def` in a file or a notebook cell, and run that again."
+)
+NOT_HERE = "switch {key!r} does not apply to {name}; these do: {these}"
+
+
 def what_if(step: Step, key: str, record: Record | None = None) -> WhatIf:
     """The one variant; ValueError where that switch does not apply, with those that do."""
     if key not in SWITCHES:
-        raise ValueError(words.UNKNOWN.format(key=key, all=", ".join(SWITCHES)))
-    name = getattr(step, "__name__", type(step).__name__)
-    source = _readable(step, record)
-    if source is None:
-        raise ValueError(words.NO_SOURCE.format(name=name))
-    found = _variant(step, key, source)
-    if found is None:
-        these = ", ".join(v.key for v in variants(step, record)) or words.NONE
-        raise ValueError(words.NOT_HERE.format(key=key, name=name, these=these))
-    return found
+        raise ValueError(UNKNOWN.format(key=key, all=", ".join(SWITCHES)))
+    found = {variant.key: variant for variant in variants(step, record)}
+    if key in found:
+        return found[key]
+    text = NO_SOURCE if _readable(step, record) is None else NOT_HERE
+    name, these = getattr(step, "__name__", type(step).__name__), ", ".join(found) or "none"
+    raise ValueError(text.format(key=key, name=name, these=these))
 
 
 def _readable(step: Step, record: Record | None) -> StepSource | None:
@@ -119,16 +126,11 @@ def _shape(code: types.CodeType) -> list[tuple[int, str]]:
     Python writes a call of an imported module's function in a shorter way where it sees the import.
     """
     naming = {*dis.hasname, *dis.haslocal, *dis.hasfree, *dis.hasconst}
-    return [
-        (i.positions.lineno - code.co_firstlineno, _plain(i.argval))
+    return [  # a function inside goes by its name, for it has an address and a file
+        (i.positions.lineno - code.co_firstlineno, getattr(i.argval, "co_name", repr(i.argval)))
         for i in dis.get_instructions(code)
         if i.opcode in naming and i.positions is not None and i.positions.lineno is not None
     ]
-
-
-def _plain(value: Any) -> str:
-    """In the same words wherever it stands: a function inside has an address and a file."""
-    return value.co_name if isinstance(value, types.CodeType) else repr(value)
 
 
 def _variant(step: Step, key: str, source: StepSource) -> WhatIf | None:
@@ -144,20 +146,7 @@ def _variant(step: Step, key: str, source: StepSource) -> WhatIf | None:
     except (ValueError, SyntaxError):  # a wrapper, or brackets that the tree does not tell of
         return None
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    return WhatIf(key, title, text, source.text, _edits(source.text, text), changed)
-
-
-def _edits(before: str, after: str) -> tuple[Edit, ...]:
-    old, new = before.splitlines(), after.splitlines()
-    found: list[Edit] = []
-    for kind, i, i_end, j, j_end in difflib.SequenceMatcher(None, old, new, False).get_opcodes():
-        if kind == "equal":
-            continue
-        for k in range(max(i_end - i, j_end - j)):
-            gone = old[i + k] if i + k < i_end else None
-            come = new[j + k] if j + k < j_end else None
-            found.append(Edit(min(j + k, j_end) + 1, gone, come))
-    return tuple(found)
+    return WhatIf(key, title, text, source.text, changed)
 
 
 def _code(text: str, file: str, like: types.CodeType) -> types.CodeType:
@@ -173,9 +162,8 @@ def _code(text: str, file: str, like: types.CodeType) -> types.CodeType:
     return inner.replace(co_qualname=like.co_qualname)
 
 
-_FUTURE = functools.reduce(
-    operator.or_, (getattr(__future__, n).compiler_flag for n in __future__.all_feature_names)
-)
+# Each feature has a bit of its own, or none.
+_FUTURE = sum({getattr(__future__, name).compiler_flag for name in __future__.all_feature_names})
 
 
 def _rebuilt(step: Any, code: types.CodeType) -> Any:
@@ -187,21 +175,18 @@ def _rebuilt(step: Any, code: types.CodeType) -> Any:
     if not isinstance(step, types.FunctionType):
         return types.MethodType(_rebuilt(type(step).__call__, code), step)
     cells = dict(zip(step.__code__.co_freevars, step.__closure__ or (), strict=True))
-    inner = getattr(step, "__wrapped__", None)
-    new_attributes = dict(vars(step))
+    attributes, inner = dict(vars(step)), getattr(step, "__wrapped__", None)
     if inner is not None:
         held = [name for name, cell in cells.items() if _content(cell) is inner]
         if not held:
             raise ValueError("the wrapper does not hold what it wraps in a closure")
-        code, changed = step.__code__, _rebuilt(inner, code)
-        cells |= {name: types.CellType(changed) for name in held}
-        new_attributes["__wrapped__"] = changed
+        code, attributes["__wrapped__"] = step.__code__, _rebuilt(inner, code)
+        cells |= {name: types.CellType(attributes["__wrapped__"]) for name in held}
     closure = tuple(cells[name] for name in code.co_freevars)
     new = types.FunctionType(code, step.__globals__, step.__name__, step.__defaults__, closure)
-    new.__kwdefaults__, new.__doc__, new.__module__ = (
-        step.__kwdefaults__, step.__doc__, step.__module__
-    )  # fmt: skip
-    vars(new).update(new_attributes)
+    for name in ("__kwdefaults__", "__doc__", "__module__"):
+        setattr(new, name, getattr(step, name))
+    vars(new).update(attributes)
     return new
 
 
