@@ -1,132 +1,99 @@
-"""Set a prediction beside what was measured. No widgets here, and no truth but the measured one."""
+"""Judge an answer by what was measured. No widgets here, and no truth but the measured one.
+
+``static/question.js`` judges in the same way what is answered in a page without Python.
+"""
 
 from __future__ import annotations
 
-import html
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_lessons.classroom import words
-from gan_lessons.classroom.forms import truth_attributes
-from gan_lessons.lens.model import BackwardCall, Record
+from gan_lessons.lens.model import Record
 
-# JupyterLab's colours where there are any; the words beside them say the same.
-BORDER = {
-    True: "var(--jp-success-color1, #2e7d32)",
-    False: "var(--jp-warn-color1, #e65100)",
-    None: "var(--jp-border-color1, #888)",
-}
+Json = dict[str, Any]
+
+# Does a net receive gradient? The symbols are those of the lens.
+RECEIVED = {True: "∇ yes", False: "– no"}
+# Is a prediction right? None: nothing was predicted.
+VERDICT = {True: "✓ as predicted", False: "≠ not as predicted", None: "? not predicted"}
+UNREADABLE = "'{text}' is not a number, so it was not counted."
+OFF = "Off by {difference}; up to {tolerance} counts as predicted."
+OFF_EXACT = "Off by {difference}."  # where nothing but the number itself counts
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that was asked: what was predicted (None: nothing) and what was measured.
+    """One thing that was asked, what was answered (None: nothing), and what was measured.
 
-    ``right`` is None without a prediction. ``note`` tells more of what was measured, or is "".
-    ``truth``: the option that was right, in its words; or ``number``: (value, tolerance), in
-    ``unit``. With these a page can judge a prediction that is made in it.
+    truth: ``measured``, in words, and what judges an answer: the right ``option``, with a ``note``
+    for who chose another; or a ``number`` and its ``tolerance``, both in ``unit``.
     """
 
     label: str
-    predicted: str | None
-    measured: str
-    right: bool | None
-    note: str = ""
-    truth: str = ""
-    number: tuple[float, float] | None = None
-    unit: str = ""
+    answer: str | None
+    truth: Json
+
+    @property
+    def measured(self) -> str:
+        return str(self.truth["measured"])
+
+    @property
+    def predicted(self) -> str | None:
+        """The answer in words; None where there is none that counts."""
+        if self.right is None or self.answer is None:
+            return None
+        return in_unit(self.answer.strip(), self.truth.get("unit", ""))
 
     @property
     def verdict(self) -> str:
-        return " ".join(words.VERDICT[self.right])
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Predictions beside measurements: a table in a notebook, lines of text elsewhere.
-
-    ``question``: the name of the question that these are the answers to.
-    """
-
-    items: tuple[Item, ...]
-    question: str = ""
+        return VERDICT[self.right]
 
     @property
-    def score(self) -> int:
-        """How many predictions were right."""
-        return sum(item.right is True for item in self.items)
+    def right(self) -> bool | None:
+        """Is the prediction right? None without one."""
+        return self._judged()[0]
 
     @property
-    def summary(self) -> str:
-        asked, left_out = len(self.items), sum(item.right is None for item in self.items)
-        if left_out == asked:
-            return words.SCORE_NONE
-        text = words.SCORE_OPEN if left_out else words.SCORE
-        return text.format(score=self.score, asked=asked, open=left_out)
+    def note(self) -> str:
+        """What there is to say beside the verdict, or ""."""
+        return self._judged()[1]
 
-    def __str__(self) -> str:
-        lines = [self.summary]
-        for item in self.items:
-            lines += [
-                f"{item.label}: {item.verdict}",
-                f"  {words.PREDICTED_TITLE}: {item.predicted or words.OPEN}",
-                f"  {words.MEASURED_TITLE}: {item.measured}",
-                *([f"  {item.note}"] if item.note else []),
-            ]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        titles = words.ITEM_TITLE, words.PREDICTED_TITLE, words.MEASURED_TITLE, words.VERDICT_TITLE
-        head = "".join(f'<th scope="col" style="text-align: left">{title}</th>' for title in titles)
-        rows = "".join(_row(item) for item in self.items)
-        return (
-            f'<div data-gl-answers="{html.escape(self.question)}">'
-            f"<p><strong data-gl-summary>{html.escape(self.summary)}</strong></p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    def _judged(self) -> tuple[bool | None, str]:
+        if not self.answer:
+            return None, ""
+        if "option" in self.truth:
+            right = self.answer == self.truth["option"]
+            return right, "" if right else self.truth["note"]
+        value = read_number(self.answer)
+        if value is None:
+            return None, UNREADABLE.format(text=self.answer.strip())
+        off, allowed = abs(value - self.truth["number"]), self.truth["tolerance"]
+        difference, tolerance = (
+            in_unit(number_text(n), self.truth["unit"]) for n in (off, allowed)
         )
-
-
-def _row(item: Item) -> str:
-    note = f"<br><small>{html.escape(item.note)}</small>" if item.note else ""
-    verdict = f"<span data-gl-verdict>{html.escape(item.verdict)}</span>"
-    cells = [
-        f"<span data-gl-predicted>{html.escape(item.predicted or words.OPEN)}</span>",
-        f"<span data-gl-measured>{html.escape(item.measured)}</span>{note}",
-        bordered(item.right, verdict),
-    ]
-    body = "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells)
-    label = html.escape(item.label)
-    truth = truth_attributes(item.truth, item.number, item.unit)
-    return f'<tr {truth}><th scope="row" style="text-align: left">{label}</th>{body}</tr>'
-
-
-def bordered(right: bool | None, content: str) -> str:
-    """HTML ``content`` behind a bar whose colour repeats what its words say."""
-    style = f"border-left: 4px solid {BORDER[right]}; padding-left: 0.5em"
-    return f'<div style="{style}">{content}</div>'
+        text = (OFF if allowed else OFF_EXACT) if off else ""
+        return off <= allowed, text.format(difference=difference, tolerance=tolerance)
 
 
 # Gradients ----------------------------------------------------------------------------------------
 
 
-def received_item(record: Record, net: str, call: int, label: str, predicted: bool | None) -> Item:
-    """Compare "does ``net`` receive gradient in backward call ``call``?" with the record.
+def received_truth(record: Record, net: str, call: int, shown: str) -> Json:
+    """Does ``net`` receive gradient in backward call ``call``? As the record has it.
 
-    What the call did comes with it where that may surprise: where the prediction was wrong.
+    shown: the line that the learner has read; the note says so if another one ran.
     """
-    backward = record.backward_calls[call]
-    received = bool(backward.received[net])
-    right = None if predicted is None else predicted == received
-    return Item(
-        label,
-        None if predicted is None else " ".join(words.RECEIVED[predicted]),
-        f"{' '.join(words.RECEIVED[received])}: {received_text(record, net, call)}",
-        right,
-        _what_the_call_did(record, net, backward, label) if right is False else "",
-        truth=" ".join(words.RECEIVED[received]),
-    )
+    answer = RECEIVED[bool(record.backward_calls[call].received[net])]
+    return {
+        "option": answer,
+        "measured": "{answer}: {parameters}".format(
+            answer=answer, parameters=received_text(record, net, call)
+        ),
+        "note": _what_the_call_did(record, net, call, shown),
+    }
 
 
 def received_text(record: Record, net: str, call: int) -> str:
@@ -134,34 +101,42 @@ def received_text(record: Record, net: str, call: int) -> str:
     names = record.backward_calls[call].received[net]
     total = len(record.parameters[net])
     if 0 < len(names) < total:
-        listed = words.LIST.join(names)
-        return words.RECEIVED_SOME.format(count=len(names), total=total, names=listed)
+        return "{count} of {total} parameters: {names}".format(
+            count=len(names), total=total, names=", ".join(names)
+        )
     if total == 1:
-        return words.RECEIVED_ALL_ONE if names else words.RECEIVED_NONE_ONE
-    return (words.RECEIVED_ALL if names else words.RECEIVED_NONE).format(total=total)
+        return "its only parameter" if names else "none, it has one parameter"
+    return ("all {total} parameters" if names else "none of its {total} parameters").format(
+        total=total
+    )
 
 
-def _what_the_call_did(record: Record, net: str, call: BackwardCall, label: str) -> str:
-    other = call.source not in label  # the learner has read something else than what ran
-    parts = [words.AS_WRITTEN.format(source=call.source)] if other else []
-    if call.error is not None:
-        parts.append(words.CALL_RAISED.format(error=first_line(call.error)))
-    elif call.received[net]:
-        parts.append(_use(record, net, call))
-    return " ".join(parts)
+def _what_the_call_did(record: Record, net: str, call: int, shown: str) -> str:
+    backward = record.backward_calls[call]
+    told = []
+    if backward.source not in shown:
+        told.append("The line that ran: {source}".format(source=backward.source))
+    if backward.error is not None:
+        told.append("This call raised an error: {error}".format(error=first_line(backward.error)))
+    elif backward.received[net]:
+        told.append(_use(record, net, call))
+    return " ".join(told)
 
 
-def _use(record: Record, net: str, call: BackwardCall) -> str:
+def _use(record: Record, net: str, call: int) -> str:
     """Which optimizer steps used what the call wrote."""
-    event = next(e for e in record.events if e.kind == "backward" and e.call == call.index)
-    states = [event.grads[net][name] for name in call.received[net]]
-    used = [state.used_by for state in states if state.used_by is not None]
+    received = record.backward_calls[call].received[net]
+    used = record.used(call).get(net, ())
     if not used:
-        return words.USED_BY_NOBODY
-    if len(used) < len(states):
-        return words.USED_PARTLY.format(count=len(used), total=len(states))
-    optimizers = dict.fromkeys(str(record.events[step].target) for step in used)
-    return words.USED_BY.format(optimizer=words.LIST.join(optimizers))
+        return "No optimizer step used it."
+    if len(used) < len(received):
+        return "{count} of {total} were used by an optimizer step.".format(
+            count=len(used), total=len(received)
+        )
+    grads = record.end_of(call).grads[net]
+    steps = [grads[name].used_by for name in used]
+    optimizers = dict.fromkeys(str(record.events[s].target) for s in steps if s is not None)
+    return "The {optimizer} step used it.".format(optimizer=", ".join(optimizers))
 
 
 def check_fits(record: Record, nets: Sequence[str], calls: int) -> None:
@@ -188,6 +163,25 @@ def check_fits(record: Record, nets: Sequence[str], calls: int) -> None:
 
 
 # Numbers ------------------------------------------------------------------------------------------
+
+# A number as people write it: 3.5 or 3,5, −2, 1e-3; and with its digits in groups of three, as in
+# 6,815,744 or 6 815 744. JavaScript reads these patterns too, so that both accept the same.
+_EXPONENT = r"(?:[eE][-+]?[0-9]+)?"
+NUMBER = {
+    "plain": rf"[-+]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+){_EXPONENT}",
+    "grouped": r"[-+]?[1-9][0-9]{0,2}([,_ ])[0-9]{3}(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?"
+    + _EXPONENT,
+}
+
+
+def read_number(text: str) -> float | None:
+    """The number that was typed; None if there is none, or it is not finite."""
+    told = " ".join(text.replace("−", "-").split())
+    grouped = re.fullmatch(NUMBER["grouped"], told)
+    if not grouped and not re.fullmatch(NUMBER["plain"], told):
+        return None
+    number = float((told.replace(grouped[1], "") if grouped else told).replace(",", "."))
+    return number if math.isfinite(number) else None
 
 
 def plain(value: Any) -> Any:
@@ -216,8 +210,12 @@ def checked_tolerance(tolerance: Any) -> float:
 
 def number_text(number: float) -> str:
     """Whole numbers in full, others to four digits."""
-    whole = float(number).is_integer() and abs(number) < 1e15
-    return str(int(number)) if whole else f"{number:.4g}"
+    shown = number if float(number).is_integer() else float(f"{number:.4g}")
+    return f"{shown:.15g}"
+
+
+def in_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}".strip()
 
 
 def first_line(text: str, longest: int = 120) -> str:
