@@ -14,7 +14,7 @@ import traitlets
 
 from gan_lessons.classroom import scoring
 from gan_lessons.classroom.page import PageWidget, module
-from gan_lessons.classroom.scoring import Item, Json
+from gan_lessons.classroom.scoring import Item, Json, judged
 from gan_lessons.classroom.templating import template
 
 OPEN = "?"  # stands where nothing was predicted
@@ -57,7 +57,7 @@ class QuestionView(PageWidget):
     """What a question and its comparison share; the front end keeps it alike in both.
 
     answers: for each item the text that was chosen or typed, or None. measured: the truth of each
-    item, see ``scoring.Item``; empty before the comparison. shown: does the form show it?
+    item, see ``scoring.judged``; empty before the comparison. shown: does the form show it?
     Where a notebook cell runs again, what its earlier run made is closed.
     """
 
@@ -93,7 +93,7 @@ class Comparison(QuestionView):
     @property
     def items(self) -> tuple[Item, ...]:
         parts = zip(self.data["items"], self.answers, self.measured, strict=True)
-        return tuple(Item(asked["label"], answer, truth) for asked, answer, truth in parts)
+        return tuple(judged(asked["label"], answer, truth) for asked, answer, truth in parts)
 
     @property
     def score(self) -> int:

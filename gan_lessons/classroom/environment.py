@@ -23,13 +23,11 @@ _USES = {
     "jupyterlab": "the pages you are looking at",
 }
 _INSTALL = "not found: run `make lab`, or `%pip install {name}` in a cell"
-_TOO_OLD = "too old: Python {wanted} or newer is needed; then `make lab`"
-_TITLES = ("part", "used for", "found")
 _SHOWN = template("""\
-<div style="{{ bar(ready) }}"><strong>{{ summary }}</strong><table><thead><tr>
+<div style="{{ bar(found.ready) }}"><strong>{{ found.summary }}</strong><table><thead><tr>
 {% for title in titles %}<th scope="col" style="text-align: left">{{ title }}</th>{% endfor %}
 </tr></thead><tbody>
-{% for part in parts %}<tr><th scope="row" style="text-align: left">{{ part.name }}</th>
+{% for part in found.parts %}<tr><th scope="row" style="text-align: left">{{ part.name }}</th>
 <td style="text-align: left">{{ part.use }}</td>
 <td style="text-align: left">{{ part.told }}</td></tr>
 {% endfor %}
@@ -73,27 +71,20 @@ class Environment:
         return "\n".join([self.summary, *rows])
 
     def _repr_html_(self) -> str:
-        shown = {"ready": self.ready, "summary": self.summary, "parts": self.parts}
-        return _SHOWN.render(titles=_TITLES, **shown)
+        return _SHOWN.render(found=self, titles=("part", "used for", "found"))
 
 
 def check_environment() -> Environment:
     """Look for everything that the lessons need. Imports and changes nothing heavy."""
     python = platform.python_version() if sys.version_info >= OLDEST_PYTHON else None
-    wanted = ".".join(map(str, OLDEST_PYTHON))
-    graphs = "pictures of graphs (without it, the same in words)"
-    return Environment(
-        (
-            Part("Python", "running the lessons", python, _TOO_OLD.format(wanted=wanted)),
-            *(Part(n, use, _version(n), _INSTALL.format(name=n)) for n, use in _USES.items()),
-            Part(
-                "Graphviz",
-                graphs,
-                "found" if render.available() else None,
-                _INSTALL.format(name="pygraphviz"),
-            ),
-        )
-    )
+    too_old = "too old: Python {wanted} or newer is needed; then `make lab`"
+    advice = too_old.format(wanted=".".join(map(str, OLDEST_PYTHON)))
+    parts = [Part("Python", "running the lessons", python, advice)]
+    parts += [Part(n, use, _version(n), _INSTALL.format(name=n)) for n, use in _USES.items()]
+    use = "pictures of graphs (without it, the same in words)"
+    found = "found" if render.available() else None
+    parts.append(Part("Graphviz", use, found, _INSTALL.format(name="pygraphviz")))
+    return Environment(tuple(parts))
 
 
 def _version(name: str) -> str | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,28 +163,23 @@ def _difference(answer: Any, truth: Any, kind: str, allowed: float) -> list[str]
         text = "The answer should be {expected}, yours is {got!r}."
         return [text.format(expected=_KINDS[kind], got=answer)]
     if kind == "names":
-        return _missing_or_extra(set(answer), set(truth))
-    if kind == "number":
-        return _too_large_or_small(answer, truth, allowed)
-    text = "Your answer {answer!r} is not what was measured."
-    return [] if answer == truth else [text.format(answer=answer)]
-
-
-def _missing_or_extra(answer: set[str], truth: set[str]) -> list[str]:
-    right, extra, missing = answer & truth, answer - truth, truth - answer
-    if answer == truth:
-        return []
-    told = [_NAMES_RIGHT.format(names=", ".join(sorted(right)))] if right else []
-    told += [_NAMES_EXTRA.format(names=", ".join(sorted(extra)))] if extra else []
-    return [*told, *([_NAMES_MISSING.format(count=len(missing))] if missing else [])]
-
-
-def _too_large_or_small(answer: float, truth: float, allowed: float) -> list[str]:
+        return list(_names_differ(set(answer), set(truth)))
+    if kind != "number":
+        text = "Your answer {answer!r} is not what was measured."
+        return [] if answer == truth else [text.format(answer=answer)]
     if not math.isfinite(answer):
         return ["Your answer is not a finite number."]
-    if abs(answer - truth) <= allowed:
-        return []
     text = "Your {answer} is too large (allowed difference: {tolerance})."
     if answer < truth:
         text = "Your {answer} is too small (allowed difference: {tolerance})."
-    return [text.format(answer=number_text(answer), tolerance=number_text(allowed))]
+    told = text.format(answer=number_text(answer), tolerance=number_text(allowed))
+    return [] if abs(answer - truth) <= allowed else [told]
+
+
+def _names_differ(answer: set[str], truth: set[str]) -> Iterator[str]:
+    if answer != truth and (right := answer & truth):
+        yield _NAMES_RIGHT.format(names=", ".join(sorted(right)))
+    if extra := answer - truth:
+        yield _NAMES_EXTRA.format(names=", ".join(sorted(extra)))
+    if missing := truth - answer:
+        yield _NAMES_MISSING.format(count=len(missing))

@@ -14,7 +14,7 @@ once has predicted nothing and is shown what was measured.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from gan_lessons.classroom import scoring
@@ -22,46 +22,6 @@ from gan_lessons.classroom.comparison import OPEN, UI, Comparison, QuestionView
 from gan_lessons.classroom.scoring import RECEIVED, Json
 from gan_lessons.classroom.templating import template
 from gan_lessons.lens.model import Record
-
-
-def predict_received(
-    nets: Mapping[str, object] | Iterable[str], calls: Iterable[str]
-) -> ReceivedQuestion:
-    """Ask whether each net receives gradient in each backward call of a step.
-
-    nets: names as in ``record(nets)``; a mapping may add a title to each, ``{"G": "generator"}``.
-    calls: the backward calls in order, as the learner reads them, ``"d_loss.backward()"``.
-    ``.compare(rec)`` sets the answers beside a record. Raises TypeError or ValueError for names
-    that are no texts, or for none at all.
-    """
-    names = _texts("nets", nets, distinct=True)
-    given = nets if isinstance(nets, Mapping) else {}
-    titles = {net: t if isinstance(t := given.get(net), str) else "" for net in names}
-    return ReceivedQuestion(titles, _texts("calls", calls))
-
-
-def predict_choice(question: str, options: Mapping[str, Any] | Iterable[str]) -> ChoiceQuestion:
-    """Ask for one of several options. ``.compare(truth)`` tells which one was measured.
-
-    options: texts, or text -> the value it stands for. Raises TypeError or ValueError for fewer
-    than two options, or for two that stand for the same value.
-    """
-    labels = _texts("options", options, distinct=True)
-    if len(labels) < 2:
-        raise ValueError(f"a choice needs at least two options, got {len(labels)}")
-    values = (
-        dict(options) if isinstance(options, Mapping) else dict(zip(labels, labels, strict=True))
-    )
-    listed = list(values.values())
-    if any(value in listed[:i] for i, value in enumerate(listed)):
-        raise ValueError(f"two options stand for the same value: {listed}; join them into one")
-    return ChoiceQuestion(question, values)
-
-
-def predict_number(question: str, unit: str = "") -> NumberQuestion:
-    """Ask for a number. ``.compare(value, tolerance)`` sets a measured one beside it."""
-    return NumberQuestion(question, unit)
-
 
 _FORM = template("""\
 <p><strong>{{ prompt }}</strong></p>
@@ -86,8 +46,8 @@ class Question(QuestionView):
         self, prompt: str, asked: Mapping[Any, Json], options: Mapping[str, Any], **layout: Any
     ) -> None:
         shown = {"prompt": prompt, "items": list(asked.values()), "ui": UI, **layout}
-        # The group ties the comparison to the question in a page.
-        super().__init__(f"question-{next(_numbers)}", data=shown, answers=[None] * len(asked))
+        group = f"question-{next(_numbers)}"  # ties the comparison to it in a page
+        super().__init__(group, data=shown, answers=[None] * len(asked))
         self.prompt = prompt
         self.inputs = {key: Input(self, place, options) for place, key in enumerate(asked)}
         self.comparison: Comparison | None = None
@@ -101,8 +61,8 @@ class Question(QuestionView):
         compared = "" if self.comparison is None else self.comparison.still()
         return _FORM.render(self.data, answers=self.answers) + compared
 
-    def _settle(self, measured: list[Json]) -> Comparison:
-        self.measured, self.shown = measured, True
+    def _settle(self, *measured: Json) -> Comparison:
+        self.measured, self.shown = list(measured), True
         self.comparison = Comparison(self)
         return self.comparison
 
@@ -139,24 +99,30 @@ class Input:
 
 
 class ReceivedQuestion(Question):
-    """Does each net receive gradient in each backward call? ``inputs``: (net, call) -> an Input."""
+    """Ask whether each net receives gradient in each backward call of a step.
 
-    def __init__(self, nets: Mapping[str, str], calls: Sequence[str]) -> None:
-        self.nets, self.calls = dict(nets), tuple(calls)
-        label = "{net} in call {number}, {source}"
+    nets: names as in ``record(nets)``; a mapping may add a title to each, ``{"G": "generator"}``.
+    calls: the backward calls in order, as the learner reads them, ``"d_loss.backward()"``.
+    ``inputs``: (net, number of the call) -> an Input, True for "receives". Raises TypeError or
+    ValueError for names that are no texts, or for none at all.
+    """
+
+    def __init__(self, nets: Mapping[str, object] | Iterable[str], calls: Iterable[str]) -> None:
+        names, self.calls = _texts("nets", nets, distinct=True), _texts("calls", calls)
+        given = nets if isinstance(nets, Mapping) else {}
+        self.nets = {net: t if isinstance(t := given.get(net), str) else "" for net in names}
+        label, number = "{net} in call {number}, {source}", "call {number}"
         asked = {
-            (net, call): _choice(
-                label.format(net=net, number=call, source=source), RECEIVED.values()
-            )
-            for call, source in enumerate(calls)
-            for net in nets
+            (net, call): _item(label.format(net=net, number=call, source=source), RECEIVED.values())
+            for call, source in enumerate(self.calls)
+            for net in names
         }
-        rows = [["call {number}".format(number=call), source] for call, source in enumerate(calls)]
+        rows = [[number.format(number=call), source] for call, source in enumerate(self.calls)]
         super().__init__(
             "Predict: does this net receive gradient in this backward call?",
             asked,
             {text: received for received, text in RECEIVED.items()},
-            grid={"columns": list(nets.items()), "rows": rows},
+            grid={"columns": list(self.nets.items()), "rows": rows},
         )
 
     def compare(self, record: Record) -> Comparison:
@@ -166,20 +132,27 @@ class ReceivedQuestion(Question):
         calls, a net that was not recorded, or a recording that is not over.
         """
         scoring.check_fits(record, list(self.nets), len(self.calls))
-        return self._settle(
-            [
-                scoring.received_truth(record, net, call, self.calls[call])
-                for net, call in self.inputs
-            ]
-        )
+        truth = scoring.received_truth
+        return self._settle(*(truth(record, net, n, self.calls[n]) for net, n in self.inputs))
 
 
 class ChoiceQuestion(Question):
-    """One of several options, each standing for a value that can be measured."""
+    """Ask for one of several options, each standing for a value that can be measured.
 
-    def __init__(self, question: str, options: Mapping[str, Any]) -> None:
-        self.options = dict(options)
-        super().__init__(question, {question: _choice(question, options)}, {o: o for o in options})
+    options: texts, or text -> the value it stands for. Raises TypeError or ValueError for fewer
+    than two options, or for two that stand for the same value.
+    """
+
+    def __init__(self, question: str, options: Mapping[str, Any] | Iterable[str]) -> None:
+        texts = _texts("options", options, distinct=True)
+        if len(texts) < 2:
+            raise ValueError(f"a choice needs at least two options, got {len(texts)}")
+        same = dict(zip(texts, texts, strict=True))
+        self.options = dict(options) if isinstance(options, Mapping) else same
+        values = list(self.options.values())
+        if any(value in values[:i] for i, value in enumerate(values)):
+            raise ValueError(f"two options stand for the same value: {values}; join them into one")
+        super().__init__(question, {question: _item(question, texts)}, same)
 
     def compare(self, truth: Any) -> Comparison:
         """Set the prediction beside ``truth``: a measured value, or a function that measures it.
@@ -187,23 +160,22 @@ class ChoiceQuestion(Question):
         Raises ValueError if it is the value of none of the options.
         """
         value = scoring.plain(truth() if callable(truth) else truth)
-        measured = next((label for label, option in self.options.items() if option == value), None)
+        measured = next((text for text, option in self.options.items() if option == value), None)
         if measured is None:
             raise ValueError(
                 f"{value!r} was measured, which is none of the options "
                 f"{list(self.options.values())}; offer it as an option too"
             )
-        return self._settle([{"option": measured, "measured": measured, "note": ""}])
+        return self._settle({"option": measured, "measured": measured, "note": ""})
 
 
 class NumberQuestion(Question):
-    """A number, typed in; ``unit`` is shown beside it."""
+    """Ask for a number; ``unit`` is shown beside it."""
 
     def __init__(self, question: str, unit: str = "") -> None:
         self.unit = unit
         hint = "a number, in {unit}".format(unit=unit) if unit else "a number"
-        asked = {"label": question, "hint": hint, "options": [], "unit": unit}
-        super().__init__(question, {question: asked}, {})
+        super().__init__(question, {question: _item(question, hint=hint, unit=unit)}, {})
 
     def predicted(self, key: Hashable) -> float | None:
         """The number that was typed in; None if there is none, or it cannot be read."""
@@ -217,15 +189,18 @@ class NumberQuestion(Question):
         """
         truth = scoring.finite("value", value() if callable(value) else value)
         allowed = scoring.checked_tolerance(tolerance)
-        measured = scoring.in_unit(scoring.number_text(truth), self.unit)
+        told = scoring.in_unit(scoring.number_text(truth), self.unit)
         return self._settle(
-            [{"number": truth, "tolerance": allowed, "unit": self.unit, "measured": measured}]
+            {"number": truth, "tolerance": allowed, "unit": self.unit, "measured": told}
         )
 
 
-def _choice(label: str, options: Iterable[str]) -> Json:
+predict_received, predict_choice, predict_number = ReceivedQuestion, ChoiceQuestion, NumberQuestion
+
+
+def _item(label: str, options: Iterable[str] = (), hint: str = "", unit: str = "") -> Json:
     texts = list(options)
-    return {"label": label, "hint": " / ".join(texts), "options": texts, "unit": ""}
+    return {"label": label, "hint": hint or " / ".join(texts), "options": texts, "unit": unit}
 
 
 def _texts(what: str, given: Iterable[str], *, distinct: bool = False) -> list[str]:

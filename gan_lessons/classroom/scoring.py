@@ -26,56 +26,46 @@ OFF_EXACT = "Off by {difference}."  # where nothing but the number itself counts
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that was asked, what was answered (None: nothing), and what was measured.
+    """One thing that was asked, what was predicted (None: nothing that counts), and measured.
 
-    truth: ``measured``, in words, and what judges an answer: the right ``option``, with a ``note``
-    for who chose another; or a ``number`` and its ``tolerance``, both in ``unit``.
+    ``right``: None without a prediction. ``note``: what there is to say beside the verdict, or "".
     """
 
     label: str
-    answer: str | None
-    truth: Json
-
-    @property
-    def measured(self) -> str:
-        return str(self.truth["measured"])
-
-    @property
-    def predicted(self) -> str | None:
-        """The answer in words; None where there is none that counts."""
-        if self.right is None or self.answer is None:
-            return None
-        return in_unit(self.answer.strip(), self.truth.get("unit", ""))
+    predicted: str | None
+    measured: str
+    right: bool | None
+    note: str
 
     @property
     def verdict(self) -> str:
         return VERDICT[self.right]
 
-    @property
-    def right(self) -> bool | None:
-        """Is the prediction right? None without one."""
-        return self._judged()[0]
 
-    @property
-    def note(self) -> str:
-        """What there is to say beside the verdict, or ""."""
-        return self._judged()[1]
+def judged(label: str, answer: str | None, truth: Json) -> Item:
+    """Judge an answer, as it was chosen or typed.
 
-    def _judged(self) -> tuple[bool | None, str]:
-        if not self.answer:
-            return None, ""
-        if "option" in self.truth:
-            right = self.answer == self.truth["option"]
-            return right, "" if right else self.truth["note"]
-        value = read_number(self.answer)
-        if value is None:
-            return None, UNREADABLE.format(text=self.answer.strip())
-        off, allowed = abs(value - self.truth["number"]), self.truth["tolerance"]
-        difference, tolerance = (
-            in_unit(number_text(n), self.truth["unit"]) for n in (off, allowed)
-        )
-        text = (OFF if allowed else OFF_EXACT) if off else ""
-        return off <= allowed, text.format(difference=difference, tolerance=tolerance)
+    truth: ``measured``, in words, and what it is judged by: the right ``option``, with a ``note``
+    for who chose another; or a ``number`` and its ``tolerance``, both in ``unit``.
+    """
+    right, note = None, ""
+    if answer and "option" in truth:
+        right = answer == truth["option"]
+        note = "" if right else truth["note"]
+    elif answer:
+        right, note = _judged_number(answer, truth)
+    told = None if right is None else in_unit(str(answer).strip(), truth.get("unit", ""))
+    return Item(label, told, truth["measured"], right, note)
+
+
+def _judged_number(answer: str, truth: Json) -> tuple[bool | None, str]:
+    value, allowed = read_number(answer), truth["tolerance"]
+    if value is None:
+        return None, UNREADABLE.format(text=answer.strip())
+    off = abs(value - truth["number"])
+    difference, tolerance = (in_unit(number_text(n), truth["unit"]) for n in (off, allowed))
+    text = (OFF if allowed else OFF_EXACT) if off else ""
+    return off <= allowed, text.format(difference=difference, tolerance=tolerance)
 
 
 # Gradients ----------------------------------------------------------------------------------------
@@ -86,54 +76,39 @@ def received_truth(record: Record, net: str, call: int, shown: str) -> Json:
 
     shown: the line that the learner has read; the note says so if another one ran.
     """
-    answer = RECEIVED[bool(record.backward_calls[call].received[net])]
-    return {
-        "option": answer,
-        "measured": "{answer}: {parameters}".format(
-            answer=answer, parameters=received_text(record, net, call)
-        ),
-        "note": _what_the_call_did(record, net, call, shown),
-    }
+    backward, note = record.backward_calls[call], []
+    if backward.source not in shown:
+        note.append("The line that ran: {source}".format(source=backward.source))
+    if backward.error is not None:
+        note.append("This call raised an error: {error}".format(error=first_line(backward.error)))
+    elif backward.received[net]:
+        note.append(_use(record, net, call))
+    answer = RECEIVED[bool(backward.received[net])]
+    measured = f"{answer}: {received_text(record, net, call)}"
+    return {"option": answer, "measured": measured, "note": " ".join(note)}
 
 
 def received_text(record: Record, net: str, call: int) -> str:
     """``all 4 parameters``, ``none of its 4 parameters`` or ``2 of 4 parameters: a, b``."""
-    names = record.backward_calls[call].received[net]
-    total = len(record.parameters[net])
+    names, total = record.backward_calls[call].received[net], len(record.parameters[net])
     if 0 < len(names) < total:
-        return "{count} of {total} parameters: {names}".format(
-            count=len(names), total=total, names=", ".join(names)
-        )
-    if total == 1:
-        return "its only parameter" if names else "none, it has one parameter"
-    return ("all {total} parameters" if names else "none of its {total} parameters").format(
-        total=total
-    )
-
-
-def _what_the_call_did(record: Record, net: str, call: int, shown: str) -> str:
-    backward = record.backward_calls[call]
-    told = []
-    if backward.source not in shown:
-        told.append("The line that ran: {source}".format(source=backward.source))
-    if backward.error is not None:
-        told.append("This call raised an error: {error}".format(error=first_line(backward.error)))
-    elif backward.received[net]:
-        told.append(_use(record, net, call))
-    return " ".join(told)
+        text = "{count} of {total} parameters: {names}"
+    elif total == 1:
+        text = "its only parameter" if names else "none, it has one parameter"
+    else:
+        text = "all {total} parameters" if names else "none of its {total} parameters"
+    return text.format(count=len(names), total=total, names=", ".join(names))
 
 
 def _use(record: Record, net: str, call: int) -> str:
     """Which optimizer steps used what the call wrote."""
-    received = record.backward_calls[call].received[net]
-    used = record.used(call).get(net, ())
+    used, grads = record.used(call).get(net, ()), record.end_of(call).grads[net]
     if not used:
         return "No optimizer step used it."
-    if len(used) < len(received):
-        return "{count} of {total} were used by an optimizer step.".format(
-            count=len(used), total=len(received)
-        )
-    grads = record.end_of(call).grads[net]
+    total = len(record.backward_calls[call].received[net])
+    if len(used) < total:
+        text = "{count} of {total} were used by an optimizer step."
+        return text.format(count=len(used), total=total)
     steps = [grads[name].used_by for name in used]
     optimizers = dict.fromkeys(str(record.events[s].target) for s in steps if s is not None)
     return "The {optimizer} step used it.".format(optimizer=", ".join(optimizers))

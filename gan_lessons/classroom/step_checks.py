@@ -208,18 +208,17 @@ def _weights_differ(mine: _Run, right: _Run, step: int, allowed: float) -> tuple
     told, apart, moves = [], [], []
     for net, wanted in right.weights[step + 1].items():
         got, start = mine.weights[step + 1][net], mine.weights[step][net]
-        difference, moved = _distance(got, wanted), _distance(wanted, right.weights[step][net])
-        apart.append(difference)
-        moves.append(moved)
+        apart.append(difference := _distance(got, wanted))
+        moves.append(moved := _distance(wanted, right.weights[step][net]))
         rounding = 8 * torch.finfo(wanted.dtype).eps * wanted.abs().max().item()
         if difference <= allowed * moved + rounding:  # False for NaN
             continue
-        text = "Step {step} moved no weight of {net} at all."
-        if not torch.equal(got, start):
-            text = (
-                "The weights of {net} are not those of the reference after step {step}: largest "
-                "difference {difference:.2g}, where the reference moved by at most {moved:.2g}."
-            )
+        text = (
+            "The weights of {net} are not those of the reference after step {step}: largest "
+            "difference {difference:.2g}, where the reference moved by at most {moved:.2g}."
+        )
+        if torch.equal(got, start):
+            text = "Step {step} moved no weight of {net} at all."
         told.append(text.format(net=net, step=step, difference=difference, moved=moved))
     text = (
         "All weights are those of the reference (largest difference {difference:.2g}, largest "

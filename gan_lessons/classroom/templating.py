@@ -10,19 +10,14 @@ _BAR = {
     False: "var(--jp-warn-color1, #e65100)",
     None: "var(--jp-border-color1, #888)",
 }
-
-
-def bar(right: bool | None) -> str:
-    """The CSS of a bar on the left whose colour repeats what the words beside it say."""
-    return f"border-left: 4px solid {_BAR[right]}; padding-left: 0.5em"
-
-
 _ENVIRONMENT = Environment(
     autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.globals["bar"] = bar
+_ENVIRONMENT.globals["bar"] = lambda right: (
+    f"border-left: 4px solid {_BAR[right]}; padding-left: 0.5em"
+)
 
 
 def template(source: str) -> Template:
-    """A template that escapes what it is given, and knows ``bar``."""
+    """A template; ``bar(right)`` in it is the style of a bar for True, False or None (open)."""
     return _ENVIRONMENT.from_string(source)

@@ -14,7 +14,7 @@ from gan_lessons import record, step_retain_graph, tiny_gan
 from gan_lessons.classroom import predict_choice, predict_number, predict_received
 from gan_lessons.classroom.comparison import UI
 from gan_lessons.classroom.page import module
-from gan_lessons.classroom.scoring import VERDICT, Item
+from gan_lessons.classroom.scoring import VERDICT, Item, Json, judged
 
 pytestmark = pytest.mark.browser
 
@@ -35,9 +35,7 @@ def asked(rec):
     """A question as it was asked, its comparison without an answer, and the question to answer."""
     question = predict_received({"G": "generator", "D": "discriminator"}, CALLS)
     fragments = [question.to_html(), question.compare(rec).to_html()]
-    yield fragments, question
-    question.comparison.close()
-    question.close()
+    return fragments, question
 
 
 def call(page, name, *arguments):
@@ -69,7 +67,7 @@ def test_numbers_are_read_as_in_python(from_disk):
     assert found == NUMBERS
 
 
-TRUTHS = [
+TRUTHS: list[Json] = [
     {"option": "yes", "measured": "yes: all", "note": "Nobody used it."},
     {"option": "no", "measured": "no: none", "note": ""},
     *(
@@ -84,7 +82,7 @@ def test_answers_are_judged_as_in_python(from_disk):
     page = from_disk("")
     seen = set()
     for truth, answer in itertools.product(TRUTHS, ANSWERS):
-        item = Item("x", answer, truth)
+        item = judged("x", answer, truth)
         found = call(page, "judged", answer, truth, UI)
         assert found == {"right": item.right, "note": item.note}, (answer, truth)
         seen.add(item.right)
