@@ -122,7 +122,7 @@ def test_markup_in_names_and_outputs_is_escaped(exporter):
     source = f"""
 import torch
 from gan_lessons import record
-from gan_lessons.classroom.predict import predict_choice
+from gan_lessons.classroom import predict_choice
 net = torch.nn.Module()
 net.register_parameter("{EVIL}", torch.nn.Parameter(torch.ones(1)))
 evil = "{EVIL}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,9 +12,11 @@ from ipywidgets.widgets.widget import _instances as living_widgets
 from torch import nn
 
 from gan_lessons import STRATEGIES, published, step_retain_graph, tiny_gan
-from gan_lessons.classroom import predict, predict_choice, predict_number, predict_received, words
+from gan_lessons.classroom import comparison, predict_choice, predict_number, predict_received
+from gan_lessons.classroom.scoring import read_number
 from gan_lessons.lens.record import record
 
+NOTHING = "No prediction was made; this is what was measured."
 CALLS = ["d_loss.backward(retain_graph=True)", "g_loss.backward()"]
 
 
@@ -37,7 +41,10 @@ def question():
 
 
 def verdicts(question):
-    return [box.value for box in question._verdicts.values()]
+    """What the form has to show beside each answer, once it was compared."""
+    if not question.measured:
+        return [""] * len(question.inputs)
+    return [f"{i.verdict} Measured: {i.measured} {i.note}" for i in question.comparison.items]
 
 
 # Who receives? ------------------------------------------------------------------------------------
@@ -46,11 +53,11 @@ def verdicts(question):
 def test_run_all_without_an_answer_shows_what_was_measured(question, rec):
     comparison = question.compare(rec)
     assert comparison.score == 0
-    assert comparison.summary == words.SCORE_NONE
+    assert comparison.summary == NOTHING
     assert [item.predicted for item in comparison.items] == [None] * 4
     assert {item.measured for item in comparison.items} == {"∇ yes: all 4 parameters"}
-    assert words.SCORE_NONE in str(comparison)
-    assert words.SCORE_NONE in comparison._repr_html_()
+    assert NOTHING in str(comparison)
+    assert NOTHING in comparison.to_html()
 
 
 # Known from the code of the steps: whom the first and the second backward call reach.
@@ -97,7 +104,8 @@ def test_the_form_shows_the_comparison_where_the_learner_answered(question, rec)
     question.inputs["G", 0].value = True  # after "Run All": answer, compare again
     question.compare(rec)
     assert "✓ as predicted" in verdicts(question)[0]
-    assert "1 of 4 as predicted, 3 not predicted." in question._summary.value
+    assert "1 of 4 as predicted, 3 not predicted." in question.still()
+    assert question.shown
 
 
 def test_names_the_parameters_where_only_some_receive():
@@ -119,8 +127,8 @@ def test_any_number_of_nets_and_calls():
     comparison = asked.compare(rec)
     assert comparison.score == 9
     assert {i.measured.partition(": ")[2] for i in comparison.items} == {
-        words.RECEIVED_ALL_ONE,
-        words.RECEIVED_NONE_ONE,
+        "its only parameter",
+        "none, it has one parameter",
     }
 
 
@@ -187,7 +195,7 @@ def test_reads_well_without_a_front_end(question, rec):
     ]
     comparison = question.compare(rec)
     assert repr(question).endswith(str(comparison))
-    bundle = question._repr_mimebundle_(include=None, exclude=None)
+    bundle, _ = question._repr_mimebundle_(include=None, exclude=None)
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == repr(question)
     assert "1 of 4 as predicted, 3 not predicted." in bundle["text/html"]
@@ -199,30 +207,30 @@ def test_names_are_no_markup():
         net(torch.ones(1, 1)).sum().backward()
     asked = predict_received(["<b>"], ["<i>"])
     asked.inputs["<b>", 0].value = False
-    shown = asked.compare(rec)._repr_html_() + asked._repr_mimebundle_()["text/html"]
-    shown += "".join(verdicts(asked))
+    asked_for = asked.to_html()
+    shown = asked_for + asked.compare(rec).to_html() + asked._repr_mimebundle_()[0]["text/html"]
     assert "<b>" not in shown
     assert "<i>" not in shown
 
 
 def test_running_a_cell_again_closes_what_it_asked_before(monkeypatch):
     before = len(living_widgets)
-    monkeypatch.setattr(predict, "_asked", {})
-    monkeypatch.setattr(predict, "_running_cell", lambda: ("cell", "first run"))
+    monkeypatch.setattr(comparison, "_made", {})
+    monkeypatch.setattr(comparison, "_running_cell", lambda: ("cell", "first run"))
     predict_received(["G"], CALLS)
-    predict_number("How many?")
+    predict_number("How many?").compare(3)
     both = len(living_widgets)
-    monkeypatch.setattr(predict, "_running_cell", lambda: ("other cell", "second run"))
+    monkeypatch.setattr(comparison, "_running_cell", lambda: ("other cell", "second run"))
     other = predict_choice("Which?", ["G", "D"])
     with_other = len(living_widgets)
     assert before < both < with_other
     for run in ("third run", "fourth run"):
-        monkeypatch.setattr(predict, "_running_cell", lambda run=run: ("cell", run))
+        monkeypatch.setattr(comparison, "_running_cell", lambda run=run: ("cell", run))
         predict_received(["G"], CALLS)
-        again = predict_number("How many?")
+        predict_number("How many?").compare(3)
         assert len(living_widgets) == with_other
-    again.close()
-    predict._asked["cell"][1][0].close()
+    for made in comparison._made["cell"][1]:
+        made.close()
     other.close()
     assert len(living_widgets) == before
 
@@ -233,7 +241,7 @@ def test_running_a_cell_again_closes_what_it_asked_before(monkeypatch):
 def test_choice():
     asked = predict_choice("Which costs more?", {"S1": 1.0, "S3": 2.0, "the same": 0.0})
     assert repr(asked) == "Which costs more? (S1 / S3 / the same)\n  ?"
-    assert asked.compare(2.0).summary == words.SCORE_NONE
+    assert asked.compare(2.0).summary == NOTHING
     (widget,) = asked.inputs.values()
     widget.value = "S3"
     assert asked.compare(lambda: torch.tensor(2.0)).score == 1
@@ -272,15 +280,51 @@ def test_number(typed, right):
     assert item.measured == "3 ms"
 
 
+# Typed, and the number that it is; null: it is none. The front end is held to the same list.
+NUMBERS = json.loads(Path(__file__).with_name("numbers.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("typed", "number"), NUMBERS.items())
+def test_numbers_are_read_as_people_write_them(typed, number):
+    assert read_number(typed) == number
+    asked = predict_number("How many?")
+    (entry,) = asked.inputs.values()
+    entry.value = typed
+    assert asked.predicted("How many?") == number
+    right = None if number is None else True
+    assert asked.compare(number or 0).items[0].right is right
+
+
+def test_off_by_says_what_would_have_counted():
+    asked = predict_number("How long?", unit="ms")
+    asked.inputs["How long?"].value = "3"
+    assert asked.compare(4, 0.5).items[0].note == "Off by 1 ms; up to 0.5 ms counts as predicted."
+    assert asked.compare(4).items[0].note == "Off by 1 ms."
+
+
+def test_an_answer_that_cannot_be_given_is_refused(question):
+    with pytest.raises(ValueError, match="is no answer here"):
+        question.inputs["G", 0].value = "perhaps"
+    question.inputs["G", 0].value = True
+    question.inputs["G", 0].value = None
+    assert question.predicted(("G", 0)) is None
+
+
+def test_what_was_clicked_is_known_here(question):
+    """The front end sends the texts of the buttons; this is how they arrive."""
+    question.set_state({"answers": ["– no", None, "∇ yes", None]})
+    assert [question.predicted(key) for key in question.inputs] == [False, None, True, None]
+
+
 def test_number_that_cannot_be_read_is_no_prediction():
     asked = predict_number("How many?")
     assert asked.compare(4).items[0].note == ""
     asked.inputs["How many?"].value = "four"
     comparison = asked.compare(4)
-    assert comparison.summary == words.SCORE_NONE
+    assert comparison.summary == NOTHING
     assert comparison.items[0].note == "'four' is not a number, so it was not counted."
     asked.inputs["How many?"].value = "<b>4"
-    assert "<b>" not in asked.compare(4)._repr_html_() + verdicts(asked)[0]
+    assert "<b>" not in asked.compare(4).to_html() + asked.to_html()
 
 
 @pytest.mark.parametrize(

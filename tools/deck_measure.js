@@ -15,7 +15,11 @@ smallest => {
     if (seen.has(text)) return;
     seen.add(text); found.push(`${name(element)} ${text}`);
   };
-  for (const element of sheet.querySelectorAll('*')) {
+  // Questions are read like the rest of the slide, in their shadows; explorers have a size of their own.
+  const all = root => [...root.querySelectorAll('*')].flatMap(element =>
+    element.shadowRoot && !element.closest('[data-gl-explorer], [data-gl-cost-lab]')
+      ? [element, ...all(element.shadowRoot)] : [element]);
+  for (const element of all(sheet)) {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     if (!box.width || !box.height || style.visibility === 'hidden' && !element.closest('.fragment')) continue;
     if (!element.checkVisibility()) continue;  // in a <details> that is closed

@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from gan_lessons.classroom.claims import verdict
     from gan_lessons.classroom.cost_lab_widget import PARTS, WIDTHS, cost_lab
     from gan_lessons.classroom.environment import check_environment
-    from gan_lessons.classroom.exercises import Check, check_step, check_value
+    from gan_lessons.classroom.exercises import Check, check_value
     from gan_lessons.classroom.explorer import StrategyExplorer, explore
     from gan_lessons.classroom.figures import curves, held_bytes, image_grid, spread
     from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, make_film
-    from gan_lessons.classroom.predict import predict_choice, predict_number, predict_received
+    from gan_lessons.classroom.questions import predict_choice, predict_number, predict_received
+    from gan_lessons.classroom.step_checks import check_step
     from gan_lessons.classroom.together import Together
 
 # Name -> its module. A name that is also that of a module would be hidden by it.
@@ -26,7 +27,7 @@ _HOMES = {
     "WIDTHS": "cost_lab_widget",
     "caption": "captions",
     "check_environment": "environment",
-    "check_step": "exercises",
+    "check_step": "step_checks",
     "check_value": "exercises",
     "cost_lab": "cost_lab_widget",
     "curves": "figures",
@@ -34,9 +35,9 @@ _HOMES = {
     "held_bytes": "figures",
     "image_grid": "figures",
     "make_film": "film",
-    "predict_choice": "predict",
-    "predict_number": "predict",
-    "predict_received": "predict",
+    "predict_choice": "questions",
+    "predict_number": "questions",
+    "predict_received": "questions",
     "spread": "figures",
     "verdict": "claims",
 }

@@ -6,11 +6,40 @@ The tests named ``test_c01_...`` measure again.
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 
-from gan_lessons.classroom import words
-from gan_lessons.classroom.scoring import bordered
+from gan_lessons.classroom.templating import template
+
+# In our words.
+CLAIMS = {
+    "C1": "detach() cuts the gradient: nothing before that tensor receives any.",
+    "C2": "S1: d_loss.backward also computes G's gradient, though only D is updated.",
+    "C3": "S1: so G's gradients must be zeroed before G's backward.",
+    "C4": "S1: two backwards over one graph need retain_graph=True in the first: a graph is freed "
+    "after one backward.",
+    "C5": "S1: g_loss.backward also fills D's gradients; the next step's zero_grad removes them.",
+    "C6": "S1, as printed, trains.",
+    "C7": "S2: D's gradient is computed twice, G's once.",
+    "C8": "S2, as printed, trains.",
+    "C9": "S2: G's graph stays alive until D is updated.",
+    "C10": "S3: g_loss.backward also gives D gradients that nobody uses.",
+    "C11": "S3: without detach the gradient would not flow on either, for the graph is freed.",
+    "C12": "S3: the fake passes D twice and gives the same output.",
+    "C13": "S3: D's second graph is smaller than the first.",
+    "C14": "S1 costs one extra gradient of G, S3 one extra forward of D; the difference is small.",
+    "C15": "A heavier D favours S1, a lighter D favours S3.",
+    "C16": "S1 keeps memory that S3 frees.",
+    "C17": "The ranking: S3 is best, S2 second, S1 worst.",
+    "C18": "S3 feels odd, since G's update needs an accurate D.",
+    "C19": "detach is there to save work.",
+    "C20": "D first is the algorithm of the original paper (arXiv 1406.2661).",
+    "C21": "D is usually simpler than G.",
+    "C22": "An extra gradient of G usually costs more than an extra forward of D.",
+}
+_SHOWN = template(
+    '<div style="{{ bar(v.holds) }}"><strong>{{ v.claim }}</strong> {{ text }}<br>'
+    "<strong>{{ v.title }}</strong>: {{ v.evidence }}</div>"
+)
 
 
 @dataclass(frozen=True)
@@ -23,18 +52,15 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        return " ".join(words.CLAIM_VERDICT[self.holds])
+        return "✓ holds" if self.holds else "✗ does not hold"
 
     def __str__(self) -> str:
-        text = words.CLAIMS[self.claim]
-        return f"{self.claim}: {text}\n  {self.title}: {self.evidence}"
+        return f"{self.claim}: {CLAIMS[self.claim]}\n  {self.title}: {self.evidence}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        text = html.escape(words.CLAIMS[self.claim])
-        found = f"<strong>{self.title}</strong>: {html.escape(self.evidence)}"
-        return bordered(self.holds, f"<strong>{self.claim}</strong> {text}<br>{found}")
+        return _SHOWN.render(v=self, text=CLAIMS[self.claim])
 
 
 def verdict(claim: str, holds: object, evidence: str) -> Verdict:
@@ -43,8 +69,8 @@ def verdict(claim: str, holds: object, evidence: str) -> Verdict:
     holds: the measured truth value, a bool or a 0-d bool tensor. Raises KeyError for an unknown
     claim, TypeError for a truth value that is none (a text, a number, None).
     """
-    if claim not in words.CLAIMS:
-        raise KeyError(f"no claim {claim!r}; known: {', '.join(words.CLAIMS)}")
+    if claim not in CLAIMS:
+        raise KeyError(f"no claim {claim!r}; known: {', '.join(CLAIMS)}")
     value = holds.item() if hasattr(holds, "item") else holds
     if not isinstance(value, bool):
         raise TypeError(f"verdict() got {value!r}; expected True or False, as measured")

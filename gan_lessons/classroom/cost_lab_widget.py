@@ -17,7 +17,7 @@ from torch.optim import SGD
 
 from gan_lessons import data
 from gan_lessons.classroom import cost_words as words
-from gan_lessons.classroom.page import PageWidget, module, static
+from gan_lessons.classroom.page import StrategyWidget, module, static
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import PASSES, NetFlops, Work, counting, flops_text, written_out
 from gan_lessons.models import Discriminator, Generator
@@ -30,10 +30,11 @@ VALUES = 64  # per image
 PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
 
 
-class CostLab(PageWidget):
-    """FLOPs of each strategy as bars, for the widths that two sliders choose; see ``PageWidget``.
+class CostLab(StrategyWidget):
+    """FLOPs of each strategy as bars, for the widths that two sliders choose.
 
-    strategy: the one that is highlighted. width_g, width_d: places in ``data["widths"]``.
+    strategy: see ``StrategyWidget``; the one that is highlighted. width_g, width_d: places in
+    ``data["widths"]``.
     """
 
     kind = "cost-lab"

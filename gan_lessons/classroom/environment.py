@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import html
 import platform
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from gan_lessons.classroom import words
-from gan_lessons.classroom.scoring import bordered
+from gan_lessons.classroom.templating import template
 from gan_lessons.lens.show import graphviz_available
 
 OLDEST_PYTHON = (3, 11)
-_LEFT = 'style="text-align:left"'
+# Package -> what the lessons use it for.
+_USES = {
+    "torch": "the nets, and autograd",
+    "torchviz": "the layout of the graphs",
+    "graphviz": "the layout of the graphs",
+    "scikit-learn": "the handwritten digits",
+    "matplotlib": "charts and images",
+    "ipywidgets": "the predictions you click",
+    "tqdm": "progress bars",
+    "jupyterlab": "the pages you are looking at",
+}
+_INSTALL = "not found: run `make lab`, or `%pip install {name}` in a cell"
+_SHOWN = template("""\
+<div style="{{ bar(found.ready) }}"><strong>{{ found.summary }}</strong><table><thead><tr>
+{% for title in titles %}<th scope="col" style="text-align: left">{{ title }}</th>{% endfor %}
+</tr></thead><tbody>
+{% for part in found.parts %}<tr><th scope="row" style="text-align: left">{{ part.name }}</th>
+<td style="text-align: left">{{ part.use }}</td>
+<td style="text-align: left">{{ part.told }}</td></tr>
+{% endfor %}
+</tbody></table></div>""")
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,10 @@ class Part:
     use: str
     found: str | None
     advice: str
+
+    @property
+    def told(self) -> str:
+        return f"✗ {self.advice}" if self.found is None else f"✓ {self.found}"
 
 
 @dataclass(frozen=True)
@@ -38,47 +60,31 @@ class Environment:
 
     @property
     def summary(self) -> str:
-        missing = [part.name for part in self.parts if part.found is None]
+        missing = ", ".join(part.name for part in self.parts if part.found is None)
         if missing:
-            return words.ENVIRONMENT_MISSING.format(names=words.LIST.join(missing))
-        return words.ENVIRONMENT_READY
+            return "Missing: {names}. The table says how to get it.".format(names=missing)
+        return "Everything is here."
 
     def __repr__(self) -> str:
         width = max(len(part.name) for part in self.parts)
-        rows = [f"  {_mark(p)} {p.name:{width}}  {p.found or p.advice}" for p in self.parts]
+        rows = [f"  {p.told[0]} {p.name:{width}}  {p.told[2:]}" for p in self.parts]
         return "\n".join([self.summary, *rows])
 
     def _repr_html_(self) -> str:
-        rows = "".join(_row(part) for part in self.parts)
-        titles = words.ENVIRONMENT_COLUMNS
-        head = "".join(f'<th scope="col" {_LEFT}>{title}</th>' for title in titles)
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        return bordered(self.ready, f"<strong>{html.escape(self.summary)}</strong>{table}")
+        return _SHOWN.render(found=self, titles=("part", "used for", "found"))
 
 
 def check_environment() -> Environment:
     """Look for everything that the lessons need. Imports and changes nothing heavy."""
-    parts = [_python()]
-    for name, use in words.ENVIRONMENT_USES.items():
-        advice = words.ENVIRONMENT_INSTALL.format(name=name)
-        parts.append(Part(name, use, _version(name), advice))
-    parts.append(
-        Part(
-            "Graphviz",
-            words.ENVIRONMENT_GRAPHVIZ,
-            words.ENVIRONMENT_FOUND if graphviz_available() else None,
-            words.ENVIRONMENT_INSTALL.format(name="pygraphviz"),
-        )
-    )
+    python = platform.python_version() if sys.version_info >= OLDEST_PYTHON else None
+    too_old = "too old: Python {wanted} or newer is needed; then `make lab`"
+    advice = too_old.format(wanted=".".join(map(str, OLDEST_PYTHON)))
+    parts = [Part("Python", "running the lessons", python, advice)]
+    parts += [Part(n, use, _version(n), _INSTALL.format(name=n)) for n, use in _USES.items()]
+    use = "pictures of graphs (without it, the same in words)"
+    found = "found" if graphviz_available() else None
+    parts.append(Part("Graphviz", use, found, _INSTALL.format(name="pygraphviz")))
     return Environment(tuple(parts))
-
-
-def _python() -> Part:
-    wanted = ".".join(map(str, OLDEST_PYTHON))
-    found = platform.python_version() if sys.version_info >= OLDEST_PYTHON else None
-    return Part(
-        "Python", words.ENVIRONMENT_PYTHON, found, words.ENVIRONMENT_OLD.format(wanted=wanted)
-    )
 
 
 def _version(name: str) -> str | None:
@@ -86,13 +92,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _mark(part: Part) -> str:
-    return words.ENVIRONMENT_MARK[part.found is not None]
-
-
-def _row(part: Part) -> str:
-    cells = (part.use, f"{_mark(part)} {part.found or part.advice}")
-    inside = "".join(f"<td {_LEFT}>{html.escape(cell)}</td>" for cell in cells)
-    return f'<tr><th scope="row" {_LEFT}>{html.escape(part.name)}</th>{inside}</tr>'

@@ -19,7 +19,7 @@ from torch import Tensor
 from gan_lessons import data
 from gan_lessons.classroom import explorer_words as words
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
-from gan_lessons.classroom.page import PageWidget, module, static
+from gan_lessons.classroom.page import StrategyWidget, module, static
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied, counting
@@ -35,8 +35,8 @@ SMALL = 10_000  # parameters of nets that are quick enough to try every what-if 
 Step = Callable[[Gan, Tensor, Tensor], Any]
 
 
-class StrategyExplorer(PageWidget):
-    """One step at one moment, in JupyterLab and in exported pages; see ``PageWidget``.
+class StrategyExplorer(StrategyWidget):
+    """One step at one moment, in JupyterLab and in exported pages; see ``StrategyWidget``.
 
     moment, what_if, compare: what else is shown. records: strategy -> the record behind its frames.
     """

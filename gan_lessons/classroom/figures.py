@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gan_lessons.classroom import words
 from gan_lessons.lens.model import Event, Record
 from gan_lessons.lens.show import visible
 
@@ -30,6 +29,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v")
 LONGEST_LABEL = 44
 DASHES = ("-", "--", "-.", ":")
+
+_BYTES = "KiB that only the graph keeps, after each event (no weights, no inputs)"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def image_grid(images: Tensor, title: str = "", columns: int = 12) -> Chart:
     figure, axes = _axes(0.75 * columns, 0.75 * len(rows) + 0.3, title=title)
     axes.imshow(torch.cat(rows).numpy(), cmap="gray", vmin=-1, vmax=1)
     axes.set_axis_off()
-    return Chart(figure, words.IMAGES.format(count=len(images), title=title))
+    return Chart(figure, "{count} images. {title}".format(count=len(images), title=title))
 
 
 def held_bytes(record: Record) -> Chart:
@@ -90,18 +91,18 @@ def held_bytes(record: Record) -> Chart:
     sizes = [e.held.activations for e in events]
     labels = [f"{e.index}  {_line_of(e, events)}" for e in events]
     places = range(len(events))  # two events may share a label, never a place
-    figure, axes = _axes(9, 0.34 * len(events) + 1, xlabel=words.BYTES)
+    figure, axes = _axes(9, 0.34 * len(events) + 1, xlabel=_BYTES)
     axes.barh(places, [size / 1024 for size in sizes], color=COLOURS[0])
     axes.set_yticks(places, labels)
     peak = max(places, key=lambda i: sizes[i])
     axes.annotate(
-        words.PEAK.format(size=f"{sizes[peak] / 1024:,.1f}"), (sizes[peak] / 1024, peak),
+        "peak: {size:,.1f} KiB".format(size=sizes[peak] / 1024), (sizes[peak] / 1024, peak),
         xytext=(4, -3), textcoords="offset points", weight="bold",
     )  # fmt: skip
     axes.invert_yaxis()
     axes.set_xlim(0, 1.25 * max(sizes) / 1024 or 1)
     rows = [f"{label}: {size / 1024:,.1f}" for label, size in zip(labels, sizes, strict=True)]
-    return Chart(figure, "\n".join([words.BYTES, *rows]))
+    return Chart(figure, "\n".join([_BYTES, *rows]))
 
 
 def _line_of(event: Event, events: Sequence[Event]) -> str:
@@ -125,7 +126,8 @@ def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | No
         axes.plot(spots, values, marker, color=colour, alpha=0.6, markersize=5)
         middle = float(torch.tensor(values, dtype=torch.float64).median())
         axes.hlines(middle, x - 0.3, x + 0.3, color="#222", linewidth=2)
-        rows.append(words.SPREAD.format(name=name, low=min(values), mid=middle, high=max(values)))
+        text = "{name}: from {low:.2f} to {high:.2f}, median {mid:.2f}"
+        rows.append(text.format(name=name, low=min(values), mid=middle, high=max(values)))
     if right is not None:
         axes.axhline(right, color="#555", linestyle="--", linewidth=1)
     axes.set_xticks(range(len(groups)), list(groups))

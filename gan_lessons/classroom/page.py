@@ -23,16 +23,21 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def module(name: str) -> str:
-    """The ES module of a front end: what all share, then its own file."""
-    return "\n".join([static("page.js"), static(name)])
+def module(name: str, css: str = "") -> str:
+    """The ES module of a front end: what all share, its style sheet as ``CSS``, its own file."""
+    looks = [f"const CSS = {json.dumps(static(css))};"] if css else []
+    return "\n".join([static("page.js"), *looks, static(name)])
+
+
+def classic(text: str) -> str:
+    """A module as an expression for a classic script; its value is what the module exports."""
+    body = text.replace("export default {", "return {")
+    return f"(() => {{\n{body}\n}})()".replace("</", "<\\/")
 
 
 class PageWidget(anywidget.AnyWidget):
-    """One of several strategies at a time, alive in JupyterLab and in exported pages.
+    """A widget that is alive in JupyterLab and in exported pages.
 
-    strategy: the one that is shown, to be linked with other widgets by ``jslink``; index: its place
-    in ``data["order"]``, which is what a menu such as ``ToggleButtons`` offers for a link.
     group: views of one exported page that share it follow each other.
 
     A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
@@ -42,29 +47,10 @@ class PageWidget(anywidget.AnyWidget):
     kind: ClassVar[str]
     state: ClassVar[tuple[str, ...]]
     data = traitlets.Dict().tag(sync=True)
-    strategy = traitlets.Unicode("").tag(sync=True)
-    index = traitlets.Int(-1).tag(sync=True)
 
     def __init__(self, group: str = "", **traits: Any) -> None:
         super().__init__(**traits)
         self.group = group
-
-    @traitlets.validate("strategy")
-    def _known(self, proposal: Any) -> str:
-        order = self.data.get("order", [])
-        if order and proposal["value"] not in ["", *order]:
-            raise traitlets.TraitError(
-                f"no strategy {proposal['value']!r} here; it shows {', '.join(order)}"
-            )
-        return str(proposal["value"])
-
-    @traitlets.observe("strategy", "index")
-    def _agree(self, change: Any) -> None:
-        order = self.data.get("order", [])
-        if change["name"] == "strategy" and self.strategy in order:
-            self.index = order.index(self.strategy)
-        elif change["name"] == "index" and 0 <= self.index < len(order):
-            self.strategy = order[self.index]
 
     def still(self) -> str:
         """HTML for those without JavaScript, and for print."""
@@ -91,7 +77,33 @@ class PageWidget(anywidget.AnyWidget):
         )
 
     def _script(self) -> str:
-        """The module as a classic script."""
-        text = module(f"{self.kind.replace('-', '_')}.js").replace("export default {", "return {")
         boot = static("boot.js").replace("__KIND__", self.kind)
-        return boot.replace("/* __MODULE__ */", text).replace("</", "<\\/")
+        return boot.replace("/* __MODULE__ */", classic(str(self._esm)))
+
+
+class StrategyWidget(PageWidget):
+    """One of several strategies at a time.
+
+    strategy: the one that is shown, to be linked with other widgets by ``jslink``; index: its place
+    in ``data["order"]``, which is what a menu such as ``ToggleButtons`` offers for a link.
+    """
+
+    strategy = traitlets.Unicode("").tag(sync=True)
+    index = traitlets.Int(-1).tag(sync=True)
+
+    @traitlets.validate("strategy")
+    def _known(self, proposal: Any) -> str:
+        order = self.data.get("order", [])
+        if order and proposal["value"] not in ["", *order]:
+            raise traitlets.TraitError(
+                f"no strategy {proposal['value']!r} here; it shows {', '.join(order)}"
+            )
+        return str(proposal["value"])
+
+    @traitlets.observe("strategy", "index")
+    def _agree(self, change: Any) -> None:
+        order = self.data.get("order", [])
+        if change["name"] == "strategy" and self.strategy in order:
+            self.index = order.index(self.strategy)
+        elif change["name"] == "index" and 0 <= self.index < len(order):
+            self.strategy = order[self.index]

@@ -1,167 +1,117 @@
-"""Set a prediction beside what was measured. No widgets here, and no truth but the measured one."""
+"""Judge an answer by what was measured. No widgets here, and no truth but the measured one.
+
+``static/question.js`` judges in the same way what is answered in a page without Python.
+"""
 
 from __future__ import annotations
 
-import html
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_lessons.classroom import words
-from gan_lessons.classroom.forms import truth_attributes
-from gan_lessons.lens.model import BackwardCall, Record
+from gan_lessons.lens.model import Record
 
-# JupyterLab's colours where there are any; the words beside them say the same.
-BORDER = {
-    True: "var(--jp-success-color1, #2e7d32)",
-    False: "var(--jp-warn-color1, #e65100)",
-    None: "var(--jp-border-color1, #888)",
-}
+Json = dict[str, Any]
+
+# Does a net receive gradient? The symbols are those of the lens.
+RECEIVED = {True: "∇ yes", False: "– no"}
+# Is a prediction right? None: nothing was predicted.
+VERDICT = {True: "✓ as predicted", False: "≠ not as predicted", None: "? not predicted"}
+UNREADABLE = "'{text}' is not a number, so it was not counted."
+OFF = "Off by {difference}; up to {tolerance} counts as predicted."
+OFF_EXACT = "Off by {difference}."  # where nothing but the number itself counts
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that was asked: what was predicted (None: nothing) and what was measured.
+    """One thing that was asked, what was predicted (None: nothing that counts), and measured.
 
-    ``right`` is None without a prediction. ``note`` tells more of what was measured, or is "".
-    ``truth``: the option that was right, in its words; or ``number``: (value, tolerance), in
-    ``unit``. With these a page can judge a prediction that is made in it.
+    ``right``: None without a prediction. ``note``: what there is to say beside the verdict, or "".
     """
 
     label: str
     predicted: str | None
     measured: str
     right: bool | None
-    note: str = ""
-    truth: str = ""
-    number: tuple[float, float] | None = None
-    unit: str = ""
+    note: str
 
     @property
     def verdict(self) -> str:
-        return " ".join(words.VERDICT[self.right])
+        return VERDICT[self.right]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Predictions beside measurements: a table in a notebook, lines of text elsewhere.
+def judged(label: str, answer: str | None, truth: Json) -> Item:
+    """Judge an answer, as it was chosen or typed.
 
-    ``question``: the name of the question that these are the answers to.
+    truth: ``measured``, in words, and what it is judged by: the right ``option``, with a ``note``
+    for who chose another; or a ``number`` and its ``tolerance``, both in ``unit``.
     """
-
-    items: tuple[Item, ...]
-    question: str = ""
-
-    @property
-    def score(self) -> int:
-        """How many predictions were right."""
-        return sum(item.right is True for item in self.items)
-
-    @property
-    def summary(self) -> str:
-        asked, left_out = len(self.items), sum(item.right is None for item in self.items)
-        if left_out == asked:
-            return words.SCORE_NONE
-        text = words.SCORE_OPEN if left_out else words.SCORE
-        return text.format(score=self.score, asked=asked, open=left_out)
-
-    def __str__(self) -> str:
-        lines = [self.summary]
-        for item in self.items:
-            lines += [
-                f"{item.label}: {item.verdict}",
-                f"  {words.PREDICTED_TITLE}: {item.predicted or words.OPEN}",
-                f"  {words.MEASURED_TITLE}: {item.measured}",
-                *([f"  {item.note}"] if item.note else []),
-            ]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        titles = words.ITEM_TITLE, words.PREDICTED_TITLE, words.MEASURED_TITLE, words.VERDICT_TITLE
-        head = "".join(f'<th scope="col" style="text-align: left">{title}</th>' for title in titles)
-        rows = "".join(_row(item) for item in self.items)
-        return (
-            f'<div data-gl-answers="{html.escape(self.question)}">'
-            f"<p><strong data-gl-summary>{html.escape(self.summary)}</strong></p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
-        )
+    right, note = None, ""
+    if answer and "option" in truth:
+        right = answer == truth["option"]
+        note = "" if right else truth["note"]
+    elif answer:
+        right, note = _judged_number(answer, truth)
+    told = None if right is None else in_unit(str(answer).strip(), truth.get("unit", ""))
+    return Item(label, told, truth["measured"], right, note)
 
 
-def _row(item: Item) -> str:
-    note = f"<br><small>{html.escape(item.note)}</small>" if item.note else ""
-    verdict = f"<span data-gl-verdict>{html.escape(item.verdict)}</span>"
-    cells = [
-        f"<span data-gl-predicted>{html.escape(item.predicted or words.OPEN)}</span>",
-        f"<span data-gl-measured>{html.escape(item.measured)}</span>{note}",
-        bordered(item.right, verdict),
-    ]
-    body = "".join(f'<td style="text-align: left">{cell}</td>' for cell in cells)
-    label = html.escape(item.label)
-    truth = truth_attributes(item.truth, item.number, item.unit)
-    return f'<tr {truth}><th scope="row" style="text-align: left">{label}</th>{body}</tr>'
-
-
-def bordered(right: bool | None, content: str) -> str:
-    """HTML ``content`` behind a bar whose colour repeats what its words say."""
-    style = f"border-left: 4px solid {BORDER[right]}; padding-left: 0.5em"
-    return f'<div style="{style}">{content}</div>'
+def _judged_number(answer: str, truth: Json) -> tuple[bool | None, str]:
+    value, allowed = read_number(answer), truth["tolerance"]
+    if value is None:
+        return None, UNREADABLE.format(text=answer.strip())
+    off = abs(value - truth["number"])
+    difference, tolerance = (in_unit(number_text(n), truth["unit"]) for n in (off, allowed))
+    text = (OFF if allowed else OFF_EXACT) if off else ""
+    return off <= allowed, text.format(difference=difference, tolerance=tolerance)
 
 
 # Gradients ----------------------------------------------------------------------------------------
 
 
-def received_item(record: Record, net: str, call: int, label: str, predicted: bool | None) -> Item:
-    """Compare "does ``net`` receive gradient in backward call ``call``?" with the record.
+def received_truth(record: Record, net: str, call: int, shown: str) -> Json:
+    """Does ``net`` receive gradient in backward call ``call``? As the record has it.
 
-    What the call did comes with it where that may surprise: where the prediction was wrong.
+    shown: the line that the learner has read; the note says so if another one ran.
     """
-    backward = record.backward_calls[call]
-    received = bool(backward.received[net])
-    right = None if predicted is None else predicted == received
-    return Item(
-        label,
-        None if predicted is None else " ".join(words.RECEIVED[predicted]),
-        f"{' '.join(words.RECEIVED[received])}: {received_text(record, net, call)}",
-        right,
-        _what_the_call_did(record, net, backward, label) if right is False else "",
-        truth=" ".join(words.RECEIVED[received]),
-    )
+    backward, note = record.backward_calls[call], []
+    if backward.source not in shown:
+        note.append("The line that ran: {source}".format(source=backward.source))
+    if backward.error is not None:
+        note.append("This call raised an error: {error}".format(error=first_line(backward.error)))
+    elif backward.received[net]:
+        note.append(_use(record, net, call))
+    answer = RECEIVED[bool(backward.received[net])]
+    measured = f"{answer}: {received_text(record, net, call)}"
+    return {"option": answer, "measured": measured, "note": " ".join(note)}
 
 
 def received_text(record: Record, net: str, call: int) -> str:
     """``all 4 parameters``, ``none of its 4 parameters`` or ``2 of 4 parameters: a, b``."""
-    names = record.backward_calls[call].received[net]
-    total = len(record.parameters[net])
+    names, total = record.backward_calls[call].received[net], len(record.parameters[net])
     if 0 < len(names) < total:
-        listed = words.LIST.join(names)
-        return words.RECEIVED_SOME.format(count=len(names), total=total, names=listed)
-    if total == 1:
-        return words.RECEIVED_ALL_ONE if names else words.RECEIVED_NONE_ONE
-    return (words.RECEIVED_ALL if names else words.RECEIVED_NONE).format(total=total)
+        text = "{count} of {total} parameters: {names}"
+    elif total == 1:
+        text = "its only parameter" if names else "none, it has one parameter"
+    else:
+        text = "all {total} parameters" if names else "none of its {total} parameters"
+    return text.format(count=len(names), total=total, names=", ".join(names))
 
 
-def _what_the_call_did(record: Record, net: str, call: BackwardCall, label: str) -> str:
-    other = call.source not in label  # the learner has read something else than what ran
-    parts = [words.AS_WRITTEN.format(source=call.source)] if other else []
-    if call.error is not None:
-        parts.append(words.CALL_RAISED.format(error=first_line(call.error)))
-    elif call.received[net]:
-        parts.append(_use(record, net, call))
-    return " ".join(parts)
-
-
-def _use(record: Record, net: str, call: BackwardCall) -> str:
+def _use(record: Record, net: str, call: int) -> str:
     """Which optimizer steps used what the call wrote."""
-    event = next(e for e in record.events if e.kind == "backward" and e.call == call.index)
-    states = [event.grads[net][name] for name in call.received[net]]
-    used = [state.used_by for state in states if state.used_by is not None]
+    used, grads = record.used(call).get(net, ()), record.end_of(call).grads[net]
     if not used:
-        return words.USED_BY_NOBODY
-    if len(used) < len(states):
-        return words.USED_PARTLY.format(count=len(used), total=len(states))
-    optimizers = dict.fromkeys(str(record.events[step].target) for step in used)
-    return words.USED_BY.format(optimizer=words.LIST.join(optimizers))
+        return "No optimizer step used it."
+    total = len(record.backward_calls[call].received[net])
+    if len(used) < total:
+        text = "{count} of {total} were used by an optimizer step."
+        return text.format(count=len(used), total=total)
+    steps = [grads[name].used_by for name in used]
+    optimizers = dict.fromkeys(str(record.events[s].target) for s in steps if s is not None)
+    return "The {optimizer} step used it.".format(optimizer=", ".join(optimizers))
 
 
 def check_fits(record: Record, nets: Sequence[str], calls: int) -> None:
@@ -188,6 +138,25 @@ def check_fits(record: Record, nets: Sequence[str], calls: int) -> None:
 
 
 # Numbers ------------------------------------------------------------------------------------------
+
+# A number as people write it: 3.5 or 3,5, −2, 1e-3; and with its digits in groups of three, as in
+# 6,815,744 or 6 815 744. JavaScript reads these patterns too, so that both accept the same.
+_EXPONENT = r"(?:[eE][-+]?[0-9]+)?"
+NUMBER = {
+    "plain": rf"[-+]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+){_EXPONENT}",
+    "grouped": r"[-+]?[1-9][0-9]{0,2}([,_ ])[0-9]{3}(?:\1[0-9]{3})*(?:(?!\1)[.,][0-9]+)?"
+    + _EXPONENT,
+}
+
+
+def read_number(text: str) -> float | None:
+    """The number that was typed; None if there is none, or it is not finite."""
+    told = " ".join(text.replace("−", "-").split())
+    grouped = re.fullmatch(NUMBER["grouped"], told)
+    if not grouped and not re.fullmatch(NUMBER["plain"], told):
+        return None
+    number = float((told.replace(grouped[1], "") if grouped else told).replace(",", "."))
+    return number if math.isfinite(number) else None
 
 
 def plain(value: Any) -> Any:
@@ -216,8 +185,12 @@ def checked_tolerance(tolerance: Any) -> float:
 
 def number_text(number: float) -> str:
     """Whole numbers in full, others to four digits."""
-    whole = float(number).is_integer() and abs(number) < 1e15
-    return str(int(number)) if whole else f"{number:.4g}"
+    shown = number if float(number).is_integer() else float(f"{number:.4g}")
+    return f"{shown:.15g}"
+
+
+def in_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}".strip()
 
 
 def first_line(text: str, longest: int = 120) -> str:

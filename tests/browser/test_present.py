@@ -140,13 +140,11 @@ def test_a_class_predicts_runs_and_walks_the_step(stage):
 
     # The question is a code cell that has not run yet: Shift-Enter runs it, and stays.
     press(page, "Shift+Enter", at=question)
-    buttons = page.page.locator(".jp-deck-mod-visible .widget-toggle-buttons button")
+    buttons = page.page.locator(".jp-deck-mod-visible .ask .choice button")
     buttons.nth(7).wait_for()
     buttons.nth(0).focus()
     page.page.keyboard.press("Space")  # it answers, and is not the key of the next slide
-    page.page.wait_for_function(
-        "() => document.querySelector('.widget-toggle-buttons button').matches('.mod-active')"
-    )
+    page.page.locator(".jp-deck-mod-visible .ask .choice button[aria-pressed=true]").wait_for()
     assert place(page)["active"] == question
     # The teacher's notes lie between; from a button, Page Down (a clicker) goes on all the same.
     press(page, "PageDown", at=compare - 1)

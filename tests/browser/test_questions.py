@@ -17,7 +17,7 @@ def test_answers_are_compared_with_the_record(lab):
 
         # Rows G and D, two calls each. The first answer is wrong by what S1 does, the rest right.
         answers = ["– no", "∇ yes", "∇ yes", "∇ yes"]
-        groups = cell.locator(".widget-toggle-buttons")
+        groups = cell.locator(".ask .choice")
         assert groups.count() == len(answers)
         for i, answer in enumerate(answers):
             groups.nth(i).get_by_role("button", name=answer).press("Enter")
@@ -25,6 +25,14 @@ def test_answers_are_compared_with_the_record(lab):
         page.run_to(COMPARE)
         cell.get_by_text("3 of 4 as predicted.").wait_for()
         assert page.cell(COMPARE).get_by_text("3 of 4 as predicted.").count() == 1
+        # The kernel knows too what was clicked: these words are Python's.
+        (told,) = (c.outputs[0]["data"]["text/plain"] for c in page.cells() if COMPARE in c.source)
+        assert "".join(told).startswith("3 of 4 as predicted.\nG in call 0, d_loss.backward(")
+
+        # Whoever answers after "Run All" is judged at once, in both places.
+        groups.nth(0).get_by_role("button", name="∇ yes").press("Space")
+        cell.get_by_text("4 of 4 as predicted.").wait_for()
+        page.cell(COMPARE).get_by_text("4 of 4 as predicted.").wait_for()
         assert page.errors() == []
         assert page.page_errors == []
     finally:

@@ -49,6 +49,9 @@ def test_the_index_lists_every_lesson(root, site, offline):
 
 def test_a_page_asks_nobody_and_does_not_scroll_sideways(notebook_path, site, offline):
     page = offline.open(site / f"{notebook_path.stem}.html")
+    for lid in page.locator(".gl-lid").all():
+        lid.get_by_role("button").click()
+        assert not lid.is_visible()
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -72,13 +75,15 @@ def test_the_answer_waits_below_the_question(site, offline):
     page = offline.open(site / "02-strategy-1-retain-graph.html")
     answers = page.locator("[data-gl-answers]").first
     assert not answers.is_visible()
+    page.emulate_media(media="print")  # on paper nobody can ask for it
+    assert answers.is_visible()
+    assert not page.locator(".gl-lid").first.is_visible()
+    page.emulate_media(media="screen")
     form = page.locator("[data-gl-question]").first
-    form.locator("[data-gl-item]").nth(0).get_by_role("button", name="∇ yes").click()
+    form.locator(".item").nth(0).get_by_role("button", name="∇ yes").click()
     page.locator(".gl-lid").first.get_by_role("button").click()
     assert answers.is_visible()
-    assert answers.locator("[data-gl-summary]").inner_text() == (
-        "1 of 4 as predicted, 3 not predicted."
-    )
+    assert answers.locator(".summary").inner_text() == ("1 of 4 as predicted, 3 not predicted.")
 
 
 def test_without_javascript_the_answer_is_there(site, chromium):

@@ -83,17 +83,19 @@ def test_a_prediction_is_judged_by_what_was_measured(deck, offline):
     page = offline.open(deck)
     go_to(page, "Predict")
     form = page.locator("section.present [data-gl-question]").first
-    assert form.locator(".gl-verdict").all_inner_texts() == [""] * 4
+    assert form.locator(".verdict").all_inner_texts() == [""] * 4
     # Rows G and D, two calls each. The first answer is wrong by what S1 does, the rest right.
     for i, answer in enumerate(["– no", "∇ yes", "∇ yes", "∇ yes"]):
-        button = form.locator("[data-gl-item]").nth(i).get_by_role("button", name=answer)
+        button = form.locator(".item").nth(i).get_by_role("button", name=answer)
         button.press("Enter")
         assert button.get_attribute("aria-pressed") == "true"
     assert page.evaluate("Reveal.getCurrentSlide().id") == "Predict"
     form.get_by_role("button", name="Show what was measured").press("Space")
     assert page.evaluate("Reveal.getCurrentSlide().id") == "Predict"
-    verdicts = form.locator(".gl-verdict").all_inner_texts()
-    assert verdicts[0] == "≠ not as predicted Measured: ∇ yes: all 6 parameters"
+    verdicts = form.locator(".verdict").all_inner_texts()
+    assert verdicts[0] == (
+        "≠ not as predicted\nMeasured: ∇ yes: all 6 parameters\nNo optimizer step used it."
+    )
     assert all(text.startswith("✓ as predicted") for text in verdicts[1:])
     assert overflows(page) == []
 
@@ -102,10 +104,10 @@ def test_a_prediction_is_judged_by_what_was_measured(deck, offline):
     assert not hidden.is_visible()  # until the next key
     page.keyboard.press("ArrowRight")
     assert hidden.is_visible()
-    assert hidden.locator("[data-gl-summary]").inner_text() == "3 of 4 as predicted."
-    first = hidden.locator("tr[data-gl-row]").first
-    assert first.locator("[data-gl-predicted]").inner_text() == "– no"
-    assert first.locator("[data-gl-verdict]").inner_text() == "≠ not as predicted"
+    assert hidden.locator(".summary").inner_text() == "3 of 4 as predicted."
+    first = hidden.locator(".answers tbody tr").first
+    assert first.locator(".predicted").inner_text() == "– no"
+    assert first.locator(".verdict").inner_text() == "≠ not as predicted"
 
 
 def test_a_number_is_judged_too(built, offline):
@@ -115,12 +117,12 @@ def test_a_number_is_judged_too(built, offline):
     entry = form.get_by_role("textbox")
     entry.press_sequentially("3")
     form.get_by_role("button", name="Show").click()
-    assert form.locator(".gl-verdict").inner_text().startswith("≠ not as predicted Measured: 4")
-    assert "Off by 1" in form.locator(".gl-verdict").inner_text()
+    assert form.locator(".verdict").inner_text().startswith("≠ not as predicted\nMeasured: 4")
+    assert "Off by 1" in form.locator(".verdict").inner_text()
     entry.fill("nobody knows")
-    assert "is not a number" in form.locator(".gl-verdict").inner_text()
+    assert "is not a number" in form.locator(".verdict").inner_text()
     entry.fill("4.0")
-    assert form.locator(".gl-verdict").inner_text().startswith("✓ as predicted")
+    assert form.locator(".verdict").inner_text().startswith("✓ as predicted")
 
 
 # How wide the placeholder is, and the room for it, in pixels.
@@ -140,11 +142,13 @@ def test_an_exercise_that_asks_for_a_value_checks_it(deck, offline):
     assert 0 < hint <= field
     entry.fill('{"g_loss", "x"}')
     entry.press("Enter")
-    verdict = page.locator("section.present .gl-check .gl-verdict")
-    assert verdict.inner_text() == ("≠ not yet Right: g_loss. Not among them: x. Still missing: 1.")
+    verdict = page.locator("section.present .gl-check .verdict")
+    assert verdict.inner_text() == (
+        "≠ not yet\nRight: g_loss. Not among them: x. Still missing: 1."
+    )
     entry.fill("d_loss, g_loss")
     entry.press("Enter")
-    assert verdict.inner_text() == "✓ passed Your answer is what was measured."
+    assert verdict.inner_text() == "✓ passed\nYour answer is what was measured."
 
 
 def test_the_speaker_view_opens_from_disk(deck, offline):
@@ -182,8 +186,10 @@ def test_print_has_every_slide(notebook_path, built, tmp_path, offline):
 def test_print_shows_answers_and_tables(deck, offline):
     page = offline.open(deck, "?print-pdf")
     page.emulate_media(media="print")
-    for text in ("What was measured", "No prediction was made"):
-        assert page.get_by_text(text).first.is_visible() or text == "What was measured"
+    summary = page.locator("[data-gl-answers] .summary").first
+    assert summary.is_visible()
+    assert summary.inner_text() == "No prediction was made; this is what was measured."
+    assert page.locator("[data-gl-answers] .answers tbody .measured").first.is_visible()
     assert page.locator(".gl-table table").first.is_visible()
     assert page.evaluate(
         "[...document.querySelectorAll('.sheet')].every(s => s.scrollHeight <= s.clientHeight + 1)"

@@ -5,11 +5,9 @@ reveal.js is never copied into the repository: the wheel of sphinx-revealjs carr
 
 from __future__ import annotations
 
-import json
 import re
 from functools import cache
 from importlib import resources
-from typing import Any
 
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
@@ -33,9 +31,18 @@ def _fit_for_element(text: str) -> str:
     return re.sub(r"^//# sourceMappingURL=.*$|/\*# sourceMappingURL=.*?\*/", "", text, flags=re.M)
 
 
-def json_for_script(data: Any) -> str:
-    """``data`` as JSON that no HTML parser mistakes for markup."""
-    return json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+def scripts_once(page: str) -> str:
+    """Drop every ``<script>`` that stands further down again, word for word.
+
+    Widgets bring their script along. It starts all that stand above it, so the last is enough.
+    """
+    parts = re.split(r"(<script>.*?</script>)", page, flags=re.DOTALL)
+    last = {part: place for place, part in enumerate(parts)}
+    return "".join(
+        part
+        for place, part in enumerate(parts)
+        if last[part] == place or not part.startswith("<script>")
+    )
 
 
 def styles_once(page: str) -> str:

@@ -20,6 +20,7 @@ from gan_lessons.classroom.export import assets, outputs, slides, words
 from gan_lessons.classroom.export.execute import execute, is_executed
 from gan_lessons.classroom.export.markup import Markup, page_link, slide_link
 from gan_lessons.classroom.export.offline import require_self_contained
+from gan_lessons.classroom.page import classic, module
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -62,7 +63,7 @@ class _OneFile(TemplateExporter):
         self.environment.globals["gan"] = told  # resources would be copied, modules and all
         self.register_filter("highlight", Highlight2HTML(pygments_lexer="ipython3", parent=self))
         page, resources = super().from_notebook_node(nb, resources, **kw)
-        page = assets.styles_once(page)
+        page = assets.scripts_once(assets.styles_once(page))
         require_self_contained(page, f"{name}{self.file_extension}")
         return page, resources
 
@@ -77,7 +78,7 @@ class _OneFile(TemplateExporter):
             "name": name,
             "title": outputs.plain(first),
             "words": words,
-            "form": assets.json_for_script(words.FORM),
+            "exercises": f"{classic(module('question.js', css='question.css'))}.exercises();",
             "asset": assets.template_file,
             "links": self.with_links,
             "tags": slides.tags,

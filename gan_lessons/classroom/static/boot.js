@@ -1,9 +1,7 @@
-// Boots the explorer in an exported page, with the module's text put in below.
+// Boots the widgets of one kind in an exported page, with the module's text put in below.
 (() => {
-  const { render } = (() => {
-/* __MODULE__ */
-  })();
-  // Explorers of one page that share a group follow each other, as jslinked ones do in a notebook.
+  const { render } = /* __MODULE__ */;
+  // Views of one page that share a group follow each other, as jslinked ones do in a notebook.
   const modelOf = (data, state, host) => {
     const heard = {};
     const model = {
