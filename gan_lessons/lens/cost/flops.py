@@ -6,24 +6,25 @@ forward. A backward is what runs inside a graph node that the net's forward buil
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan_lessons.lens.model import Line
 from gan_lessons.lens.record import (
-    NetHook,
+    ENGINE,
     caller_line,
     is_compiler_at_work,
     node_of,
-    patched,
+    replace_function,
     tensors_in,
+    watch_forwards,
 )
 
 FORWARD, BACKWARD, GRAD = "forward", "backward", "grad"
@@ -85,13 +86,9 @@ class FlopCount:
 
     def attach(self, stack: ExitStack) -> None:
         for name, net in self.nets.items():
-            before = NetHook(net, lambda *a, name=name: self._enter_forward(name, *a))
-            after = NetHook(net, self._leave_forward)
-            stack.callback(before.forget_copies)
-            stack.callback(after.forget_copies)
-            stack.callback(net.register_forward_pre_hook(before, with_kwargs=True).remove)
-            stack.callback(net.register_forward_hook(after, always_call=True).remove)
-        stack.enter_context(patched(torch.autograd, "_engine_run_backward", self._around_engine))
+            before = functools.partial(self._enter_forward, name)
+            watch_forwards(stack, net, before, self._leave_forward)
+        replace_function(stack, *ENGINE, self._around_engine)
         stack.callback(self._let_go)
         stack.enter_context(self._counter)
         stack.callback(self._put_down)

@@ -1,24 +1,31 @@
 """The observer: run any code for real and write down what it did to every gradient."""
 
-from gan_lessons.lens.record.autograd_graph import tensors_in
 from gan_lessons.lens.record.autograd_nodes import snapshot
 from gan_lessons.lens.record.line_by_line import innermost, readable_source, record_step
+from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.recording import record
 from gan_lessons.lens.record.source_lines import caller_line
-from gan_lessons.lens.record.tensors import held_parameters, node_of
-from gan_lessons.lens.record.torch_patches import NetHook, is_compiler_at_work, patched
+from gan_lessons.lens.record.torch_patches import (
+    ENGINE,
+    held_parameters,
+    is_compiler_at_work,
+    node_of,
+    replace_function,
+    watch_forwards,
+)
 
 __all__ = [
-    "NetHook",
+    "ENGINE",
     "caller_line",
     "held_parameters",
     "innermost",
     "is_compiler_at_work",
     "node_of",
-    "patched",
     "readable_source",
     "record",
     "record_step",
+    "replace_function",
     "snapshot",
     "tensors_in",
+    "watch_forwards",
 ]

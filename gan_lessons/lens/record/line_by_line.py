@@ -24,7 +24,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from gan_lessons.lens.model import Moment, StepRecord
-from gan_lessons.lens.record.recorder import Recorder
+from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.recording import recording
 
 if TYPE_CHECKING:
@@ -50,26 +50,26 @@ def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor)
         )
     code, source = readable_source(step)
     watch = _Watch(code, _statements(source))
-    recorder: Recorder[StepRecord] | None = None
+    journal: Journal[StepRecord] | None = None
     error: Exception | None = None
     result = None
     try:
-        with recording(StepRecord, gan.nets, gan.optimizers) as recorder:
-            watch.begin(recorder)
+        with recording(StepRecord, gan.nets, gan.optimizers) as journal:
+            watch.begin(journal)
             with _tracing(watch):
                 result = step(gan, real, noise)
     except Exception as caught:
-        if recorder is None or all(e.kind == "error" for e in recorder.record.events):
+        if journal is None or all(e.kind == "error" for e in journal.record.events):
             raise
         error = caught.with_traceback(None)  # its frames would keep the graph alive
-    record = recorder.record
+    record = journal.record
     record.source, record.name = source, getattr(step, "__name__", type(step).__name__)
-    record.result, record.error, record.before = result, error, recorder.rows[0]
+    record.result, record.error, record.before = result, error, watch.before
     last = len(record.events) - 1 if error is not None else None  # the error, if it made an event
     record.moments = tuple(
         # On its way out an exception passes the end of every ``with``: a line that runs after it.
-        replace(m, grads=recorder.rows[row], raised=m.raised or last in m.events)
-        for m, row in zip(watch.moments, watch.rows, strict=True)
+        replace(m, raised=m.raised or last in m.events)
+        for m in watch.moments
     )
     return record
 
@@ -121,16 +121,15 @@ class _Watch:
 
     def __init__(self, code: CodeType | None, statements: Mapping[int, tuple[int, int]]) -> None:
         self.moments: list[Moment] = []
-        self.rows: list[int] = []  # moment -> row of the ledger
         self._statements = statements
         self._code = code if statements else None
         self._frame: FrameType | None = None
         self._now: tuple[int, int] | None = None  # the statement that is running
         self._raised = False
 
-    def begin(self, recorder: Recorder[StepRecord]) -> None:
-        self._recorder = recorder
-        recorder.ledger.write_down()  # row 0: before the first line
+    def begin(self, journal: Journal[StepRecord]) -> None:
+        self._journal = journal
+        self.before = journal.ledger.write_down()
         self._seen = (0, 0)  # events and nodes that earlier moments have told of
 
     def wants(self, frame: FrameType) -> bool:
@@ -156,9 +155,9 @@ class _Watch:
         """The statement that was running is over."""
         if self._now is None:
             return
-        recorder = self._recorder
-        row, states, held = recorder.glance()
-        events, nodes = len(recorder.record.events), len(recorder.trace.nodes)
+        journal = self._journal
+        grads, states, held = journal.glance()
+        events, nodes = len(journal.record.events), len(journal.graph.nodes)
         moment = Moment(
             index=len(self.moments),
             line=self._now[0],
@@ -167,11 +166,10 @@ class _Watch:
             built=tuple(range(self._seen[1], nodes)),
             states=states,
             held=held,
-            grads={},
+            grads=grads,
             raised=ended and self._raised,
         )
         self.moments.append(moment)
-        self.rows.append(row)
         self._seen = (events, nodes)
 
 
@@ -195,8 +193,8 @@ def _tracing(watch: _Watch) -> Iterator[None]:
         watch.hear(frame, kind)
         return local
 
-    sys.settrace(everywhere)
     try:
+        sys.settrace(everywhere)
         yield
     finally:
         sys.settrace(outer)

@@ -12,14 +12,16 @@ weights, buffers and random state afterwards are those of a run without it. It k
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from gan_lessons.lens.model import Record
-from gan_lessons.lens.record.recorder import AnyRecord, Recorder
+from gan_lessons.lens.record.journal import AnyRecord, Journal
+from gan_lessons.lens.record.recorder import Recorder
+from gan_lessons.lens.record.undo import Undo
 
 
 @contextmanager
@@ -38,24 +40,31 @@ def record(
 
     Raises ``TypeError``/``ValueError`` for anything but named modules and optimizers.
     """
-    with recording(Record, nets, optimizers or {}) as recorder:
-        yield recorder.record
+    with recording(Record, nets, optimizers or {}) as journal:
+        yield journal.record
 
 
 @contextmanager
 def recording(
     kind: type[AnyRecord], nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
-) -> Iterator[Recorder[AnyRecord]]:
-    """The same, for other instruments: yields the recorder, whose ``record`` is of that kind."""
+) -> Iterator[Journal[AnyRecord]]:
+    """The same, for other instruments: yields the journal, whose ``record`` is of that kind."""
     check_names(nets, optimizers)
-    recorder = Recorder(kind, dict(nets), dict(optimizers))
-    with ExitStack() as stack:
-        stack.callback(recorder.finish)
-        recorder.attach(stack)
+    undo = Undo()
+    recorder = Recorder(kind, nets, optimizers, undo)
+    journal = recorder.journal
+    undo.callback(journal.finish)
+    try:
+        recorder.attach()
+        yield journal
+    except BaseException as error:
+        journal.failed(error)
+        raise
+    finally:
         try:
-            yield recorder
-        except BaseException as error:
-            recorder.failed(error)
+            undo.close()
+        except BaseException:  # an interrupt: the rest is undone all the same
+            undo.close()
             raise
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import textwrap
 from itertools import islice
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 
 import torch
 
@@ -17,18 +17,15 @@ from gan_lessons.lens.model import Line
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep  # all instruments
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 NOWHERE = Line("", "", 0, "")
-
-
-def _is_plumbing(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith((_TORCH, _OURS))
+_known: dict[tuple[int, int], tuple[CodeType, Line]] = {}  # (id of a code object, instruction)
 
 
 def caller_line() -> Line:
     """The line that led here: the innermost frame that is neither torch's nor an instrument's."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_plumbing(frame):
+    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, _OURS)):
         frame = frame.f_back
-    return _line(frame, frame.f_lineno, frame.f_lasti) if frame else NOWHERE
+    return _line(frame, frame.f_lasti) if frame else NOWHERE
 
 
 def stack_depth() -> int:
@@ -43,23 +40,39 @@ def raising_line(traceback: TracebackType | None) -> Line:
     """The innermost such line of a traceback."""
     line = NOWHERE
     while traceback is not None:
-        if not _is_plumbing(traceback.tb_frame):
-            line = _line(traceback.tb_frame, traceback.tb_lineno, traceback.tb_lasti)
+        if not traceback.tb_frame.f_code.co_filename.startswith((_TORCH, _OURS)):
+            line = _line(traceback.tb_frame, traceback.tb_lasti)
         traceback = traceback.tb_next
     return line
 
 
-def _line(frame: FrameType, number: int, instruction: int) -> Line:
+def _line(frame: FrameType, instruction: int) -> Line:
+    """The line of an instruction. Training runs the same few over and over: they are kept."""
     code = frame.f_code
-    where = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
-    first, last, start, end = where
-    first, last = first or number, last or number  # an expression may span several lines
-    rows = [linecache.getline(code.co_filename, n, frame.f_globals) for n in range(first, last + 1)]
+    found = _known.get((id(code), instruction))
+    if found is None:
+        if len(_known) > 1000:
+            _known.clear()
+        found = _known[id(code), instruction] = (code, _read_line(frame, instruction))
+    return found[1]
+
+
+def _read_line(frame: FrameType, instruction: int) -> Line:
+    code = frame.f_code
+    places = list(islice(code.co_positions(), instruction // 2 + 1))
+    # The jump back to the head of a loop has no line, and an interrupt comes just there: the line
+    # is that of what ran before it.
+    there = (place for place in reversed(places) if place[0] is not None)
+    first, last, start, end = next(there, (None, None, None, None))
+    if first is None:
+        return Line("", code.co_filename, 0, code.co_name)
+    numbers = range(first, (last or first) + 1)  # an expression may span several lines
+    rows = [linecache.getline(code.co_filename, n, frame.f_globals) for n in numbers]
     text = textwrap.dedent("".join(rows)).strip()
     whole = first == last and start is not None and end is not None
     # columns are counted in UTF-8 bytes
     expression = rows[0].encode()[start:end].decode(errors="replace") if whole else ""
-    return Line(text, code.co_filename, number, code.co_name, expression)
+    return Line(text, code.co_filename, first, code.co_name, expression)
 
 
 def backward_operand(text: str) -> str | None:
