@@ -64,10 +64,9 @@ def _operation(node: Node, scene: Scene) -> list[str]:
         word = "already gone" if node.id in scene.gone else "not built yet"
     name = f"{short(node.op)} {shape_text(node.shape)}".strip()
     sources = ", ".join(_reference(i, scene) for i in dict.fromkeys(node.inputs))
-    made_from = "from {names}" if sources else ""
+    made_from = "from {names}".format(names=sources) if sources else ""
     mark = RECEIVED if scene.walked(node.id) else ""
-    state = f"{symbol or ' '} {word}"
-    return [mark, f"n{node.id}", name, state, made_from.format(names=sources)]
+    return [mark, f"n{node.id}", name, f"{symbol or ' '} {word}", made_from]
 
 
 def _leaf(node: Node, scene: Scene) -> list[str]:
@@ -108,8 +107,6 @@ def _place(i: int, scene: Scene) -> str:
 
 # Legend -------------------------------------------------------------------------------------------
 
-SHAPES = {"rounded": "rounded box"}  # others are called as Graphviz calls them
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -128,8 +125,9 @@ def legend(scene: Scene) -> Iterator[Entry]:
     nodes = list(scene.graph.nodes.values())
     for net in scene.nets:
         if any(owner(node) == net for node in nodes):
-            style, text = style_of(net, scene.nets), "{shape}: node of {net}"
-            means = text.format(shape=SHAPES.get(style.shape, style.shape), net=visible(net))
+            style = style_of(net, scene.nets)
+            shape = "rounded box" if style.shape == "rounded" else style.shape
+            means = "{shape}: node of {net}".format(shape=shape, net=visible(net))
             yield Entry(means, box=style, fill=style.light, text=visible(net))
     if any(node.net is None and not node.is_leaf for node in nodes):
         yield Entry("node of no net (a loss, say)", box=NEUTRAL, fill=NEUTRAL.light)

@@ -202,8 +202,8 @@ def _scene_of_record(record: Record | None, call: BackwardCall | None, event: in
 
 
 def _title(outputs: Iterable[str]) -> str:
-    text, names = "Autograd graph of {outputs}", ", ".join(map(visible, outputs))
-    return text.format(outputs=names or "what was recorded")
+    names = ", ".join(map(visible, outputs))
+    return "Autograd graph of {outputs}".format(outputs=names or "what was recorded")
 
 
 # What was asked for -------------------------------------------------------------------------------
