@@ -662,6 +662,29 @@ def test_interrupted_many_times():
     assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
 
 
+FORKED = """
+import os
+from gan_lessons.lens.show import svg
+
+def draw(name):
+    for i in range(30):
+        assert f"<title>{name}{i}</title>" in svg(f"digraph {{{name}{i}}}")
+
+draw("before")
+child = os.fork()
+draw("child" if child == 0 else "parent")
+if child == 0:
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no fork there")
+def test_a_forked_process_gets_its_own_answers():
+    done = run("-W", "ignore", "-c", FORKED)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
 @pytest.fixture
 def slow_graph():
     """284 nodes, more than a minute of layout: residuals, and a gradient of a gradient."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gan_lessons.lens.model import Node
 from gan_lessons.lens.show.dot import CUT_COLOUR, NEUTRAL, Style, style_of
@@ -64,10 +64,9 @@ def _operation(node: Node, scene: Scene) -> list[str]:
         word = "already gone" if node.id in scene.gone else "not built yet"
     name = f"{short(node.op)} {shape_text(node.shape)}".strip()
     sources = ", ".join(_reference(i, scene) for i in dict.fromkeys(node.inputs))
-    made_from = "from {names}" if sources else ""
+    made_from = "from {names}".format(names=sources) if sources else ""
     mark = RECEIVED if scene.walked(node.id) else ""
-    state = f"{symbol or ' '} {word}"
-    return [mark, f"n{node.id}", name, state, made_from.format(names=sources)]
+    return [mark, f"n{node.id}", name, f"{symbol or ' '} {word}", made_from]
 
 
 def _leaf(node: Node, scene: Scene) -> list[str]:
@@ -108,52 +107,46 @@ def _place(i: int, scene: Scene) -> str:
 
 # Legend -------------------------------------------------------------------------------------------
 
-SHAPES = {"rounded": "rounded box"}  # others are called as Graphviz calls them
+
+@dataclass(frozen=True)
+class Entry:
+    """What the legend says of its sample: a symbol, a line, or a box of a style with a text."""
+
+    means: str
+    symbol: str = ""
+    line: str = ""
+    box: Style | None = None
+    fill: str = ""
+    text: str = ""
 
 
-def legend(scene: Scene) -> Iterator[tuple[str, str]]:
-    """(sample as HTML, meaning) of everything that occurs in the picture, and of nothing else."""
+def legend(scene: Scene) -> Iterator[Entry]:
+    """Everything that occurs in the picture, and nothing else."""
     nodes = list(scene.graph.nodes.values())
     for net in scene.nets:
         if any(owner(node) == net for node in nodes):
             style = style_of(net, scene.nets)
-            text, shape = "{shape}: node of {net}", SHAPES.get(style.shape, style.shape)
-            yield _swatch(style, net), text.format(shape=shape, net=visible(net))
+            shape = "rounded box" if style.shape == "rounded" else style.shape
+            means = "{shape}: node of {net}".format(shape=shape, net=visible(net))
+            yield Entry(means, box=style, fill=style.light, text=visible(net))
     if any(node.net is None and not node.is_leaf for node in nodes):
-        yield _swatch(NEUTRAL, ""), "node of no net (a loss, say)"
+        yield Entry("node of no net (a loss, say)", box=NEUTRAL, fill=NEUTRAL.light)
     if any(node.is_leaf for node in nodes):
-        yield _swatch(NEUTRAL, "", strong=True), "darker: a parameter"
+        yield Entry("darker: a parameter", box=NEUTRAL, fill=NEUTRAL.strong)
     states = {scene.state(node) for node in nodes if not node.is_leaf}
     for state, (symbol, word, means) in BUFFER.items():
         if state in states:
-            line = _line("dotted" if state == ABSENT else "solid", "gray")
-            yield html.escape(symbol) or line, f"{word}: {means}"
+            line = "2px dotted gray" if state == ABSENT else "2px solid gray"
+            yield Entry(f"{word}: {means}", symbol, "" if symbol else line)
     if scene.graph.cuts:
-        yield f"{CUT} {_line('dashed', CUT_COLOUR)}", CUT_MEANS
+        yield Entry(CUT_MEANS, CUT, f"2px dashed {CUT_COLOUR}")
     if scene.call is not None:
-        yield RECEIVED, GOT.format(call=scene.call.index)
+        yield Entry(GOT.format(call=scene.call.index), RECEIVED)
         if any(scene.walked(node.id, i) for node in nodes for i in node.inputs):
             text = "thick line: the gradient of backward call {call} went along it, upwards"
             if scene.direction == "LR":
                 text = (
                     "thick line: the gradient of backward call {call} went along it, right to left"
                 )
-            yield _line("solid", "currentColor", 4), text.format(call=scene.call.index)
-    yield "→", "arrows: the way of the data; gradients go the other way"
-
-
-def _swatch(style: Style, text: str, *, strong: bool = False) -> str:
-    fill = style.strong if strong else style.light
-    return (
-        f'<span style="display:inline-block;min-width:1.4em;line-height:1.4;text-align:center;'
-        f"border:2px solid {style.border};background:{fill};color:#111;"
-        f'border-radius:{".5em" if style.shape == "rounded" else "0"}">'
-        f"{html.escape(visible(text)) or '&nbsp;'}</span>"
-    )
-
-
-def _line(style: str, colour: str, width: int = 2) -> str:
-    return (
-        f'<span style="display:inline-block;width:1.8em;vertical-align:middle;'
-        f'border-top:{width}px {style} {colour}"></span>'
-    )
+            yield Entry(text.format(call=scene.call.index), line="4px solid currentColor")
+    yield Entry("arrows: the way of the data; gradients go the other way", "→")

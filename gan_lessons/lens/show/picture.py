@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from gan_lessons.lens.show.dot import digraph
 from gan_lessons.lens.show.folding import fold_parameters, merge_leaves
 from gan_lessons.lens.show.format import event_text, visible
 from gan_lessons.lens.show.graph_text import legend, spelled_out
+from gan_lessons.lens.show.pages import page
 from gan_lessons.lens.show.render import svg
 from gan_lessons.lens.show.scene import Scene
 
@@ -83,22 +83,18 @@ class GraphPicture:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        """An image (it survives the sanitiser of untrusted notebooks), its legend, its words."""
-        text = _box(f"<pre>{html.escape(self.text)}</pre>", "max-height:24em")
         try:
-            image = _image(self._svg_of_a_page(), self.caption)
+            svg = self._svg_of_a_page()
         except RuntimeError as reason:
-            return f"<p>{html.escape(str(reason))}</p>{text}"
-        entries = "".join(
-            f'<span style="margin-right:1.6em;white-space:nowrap">{sample} {html.escape(meaning)}'
-            "</span> "
-            for sample, meaning in legend(self.scene)
-        )
-        return (
-            f'<figure style="margin:0"><figcaption>{html.escape(self.caption)}</figcaption>'
-            f"{_box(image, 'background:#fff;border-radius:6px;border:1px solid #bbb')}"
-            f'<div style="line-height:1.8;font-size:.95em;margin:.3em 0">{entries}</div>'
-            f"<details><summary>The same in words</summary>{text}</details></figure>"
+            return page("picture.html.j2", picture=self, reason=str(reason))
+        found = re.search(r'width="(\d+)', svg)
+        return page(
+            "picture.html.j2",
+            picture=self,
+            reason="",
+            image=base64.b64encode(svg.encode()).decode(),
+            width=int(found[1]) if found else 800,  # one point of the layout is one CSS pixel
+            legend=legend(self.scene),
         )
 
     def _svg_of_a_page(self) -> str:
@@ -161,22 +157,6 @@ def _picture(scene: Scene, fold: bool, direction: str, compact: bool) -> GraphPi
     return GraphPicture(scene, fold or compact)
 
 
-def _box(inside: str, style: str) -> str:
-    return f'<div style="overflow:auto;padding:4px;{style}">{inside}</div>'
-
-
-def _image(svg: str, alt: str) -> str:
-    """The SVG as an image that shrinks with the page, but not below what can be read."""
-    data = base64.b64encode(svg.encode()).decode()
-    found = re.search(r'width="(\d+)', svg)
-    width = int(found[1]) if found else 800  # one point of the layout is one CSS pixel
-    return (
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(alt)}" '
-        f'style="display:block;height:auto;width:100%;max-width:{width}px;'
-        f'min-width:{width * 6 // 10}px">'
-    )
-
-
 # What to draw -------------------------------------------------------------------------------------
 
 
@@ -222,8 +202,8 @@ def _scene_of_record(record: Record | None, call: BackwardCall | None, event: in
 
 
 def _title(outputs: Iterable[str]) -> str:
-    text, names = "Autograd graph of {outputs}", ", ".join(map(visible, outputs))
-    return text.format(outputs=names or "what was recorded")
+    names = ", ".join(map(visible, outputs))
+    return "Autograd graph of {outputs}".format(outputs=names or "what was recorded")
 
 
 # What was asked for -------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -135,7 +134,7 @@ def _by_wheel(source: str, form: str, limit: float | None) -> str:
 
 
 def _taken() -> subprocess.Popen[str]:
-    """A process that nobody else asks meanwhile."""
+    """A process that nobody else asks meanwhile. To a forked one, its parent's seem ended."""
     with suppress(IndexError):
         while (worker := _idle.pop()).poll() is not None:
             _end(worker)
@@ -159,7 +158,3 @@ def _end(worker: subprocess.Popen[str]) -> None:
 def _end_all() -> None:
     while _idle:
         _end(_idle.pop())
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_idle.clear)  # the parent's answers are not the child's

@@ -5,7 +5,6 @@ Both say the same. A cell is a symbol and a norm, and never a colour alone.
 
 from __future__ import annotations
 
-import html
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,15 +19,19 @@ from gan_lessons.lens.show.format import (
     marked,
     visible,
 )
+from gan_lessons.lens.show.pages import page
 from gan_lessons.lens.show.symbols import GRADIENT, USED
 
-TITLE = "What every .grad holds after each event"
-PARAMETER, NO_PARAMETERS, HELD = "parameter", "no parameters", "held by the graph"
-CHANGED, CHANGED_MEANS = "*", "changed since the event before"
-USED_MEANS = "this step uses it"
-NO_EVENTS = "No events: nothing in the recorded block touched these nets or optimizers."
-NO_COLUMNS = "No events of these kinds: {kinds}."
-IN_PLAIN_WORDS = "In plain words"
+WORDS = {  # of both
+    "title": "What every .grad holds after each event",
+    "parameter": "parameter",
+    "no_parameters": "no parameters",
+    "held": "held by the graph",
+    "changed": "changed since the event before",
+    "used": "this step uses it",
+    "in_plain_words": "In plain words",
+}
+CHANGED = "*"  # on a terminal
 
 Rows = Mapping[str, list[Row]]  # net -> its rows
 
@@ -73,11 +76,35 @@ class GradientTable:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f'<div class="gl-table"><style>{_STYLE}</style>{"".join(_page(self))}</div>'
+        rows, told = self.rows(), self.record.explanation
+        return page(
+            "table.html.j2",
+            words=WORDS,
+            gradient=GRADIENT,
+            used=USED,
+            empty=_empty(self),
+            columns=[(event, _pieces(event)) for event in self.columns],
+            rows=rows,
+            legend=_legend(self, rows, "bold: {changed}"),
+            explanation=marked(told) if told else "",
+        )
+
+
+def _empty(table: GradientTable) -> str:
+    """Why there is nothing to show; empty if there is something."""
+    if not table.record.events:
+        return "No events: nothing in the recorded block touched these nets or optimizers."
+    text = "" if table.columns else "No events of these kinds: {kinds}."
+    return text.format(kinds=", ".join(table.kinds))
 
 
 def _source(event: Event, limit: int = 80) -> str:
     return visible(" ".join(event.line.code.split()), limit)
+
+
+def _pieces(event: Event) -> list[str]:
+    """The line, where a narrow column may break it."""
+    return re.split(r"(?<=[(,.])", _source(event, 60))
 
 
 def _legend(table: GradientTable, rows: Rows, changed: str) -> Iterator[str]:
@@ -88,8 +115,8 @@ def _legend(table: GradientTable, rows: Rows, changed: str) -> Iterator[str]:
         if kind in kinds:
             yield f"{symbol} {word}: {means}"
     if any(cell.used for cell in cells):
-        yield f"{USED} {USED_MEANS}"
-    yield changed
+        yield f"{USED} {WORDS['used']}"
+    yield changed.format(changed=WORDS["changed"])
     yield "held by the graph: bytes that it alone keeps for backward (no weights, no inputs)"
     if any(not event.held.complete for event in table.columns):
         yield "≥: saved-tensor hooks hide some of these bytes"
@@ -107,32 +134,32 @@ def _terminal(table: GradientTable) -> Iterator[str]:
     """The blocks of text."""
     record = table.record
     if not record.events:
-        yield f"{TITLE}\n{NO_EVENTS}"
+        yield f"{WORDS['title']}\n{_empty(table)}"
         return
     listed = [[str(e.index), event_text(e), _source(e)] for e in record.events]
     lines = aligned(listed, numbers=1).splitlines()
-    yield TITLE
+    yield WORDS["title"]
     yield "\n".join(visible(line, table.width) for line in lines)
     if table.columns:
         rows = table.rows()
         yield from _matrices(table, rows)
-        legend = _legend(table, rows, f"{CHANGED} {CHANGED_MEANS}")
+        legend = _legend(table, rows, f"{CHANGED} {{changed}}")
         yield "\n".join(textwrap.fill(entry, table.width) for entry in legend)
     else:
-        yield NO_COLUMNS.format(kinds=", ".join(table.kinds))
+        yield _empty(table)
     if record.explanation:
-        yield textwrap.fill(f"{IN_PLAIN_WORDS}: {record.explanation}", table.width)
+        yield textwrap.fill(f"{WORDS['in_plain_words']}: {record.explanation}", table.width)
 
 
 def _matrices(table: GradientTable, rows: Rows) -> Iterator[str]:
     """The matrix, in as many pieces as the width asks for, the names at the left of each."""
     columns = table.columns
-    lines = [[PARAMETER, *(str(event.index) for event in columns)]]
+    lines = [[WORDS["parameter"], *(str(event.index) for event in columns)]]
     for net, net_rows in rows.items():
-        title = visible(net) if net_rows else f"{visible(net)}: {NO_PARAMETERS}"
+        title = visible(net) if net_rows else f"{visible(net)}: {WORDS['no_parameters']}"
         lines.append([title, *[""] * len(columns)])
         lines += [[f"  {row.name}", *map(_terminal_cell, row.cells)] for row in net_rows]
-    lines.append([HELD, *(bytes_text(event.held) for event in columns)])
+    lines.append([WORDS["held"], *(bytes_text(event.held) for event in columns)])
     names, *widths = (max(map(len, column)) + 2 for column in zip(*lines, strict=True))
     pieces: list[list[int]] = [[]]
     room = table.width - names
@@ -148,79 +175,3 @@ def _matrices(table: GradientTable, rows: Rows) -> Iterator[str]:
 
 def _terminal_cell(cell: Cell) -> str:
     return f"{cell.text}{CHANGED * cell.changed}{f' {USED}' * cell.used}"
-
-
-# Notebook -----------------------------------------------------------------------------------------
-
-# Colours are laid over the theme's own background, so they fit a light and a dark one.
-_STYLE = """
-.gl-table{font-size:13px;line-height:1.35;color:var(--jp-content-font-color1,inherit)}
-.gl-table .box{overflow-x:auto}
-.gl-table table{border-collapse:collapse;margin:0}
-.gl-table caption{caption-side:top;text-align:left;font-weight:600;padding:2px 0 6px}
-.gl-table th,.gl-table td{padding:3px 8px;text-align:left;vertical-align:bottom;
-border:1px solid var(--jp-border-color2,rgba(128,128,128,.35));font-weight:400;white-space:nowrap}
-.gl-table thead th{max-width:11.5em;white-space:normal}
-.gl-table thead b{font-size:1.15em}
-.gl-table th code{display:block;font-size:.86em;overflow-wrap:break-word;background:none;padding:0}
-.gl-table tbody th,.gl-table tfoot th,.gl-table thead th:first-child{position:sticky;left:0;
-background:var(--jp-layout-color0,Canvas)}
-.gl-table.gl-table table th{text-align:left}
-.gl-table .net{font-weight:700}
-.gl-table .changed{font-weight:700;box-shadow:inset 0 -3px 0 currentColor}
-.gl-table .none,.gl-table .zero{opacity:.75}
-.gl-table .fresh{background:rgba(0,114,178,.28)}
-.gl-table .accumulated{background:rgba(160,80,190,.32)}
-.gl-table .by_hand{background:rgba(0,158,115,.3)}
-.gl-table .before{background:rgba(128,128,128,.25)}
-.gl-table .vain{background:repeating-linear-gradient(135deg,rgba(213,94,0,.34) 0 5px,
-rgba(213,94,0,.12) 5px 10px)}
-.gl-table ul{list-style:none;display:flex;flex-wrap:wrap;gap:2px 18px;margin:6px 0;padding:0}
-.gl-table .plain{border-left:4px solid #d55e00;padding:2px 10px;margin:6px 0}
-"""
-
-
-def _page(table: GradientTable) -> Iterator[str]:
-    record = table.record
-    if not record.events:
-        yield f"<p>{TITLE}. {NO_EVENTS}</p>"
-    elif not table.columns:
-        yield f"<p>{html.escape(NO_COLUMNS.format(kinds=', '.join(table.kinds)))}</p>"
-    else:
-        rows = table.rows()
-        yield f'<div class="box" tabindex="0">{"".join(_html_table(table.columns, rows))}</div>'
-        legend = _legend(table, rows, f"bold: {CHANGED_MEANS}")
-        yield f"<ul>{''.join(f'<li>{html.escape(entry)}</li>' for entry in legend)}</ul>"
-    if record.explanation:
-        text = marked(record.explanation)
-        yield f'<p class="plain" role="note"><b>{IN_PLAIN_WORDS}:</b> {text}</p>'
-
-
-def _html_table(columns: list[Event], rows: Rows) -> Iterator[str]:
-    yield f"<table><caption>{TITLE}</caption>"
-    yield f'<thead><tr><th scope="col">{PARAMETER}</th>{"".join(map(_html_head, columns))}</tr>'
-    yield "</thead>"
-    for net, net_rows in rows.items():
-        title = html.escape(visible(net)) + ("" if net_rows else f": {NO_PARAMETERS}")
-        span = f'colspan="{len(columns) + 1}"'
-        yield f'<tbody><tr><th class="net" scope="rowgroup" {span}>{title}</th></tr>'
-        for row in net_rows:
-            cells = "".join(map(_html_cell, row.cells))
-            yield f'<tr><th scope="row">{html.escape(row.name)}</th>{cells}</tr>'
-        yield "</tbody>"
-    held = "".join(f"<td>{bytes_text(event.held)}</td>" for event in columns)
-    yield f'<tfoot><tr><th scope="row">{HELD}</th>{held}</tr></tfoot></table>'
-
-
-def _html_head(event: Event) -> str:
-    source = re.sub(r"([(,.])", r"\1<wbr>", html.escape(_source(event, 60)))  # may break there
-    text = html.escape(event_text(event))
-    return f'<th scope="col"><b>{event.index}</b> {text}<code>{source}</code></th>'
-
-
-def _html_cell(cell: Cell) -> str:
-    _, word, means = GRADIENT[cell.kind]
-    told = [f"{word}: {means}", *[CHANGED_MEANS] * cell.changed, *[USED_MEANS] * cell.used]
-    classes = f"{cell.kind} changed" if cell.changed else cell.kind
-    title = html.escape("; ".join(told))
-    return f'<td class="{classes}" title="{title}">{cell.text}{f" {USED}" * cell.used}</td>'

@@ -47,9 +47,7 @@ def torchviz_digraph(graph: Graph, *, folded: bool) -> tuple[Digraph, list[tuple
         if node.is_leaf and not folded:
             functions[i].variable = _StandIn()
             parts[functions[i].variable] = (i, "tensor")
-    # torchviz calls itself for what it has not seen. Asked for every node, inputs first, it never
-    # gets deep, however long the graph; of the tensors asked for, only the outputs are kept.
-    tensors = {i: _StandIn(function) for i, function in functions.items()}
+    tensors = {i: _StandIn(functions[i]) for i in _roots(graph)}
     parts |= {tensors[i]: (i, "output") for i in graph.outputs}
     with warnings.catch_warnings():
         # torchviz 0.0.3 compares versions with distutils, on import and in every call.
@@ -65,3 +63,20 @@ def torchviz_digraph(graph: Graph, *, folded: bool) -> tuple[Digraph, list[tuple
         if all(end in names for end in ends):
             lines.append(tuple(names[end] for end in ends))
     return dot, lines
+
+
+def _roots(graph: Graph) -> list[int]:
+    """Nodes that torchviz starts from, inputs first: the outputs, and what leads to none of them.
+
+    It calls itself once for each operation of a chain, up to those that it has seen. Starting in
+    the middle of a long chain as well, it never gets deep.
+    """
+    used = {k for node in graph.nodes.values() for k in node.inputs}
+    roots: list[int] = []
+    depth: dict[int, int] = {}
+    for i, node in graph.nodes.items():
+        depth[i] = 1 + max((depth.get(k, 0) for k in node.inputs), default=0)
+        if i not in used or i in graph.outputs or depth[i] == 100:
+            roots.append(i)
+            depth[i] = 0
+    return roots
