@@ -96,7 +96,6 @@ class StepCost(_Table):
 
     ``work``: FLOPs by net, phase and call. ``record``: the step line by line, with the bytes that
     the graph held after every line and event; of another run, as everything here.
-    ``peak_held``: the most that the graph alone kept for backward (no weights, no inputs).
     ``peak_allocated``: bytes of all that was alive at once beyond weights, buffers, optimizer
     states and inputs: what the graph holds, gradients, temporaries (see ``peak_allocated``).
     ``seconds``: None where no time was taken.
@@ -106,7 +105,6 @@ class StepCost(_Table):
     title: str
     work: tuple[Work, ...]
     record: StepRecord
-    peak_held: HeldBytes
     peak_allocated: int
     seconds: Seconds | None
 
@@ -123,6 +121,11 @@ class StepCost(_Table):
             for w in self.work
             if net in (None, w.net) and phase in (None, w.phase) and index in (None, w.index)
         )
+
+    @property
+    def peak_held(self) -> HeldBytes:
+        """The most that the graph alone kept for backward (no weights, no inputs)."""
+        return self.record.peak
 
     @property
     def forwards(self) -> dict[str, int]:
