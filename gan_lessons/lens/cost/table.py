@@ -8,7 +8,7 @@ from html import escape
 
 from gan_lessons.lens.cost.flops import FORWARD, Work
 from gan_lessons.lens.model import HeldBytes, StepRecord
-from gan_lessons.lens.show import GRADIENT, bytes_text, visible
+from gan_lessons.lens.show import GRADIENT, aligned, bytes_text, visible
 
 
 def flops_text(flops: float) -> str:
@@ -56,10 +56,8 @@ class _Table:
 
     def __str__(self) -> str:
         title, rows, notes = self._shown()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        cells = ([t.ljust(w) for t, w in zip(row, widths, strict=True)] for row in rows)
-        lines = ("  ".join(row).rstrip() for row in cells)
-        return "\n".join([title, "", *lines, "", *(f"{k}: {v}" for k, v in notes.items())])
+        below = "\n".join(f"{name}: {text}" for name, text in notes.items())
+        return f"{title}\n\n{aligned(rows)}\n\n{below}"
 
     __repr__ = __str__
 
