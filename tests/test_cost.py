@@ -32,6 +32,7 @@ from gan_lessons import (
     step_one_stage,
     step_retain_graph,
 )
+from gan_lessons.classroom import check_step
 from gan_lessons.classroom.film import totals
 from gan_lessons.lens import cost as cost_room
 from gan_lessons.lens import whatif as whatif_room
@@ -566,6 +567,7 @@ def test_nets_with_normed_weights_are_copied_and_looked_at(kind, used):
     film = explore("detach", gan=gan, real=REAL, noise=NOISE, what_if=False).data["films"]["detach"]
     assert not film["error"]
     assert film["totals"]["flops"] > 0
+    assert check_step(step_detach, like="detach", gan=gan, real=REAL, noise=NOISE).passed
     torch.testing.assert_close(state_of(gan), before, rtol=0, atol=0)
 
 

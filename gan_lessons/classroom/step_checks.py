@@ -12,7 +12,6 @@ backward calls.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from gan_lessons.classroom.exercises import Check
 from gan_lessons.classroom.scoring import checked_tolerance, first_line, number_text, received_text
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.lens.cost import copied
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record
 from gan_lessons.models import ShapedModule
@@ -83,7 +83,7 @@ class _Run:
 
 
 def _run(gan: Gan, real: Tensor, noise: Tensor, steps: int, step: Step) -> _Run:
-    gan = copy.deepcopy(gan)
+    gan = copied(gan)
     run = _Run([_weights(gan)])
     gpus = [real.device] if real.device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus), torch.enable_grad():

@@ -83,7 +83,7 @@ def _measured(name: str, strategy: Strategy, gan: Gan, real: Tensor, noise: Tens
     record = record_step(step, gan, real, noise)
     if record.error is not None:  # kept there for those who want to see half a step
         raise record.error
-    return StepCost(name, strategy.title, count.work, record, record.peak, allocated, None)
+    return StepCost(name, strategy.title, count.work, record, allocated, None)
 
 
 def _in_turns(

@@ -8,7 +8,7 @@ from html import escape
 
 from gan_lessons.lens.cost.flops import FORWARD, Work
 from gan_lessons.lens.model import HeldBytes, StepRecord
-from gan_lessons.lens.show import GRADIENT, bytes_text, visible
+from gan_lessons.lens.show import GRADIENT, aligned, bytes_text, visible
 
 
 def flops_text(flops: float) -> str:
@@ -56,10 +56,8 @@ class _Table:
 
     def __str__(self) -> str:
         title, rows, notes = self._shown()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        cells = ([t.ljust(w) for t, w in zip(row, widths, strict=True)] for row in rows)
-        lines = ("  ".join(row).rstrip() for row in cells)
-        return "\n".join([title, "", *lines, "", *(f"{k}: {v}" for k, v in notes.items())])
+        below = "\n".join(f"{name}: {text}" for name, text in notes.items())
+        return f"{title}\n\n{aligned(rows)}\n\n{below}"
 
     __repr__ = __str__
 
@@ -96,7 +94,6 @@ class StepCost(_Table):
 
     ``work``: FLOPs by net, phase and call. ``record``: the step line by line, with the bytes that
     the graph held after every line and event; of another run, as everything here.
-    ``peak_held``: the most that the graph alone kept for backward (no weights, no inputs).
     ``peak_allocated``: bytes of all that was alive at once beyond weights, buffers, optimizer
     states and inputs: what the graph holds, gradients, temporaries (see ``peak_allocated``).
     ``seconds``: None where no time was taken.
@@ -106,7 +103,6 @@ class StepCost(_Table):
     title: str
     work: tuple[Work, ...]
     record: StepRecord
-    peak_held: HeldBytes
     peak_allocated: int
     seconds: Seconds | None
 
@@ -123,6 +119,11 @@ class StepCost(_Table):
             for w in self.work
             if net in (None, w.net) and phase in (None, w.phase) and index in (None, w.index)
         )
+
+    @property
+    def peak_held(self) -> HeldBytes:
+        """The most that the graph alone kept for backward (no weights, no inputs)."""
+        return self.record.peak
 
     @property
     def forwards(self) -> dict[str, int]:
