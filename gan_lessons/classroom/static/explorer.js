@@ -17,9 +17,12 @@ const icon = (name) => {
 const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 const ordered = (object, show) => Object.entries(object).map(([k, v]) => show(k, v)).join(" · ");
 
-// The gradient's own arrow, at the end that data comes from.
-const ARROW = `<defs><marker id="gradient" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="4.2"
-  markerHeight="4.2" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker></defs>`;
+// Arrowheads: the way of the data, the same over a cut, and the gradient's own, at the other end.
+const arrow = (id, size, x) => draw(
+  "marker",
+  { id, viewBox: "0 0 10 10", refX: x, refY: 5, markerUnits: "userSpaceOnUse", markerWidth: size, markerHeight: size, orient: "auto-start-reverse" },
+  draw("path", { d: "M0 0L10 5L0 10z" }),
+);
 
 // One film: source, graph, matrix and memory of one step, at one moment ---------------------------
 
@@ -104,51 +107,67 @@ class Pane {
 
   graph() {
     const holder = make("div", { class: "graph", role: "group", "aria-label": this.ui.graph });
-    holder.innerHTML = this.film.svg;
-    const svg = holder.firstElementChild;
-    svg?.insertAdjacentHTML("afterbegin", ARROW);
+    const { layout, nodes, edges, forwards } = this.film;
     this.nodes = [];
     this.edges = [];
     this.frames = [];
-    if (!svg) {
+    if (!layout) {
       holder.textContent = this.ui.noGraph;
       return holder;
     }
-    const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
-    svg.style.maxWidth = `${Math.round(width * 1.1)}px`;
-    svg.style.aspectRatio = `${width} / ${height}`;
-    const at = new Map();
-    for (const element of svg.querySelectorAll("g[id]")) {
-      at.set(element.id, element); // ids would clash with those of other views
-      element.removeAttribute("id");
-    }
-    this.film.nodes.forEach((node, i) => this.addNode(node, i, at));
-    for (const [id, element] of at) this.addEdge(id, element);
+    const [width, height] = layout.size.map((size) => Math.ceil(size) + 8); // and air around it
+    const svg = draw("svg", {
+      viewBox: `-4 -4 ${width} ${height}`,
+      style: `max-width:${Math.round(width * 1.1)}px;aspect-ratio:${width} / ${height}`,
+    }, draw("defs", {}, arrow("data", 7, 0), arrow("over", 7, 0), arrow("gradient", 13, 9)));
+    forwards.forEach((forward, i) => this.addFrame(svg, forward, i));
+    for (const edge of edges) this.addEdge(svg, edge);
+    nodes.forEach((node, i) => this.addNode(svg, node, i));
+    holder.append(svg);
     return holder;
   }
 
-  addNode(node, i, at) {
-    const element = at.get(node.id);
-    if (!element) return;
-    const text = element.querySelector("text");
-    const name = text.textContent.replace(/^\S+\s/, "");
-    element.setAttribute("tabindex", i ? "-1" : "0");
-    element.setAttribute("role", "img");
-    element.dataset.node = i;
+  // A forward of a net, around all that it built.
+  addFrame(svg, forward, i) {
+    const box = this.film.layout.boxes[`forward${i}`];
+    if (!box) return;
+    const [left, top, , height] = box;
+    const text = draw("text", { x: left + 8, y: top + height - 8 }, forward.text);
+    const element = draw("g", { class: `forward ${this.owner(forward)}` }, outline(box, "round"), text);
+    this.frames.push({ element, nodes: this.film.nodes.flatMap((node, n) => (node.forward === i ? [n] : [])) });
+    svg.append(element);
+  }
+
+  addEdge(svg, { id, ends, cut }) {
+    const { paths, labels } = this.film.layout;
+    if (!paths[id]) return;
+    const element = draw("g", { class: cut ? "edge cut" : "edge", "data-edge": id }, draw("path", { d: paths[id] }));
+    if (cut && labels[id]) element.append(label(...labels[id], `${this.data.cut} ${cut}`));
+    this.edges.push({ element, ends, cut });
+    svg.append(element);
+  }
+
+  addNode(svg, node, i) {
+    const { boxes } = this.film.layout;
+    if (!boxes[node.id]) return;
+    const text = label(...middle(boxes[node.id]), "");
+    const place = this.film.nets.indexOf(node.net);
+    const corners = place < 0 ? "square" : place % 4 ? "cut" : "round"; // nets differ without colour, too
+    const element = draw("g", { tabindex: i ? -1 : 0, role: "img", "data-node": i }, outline(boxes[node.id], corners), text);
     const tell = () => (this.info.textContent = element.getAttribute("aria-label"));
     element.addEventListener("pointerenter", tell);
     element.addEventListener("focus", tell);
-    this.nodes.push({ node, i, element, text, name, output: at.get(`${node.id}output`) });
-    const frame = at.get(`forward${node.forward}`);
-    if (frame && node.call != null) this.frames.push([frame, i]);
+    svg.append(element);
+    const output = node.output == null ? null : this.addOutput(svg, node.output, boxes[`${node.id}output`]);
+    this.nodes.push({ node, i, element, text, output });
   }
 
-  addEdge(id, element) {
-    const cut = id.match(/^cut-(n\d+)-(n\d+)$/);
-    const edge = cut ?? id.match(/^(n\d+)(?:output|tensor)?-(n\d+)(?:output|tensor)?$/);
-    if (!edge) return;
-    element.dataset.edge = id;
-    this.edges.push({ element, cut: Boolean(cut), ends: [edge[1], edge[2]] });
+  addOutput(svg, name, box) {
+    const [x, y] = middle(box);
+    const around = draw("ellipse", { cx: x, cy: y, rx: box[2] / 2, ry: box[3] / 2 });
+    const element = draw("g", { class: "node output" }, around, label(x, y, name));
+    svg.append(element);
+    return element;
   }
 
   memory() {
@@ -233,7 +252,7 @@ class Pane {
     place.textContent = symbol + (used ? this.data.used : "");
     const told = [filled(this.ui.holds, { word })];
     if (norm) told.push(filled(this.ui.norm, { norm }));
-    if (sources) told.push(filled(this.ui.fromCalls, { calls: sources }));
+    if (sources.length) told.push(filled(this.ui.fromCalls, { calls: sources.join("+") }));
     if (used) told.push(this.ui.usedHere);
     place.title = `${who}: ${told.join(", ")}`;
   }
@@ -257,16 +276,16 @@ class Pane {
       element.classList.toggle("absent", !shown);
       element.classList.toggle("walked", !cut && shown && ends.every((id) => walked.has(id)));
     }
-    const built = new Set(this.frames.filter(([, i]) => now.states[i] !== ".").map(([frame]) => frame));
-    for (const [frame] of this.frames) frame.classList.toggle("absent", !built.has(frame));
+    for (const { element, nodes } of this.frames)
+      element.classList.toggle("absent", nodes.every((i) => now.states[i] === "."));
   }
 
-  markParameter({ node, element, text, name }, now, arrived) {
+  markParameter({ node, element, text }, now, arrived) {
     const kinds = node.parameters.map((p) => now.grads[p]);
     const [symbol, word, , kind] = this.data.kinds[kinds[0]];
     const mixed = kinds.some((k) => k !== kinds[0]);
     const arrives = node.parameters.some((p) => arrived.has(p));
-    text.textContent = `${arrives ? this.data.received : mixed ? "±" : symbol} ${name}`;
+    text.textContent = `${arrives ? this.data.received : mixed ? "±" : symbol} ${node.name}`;
     element.setAttribute("class", `${this.owner(node)} node parameter ${kind}${arrives ? " received" : ""}`);
     const each = node.parameters.map((p, i) => {
       const [net, full] = this.film.parameters[p];
@@ -276,9 +295,9 @@ class Pane {
     element.setAttribute("aria-label", told.filter(Boolean).join(". "));
   }
 
-  markOperation({ node, element, text, name }, letter, walked, freedNow) {
+  markOperation({ node, element, text }, letter, walked, freedNow) {
     const [symbol, word, , state] = this.data.states[letter];
-    text.textContent = symbol ? `${symbol} ${name}` : name;
+    text.textContent = symbol ? `${symbol} ${node.name}` : node.name;
     const extra = `${walked ? " walked" : ""}${freedNow ? " freednow" : ""}`;
     element.setAttribute("class", `${this.owner(node)} node operation ${state}${extra}`);
     const saved = node.saved.map(([what, shape, bytes, kind]) =>
@@ -307,6 +326,18 @@ class Pane {
     next.element.focus();
     return true;
   }
+}
+
+// Parts of a drawing.
+const middle = ([left, top, width, height]) => [left + width / 2, top + height / 2];
+const label = (x, y, text) => draw("text", { x, y, dy: ".34em", "text-anchor": "middle" }, text);
+
+function outline([x, y, width, height], corners) {
+  if (corners !== "cut") return draw("rect", { x, y, width, height, rx: corners === "round" ? 8 : 0 });
+  const [right, bottom, c] = [x + width, y + height, 6];
+  const points = [[x + c, y], [right - c, y], [right, y + c], [right, bottom - c],
+    [right - c, bottom], [x + c, bottom], [x, bottom - c], [x, y + c]];
+  return draw("polygon", { points: points.join(" ") });
 }
 
 // Scroll a line into the view of its box, and never the page.
