@@ -19,7 +19,7 @@ from nbconvert.exporters import get_exporter
 from gan_lessons.classroom.export import (
     GanPage,
     GanSlides,
-    Markup,
+    Markdown,
     assets,
     build,
     execute,
@@ -240,7 +240,7 @@ def test_reveal_is_in_the_deck_and_not_in_the_repository(root):
 
 
 def test_formulas_become_mathml():
-    page = Markup(page_link)("Text $s = D(x)$ and\n\n$$\\tfrac{s}{2}$$")
+    page = Markdown(page_link)("Text $s = D(x)$ and\n\n$$\\tfrac{s}{2}$$")
     assert page.count("<math ") == 2
     assert 'display="block"' in page
     assert "$" not in page
@@ -262,7 +262,7 @@ def test_a_formula_that_cannot_be_read_is_named(latex):
 
 def test_links_between_lessons_lead_to_what_was_exported():
     source = "[a](02-x.ipynb#The-cut,-drawn) [b](02-x.ipynb) [c](https://a.example/n.ipynb)"
-    page, deck = Markup(page_link)(source), Markup(slide_link)(source)
+    page, deck = Markdown(page_link)(source), Markdown(slide_link)(source)
     assert 'href="02-x.html#The-cut,-drawn"' in page
     assert 'href="02-x.html#/The-cut,-drawn"' in deck
     assert 'href="02-x.html"' in page

@@ -16,18 +16,46 @@ import traitlets
 from torch.optim import SGD
 
 from gan_lessons import data
-from gan_lessons.classroom import cost_words as words
 from gan_lessons.classroom.page import StrategyWidget, module, static
 from gan_lessons.gan import Gan
-from gan_lessons.lens.cost import PASSES, NetFlops, Work, counting, flops_text, written_out
+from gan_lessons.lens.cost import PASSES, NetFlops, counting, flops_text, written_out
 from gan_lessons.models import Discriminator, Generator
 from gan_lessons.put_back import seeded
-from gan_lessons.strategies import STRATEGIES, THREE, Step
+from gan_lessons.strategies import STRATEGIES, THREE, Step, Strategy
 
 WIDTHS = (16, 32, 64, 128, 256, 512)
 SHAPE, NOISE_DIM = (1, 8, 8), 32  # the digits, as in the other lessons
 VALUES = 64  # per image
 PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
+
+
+# What stands on the controls; static/cost_lab.js fills in the names in braces.
+UI = {
+    "title": "What a step costs, for nets of any size",
+    "width_g": "Width of G's layers",
+    "width_d": "Width of D's layers",
+    "bars": "FLOPs of one step",
+    "g_forward": "G forward",
+    "g_backward": "G backward",
+    "d_forward": "D forward",
+    "d_backward": "D backward",
+    "symbols": {
+        "g_forward": "G →",
+        "g_backward": "G ←",
+        "d_forward": "D →",
+        "d_backward": "D ←",
+    },
+    "number": "{flops} · {ratio} ×",
+    "best": "G {g} wide, D {d} wide: {best} needs the fewest FLOPs. (×: compared with "
+    "{reference}.)",
+    "bestTied": "G {g} wide, D {d} wide: {best} need the fewest FLOPs. (×: compared with "
+    "{reference}.)",
+    "and": " and ",
+    "map": "FLOPs of {first} compared with {second}",
+    "corner": "D \\ G",
+    "less": "{first} needs fewer",
+    "more": "{first} needs more",
+}
 
 
 class CostLab(StrategyWidget):
@@ -56,18 +84,19 @@ class CostLab(StrategyWidget):
 
     def still(self) -> str:
         """The table of the widths that are chosen."""
-        d = self.data
-        g_width, d_width = (d["widths"][i] for i in (self.width_g, self.width_d))
-        reference = sum(d["flops"][d["reference"]][self.width_g][self.width_d])
-        names = [c.format(reference=d["short"][d["reference"]]) for c in words.COLUMNS]
+        d, place = self.data, (self.width_g, self.width_d)
+        counted = {key: d["flops"][key][place[0]][place[1]] for key in d["order"]}
+        reference = sum(counted[d["reference"]])
+        columns = ("step", "G forward", "G backward", "D forward", "D backward", "in all")
+        names = [*columns, f"× {d['short'][d['reference']]}"]
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
         body = ""
-        for key in d["order"]:
-            parts = d["flops"][key][self.width_g][self.width_d]
+        for key, parts in counted.items():
             texts = [*map(flops_text, [*parts, sum(parts)]), f"{sum(parts) / reference:.2f}"]
             cells = "".join(f"<td>{text}</td>" for text in texts)
             body += f'<tr><th scope="row">{html.escape(d["titles"][key])}</th>{cells}</tr>'
-        told = words.FALLBACK.format(g=g_width, d=d_width)
+        text = "FLOPs of one step, G {g} and D {d} wide. With JavaScript this is interactive."
+        told = text.format(g=d["widths"][place[0]], d=d["widths"][place[1]])
         return f"<p>{told}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -95,23 +124,25 @@ def cost_lab(
         )
     if strategy and strategy not in chosen:
         raise KeyError(f"strategy={strategy!r} is not among those shown: {', '.join(chosen)}")
-    shown = {
-        "ui": words.UI,
-        "css": static("cost_lab.css"),
+    shown = {"ui": UI, "css": static("cost_lab.css"), "widths": sizes, **_of(chosen)}
+    shown["flops"] = _grids({key: s.step for key, s in chosen.items()}, sizes, batch)
+    shown |= _symbols(sizes, batch)
+    middle = len(sizes) // 2
+    return CostLab(group, data=shown, strategy=strategy, width_g=middle, width_d=middle)
+
+
+def _of(chosen: Mapping[str, Strategy]) -> dict[str, Any]:
+    """What is said of the strategies, at any width."""
+    pair = ["retain_graph", "generator_first"]
+    return {
         "order": list(chosen),
         "titles": {key: s.title for key, s in chosen.items()},
         "short": {key: s.title.partition(":")[0] for key, s in chosen.items()},
-        "reference": "generator_first" if "generator_first" in chosen else next(iter(chosen)),
-        "compared": [k for k in ("retain_graph", "generator_first") if k in chosen],
-        "widths": sizes,
-        "flops": _grids({key: s.step for key, s in chosen.items()}, sizes, batch),
-        "formulas": {key: _formula(key) for key in chosen if key in PASSES},
-        **_symbols(sizes, batch),
+        "reference": pair[1] if pair[1] in chosen else next(iter(chosen)),
+        "compared": pair if chosen.keys() >= {*pair} else [],
+        # with the signs of print, not of code
+        "formulas": {key: written_out(key).replace("-", "−") for key in chosen if key in PASSES},
     }
-    if len(shown["compared"]) < 2:
-        shown["compared"] = []
-    middle = len(sizes) // 2
-    return CostLab(group, data=shown, strategy=strategy, width_g=middle, width_d=middle)
 
 
 def _grids(
@@ -140,16 +171,7 @@ def _counted(step: Step, gan: Gan, *batch: Any) -> list[int]:
     step(gan, *batch)  # a first step may do more, such as to try what D is like
     with counting(gan.nets) as count:
         step(gan, *batch)
-    return [_part(count.work, net, phase) for net, phase in PARTS]
-
-
-def _part(work: Iterable[Work], net: str, phase: str) -> int:
-    return sum(w.flops for w in work if (w.net, w.phase) == (net, phase))
-
-
-def _formula(key: str) -> str:
-    """With the signs of print, not of code."""
-    return written_out(key).replace("-", "−")
+    return [sum(w.flops for w in count.work if (w.net, w.phase) == part) for part in PARTS]
 
 
 def _symbols(widths: list[int], batch: int) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.index import lesson_of
-from gan_lessons.classroom.export.markup import Markup, mathml, page_link, slide_link
+from gan_lessons.classroom.export.markdown import Markdown, mathml, page_link, slide_link
 from gan_lessons.classroom.export.slides import SHOW_CODE, SLIDE_TAGS, slide_type
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "SLIDE_TAGS",
     "GanPage",
     "GanSlides",
-    "Markup",
+    "Markdown",
     "lesson_of",
     "mathml",
     "page_link",

@@ -8,27 +8,31 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).with_name("templates")
 _STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
 
 @cache
-def reveal_file(path: str) -> str:
+def reveal_file(path: str) -> Markup:
     """A file of reveal.js as text that can stand inside a ``<script>`` or ``<style>``."""
     root = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     return _fit_for_element((root / path).read_text(encoding="utf-8"))
 
 
-def template_file(path: str) -> str:
+def template_file(path: str) -> Markup:
     """A file below ``templates/``, in the same way."""
-    root = resources.files("gan_lessons.classroom.export") / "templates"
-    return _fit_for_element((root / path).read_text(encoding="utf-8"))
+    return _fit_for_element((TEMPLATES / path).read_text(encoding="utf-8"))
 
 
-def _fit_for_element(text: str) -> str:
+def _fit_for_element(text: str) -> Markup:
     # In a string or a regular expression of JavaScript, and in CSS's, "\/" is "/".
     text = re.sub(r"</(?=script|style)", r"<\\/", text, flags=re.IGNORECASE)
-    return re.sub(r"^//# sourceMappingURL=.*$|/\*# sourceMappingURL=.*?\*/", "", text, flags=re.M)
+    text = re.sub(r"^//# sourceMappingURL=.*$|/\*# sourceMappingURL=.*?\*/", "", text, flags=re.M)
+    return Markup(text)
 
 
 def scripts_once(page: str) -> str:
