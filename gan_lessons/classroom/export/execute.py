@@ -7,6 +7,7 @@ package: while neither changes, no deck or page needs another run, and both show
 from __future__ import annotations
 
 import asyncio
+import atexit
 import copy
 import hashlib
 import os
@@ -14,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -80,13 +80,22 @@ def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     """
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
-    with closing(loop), ThreadPoolExecutor(1) as thread:
+
+    async def ended() -> T:
+        return await task
+
+    def run() -> T:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(ended())
+
+    with ThreadPoolExecutor(1) as thread:
         try:
-            done = thread.submit(loop.run_until_complete, task)
+            done = thread.submit(run)
             while not wait([done], timeout=0.5).done:  # Windows lets Ctrl-C in between two waits
                 pass
             return done.result()
         except KeyboardInterrupt:
+            loop.set_exception_handler(lambda *_: None)  # what nbclient leaves behind says nothing
             loop.call_soon_threadsafe(task.cancel)
             raise
 
@@ -102,13 +111,12 @@ async def _execute_all(paths: list[Path], cache: Path, jobs: int, say: Say) -> l
                 say(str(error))
                 return Outcome(path, error=str(error))
 
-    tasks = [asyncio.create_task(one(path)) for path in paths]
     try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:  # on an interrupt: each ends its kernel before we leave
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(path)) for path in paths]
+    except* OSError as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def _executed(path: Path, cache: Path, say: Say) -> Any:
@@ -138,6 +146,9 @@ def _read(path: Path) -> Any:
 
 
 async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
+    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    if not code:
+        return notebook
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -145,7 +156,6 @@ async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
         store_widget_state=False,  # else a page would prefer a widget that it cannot show
         resources={"metadata": {"path": str(folder)}},
     )
-    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     where = name
     try:
         async with client.async_setup_kernel(stderr=subprocess.DEVNULL):
@@ -156,8 +166,14 @@ async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
                 if done % 10 == 0 or done == len(code):
                     say(f"{name}: {done} of {len(code)} cells have run")
     except Exception as error:  # a cell raised, or the kernel died, did not start, never answered
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError from error  # of which nbclient makes a dead kernel
         kind, what = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
         raise LessonError(f"{where}: {kind}: {what}") from error
+    finally:  # where an interrupt comes while the kernel starts or ends, nbclient leaves it behind
+        atexit.unregister(client._cleanup_kernel)
+        if client.km is not None and client.km.has_kernel:
+            await client.km.shutdown_kernel(now=True)
     return notebook
 
 
