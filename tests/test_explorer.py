@@ -187,7 +187,7 @@ def test_a_large_graph_has_no_picture_and_all_the_rest(monkeypatch):
     assert shown["layout"]
     names = [row["name"] for row in shown["rows"]]
     assert len(names) <= len(shown["parameters"])
-    monkeypatch.setattr(film, "LARGE", len(shown["nodes"]) - 1)
+    monkeypatch.setattr(film.show, "LARGE", len(shown["nodes"]) - 1)
     larger = explore("detach", gan=gan, what_if=False).data["films"]["detach"]
     assert larger == shown | {"layout": None}
 
@@ -197,7 +197,7 @@ def test_without_graphviz_all_the_rest_is_there(monkeypatch):
         raise RuntimeError("no Graphviz")
 
     whole = explore("detach", what_if=False).data["films"]["detach"]
-    monkeypatch.setattr(film, "layout", nothing)
+    monkeypatch.setattr(film.show, "layout", nothing)
     film._layout.cache_clear()
     try:
         shown = explore("detach", what_if=False).data["films"]["detach"]

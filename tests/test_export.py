@@ -164,9 +164,15 @@ def test_what_a_cell_printed_is_one_output():
 
 def test_a_style_stands_once_and_scripts_stay_as_they_are():
     page = "<style>a{}</style><p></p><style>a{}</style><script>'<style>a{}</style>'</script>"
-    assert assets.styles_once(page) == (
+    assert assets.each_once(page) == (
         "<style>a{}</style><p></p><script>'<style>a{}</style>'</script>"
     )
+
+
+def test_the_last_of_scripts_that_are_alike_is_enough():
+    data = '<script type="application/json">1</script>'
+    page = f"<script>go()</script>{data}<script>other()</script>{data}<script>go()</script>"
+    assert assets.each_once(page) == f"{data}<script>other()</script>{data}<script>go()</script>"
 
 
 def test_folders_of_this_machine_stay_out():
@@ -525,8 +531,8 @@ def test_an_interrupt_ends_the_kernels_and_leaves_nothing_half_done(where, tmp_p
     """And it comes out as one: nothing is called a lesson that failed."""
     pids, out = tmp_path / "pids", tmp_path / "out"
     at_start, in_cell = SLOW[where]
-    pid = PID.format(pids=str(pids))
-    started = f"import sys\nif 'ipykernel_launcher' in sys.orig_argv:\n    {pid}{at_start}\n"
+    says = PID.format(pids=str(pids))
+    started = f"import sys\nif 'ipykernel_launcher' in sys.orig_argv:\n    {says}{at_start}\n"
     (tmp_path / "sitecustomize.py").write_text(started, encoding="utf-8")
     inside = tmp_path / "inside"
     source = f"import time\nopen({str(inside)!r}, 'a').write('x')\n{in_cell}"
@@ -545,6 +551,7 @@ def test_an_interrupt_ends_the_kernels_and_leaves_nothing_half_done(where, tmp_p
         if where == "cell":
             wait_for(lambda: inside.exists() and inside.read_text() == "xx")
         elif where == "end":
+            assert running.stdout is not None
             assert "1 of 1 cells have run" in running.stdout.readline()
         running.send_signal(signal.SIGINT)
         printed_, told = running.communicate(timeout=60)

@@ -8,7 +8,6 @@ Every number was counted, for every pair of widths, when it was made. Afterwards
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,8 @@ import traitlets
 from torch.optim import SGD
 
 from gan_lessons import data
-from gan_lessons.classroom.page import StrategyWidget, module, static
+from gan_lessons.classroom.page import StrategyWidget, module
+from gan_lessons.classroom.templating import template
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import PASSES, NetFlops, counting, flops_text, written_out
 from gan_lessons.models import Discriminator, Generator
@@ -28,34 +28,18 @@ SHAPE, NOISE_DIM = (1, 8, 8), 32  # the digits, as in the other lessons
 VALUES = 64  # per image
 PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
 
-
-# What stands on the controls; static/cost_lab.js fills in the names in braces.
-UI = {
-    "title": "What a step costs, for nets of any size",
-    "width_g": "Width of G's layers",
-    "width_d": "Width of D's layers",
-    "bars": "FLOPs of one step",
-    "g_forward": "G forward",
-    "g_backward": "G backward",
-    "d_forward": "D forward",
-    "d_backward": "D backward",
-    "symbols": {
-        "g_forward": "G →",
-        "g_backward": "G ←",
-        "d_forward": "D →",
-        "d_backward": "D ←",
-    },
-    "number": "{flops} · {ratio} ×",
-    "best": "G {g} wide, D {d} wide: {best} needs the fewest FLOPs. (×: compared with "
-    "{reference}.)",
-    "bestTied": "G {g} wide, D {d} wide: {best} need the fewest FLOPs. (×: compared with "
-    "{reference}.)",
-    "and": " and ",
-    "map": "FLOPs of {first} compared with {second}",
-    "corner": "D \\ G",
-    "less": "{first} needs fewer",
-    "more": "{first} needs more",
-}
+_STILL = template("""\
+<p>FLOPs of one step, G {{ g }} and D {{ d }} wide. With JavaScript this is interactive.</p>
+<table><thead><tr>
+{% for name in ("step", "G forward", "G backward", "D forward", "D backward", "in all") %}
+<th scope="col">{{ name }}</th>
+{% endfor %}
+<th scope="col">× {{ reference }}</th></tr></thead><tbody>
+{% for title, cells in rows.items() %}
+<tr><th scope="row">{{ title }}</th>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody></table>
+""")
 
 
 class CostLab(StrategyWidget):
@@ -67,7 +51,7 @@ class CostLab(StrategyWidget):
 
     kind = "cost-lab"
     state = ("strategy", "width_g", "width_d")
-    _esm = module("cost_lab.js")
+    _esm = module("cost_lab.js", css="cost_lab.css")
     width_g = traitlets.Int(0).tag(sync=True)
     width_d = traitlets.Int(0).tag(sync=True)
 
@@ -87,17 +71,14 @@ class CostLab(StrategyWidget):
         d, place = self.data, (self.width_g, self.width_d)
         counted = {key: d["flops"][key][place[0]][place[1]] for key in d["order"]}
         reference = sum(counted[d["reference"]])
-        columns = ("step", "G forward", "G backward", "D forward", "D backward", "in all")
-        names = [*columns, f"× {d['short'][d['reference']]}"]
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
-        body = ""
-        for key, parts in counted.items():
-            texts = [*map(flops_text, [*parts, sum(parts)]), f"{sum(parts) / reference:.2f}"]
-            cells = "".join(f"<td>{text}</td>" for text in texts)
-            body += f'<tr><th scope="row">{html.escape(d["titles"][key])}</th>{cells}</tr>'
-        text = "FLOPs of one step, G {g} and D {d} wide. With JavaScript this is interactive."
-        told = text.format(g=d["widths"][place[0]], d=d["widths"][place[1]])
-        return f"<p>{told}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        rows = {
+            d["titles"][key]: [
+                *map(flops_text, [*parts, sum(parts)]), f"{sum(parts) / reference:.2f}"
+            ]
+            for key, parts in counted.items()
+        }  # fmt: skip
+        g, d_ = (d["widths"][i] for i in place)
+        return _STILL.render(g=g, d=d_, rows=rows, reference=d["short"][d["reference"]])
 
 
 def cost_lab(
@@ -124,7 +105,7 @@ def cost_lab(
         )
     if strategy and strategy not in chosen:
         raise KeyError(f"strategy={strategy!r} is not among those shown: {', '.join(chosen)}")
-    shown = {"ui": UI, "css": static("cost_lab.css"), "widths": sizes, **_of(chosen)}
+    shown = {"widths": sizes, **_of(chosen)}
     shown["flops"] = _grids({key: s.step for key, s in chosen.items()}, sizes, batch)
     shown |= _symbols(sizes, batch)
     middle = len(sizes) // 2

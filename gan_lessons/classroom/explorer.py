@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import traitlets
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from gan_lessons import data
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
-from gan_lessons.classroom.page import StrategyWidget, module, static
+from gan_lessons.classroom.page import StrategyWidget, module
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied, counting
@@ -42,7 +41,7 @@ class StrategyExplorer(StrategyWidget):
 
     kind = "explorer"
     state = ("strategy", "moment", "what_if", "compare")
-    _esm = module("explorer.js")
+    _esm = module("explorer.js", css="explorer.css")
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
@@ -98,7 +97,7 @@ def explore(
     if what_if is None:
         what_if = sum(p.numel() for net in gan.nets.values() for p in net.parameters()) <= SMALL
     changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
-    shown = {"order": list(chosen), "films": films, "variants": changed, **_words()}
+    shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
     records = {key: run.record for key, run in runs.items()}
     first = next(iter(chosen))
     return StrategyExplorer(records, group, data=shown, strategy=first, compare=compare)
@@ -137,7 +136,6 @@ class _Run:
         title = changed.title.replace("`", "")
         flops = None if outcome.error else self.flops(changed.step)
         film = make_film(outcome.record, title, flops=flops)
-        symbol, word = OUTCOME[outcome.kind]
         message = outcome.message.replace("`", "")
         if outcome.kind == "error" and outcome.line is not None:  # that line's caption says why
             text = "line {line} of the code."
@@ -147,10 +145,8 @@ class _Run:
             "title": title,
             "film": {name: value for name, value in film.items() if value != base[name]},
             "edits": [{"line": e.line, "old": e.old, "new": e.new} for e in changed.edits],
-            "outcome": {
-                "kind": outcome.kind, "symbol": symbol, "word": word, "message": message,
-            },
-        }  # fmt: skip
+            "outcome": {"kind": outcome.kind, "message": message},
+        }
 
     def flops(self, step: Step) -> int | None:
         """Of this or of a changed step, counted in a run of its own: the counter must not see the
@@ -193,8 +189,8 @@ def _chosen(steps: Iterable[str | Strategy | Step], compare: str) -> dict[str, S
 def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
     if real is not None and noise is not None:
         return real, noise
-    shapes = [getattr(net, "in_shape", None) for net in (gan.discriminator, gan.generator)]
-    if None in shapes:
+    d_shape, g_shape = (getattr(n, "in_shape", None) for n in (gan.discriminator, gan.generator))
+    if d_shape is None or g_shape is None:
         raise ValueError(
             "explore() cannot guess the shapes of a batch for these nets; pass real= and noise=, "
             "such as one batch of your data and torch.randn(len(real), noise_dim)"
@@ -202,76 +198,15 @@ def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tu
     like = next(gan.discriminator.parameters())
     size = next((len(batch) for batch in (real, noise) if batch is not None), 4)
     if real is None:
-        made = data.ring if shapes[0] == (2,) else partial(data.noise, shape=shapes[0])
-        real = made(size, seed=seed)
+        points = d_shape == (2,)
+        real = data.ring(size, seed=seed) if points else data.noise(size, d_shape, seed=seed)
     if noise is None:
-        noise = data.noise(size, shapes[1], seed=seed + 1)
+        noise = data.noise(size, g_shape, seed=seed + 1)
     return real.to(like), noise.to(like)
 
 
-# What became of a changed step: kind -> (symbol, word).
-OUTCOME = {
-    "error": ("✗", "It raises"),
-    "wrong": ("≠", "Silently wrong"),
-    "waste": ("○", "Same gradients, wasted work"),
-    "same": ("✓", "Same gradients"),
-}
-TOTALS = {
-    "forwards": "forwards",
-    "backwards": "backwards through",
-    "vain": "gradients in vain",
-    "peak": "graph holds at most",
-    "flops": "FLOPs",
-}
-# What stands on the explorer's controls; static/explorer.js fills in the names in braces.
-UI = {
-    "title": "One training step, line by line",
-    "strategy": "Strategy",
-    "first": "First line",
-    "back": "Back one line",
-    "next": "Next line",
-    "last": "Last line",
-    "play": "Play",
-    "pause": "Pause",
-    "slider": "Moment",
-    "moment": "{index} of {count}",
-    "whatif": "What if …",
-    "asWritten": "as written",
-    "compare": "Compare with",
-    "alone": "nothing",
-    "code": "The step's own source",
-    "graph": "Autograd graph",
-    "matrix": "What every .grad holds",
-    "memory": "Bytes that the graph holds after each line",
-    "peak": "peak {held}",
-    "parameter": "parameter",
-    "saved": "saves",
-    "savedNothing": "saves nothing",
-    "bytes": "{bytes} B",
-    "of": "of {net}",
-    "ofNone": "of no net",
-    "holds": ".grad holds: {word}",
-    "norm": "norm {norm}",
-    "fromCalls": "from backward call {calls}",
-    "usedHere": "this step uses it",
-    "notYet": "not yet",
-    "goThere": "Go there, to see why",
-    "legend": "Symbols",
-    "keys": "Keys: ← → one line, Home and End, space plays, a number chooses a strategy, in the "
-    "graph ↑ ↓ go from node to node, Esc leaves.",
-    "noGraph": "No picture of this graph.",
-    "totals": "In all",
-    "walked": "gradient passes here now",
-    "arrives": "gradient arrives now",
-    "cut": "cut: values pass, no gradient comes back",
-    "noSource": "Python cannot read this step's source: one moment for each event.",
-}
-
-
-def _words() -> Json:
-    """What is the same for all films: words, symbols, looks."""
+def _legend() -> Json:
+    """What is the same for all films: the symbols, with what they mean."""
     kinds = {KIND_LETTERS[kind]: [*told, kind] for kind, told in GRADIENT.items()}
     states = {STATE_LETTERS.get(state, "."): [*told, state] for state, told in BUFFER.items()}
-    symbols = {"used": USED, "received": RECEIVED, "cut": CUT}
-    looks = static("explorer.css")
-    return {"ui": UI, "totals": TOTALS, "kinds": kinds, "states": states, "css": looks, **symbols}
+    return {"kinds": kinds, "states": states, "used": USED, "received": RECEIVED, "cut": CUT}

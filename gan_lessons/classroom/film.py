@@ -12,33 +12,15 @@ from functools import lru_cache
 from typing import Any
 
 from gan_lessons.classroom.captions import caption
+from gan_lessons.lens import show
 from gan_lessons.lens.model import STATES, Graph, Moment, StepRecord
-from gan_lessons.lens.show import (
-    GRADIENT,
-    LARGE,
-    Cell,
-    GradientTable,
-    bytes_text,
-    describe,
-    draw_graph,
-    event_text,
-    fold_parameters,
-    group_title,
-    layout,
-    leaf_groups,
-    leaf_name,
-    norm_text,
-    shape_text,
-    short,
-    visible,
-)
 
 Json = dict[str, Any]
 Places = Mapping[tuple[str, str], int]  # (net, parameter) -> its place in the film's "parameters"
 
 # One letter for each state of a node ("." is not there) and for each kind of gradient.
 STATE_LETTERS = {state: state[0] for state in STATES}
-KIND_LETTERS = dict(zip(GRADIENT, "nzfahbv", strict=True))
+KIND_LETTERS = dict(zip(show.GRADIENT, "nzfahbv", strict=True))
 
 
 def make_film(record: StepRecord, title: str, summary: str = "", flops: int | None = None) -> Json:
@@ -46,8 +28,8 @@ def make_film(record: StepRecord, title: str, summary: str = "", flops: int | No
 
     flops: of the step, counted in another run; None if they were not.
     """
-    picture = draw_graph(record=record, compact=True)
-    graph, table = picture.graph, GradientTable(record)
+    picture = show.draw_graph(record=record, compact=True)
+    graph = picture.graph
     moments = record.moments or _moment_per_event(record)
     pairs = [(net, name) for net, names in record.parameters.items() for name in names]
     places = {pair: i for i, pair in enumerate(pairs)}
@@ -55,27 +37,22 @@ def make_film(record: StepRecord, title: str, summary: str = "", flops: int | No
         "title": title,
         "summary": summary,
         "source": record.source.rstrip().split("\n") if record.source else [],
-        "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= LARGE else None,
+        "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= show.LARGE else None,
         "nodes": _nodes(record, graph, places),
         "edges": _edges(graph),
         "forwards": [
-            {"net": visible(f.net), "text": visible(f.line.expression or group_title(f.net, i), 30)}
+            {
+                "net": show.visible(f.net),
+                "text": show.visible(f.line.expression or show.group_title(f.net, i), 30),
+            }
             for i, f in enumerate(record.forwards)
         ],
-        "nets": [visible(net) for net in record.parameters],
-        "parameters": [[visible(net), visible(name)] for net, name in pairs],
+        "nets": [show.visible(net) for net in record.parameters],
+        "parameters": [[show.visible(net), show.visible(name)] for net, name in pairs],
         "calls": _calls(record, graph, places),
-        "columns": [
-            {"event": e.index, "text": event_text(e), "source": visible(e.line.text, 80)}
-            for e in table.columns
-        ],
-        "rows": [
-            {"net": visible(net), "name": row.name, "cells": [_cell(cell) for cell in row.cells]}
-            for net, rows in table.rows().items()
-            for row in rows
-        ],
+        **_matrix(record),
         "moments": _moments(record, moments, graph, places),
-        "totals": _totals(record, flops),
+        "totals": totals(record, flops),
         "error": str(record.error) if record.error else "",
     }
 
@@ -102,7 +79,7 @@ def _layout(dot: str) -> Json | None:
     labels: the middle of an edge's text. None where there is no Graphviz.
     """
     try:
-        found = layout(dot)
+        found = show.layout(dot)
     except RuntimeError:
         return None
     _, _, width, height = map(float, found["bb"].split(","))
@@ -133,16 +110,18 @@ def _layout(dot: str) -> Json | None:
 def _nodes(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
     """What can be told of every node that is drawn, in the order of the letters of a moment."""
     found = []
-    together = leaf_groups(fold_parameters(record.graph))  # parameters that are drawn as one node
+    together = show.leaf_groups(
+        show.fold_parameters(record.graph)
+    )  # parameters that are drawn as one node
     for i, node in graph.nodes.items():
         told: Json = {
             "id": f"n{i}",
-            "op": visible(node.op),
-            "name": leaf_name(node) if node.is_leaf else short(node.op),
-            "net": visible(node.net) if node.net else "",
-            "shape": shape_text(node.shape),
+            "op": show.visible(node.op),
+            "name": show.leaf_name(node) if node.is_leaf else show.short(node.op),
+            "net": show.visible(node.net) if node.net else "",
+            "shape": show.shape_text(node.shape),
             "saved": [
-                [visible(s.name), shape_text(s.shape), s.bytes, s.what]
+                [show.visible(s.name), show.shape_text(s.shape), s.bytes, s.what]
                 for s in record.graph.saved.get(i, ())
             ],
         }
@@ -152,7 +131,7 @@ def _nodes(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
         if node.net and node.forward is not None:
             told["forward"] = node.forward
         if i in graph.outputs:
-            told["output"] = visible(graph.outputs[i])
+            told["output"] = show.visible(graph.outputs[i])
         found.append(told)
     return found
 
@@ -160,25 +139,19 @@ def _nodes(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
 def _edges(graph: Graph) -> list[Json]:
     """The way of the data: from what an operation takes, to an output, and over a cut."""
     taken = [(k, i) for i, node in graph.nodes.items() for k in dict.fromkeys(node.inputs)]
-    return [
-        *({"id": f"n{k}-n{i}", "ends": [f"n{k}", f"n{i}"]} for k, i in taken),
-        *({"id": f"n{i}-n{i}output", "ends": [f"n{i}"]} for i in graph.outputs),
-        *(
-            {
-                "id": f"cut-n{cut.source}-n{cut.target}",
-                "ends": [f"n{cut.source}", f"n{cut.target}"],
-                "cut": visible(cut.how),
-            }
-            for cut in graph.cuts
-        ),
-    ]
+    found: list[Json] = [{"id": f"n{k}-n{i}", "ends": [f"n{k}", f"n{i}"]} for k, i in taken]
+    found += [{"id": f"n{i}-n{i}output", "ends": [f"n{i}"]} for i in graph.outputs]
+    for cut in graph.cuts:
+        ends = [f"n{cut.source}", f"n{cut.target}"]
+        found.append({"id": f"cut-{'-'.join(ends)}", "ends": ends, "cut": show.visible(cut.how)})
+    return found
 
 
 def _calls(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
     """For each backward call the drawn nodes that its gradient passed, and who received."""
     return [
         {
-            "source": visible(call.source),
+            "source": show.visible(call.source),
             "nodes": [] if call.error else [f"n{i}" for i in call.nodes if i in graph.nodes],
             "received": [places[net, n] for net, names in call.received.items() for n in names],
         }
@@ -189,10 +162,23 @@ def _calls(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
 # The gradients ------------------------------------------------------------------------------------
 
 
-def _cell(cell: Cell) -> list[Any]:
-    """[kind, norm, backward calls that are in it, changed by the event, used by the event]"""
-    norm = "" if cell.kind in ("none", "zero") else norm_text(cell.value)
-    return [KIND_LETTERS[cell.kind], norm, [*cell.sources], int(cell.changed), int(cell.used)]
+def _matrix(record: StepRecord) -> Json:
+    """A head for each event, and rows of cells: [kind, norm, the backward calls that are in it,
+    was it changed by the event, was it used by it]."""
+    table = show.GradientTable(record)
+    rows: list[Json] = []
+    for net, net_rows in table.rows().items():
+        for row in net_rows:
+            cells = [
+                [KIND_LETTERS[c.kind], c.norm, [*c.sources], int(c.changed), int(c.used)]
+                for c in row.cells
+            ]
+            rows.append({"net": show.visible(net), "name": row.name, "cells": cells})
+    columns = [
+        {"event": e.index, "text": show.event_text(e), "source": show.visible(e.line.text, 80)}
+        for e in table.columns
+    ]
+    return {"columns": columns, "rows": rows}
 
 
 # The moments --------------------------------------------------------------------------------------
@@ -202,16 +188,16 @@ def _moments(
     record: StepRecord, moments: Sequence[Moment], graph: Graph, places: Places
 ) -> list[Json]:
     found = []
-    columns = {event.index for event in GradientTable(record).columns}
+    columns = {event.index for event in show.GradientTable(record).columns}
     for moment, phase in zip(moments, _phases(record, moments), strict=True):
         events = [record.events[i] for i in moment.events]
-        grads = (describe(moment.grads[net][name], record.complete) for net, name in places)
+        grads = (show.describe(moment.grads[net][name], record.complete) for net, name in places)
         told: Json = {
             "line": moment.line,
             "last": moment.last_line,
             "caption": caption(record, moment, moments),
             "held": moment.held.activations,
-            "heldText": bytes_text(moment.held),
+            "heldText": show.bytes_text(moment.held),
             "states": "".join(
                 STATE_LETTERS.get(moment.states.get(i, ""), ".") for i in graph.nodes
             ),
@@ -247,13 +233,13 @@ def _phases(record: StepRecord, moments: Sequence[Moment]) -> list[str]:
     return ["start"] * idle + found[::-1][idle:]
 
 
-def _totals(record: StepRecord, flops: int | None) -> Json:
+def totals(record: StepRecord, flops: int | None) -> Json:
     """What the whole step did: counts per net, the peak in bytes, gradients that nobody used."""
     return {
-        "forwards": {visible(net): count for net, count in record.forward_counts.items()},
-        "backwards": {visible(net): count for net, count in record.backward_counts.items()},
+        "forwards": {show.visible(net): count for net, count in record.forward_counts.items()},
+        "backwards": {show.visible(net): count for net, count in record.backward_counts.items()},
         "peak": record.peak.activations,
-        "peakText": bytes_text(record.peak),
+        "peakText": show.bytes_text(record.peak),
         "vain": record.vain_count,
         "flops": flops,
     }

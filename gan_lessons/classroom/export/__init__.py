@@ -6,15 +6,6 @@ from gan_lessons.classroom.export.markdown import Markdown, mathml, page_link, s
 from gan_lessons.classroom.export.slides import SHOW_CODE, SLIDE_TAGS, slide_type
 
 __all__ = [
-    "SHOW_CODE",
-    "SLIDE_TAGS",
-    "GanPage",
-    "GanSlides",
-    "Markdown",
-    "index_page",
-    "lesson_of",
-    "mathml",
-    "page_link",
-    "slide_link",
-    "slide_type",
-]
+    "SHOW_CODE", "SLIDE_TAGS", "GanPage", "GanSlides", "Markdown", "index_page", "lesson_of",
+    "mathml", "page_link", "slide_link", "slide_type",
+]  # fmt: skip

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,7 @@ def build(kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2) -> l
 
 
 def _decks(outcomes: list[Outcome], folder: Path, *, links: bool) -> list[Outcome]:
-    exporter = GanSlides(with_links=links)
-    return _each(outcomes, lambda outcome: _export(exporter, outcome, folder))[1]
+    return _each(outcomes, partial(_export, GanSlides(with_links=links), folder, {}))[1]
 
 
 def _pages(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
@@ -77,10 +77,7 @@ def _pages(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
         lessons, outcomes = _each(outcomes, lambda o: lesson_of(o.path.stem, o.notebook))
         line = [None, *lessons.values(), None]
         beside = {lesson.name: line[i : i + 3 : 2] for i, lesson in enumerate(lessons.values())}
-        pages, outcomes = _each(
-            outcomes,
-            lambda o, beside=beside: _export(exporter, o, folder, neighbours=beside[o.path.stem]),
-        )
+        pages, outcomes = _each(outcomes, partial(_export, exporter, folder, beside))
         if len(pages) == len(lessons):
             break
     _write(folder / "index.html", index_page(list(lessons.values())))
@@ -105,10 +102,12 @@ def _each(
     return made, after
 
 
-def _export(exporter: Any, outcome: Outcome, folder: Path, **resources: Any) -> None:
-    where = {"name": outcome.path.stem, "path": str(outcome.path.parent)}
-    page, _ = exporter.from_notebook_node(outcome.notebook, {"metadata": where, **resources})
-    _write(folder / f"{outcome.path.stem}.html", page)
+def _export(exporter: Any, folder: Path, beside: dict[str, Any], outcome: Outcome) -> None:
+    name = outcome.path.stem
+    where = {"name": name, "path": str(outcome.path.parent)}
+    told = {"metadata": where, "neighbours": beside.get(name)}
+    page, _ = exporter.from_notebook_node(outcome.notebook, told)
+    _write(folder / f"{name}.html", page)
 
 
 def _write(path: Path, page: str) -> None:

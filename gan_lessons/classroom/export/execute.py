@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import nbformat
+from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -81,12 +82,9 @@ def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
 
-    async def ended() -> T:
-        return await task
-
     def run() -> T:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(ended())
+            return runner.run(asyncio.wait_for(task, None))
 
     with ThreadPoolExecutor(1) as thread:
         try:
@@ -173,7 +171,7 @@ async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
     finally:  # where an interrupt comes while the kernel starts or ends, nbclient leaves it behind
         atexit.unregister(client._cleanup_kernel)
         if client.km is not None and client.km.has_kernel:
-            await client.km.shutdown_kernel(now=True)
+            await ensure_async(client.km.shutdown_kernel(now=True))
     return notebook
 
 

@@ -88,7 +88,7 @@ class _OneFile(TemplateExporter):
         self.register_filter("inline", markdown.inline)
         self.environment.globals.update(headings=markdown.headings, links=self.with_links)
         page, resources = super().from_notebook_node(nb, resources, **kw)
-        page = assets.scripts_once(assets.styles_once(page))
+        page = assets.each_once(page)
         require_self_contained(page, f"{where['name']}{self.file_extension}")
         return page, resources
 
