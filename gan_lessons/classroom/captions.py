@@ -100,8 +100,8 @@ def _backward(record: StepRecord, call: BackwardCall, event: Event) -> Iterator[
 
 def _step(event: Event) -> Iterator[str]:
     moved = {net: names for net, names in event.moved.items() if names}
-    text = "{net}'s {count} parameters move."
-    yield from (text.format(net=visible(net), count=len(names)) for net, names in moved.items())
+    for net, names in moved.items():
+        yield "{net}'s {count} parameters move.".format(net=visible(net), count=len(names))
     if not moved:
         text = "{optimizer} has no gradient to use: nothing moves."
         yield text.format(optimizer=visible(event.target or ""))
@@ -125,13 +125,11 @@ def _by_hand(before: _Grads, now: _Grads) -> Iterator[str]:
         gone = [n for n, s in changed.items() if s.value is None]
         back = [n for n, s in changed.items() if not s.by_hand and s.sources != was[n].sources]
         back = [n for n in back if n not in gone]
+        rest = [n for n in changed if n not in {*gone, *back}]
         for text, names in (
             ("{net}'s {count} gradients are taken out of .grad and laid aside.", gone),
             ("{net}'s {count} gradients are put back into .grad.", back),
-            (
-                "{net}: {count} gradients are rewritten by hand.",
-                [n for n in changed if n not in {*gone, *back}],
-            ),
+            ("{net}: {count} gradients are rewritten by hand.", rest),
         ):
             if names:
                 yield text.format(net=visible(net), count=len(names))
@@ -162,21 +160,20 @@ def _graph(
             text = "What the graph saved on the way is freed: it now holds {held}."
         yield text.format(held=held)
     elif lost and not built:
-        text = "Tensors go out of use, and with them graph: it now holds {held}."
-        yield text.format(held=held)
+        yield "Tensors go out of use, and with them graph: it now holds {held}.".format(held=held)
 
 
 def _stale(count: int) -> Iterator[str]:
+    text = (
+        "{count} nodes had saved weights that are now rewritten: they are stale, and a backward "
+        "through them will raise."
+    )
     if count == 1:
-        yield (
+        text = (
             "One node had saved a weight that is now rewritten: it is stale, and a backward "
             "through it will raise."
         )
-    elif count:
-        text = (
-            "{count} nodes had saved weights that are now rewritten: they are stale, and a "
-            "backward through them will raise."
-        )
+    if count:
         yield text.format(count=count)
 
 

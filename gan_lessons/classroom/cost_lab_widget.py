@@ -26,17 +26,19 @@ from gan_lessons.strategies import STRATEGIES, THREE, Step, Strategy
 WIDTHS = (16, 32, 64, 128, 256, 512)
 SHAPE, NOISE_DIM = (1, 8, 8), 32  # the digits, as in the other lessons
 VALUES = 64  # per image
+Grid = list[list[list[int]]]  # [width of G][width of D] -> FLOPs of the four parts
 PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
 
 _STILL = template("""\
-<p>FLOPs of one step, G {{ g }} and D {{ d }} wide. With JavaScript this is interactive.</p>
-<table><thead><tr>
+<p>FLOPs of one step, G {{ widths[0] }} and D {{ widths[1] }} wide. With JavaScript this is \
+interactive.</p><table><thead><tr>
 {% for name in ("step", "G forward", "G backward", "D forward", "D backward", "in all") %}
 <th scope="col">{{ name }}</th>
 {% endfor %}
-<th scope="col">× {{ reference }}</th></tr></thead><tbody>
-{% for title, cells in rows.items() %}
-<tr><th scope="row">{{ title }}</th>{% for cell in cells %}<td>{{ cell }}</td>{% endfor %}</tr>
+<th scope="col">× {{ reference[0] }}</th></tr></thead><tbody>
+{% for title, parts in rows.items() %}
+<tr><th scope="row">{{ title }}</th>{% for flops in parts %}<td>{{ text(flops) }}</td>{% endfor %}
+<td>{{ "%.2f" | format(parts[-1] / reference[1]) }}</td></tr>
 {% endfor %}
 </tbody></table>
 """)
@@ -68,17 +70,12 @@ class CostLab(StrategyWidget):
 
     def still(self) -> str:
         """The table of the widths that are chosen."""
-        d, place = self.data, (self.width_g, self.width_d)
-        counted = {key: d["flops"][key][place[0]][place[1]] for key in d["order"]}
-        reference = sum(counted[d["reference"]])
-        rows = {
-            d["titles"][key]: [
-                *map(flops_text, [*parts, sum(parts)]), f"{sum(parts) / reference:.2f}"
-            ]
-            for key, parts in counted.items()
-        }  # fmt: skip
-        g, d_ = (d["widths"][i] for i in place)
-        return _STILL.render(g=g, d=d_, rows=rows, reference=d["short"][d["reference"]])
+        d, g, d_ = self.data, self.width_g, self.width_d
+        counted = {key: d["flops"][key][g][d_] for key in d["order"]}
+        rows = {d["titles"][key]: [*parts, sum(parts)] for key, parts in counted.items()}
+        reference = (d["short"][d["reference"]], sum(counted[d["reference"]]))
+        widths = [d["widths"][i] for i in (g, d_)]
+        return _STILL.render(widths=widths, rows=rows, reference=reference, text=flops_text)
 
 
 def cost_lab(
@@ -126,12 +123,10 @@ def _of(chosen: Mapping[str, Strategy]) -> dict[str, Any]:
     }
 
 
-def _grids(
-    steps: Mapping[str, Step], widths: list[int], batch: int
-) -> dict[str, list[list[list[int]]]]:
-    """Strategy -> [G][D] -> the four parts, each counted in a step that really ran."""
+def _grids(steps: Mapping[str, Step], widths: list[int], batch: int) -> dict[str, Grid]:
+    """Strategy -> its grid, each place counted in a step that really ran."""
     real, noise = data.noise(batch, SHAPE, seed=1), data.noise(batch, (NOISE_DIM,), seed=2)
-    grids: dict[str, list[list[list[int]]]] = {key: [] for key in steps}
+    grids: dict[str, Grid] = {key: [] for key in steps}
     with seeded(0):
         for width_g in widths:
             gans = [_pair(width_g, width_d) for width_d in widths]

@@ -8,7 +8,6 @@ The steps run when it is made, on copies; afterwards the page needs no kernel.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from gan_lessons import data
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import StrategyWidget, module
+from gan_lessons.classroom.templating import template
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied, counting
@@ -31,6 +31,11 @@ from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 SMALL = 10_000  # parameters of nets that are quick enough to try every what-if on
 
 Step = Callable[[Gan, Tensor, Tensor], Any]
+
+_STILL = template("""\
+<p>{{ key }}: what every .grad holds at the end, and the graph. With JavaScript this is \
+interactive.</p>
+{{ graph._repr_html_() | safe }}{{ record._repr_html_() | safe }}""")
 
 
 class StrategyExplorer(StrategyWidget):
@@ -57,12 +62,7 @@ class StrategyExplorer(StrategyWidget):
     def still(self) -> str:
         """The graph as an image, and the table."""
         record = self.records[self.strategy]
-        text = (
-            "{title}: what every .grad holds at the end, and the graph. With JavaScript this is "
-            "interactive."
-        )
-        title = html.escape(text.format(title=self.strategy))
-        return f"<p>{title}</p>{draw_graph(record=record)._repr_html_()}{record._repr_html_()}"
+        return _STILL.render(key=self.strategy, graph=draw_graph(record=record), record=record)
 
 
 def explore(
@@ -138,8 +138,7 @@ class _Run:
         film = make_film(outcome.record, title, flops=flops)
         message = outcome.message.replace("`", "")
         if outcome.kind == "error" and outcome.line is not None:  # that line's caption says why
-            text = "line {line} of the code."
-            message = text.format(line=outcome.line)
+            message = "line {line} of the code.".format(line=outcome.line)
         return {
             "key": changed.key,
             "title": title,

@@ -13,7 +13,7 @@ from typing import Any
 
 from gan_lessons.classroom.captions import caption
 from gan_lessons.lens import show
-from gan_lessons.lens.model import STATES, Graph, Moment, StepRecord
+from gan_lessons.lens.model import STATES, Forward, Graph, Moment, StepRecord
 
 Json = dict[str, Any]
 Places = Mapping[tuple[str, str], int]  # (net, parameter) -> its place in the film's "parameters"
@@ -40,13 +40,7 @@ def make_film(record: StepRecord, title: str, summary: str = "", flops: int | No
         "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= show.LARGE else None,
         "nodes": _nodes(record, graph, places),
         "edges": _edges(graph),
-        "forwards": [
-            {
-                "net": show.visible(f.net),
-                "text": show.visible(f.line.expression or show.group_title(f.net, i), 30),
-            }
-            for i, f in enumerate(record.forwards)
-        ],
+        "forwards": [_forward(forward) for forward in record.forwards],
         "nets": [show.visible(net) for net in record.parameters],
         "parameters": [[show.visible(net), show.visible(name)] for net, name in pairs],
         "calls": _calls(record, graph, places),
@@ -145,6 +139,11 @@ def _edges(graph: Graph) -> list[Json]:
         ends = [f"n{cut.source}", f"n{cut.target}"]
         found.append({"id": f"cut-{'-'.join(ends)}", "ends": ends, "cut": show.visible(cut.how)})
     return found
+
+
+def _forward(forward: Forward) -> Json:
+    title = forward.line.expression or show.group_title(forward.net, forward.index)
+    return {"net": show.visible(forward.net), "text": show.visible(title, 30)}
 
 
 def _calls(record: StepRecord, graph: Graph, places: Places) -> list[Json]:

@@ -21,7 +21,7 @@ from gan_lessons.classroom.export.execute import Outcome, execute_all, write
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.index import index_page, lesson_of
 
-KINDS = ("slides", "site", "all")
+_say = partial(print, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -115,13 +115,9 @@ def _write(path: Path, page: str) -> None:
     _say(f"wrote {path} ({len(page.encode()) / 1e6:.2f} MB)")
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("kind", choices=("slides", "site", "all"))
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
     parser.add_argument("--build", type=Path, default=Path("build"), help="where to write")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time")

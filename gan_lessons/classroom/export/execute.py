@@ -123,11 +123,10 @@ async def _executed(path: Path, cache: Path, say: Say) -> Any:
     kept = cache / f"{path.stem}-{_key(notebook)}.ipynb"
     try:
         ran = _with_outputs(notebook, _read(kept))
+        say(f"{path.name}: has run before, taken from {cache}")
     except LessonError:  # it is not there, or not whole
         ran = await _execute(notebook, path.parent, path.name, say)
         write(kept, nbformat.writes(ran))
-    else:
-        say(f"{path.name}: has run before, taken from {cache}")
     return ran
 
 

@@ -26,8 +26,7 @@ from gan_lessons.classroom.export.offline import require_self_contained
 from gan_lessons.classroom.export.outputs import LeaveOutTheRun
 from gan_lessons.classroom.page import classic, module
 
-# What an output is shown as: the first of these that it has. Outputs that only say what object
-# they are have nothing but text.
+# An output is shown as the first of these that it has.
 PRIORITY = ["text/html", "text/markdown", "image/svg+xml", "image/png", "text/latex", "text/plain"]
 
 
