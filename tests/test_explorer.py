@@ -18,6 +18,7 @@ from gan_lessons.classroom import (
     Together,
     caption,
     explore,
+    film,
     make_film,
 )
 from gan_lessons.lens.model import STATES
@@ -82,9 +83,7 @@ def test_the_matrix_is_the_records_table(pair):
     rows = [row for net_rows in table.rows().values() for row in net_rows]
     for row, told in zip(rows, shown["rows"], strict=True):
         assert [LETTER_OF_KIND[cell[0]] for cell in told["cells"]] == [c.kind for c in row.cells]
-        assert [cell[2] for cell in told["cells"]] == [
-            "+".join(map(str, c.sources)) for c in row.cells
-        ]
+        assert [tuple(cell[2]) for cell in told["cells"]] == [c.sources for c in row.cells]
     seen = [column for frame in shown["moments"] for column in frame["columns"]]
     assert seen == [c["event"] for c in shown["columns"]]
 
@@ -114,18 +113,38 @@ def test_parameters_share_a_node_where_they_go_into_the_same_operations(pair):
     assert sorted(together) == sorted(
         [[net, name] for name in names] for net in ("G", "D") for names in layers
     )
-    assert shown["svg"].count("0.weight, 0.bias") == 2
+    assert [node["name"] for node in shown["nodes"]].count("0.weight, 0.bias") == 2
 
 
 def test_the_picture_has_a_place_for_all_that_a_moment_marks(pair):
     rec, shown = pair
-    ids = set(re.findall(r'<g id="([^"]+)"', shown["svg"]))
-    assert {node["id"] for node in shown["nodes"]} <= ids
-    assert {f"n{i}output" for i in rec.graph.outputs} <= ids
-    assert {f"forward{f.index}" for f in rec.forwards} <= ids
-    cuts = {i for i in ids if i.startswith("cut-")}
-    assert len(cuts) == len(rec.graph.cuts)
-    assert not re.search(r' (?:fill|stroke|style)="', shown["svg"]), "looks are the stylesheet's"
+    layout = shown["layout"]
+    nodes = {node["id"] for node in shown["nodes"]}
+    outputs = {f"n{i}output" for i in rec.graph.outputs}
+    assert {f"{n['id']}output" for n in shown["nodes"] if "output" in n} == outputs
+    frames = {f"forward{f.index}" for f in rec.forwards}
+    assert set(layout["boxes"]) == nodes | outputs | frames
+    assert set(layout["paths"]) == {edge["id"] for edge in shown["edges"]}
+    cuts = [edge["cut"] for edge in shown["edges"] if "cut" in edge]
+    assert cuts == [cut.how for cut in rec.graph.cuts]
+    assert set(layout["labels"]) == {edge["id"] for edge in shown["edges"] if "cut" in edge}
+    assert {end for edge in shown["edges"] for end in edge["ends"]} <= nodes
+
+
+def test_all_of_the_picture_is_within_its_size(pair):
+    _, shown = pair
+    layout = shown["layout"]
+    width, height = layout["size"]
+    corners = [(x, y, x + wide, y + tall) for x, y, wide, tall in layout["boxes"].values()]
+    for left, top, right, bottom in corners:
+        assert -0.1 <= left < right <= width + 0.1
+        assert -0.1 <= top < bottom <= height + 0.1
+    frames = {i: layout["boxes"][f"forward{i}"] for i in range(len(shown["forwards"]))}
+    for node in shown["nodes"]:
+        if "forward" in node:  # a node stands within the frame of its forward
+            (x, y, wide, tall), frame = layout["boxes"][node["id"]], frames[node["forward"]]
+            assert frame[0] <= x < x + wide <= frame[0] + frame[2]
+            assert frame[1] <= y < y + tall <= frame[1] + frame[3]
 
 
 def test_saved_tensors_are_told_with_shapes_and_bytes(pair):
@@ -162,12 +181,29 @@ def test_phases_name_what_a_line_works_for(pair):
         assert order == ["start", "backward D", "step D", "backward G", "step G", ""]
 
 
-def test_a_large_graph_has_no_picture_and_all_the_rest():
+def test_a_large_graph_has_no_picture_and_all_the_rest(monkeypatch):
     gan = dcgan(size=16, channels=1, noise_dim=8, width=4)
     shown = explore("detach", gan=gan, what_if=False).data["films"]["detach"]
-    assert shown["svg"]
+    assert shown["layout"]
     names = [row["name"] for row in shown["rows"]]
     assert len(names) <= len(shown["parameters"])
+    monkeypatch.setattr(film.show, "LARGE", len(shown["nodes"]) - 1)
+    larger = explore("detach", gan=gan, what_if=False).data["films"]["detach"]
+    assert larger == shown | {"layout": None}
+
+
+def test_without_graphviz_all_the_rest_is_there(monkeypatch):
+    def nothing(dot):
+        raise RuntimeError("no Graphviz")
+
+    whole = explore("detach", what_if=False).data["films"]["detach"]
+    monkeypatch.setattr(film.show, "layout", nothing)
+    film._layout.cache_clear()
+    try:
+        shown = explore("detach", what_if=False).data["films"]["detach"]
+    finally:
+        film._layout.cache_clear()
+    assert shown == whole | {"layout": None}
 
 
 def test_numbers_in_labels_are_left_as_they_are():
@@ -176,9 +212,11 @@ def test_numbers_in_labels_are_left_as_they_are():
     def my_step(gan, real, noise):
         gan.discriminator(gan.generator(noise) * 0.125).sum().backward()
 
-    svg = explore(my_step, what_if=False).data["films"]["my_step"]["svg"]
-    assert "* 0.125)" in svg
-    assert max(len(n) for n in re.findall(r"\d\.(\d+)[ ,\"]", svg)) == 1
+    shown = explore(my_step, what_if=False).data["films"]["my_step"]
+    (name,) = [node["output"] for node in shown["nodes"] if "output" in node]
+    assert name == "gan.discriminator(gan.generator(noise) * 0.125).sum()"
+    layout = json.dumps([shown["layout"][part] for part in ("boxes", "paths", "labels")])
+    assert max(len(n) for n in re.findall(r"\d\.(\d+)[ ,\"\]C]", layout)) == 1
 
 
 def test_a_gradient_penalty_can_be_walked():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,10 +22,11 @@ from nbconvert.exporters import get_exporter
 from gan_lessons.classroom.export import (
     GanPage,
     GanSlides,
-    Markup,
+    Markdown,
     assets,
     build,
     execute,
+    index_page,
     lesson_of,
     mathml,
     offline,
@@ -152,11 +156,23 @@ def test_a_widget_gives_its_html_and_a_progress_bar_nothing():
         assert "0/2000" not in page
 
 
+def test_what_a_cell_printed_is_one_output():
+    pieces = [printed("a\n"), printed("b\n"), printed("c\rd\n")]
+    page = exported(GanPage(), cell("# T", "slide"), cell("f()", code=True, outputs=pieces))
+    assert '<pre class="text stdout">a\nb\nd</pre>' in page
+
+
 def test_a_style_stands_once_and_scripts_stay_as_they_are():
     page = "<style>a{}</style><p></p><style>a{}</style><script>'<style>a{}</style>'</script>"
-    assert assets.styles_once(page) == (
+    assert assets.each_once(page) == (
         "<style>a{}</style><p></p><script>'<style>a{}</style>'</script>"
     )
+
+
+def test_the_last_of_scripts_that_are_alike_is_enough():
+    data = '<script type="application/json">1</script>'
+    page = f"<script>go()</script>{data}<script>other()</script>{data}<script>go()</script>"
+    assert assets.each_once(page) == f"{data}<script>other()</script>{data}<script>go()</script>"
 
 
 def test_folders_of_this_machine_stay_out():
@@ -196,6 +212,16 @@ LOADS = {
     "<script type='module'>import x from 'https://a.example/m.js'</script>": "https://a.example/m.js",
     "<script>import('https://a.example/m.js')</script>": "https://a.example/m.js",
     '<meta http-equiv="refresh" content="0; url=https://a.example/">': "0; url=https://a.example/",
+    '<form action="https://a.example/form"></form>': "https://a.example/form",
+    '<form action="answer.php"></form>': "answer.php",
+    '<button formaction="https://a.example/button">x</button>': "https://a.example/button",
+    "<script>form.action = 'https://a.example/sent'; form.submit()</script>": "https://a.example/sent",
+    "<script>location = 'https://a.example/gone'</script>": "https://a.example/gone",
+    "<script>window.location.href='//a.example/href'</script>": "//a.example/href",
+    '<script>location.assign("https://a.example/assign")</script>': "https://a.example/assign",
+    "<script>location.replace(`https://a.example/replace`)</script>": "https://a.example/replace",
+    "<script>window.open('https://a.example/window')</script>": "https://a.example/window",
+    "<script>open( 'https://a.example/open' )</script>": "https://a.example/open",
 }
 LOADS_NOTHING = [
     '<a href="https://a.example/">a link</a>',
@@ -205,6 +231,9 @@ LOADS_NOTHING = [
     "<script>const where = 'https://a.example/'; // said, not fetched</script>",
     '<script type="application/json">{"x": "fetch(\'https://a.example/\')"}</script>',
     "<pre>fetch(&quot;https://a.example/&quot;)</pre>",
+    "<form><button>x</button></form>",
+    "<script>location.hash = '#here'; window.open('', 'notes'); const at = location</script>",
+    "<script>if (location.href == 'https://a.example/') stay()</script>",
 ]
 
 
@@ -227,6 +256,15 @@ def test_an_export_that_would_load_something_fails(exporter):
         exported(exporter(), cell("# T\n\n![x](https://a.example/x.png)", "slide"))
 
 
+@pytest.mark.parametrize("exporter", [GanSlides, GanPage], ids=["slides", "page"])
+def test_a_page_lets_no_form_be_sent(exporter):
+    """Nothing else stops a form: ``default-src`` says nothing of where it goes."""
+    for page in (exported(exporter(), cell("# T", "slide")), index_page([])):
+        (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+        assert "form-action 'none'" in policy.split("; ")
+        assert "default-src 'none'" in policy.split("; ")
+
+
 def test_reveal_is_in_the_deck_and_not_in_the_repository(root):
     reveal = assets.reveal_file("dist/reveal.js")
     assert "reveal.js 5" in reveal
@@ -240,7 +278,7 @@ def test_reveal_is_in_the_deck_and_not_in_the_repository(root):
 
 
 def test_formulas_become_mathml():
-    page = Markup(page_link)("Text $s = D(x)$ and\n\n$$\\tfrac{s}{2}$$")
+    page = Markdown(page_link)("Text $s = D(x)$ and\n\n$$\\tfrac{s}{2}$$")
     assert page.count("<math ") == 2
     assert 'display="block"' in page
     assert "$" not in page
@@ -262,7 +300,7 @@ def test_a_formula_that_cannot_be_read_is_named(latex):
 
 def test_links_between_lessons_lead_to_what_was_exported():
     source = "[a](02-x.ipynb#The-cut,-drawn) [b](02-x.ipynb) [c](https://a.example/n.ipynb)"
-    page, deck = Markup(page_link)(source), Markup(slide_link)(source)
+    page, deck = Markdown(page_link)(source), Markdown(slide_link)(source)
     assert 'href="02-x.html#The-cut,-drawn"' in page
     assert 'href="02-x.html#/The-cut,-drawn"' in deck
     assert 'href="02-x.html"' in page
@@ -364,31 +402,164 @@ def test_a_file_is_written_in_one_piece(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["deck.html"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_an_interrupt_ends_the_kernels_and_leaves_nothing_half_done(tmp_path):
-    pids = tmp_path / "pids"
-    sleeping = (
-        f"import os, time\nwith open({str(pids)!r}, 'a') as file:\n"
-        "    print(os.getpid(), file=file)\ntime.sleep(100)"
+def prose(folder: Path, **sources: str) -> None:
+    """Lessons without code, which need no kernel."""
+    for name, source in sources.items():
+        made = notebook(cell(source, "slide"))
+        nbformat.write(made, folder / f"{name.replace('lesson', '0')}.ipynb")
+
+
+BROKEN = {
+    "1": "",
+    "2": "[]",
+    "3": '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+    "4": '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": 3}',
+    "5": '{"cells": [',
+}
+
+
+def test_what_cannot_be_built_is_named_and_linked_from_nowhere(tmp_path, capsys):
+    prose(
+        tmp_path,
+        lesson6="# Six\n\nGood.",
+        lesson7="# A limit $\\left( x$\n\nIts title has no end.",
+        lesson8="# Eight\n\n![x](https://a.example/x.png)",
+        lesson9="# Nine\n\nGood too.",
     )
-    lessons(tmp_path, lesson1=sleeping, lesson2=sleeping)
+    for number, text in BROKEN.items():
+        (tmp_path / f"0{number}.ipynb").write_text(text, encoding="utf-8")
+    nbformat.write(notebook(), tmp_path / "00.ipynb")  # no cell at all
     out = tmp_path / "out"
+    assert build.main(["all", "--notebooks", str(tmp_path), "--build", str(out)]) == 1
+    told = capsys.readouterr().err
+    for number in BROKEN:
+        assert f"0{number}.ipynb: cannot be read (" in told
+    assert "07.ipynb: the formula" in told
+    assert "a.example/x.png" in told
+    assert "not built (7)" in told
+    for folder in (out / "slides", out / "site" / "slides"):
+        assert sorted(path.name for path in folder.iterdir()) == ["00.html", "06.html", "09.html"]
+    pages = sorted(path.name for path in (out / "site").glob("*.html"))
+    assert pages == ["00.html", "06.html", "09.html", "index.html"]
+    index = (out / "site" / "index.html").read_text(encoding="utf-8")
+    links = re.findall(r'href="([^"]*)"', index)
+    assert links == [f"{way}0{n}.html" for n in (0, 6, 9) for way in ("", "slides/")]
+    turn = (out / "site" / "06.html").read_text(encoding="utf-8")
+    assert re.findall(r'<a href="([^"]*)" rel="(\w+)"', turn) == [
+        ("00.html", "prev"), ("09.html", "next"),
+    ]  # fmt: skip
+
+
+def test_a_lesson_that_only_fails_as_a_page_is_not_linked(tmp_path, capsys):
+    """Its deck is fine: the cell is on no slide."""
+    bad = notebook(cell("# Two", "slide"), cell("![x](x.png)", "skip"))
+    nbformat.write(bad, tmp_path / "02.ipynb")
+    prose(tmp_path, lesson1="# One", lesson3="# Three")
+    out = tmp_path / "site"
+    assert build.build("site", sorted(tmp_path.glob("*.ipynb")), tmp_path) != []
+    assert sorted(path.name for path in out.glob("*.html")) == ["01.html", "03.html", "index.html"]
+    for name in ("01", "03", "index"):
+        assert "02.html" not in (out / f"{name}.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("left", ["", "[]", "half a notebook", "no cells"])
+def test_what_is_left_of_an_earlier_run_does_not_stop_a_build(tmp_path, left):
+    lessons(tmp_path, lesson1="print(6 * 7)")
+    path = tmp_path / "01.ipynb"
+    name = f"01-{execute._key(nbformat.read(path, as_version=4))}.ipynb"
+    kept = tmp_path / "out" / "executed" / name
+    kept.parent.mkdir(parents=True)
+    whole = nbformat.writes(notebook()) if left == "no cells" else left
+    kept.write_text(whole, encoding="utf-8")
+    assert build.build("slides", [path], tmp_path / "out") == []
+    assert ">42</pre>" in (tmp_path / "out" / "slides" / "01.html").read_text(encoding="utf-8")
+    assert nbformat.read(kept, as_version=4).cells[1].execution_count == 1
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path, capsys):
+    prose(tmp_path, lesson1="# One")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    where = ["--notebooks", str(tmp_path), "--build", str(tmp_path / "file" / "out")]
+    assert build.main(["all", *where]) == 1
+    told = capsys.readouterr().err
+    assert "cannot write" in told
+    assert str(tmp_path / "file" / "out" / "executed" / "01-") in told
+    assert "choose another folder with --build" in told
+
+
+@pytest.mark.parametrize("kind", ["slides", "site"])
+def test_a_full_disk_is_said(tmp_path, capsys, monkeypatch, kind):
+    prose(tmp_path, lesson1="# One")
+    out = tmp_path / "out"
+    whole = Path.write_text
+
+    def full(self, text, **options):
+        if self.name.endswith(".html.part") or ".html." in self.name:
+            whole(self, text[:100], **options)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return whole(self, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert build.main([kind, "--notebooks", str(tmp_path), "--build", str(out)]) == 1
+    told = capsys.readouterr().err
+    assert re.search(r"cannot write \S+01\.html: No space left on device; what was finished", told)
+    assert [path.suffix for path in out.rglob("*") if path.is_file()] == [".ipynb"]
+
+
+def test_a_notebook_can_be_run_where_a_loop_is_running(tmp_path):
+    """As JupyterLab does for "Save and Export As"."""
+
+    async def run():
+        fresh = notebook(nbformat.v4.new_code_cell("print(6 * 7)"))
+        return execute.execute(fresh, tmp_path, "fresh")
+
+    assert asyncio.run(run()).cells[0].outputs[0].text == "42\n"
+
+
+PID = "import os, time; print(os.getpid(), file=open({pids!r}, 'a'), flush=True)\n"
+# What a kernel does before it is there, in its cell, and when it is told to end.
+SLOW = {
+    "start": ("if 'ipykernel_launcher' in sys.orig_argv: time.sleep(100)", ""),
+    "cell": ("", "time.sleep(100)"),
+    "end": ("", "import atexit; atexit.register(time.sleep, 2)"),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("where", SLOW)
+def test_an_interrupt_ends_the_kernels_and_leaves_nothing_half_done(where, tmp_path):
+    """And it comes out as one: nothing is called a lesson that failed."""
+    pids, out = tmp_path / "pids", tmp_path / "out"
+    at_start, in_cell = SLOW[where]
+    says = PID.format(pids=str(pids))
+    started = f"import sys\nif 'ipykernel_launcher' in sys.orig_argv:\n    {says}{at_start}\n"
+    (tmp_path / "sitecustomize.py").write_text(started, encoding="utf-8")
+    inside = tmp_path / "inside"
+    source = f"import time\nopen({str(inside)!r}, 'a').write('x')\n{in_cell}"
+    lessons(tmp_path, lesson1=source, lesson2=source)
     command = [sys.executable, "-m", "gan_lessons.classroom.export.build", "slides"]
+    found = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     running = subprocess.Popen(
         [*command, "--notebooks", str(tmp_path), "--build", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | {"PYTHONPATH": found},
     )
     try:
         wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        if where == "cell":
+            wait_for(lambda: inside.exists() and inside.read_text() == "xx")
+        elif where == "end":
+            assert running.stdout is not None
+            assert "1 of 1 cells have run" in running.stdout.readline()
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=60)
+        printed_, told = running.communicate(timeout=60)
     finally:
         running.kill()
-    assert running.returncode == 130
-    assert "interrupted" in told
-    assert [path for path in out.rglob("*") if path.is_file()] == []
+    assert (running.returncode, told) == (130, "interrupted; what was finished is complete\n")
+    assert "Error" not in printed_
+    assert [path for path in out.rglob("*") if path.suffix not in ("", ".ipynb")] == []
     for pid in map(int, pids.read_text().split()):
         wait_for(lambda pid=pid: not alive(pid))
 

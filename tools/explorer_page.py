@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,18 +100,12 @@ def expected(film: dict[str, Any], moment: int, data: dict[str, Any]) -> dict[st
         n["id"] for n, state in zip(film["nodes"], frame["states"], strict=True) if state != "."
     }
     walked = set() if call is None else set(call["nodes"])
-    edges = {
-        edge: set(re.findall(r"n\d+", edge))
-        for edge in re.findall(r'<g id="((?:cut-)?n\d+[a-z]*-n\d+[a-z]*)"', film["svg"])
-    }
     ran = {f["line"] for f in film["moments"][:moment]} - {*range(frame["line"], frame["last"] + 1)}
     return {
         "ran": [film["source"][line - 1] for line in sorted(ran)],
-        "edges": sorted(edge for edge, ends in edges.items() if ends <= there),
+        "edges": sorted(e["id"] for e in film["edges"] if {*e["ends"]} <= there),
         "walked": sorted(
-            edge
-            for edge, ends in edges.items()
-            if ends <= there & walked and not edge.startswith("cut")
+            e["id"] for e in film["edges"] if {*e["ends"]} <= there & walked and "cut" not in e
         ),
         "strategy": film["title"],
         "count": f"{moment + 1} of {len(film['moments'])}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from gan_lessons.classroom import explorer_words as words
 from gan_lessons.lens.model import FREED, STALE, BackwardCall, Event, GradState, Moment, StepRecord
 from gan_lessons.lens.show import bytes_text, visible
 
@@ -16,19 +15,19 @@ def caption(record: StepRecord, moment: Moment, moments: Sequence[Moment] = ()) 
     moments = moments or record.moments
     before = moments[moment.index - 1] if moment.index else None
     events = [record.events[i] for i in moment.events]
-    told = [text for event in events for text in _event(record, event, moment)]
+    told = [text for event in events for text in _event(record, event)]
     told += _cuts(record, moment)
     if not events:
         told += _by_hand(before.grads if before else record.before, moment.grads)
     told += _graph(record, moment, before, events)
     if moment.raised:
-        told.append(record.explanation or words.RAISED)
+        told.append(record.explanation or "This line raises an error.")
     elif moment is moments[-1] and record.text(moment).startswith("return"):
-        told.append(words.RETURNS)
-    return " ".join(told) or words.NOTHING
+        told.append("The step is over.")
+    return " ".join(told) or "Nothing changes for gradients, graph or memory."
 
 
-def _event(record: StepRecord, event: Event, moment: Moment) -> Iterator[str]:
+def _event(record: StepRecord, event: Event) -> Iterator[str]:
     if event.kind == "forward" and event.forward is not None:
         yield _forward(record, event.forward)
     elif event.kind == "zero_grad":
@@ -36,17 +35,19 @@ def _event(record: StepRecord, event: Event, moment: Moment) -> Iterator[str]:
     elif event.kind == "backward" and event.call is not None:
         yield from _backward(record, record.backward_calls[event.call], event)
     elif event.kind == "grad":
-        yield words.AUTOGRAD_GRAD
+        yield "A gradient is computed without being written into any .grad."
     elif event.kind == "step":
-        yield from _step(record, event)
+        yield from _step(event)
 
 
 def _forward(record: StepRecord, index: int) -> str:
     net = record.forwards[index].net
     n = sum(f.net == net for f in record.forwards[: index + 1])
-    nth = words.NTH.get(n, words.NTH_OTHER.format(n=n))
-    again = words.FORWARD_AGAIN.format(nth=nth) if n > 1 else ""
-    return words.FORWARD.format(net=visible(net), again=again)
+    nth = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}.get(n, f"{n}th")
+    text = "{net} runs forward, for the {nth} time in this step."
+    if n == 1:
+        text = "{net} runs forward."
+    return text.format(net=visible(net), nth=nth)
 
 
 def _cleared(record: StepRecord, event: Event) -> Iterator[str]:
@@ -54,67 +55,81 @@ def _cleared(record: StepRecord, event: Event) -> Iterator[str]:
     target = event.target or ""
     owned = record.holds.get(target) or {target: tuple(record.parameters.get(target, ()))}
     for net, names in owned.items():
-        had = [n for n in names if _value(before, net, n)]
-        now = event.grads.get(net, {})
-        zero = [n for n in names if n in now and now[n].value == 0.0]
-        text = words.CLEARED_ZERO if zero else words.CLEARED
-        text = text if had or zero else words.CLEARED_EMPTY
+        had = [n for n in names if _state(before, net, n).value]
+        zero = [n for n in names if _state(event.grads, net, n).value == 0.0]
+        if zero:
+            text = "{net}'s {count} gradients are set to zero."
+        elif had:
+            text = "{net}'s {count} gradients are cleared."
+        else:
+            text = "{net}'s gradients were empty already."
         yield text.format(net=visible(net), count=len(had) or len(zero))
 
 
-def _value(grads: _Grads, net: str, name: str) -> float | None:
-    state = grads.get(net, {}).get(name)
-    return None if state is None else state.value
+def _state(grads: _Grads, net: str, name: str) -> GradState:
+    return grads.get(net, {}).get(name, GradState())
 
 
 def _backward(record: StepRecord, call: BackwardCall, event: Event) -> Iterator[str]:
     """Who received gradient that a step will use comes first, then who received it in vain."""
     if not any(call.received.values()):
-        yield words.NOBODY
+        yield "No parameter received gradient."
         return
-    useful, vain = record.used(call.index), record.in_vain(call.index)
+    useful = record.used(call.index)
     for net, names in useful.items():
         total = len(record.parameters[net])
-        text = words.USED if len(names) == total else words.USED_SOME
+        text = "{net}: {count} of {total} parameters received gradient."
+        if len(names) == total:
+            text = "{net}'s {count} parameters received gradient."
         yield text.format(net=visible(net), count=len(names), total=total)
         states = event.grads[net]
         if any(len(states[n].sources) > 1 or states[n].before for n in names):
-            yield words.ADDED
-    for net, names in vain.items():
+            yield "It was added to what they held already."
+    for net, names in record.in_vain(call.index).items():
         total = len(record.parameters[net])
-        text = words.VAIN_TOO if useful else words.VAIN
-        text = text if len(names) == total else words.VAIN_SOME
+        text = "{net}'s {count} parameters received gradient in vain: no step will use it."
+        if len(names) < total:
+            text = (
+                "{net}: {count} of {total} parameters received gradient in vain: "
+                "no step will use it."
+            )
+        elif useful:
+            text = "So did {net}'s {count}: nobody asked for those, no step will use them."
         yield text.format(net=visible(net), count=len(names), total=total)
 
 
-def _step(record: StepRecord, event: Event) -> Iterator[str]:
+def _step(event: Event) -> Iterator[str]:
     moved = {net: names for net, names in event.moved.items() if names}
     for net, names in moved.items():
-        yield words.STEP.format(net=visible(net), count=len(names))
+        yield "{net}'s {count} parameters move.".format(net=visible(net), count=len(names))
     if not moved:
-        yield words.STEP_NOTHING.format(optimizer=visible(event.target or ""))
+        text = "{optimizer} has no gradient to use: nothing moves."
+        yield text.format(optimizer=visible(event.target or ""))
 
 
 def _cuts(record: StepRecord, moment: Moment) -> Iterator[str]:
     for cut in record.graph.cuts:
         if cut.target in moment.built:
             net = record.graph.nodes[cut.target].net
-            text = words.CUT if net else words.CUT_NO_NET
+            text = "{how} cuts: values pass, no gradient will come back this way."
+            if net:
+                text = "{how} cuts: values pass to {net}, no gradient will come back this way."
             yield text.format(how=visible(cut.how), net=visible(net or ""))
 
 
 def _by_hand(before: _Grads, now: _Grads) -> Iterator[str]:
     """Gradients that changed in a line without an event."""
     for net, states in now.items():
-        was = {name: before.get(net, {}).get(name, GradState()) for name in states}
+        was = {name: _state(before, net, name) for name in states}
         changed = {n: s for n, s in states.items() if s.value != was[n].value}
         gone = [n for n, s in changed.items() if s.value is None]
         back = [n for n, s in changed.items() if not s.by_hand and s.sources != was[n].sources]
         back = [n for n in back if n not in gone]
+        rest = [n for n in changed if n not in {*gone, *back}]
         for text, names in (
-            (words.LAID_ASIDE, gone),
-            (words.PUT_BACK, back),
-            (words.REWRITTEN, [n for n in changed if n not in {*gone, *back}]),
+            ("{net}'s {count} gradients are taken out of .grad and laid aside.", gone),
+            ("{net}'s {count} gradients are put back into .grad.", back),
+            ("{net}: {count} gradients are rewritten by hand.", rest),
         ):
             if names:
                 yield text.format(net=visible(net), count=len(names))
@@ -127,25 +142,41 @@ def _graph(
     kinds = {event.kind for event in events}
     held = bytes_text(moment.held)
     states = before.states if before else {}
-    operations = [i for i in moment.built if not record.graph.nodes[i].is_leaf]
-    if operations:
-        text = words.BUILT if len(operations) > 1 else words.BUILT_ONE
-        yield text.format(count=len(operations), held=held)
+    lost = before is not None and moment.held.activations < before.held.activations
+    built = sum(not record.graph.nodes[i].is_leaf for i in moment.built)
+    if built:
+        text = "The graph grows by {count} operations and now holds {held}."
+        if built == 1:
+            text = "The graph grows by one operation and now holds {held}."
+        yield text.format(count=built, held=held)
     elif kinds == {"forward"}:
-        yield words.FORWARD_NO_GRAPH
-    if newly(moment.states, states, STALE):
-        count = len(newly(moment.states, states, STALE))
-        yield (words.STALE if count > 1 else words.STALE_ONE).format(count=count)
+        yield "It builds no graph: nothing here can be walked backward."
+    yield from _stale(_newly(STALE, moment.states, states))
     if moment.raised:
         return  # what it let go of is nothing to learn from
     if "backward" in kinds:
-        freed = newly(moment.states, states, FREED) or len(moment.states) < len(states)
-        lost = moment.held.activations < (before.held.activations if before else 0)
-        yield (words.FREED if freed or lost else words.RETAINED).format(held=held)
-    elif before and moment.held.activations < before.held.activations and not operations:
-        yield words.LET_GO.format(held=held)
+        text = "The graph is kept: it still holds {held}."
+        if lost or _newly(FREED, moment.states, states) or len(moment.states) < len(states):
+            text = "What the graph saved on the way is freed: it now holds {held}."
+        yield text.format(held=held)
+    elif lost and not built:
+        yield "Tensors go out of use, and with them graph: it now holds {held}.".format(held=held)
 
 
-def newly(now: Mapping[int, str], before: Mapping[int, str], state: str) -> list[int]:
-    """Nodes that are in that state now and were not before."""
-    return [i for i, s in now.items() if s == state and before.get(i) != state]
+def _stale(count: int) -> Iterator[str]:
+    text = (
+        "{count} nodes had saved weights that are now rewritten: they are stale, and a backward "
+        "through them will raise."
+    )
+    if count == 1:
+        text = (
+            "One node had saved a weight that is now rewritten: it is stale, and a backward "
+            "through it will raise."
+        )
+    if count:
+        yield text.format(count=count)
+
+
+def _newly(state: str, now: Mapping[int, str], before: Mapping[int, str]) -> int:
+    """How many nodes are in that state now and were not before."""
+    return sum(s == state and before.get(i) != state for i, s in now.items())

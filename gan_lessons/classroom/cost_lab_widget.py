@@ -8,7 +8,6 @@ Every number was counted, for every pair of widths, when it was made. Afterwards
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,18 +15,33 @@ import traitlets
 from torch.optim import SGD
 
 from gan_lessons import data
-from gan_lessons.classroom import cost_words as words
-from gan_lessons.classroom.page import StrategyWidget, module, static
+from gan_lessons.classroom.page import StrategyWidget, module
+from gan_lessons.classroom.templating import template
 from gan_lessons.gan import Gan
-from gan_lessons.lens.cost import PASSES, NetFlops, Work, counting, flops_text, written_out
+from gan_lessons.lens.cost import PASSES, NetFlops, counting, flops_text, written_out
 from gan_lessons.models import Discriminator, Generator
 from gan_lessons.put_back import seeded
-from gan_lessons.strategies import STRATEGIES, THREE, Step
+from gan_lessons.strategies import STRATEGIES, THREE, Step, Strategy
 
 WIDTHS = (16, 32, 64, 128, 256, 512)
 SHAPE, NOISE_DIM = (1, 8, 8), 32  # the digits, as in the other lessons
 VALUES = 64  # per image
+Grid = list[list[list[int]]]  # [width of G][width of D] -> FLOPs of the four parts
 PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
+
+_STILL = template("""\
+<p>FLOPs of one step, G {{ widths[0] }} and D {{ widths[1] }} wide. With JavaScript this is \
+interactive.</p><table><thead><tr>
+{% for name in ("step", "G forward", "G backward", "D forward", "D backward", "in all") %}
+<th scope="col">{{ name }}</th>
+{% endfor %}
+<th scope="col">× {{ reference[0] }}</th></tr></thead><tbody>
+{% for title, parts in rows.items() %}
+<tr><th scope="row">{{ title }}</th>{% for flops in parts %}<td>{{ text(flops) }}</td>{% endfor %}
+<td>{{ "%.2f" | format(parts[-1] / reference[1]) }}</td></tr>
+{% endfor %}
+</tbody></table>
+""")
 
 
 class CostLab(StrategyWidget):
@@ -39,7 +53,7 @@ class CostLab(StrategyWidget):
 
     kind = "cost-lab"
     state = ("strategy", "width_g", "width_d")
-    _esm = module("cost_lab.js")
+    _esm = module("cost_lab.js", css="cost_lab.css")
     width_g = traitlets.Int(0).tag(sync=True)
     width_d = traitlets.Int(0).tag(sync=True)
 
@@ -56,19 +70,12 @@ class CostLab(StrategyWidget):
 
     def still(self) -> str:
         """The table of the widths that are chosen."""
-        d = self.data
-        g_width, d_width = (d["widths"][i] for i in (self.width_g, self.width_d))
-        reference = sum(d["flops"][d["reference"]][self.width_g][self.width_d])
-        names = [c.format(reference=d["short"][d["reference"]]) for c in words.COLUMNS]
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in names)
-        body = ""
-        for key in d["order"]:
-            parts = d["flops"][key][self.width_g][self.width_d]
-            texts = [*map(flops_text, [*parts, sum(parts)]), f"{sum(parts) / reference:.2f}"]
-            cells = "".join(f"<td>{text}</td>" for text in texts)
-            body += f'<tr><th scope="row">{html.escape(d["titles"][key])}</th>{cells}</tr>'
-        told = words.FALLBACK.format(g=g_width, d=d_width)
-        return f"<p>{told}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        d, g, d_ = self.data, self.width_g, self.width_d
+        counted = {key: d["flops"][key][g][d_] for key in d["order"]}
+        rows = {d["titles"][key]: [*parts, sum(parts)] for key, parts in counted.items()}
+        reference = (d["short"][d["reference"]], sum(counted[d["reference"]]))
+        widths = [d["widths"][i] for i in (g, d_)]
+        return _STILL.render(widths=widths, rows=rows, reference=reference, text=flops_text)
 
 
 def cost_lab(
@@ -95,31 +102,31 @@ def cost_lab(
         )
     if strategy and strategy not in chosen:
         raise KeyError(f"strategy={strategy!r} is not among those shown: {', '.join(chosen)}")
-    shown = {
-        "ui": words.UI,
-        "css": static("cost_lab.css"),
-        "order": list(chosen),
-        "titles": {key: s.title for key, s in chosen.items()},
-        "short": {key: s.title.partition(":")[0] for key, s in chosen.items()},
-        "reference": "generator_first" if "generator_first" in chosen else next(iter(chosen)),
-        "compared": [k for k in ("retain_graph", "generator_first") if k in chosen],
-        "widths": sizes,
-        "flops": _grids({key: s.step for key, s in chosen.items()}, sizes, batch),
-        "formulas": {key: _formula(key) for key in chosen if key in PASSES},
-        **_symbols(sizes, batch),
-    }
-    if len(shown["compared"]) < 2:
-        shown["compared"] = []
+    shown = {"widths": sizes, **_of(chosen)}
+    shown["flops"] = _grids({key: s.step for key, s in chosen.items()}, sizes, batch)
+    shown |= _symbols(sizes, batch)
     middle = len(sizes) // 2
     return CostLab(group, data=shown, strategy=strategy, width_g=middle, width_d=middle)
 
 
-def _grids(
-    steps: Mapping[str, Step], widths: list[int], batch: int
-) -> dict[str, list[list[list[int]]]]:
-    """Strategy -> [G][D] -> the four parts, each counted in a step that really ran."""
+def _of(chosen: Mapping[str, Strategy]) -> dict[str, Any]:
+    """What is said of the strategies, at any width."""
+    pair = ["retain_graph", "generator_first"]
+    return {
+        "order": list(chosen),
+        "titles": {key: s.title for key, s in chosen.items()},
+        "short": {key: s.title.partition(":")[0] for key, s in chosen.items()},
+        "reference": pair[1] if pair[1] in chosen else next(iter(chosen)),
+        "compared": pair if chosen.keys() >= {*pair} else [],
+        # with the signs of print, not of code
+        "formulas": {key: written_out(key).replace("-", "−") for key in chosen if key in PASSES},
+    }
+
+
+def _grids(steps: Mapping[str, Step], widths: list[int], batch: int) -> dict[str, Grid]:
+    """Strategy -> its grid, each place counted in a step that really ran."""
     real, noise = data.noise(batch, SHAPE, seed=1), data.noise(batch, (NOISE_DIM,), seed=2)
-    grids: dict[str, list[list[list[int]]]] = {key: [] for key in steps}
+    grids: dict[str, Grid] = {key: [] for key in steps}
     with seeded(0):
         for width_g in widths:
             gans = [_pair(width_g, width_d) for width_d in widths]
@@ -140,16 +147,7 @@ def _counted(step: Step, gan: Gan, *batch: Any) -> list[int]:
     step(gan, *batch)  # a first step may do more, such as to try what D is like
     with counting(gan.nets) as count:
         step(gan, *batch)
-    return [_part(count.work, net, phase) for net, phase in PARTS]
-
-
-def _part(work: Iterable[Work], net: str, phase: str) -> int:
-    return sum(w.flops for w in work if (w.net, w.phase) == (net, phase))
-
-
-def _formula(key: str) -> str:
-    """With the signs of print, not of code."""
-    return written_out(key).replace("-", "−")
+    return [sum(w.flops for w in count.work if (w.net, w.phase) == part) for part in PARTS]
 
 
 def _symbols(widths: list[int], batch: int) -> Mapping[str, Any]:

@@ -8,8 +8,6 @@ The steps run when it is made, on copies; afterwards the page needs no kernel.
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -17,9 +15,9 @@ import traitlets
 from torch import Tensor
 
 from gan_lessons import data
-from gan_lessons.classroom import explorer_words as words
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
-from gan_lessons.classroom.page import StrategyWidget, module, static
+from gan_lessons.classroom.page import StrategyWidget, module
+from gan_lessons.classroom.templating import template
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied, counting
@@ -34,6 +32,11 @@ SMALL = 10_000  # parameters of nets that are quick enough to try every what-if 
 
 Step = Callable[[Gan, Tensor, Tensor], Any]
 
+_STILL = template("""\
+<p>{{ key }}: what every .grad holds at the end, and the graph. With JavaScript this is \
+interactive.</p>
+{{ graph._repr_html_() | safe }}{{ record._repr_html_() | safe }}""")
+
 
 class StrategyExplorer(StrategyWidget):
     """One step at one moment, in JupyterLab and in exported pages; see ``StrategyWidget``.
@@ -43,7 +46,7 @@ class StrategyExplorer(StrategyWidget):
 
     kind = "explorer"
     state = ("strategy", "moment", "what_if", "compare")
-    _esm = module("explorer.js")
+    _esm = module("explorer.js", css="explorer.css")
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
@@ -59,18 +62,7 @@ class StrategyExplorer(StrategyWidget):
     def still(self) -> str:
         """The graph as an image, and the table."""
         record = self.records[self.strategy]
-        picture = draw_graph(record=record)
-        try:
-            source = base64.b64encode(picture.svg.encode()).decode()
-            image = (
-                f'<img src="data:image/svg+xml;base64,{source}" '
-                f'alt="{html.escape(picture.caption)}" '
-                'style="max-width:100%;max-height:420px;background:#fff">'
-            )
-        except RuntimeError as reason:  # no Graphviz, or a graph that it cannot lay out
-            image = f"<p>{html.escape(str(reason))}</p>"
-        told = words.FALLBACK.format(title=html.escape(self.strategy))
-        return f"<p>{told}</p>{image}{record.table()._repr_html_()}"
+        return _STILL.render(key=self.strategy, graph=draw_graph(record=record), record=record)
 
 
 def explore(
@@ -97,34 +89,28 @@ def explore(
     what is no step, ValueError where a batch cannot be made; what a step raises before it has done
     anything goes on to the caller.
     """
-    chosen = _chosen(steps or THREE)
-    if compare and compare not in chosen:
-        raise KeyError(f"compare={compare!r} is not among the steps shown: {', '.join(chosen)}")
+    chosen = _chosen(steps or THREE, compare)
     gan = tiny_gan(seed) if gan is None else gan
-    real, noise = _batch(gan, real, noise, seed)
+    batch = _batch(gan, real, noise, seed)
+    runs = {key: _Run(strategy, gan, *batch, seed) for key, strategy in chosen.items()}
+    films = {key: run.film() for key, run in runs.items()}
     if what_if is None:
-        count = sum(p.numel() for net in gan.nets.values() for p in net.parameters())
-        what_if = count <= SMALL
-    shown = _static_data() | {"order": list(chosen), "films": {}, "variants": {}}
-    records: dict[str, StepRecord] = {}
-    for key, strategy in chosen.items():
-        take = _Take(strategy, gan, real, noise, seed)
-        records[key] = take.record
-        shown["films"][key] = make_film(take.record, strategy.title, strategy.summary, take.flops())
-        shown["variants"][key] = take.variants(shown["films"][key]) if what_if else []
-    return StrategyExplorer(
-        records, group, data=shown, strategy=next(iter(chosen)), compare=compare
-    )
+        what_if = sum(p.numel() for net in gan.nets.values() for p in net.parameters()) <= SMALL
+    changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
+    shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
+    records = {key: run.record for key, run in runs.items()}
+    first = next(iter(chosen))
+    return StrategyExplorer(records, group, data=shown, strategy=first, compare=compare)
 
 
-class _Take:
+class _Run:
     """One step, recorded as it runs in training: after one step of the same, whose gradients are
     still in ``.grad``. A step that cannot run is recorded as it fails."""
 
     def __init__(
         self, strategy: Strategy, gan: Gan, real: Tensor, noise: Tensor, seed: int
     ) -> None:
-        self.step, self.start, self.batch, self.seed = strategy.step, gan, (real, noise), seed
+        self.strategy, self.start, self.batch, self.seed = strategy, gan, (real, noise), seed
         self.judge: Judge | None = None
         try:
             self.judge = Judge(strategy.step, gan, real, noise, seed)
@@ -134,51 +120,45 @@ class _Take:
         else:
             self.record, self.start = self.judge.reference, self.judge.start
 
+    def film(self) -> Json:
+        title, summary = self.strategy.title, self.strategy.summary
+        return make_film(self.record, title, summary, self.flops(self.strategy.step))
+
     def variants(self, base: Json) -> list[Json]:
         """The same step with one line changed, each with what became of it."""
         if self.judge is None:
             return []
-        found = []
-        for changed in variants(self.step, self.judge.reference):
-            outcome = self.judge(changed)
-            flops = None if outcome.error else self.flops(changed.step)
-            found.append(_variant(changed, outcome, base, flops))
-        return found
+        found = variants(self.strategy.step, self.judge.reference)
+        return [self._variant(changed, self.judge(changed), base) for changed in found]
 
-    def flops(self, step: Step | None = None) -> int | None:
+    def _variant(self, changed: WhatIf, outcome: Outcome, base: Json) -> Json:
+        """A film that leaves out what is as in ``base``: the browser takes it from there."""
+        title = changed.title.replace("`", "")
+        flops = None if outcome.error else self.flops(changed.step)
+        film = make_film(outcome.record, title, flops=flops)
+        message = outcome.message.replace("`", "")
+        if outcome.kind == "error" and outcome.line is not None:  # that line's caption says why
+            message = "line {line} of the code.".format(line=outcome.line)
+        return {
+            "key": changed.key,
+            "title": title,
+            "film": {name: value for name, value in film.items() if value != base[name]},
+            "edits": [{"line": e.line, "old": e.old, "new": e.new} for e in changed.edits],
+            "outcome": {"kind": outcome.kind, "message": message},
+        }
+
+    def flops(self, step: Step) -> int | None:
         """Of this or of a changed step, counted in a run of its own: the counter must not see the
         recorder's norms. None for a step that raises."""
         if self.record.error:
             return None
         trial = copied(self.start)
         with seeded(self.seed, self.batch[0].device), counting(trial.nets) as count:
-            (step or self.step)(trial, *self.batch)
+            step(trial, *self.batch)
         return sum(work.flops for work in count.work)
 
 
-def _variant(changed: WhatIf, outcome: Outcome, base: Json, flops: int | None) -> Json:
-    """A film that leaves out what is as in ``base``: the browser takes it from there."""
-    title = changed.title.replace("`", "")
-    shown = make_film(outcome.record, title, flops=flops)
-    symbol, word = words.OUTCOME[outcome.kind]
-    message = outcome.message.replace("`", "")
-    if outcome.kind == "error" and outcome.line is not None:  # the caption of that line says why
-        message = words.RAISES_AT.format(line=outcome.line)
-    return {
-        "key": changed.key,
-        "title": title,
-        "film": {name: value for name, value in shown.items() if value != base[name]},
-        "edits": [{"line": e.line, "old": e.old, "new": e.new} for e in changed.edits],
-        "outcome": {
-            "kind": outcome.kind,
-            "symbol": symbol,
-            "word": word,
-            "message": message,
-        },
-    }
-
-
-def _chosen(steps: Iterable[str | Strategy | Step]) -> dict[str, Strategy]:
+def _chosen(steps: Iterable[str | Strategy | Step], compare: str) -> dict[str, Strategy]:
     """Key -> strategy; a learner's own function gets its name as key and title."""
     found: dict[str, Strategy] = {}
     for step in steps:
@@ -200,45 +180,32 @@ def _chosen(steps: Iterable[str | Strategy | Step]) -> dict[str, Strategy]:
         while key in found and found[key].step is not strategy.step:
             key, n = f"{strategy.key} {n}", n + 1
         found[key] = strategy
+    if compare and compare not in found:
+        raise KeyError(f"compare={compare!r} is not among the steps shown: {', '.join(found)}")
     return found
 
 
 def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
-    shapes = [getattr(net, "in_shape", None) for net in (gan.discriminator, gan.generator)]
     if real is not None and noise is not None:
         return real, noise
-    if None in shapes:
+    d_shape, g_shape = (getattr(n, "in_shape", None) for n in (gan.discriminator, gan.generator))
+    if d_shape is None or g_shape is None:
         raise ValueError(
             "explore() cannot guess the shapes of a batch for these nets; pass real= and noise=, "
             "such as one batch of your data and torch.randn(len(real), noise_dim)"
         )
     like = next(gan.discriminator.parameters())
     size = next((len(batch) for batch in (real, noise) if batch is not None), 4)
-    made = [data.noise(size, shape, seed=seed + i) for i, shape in enumerate(shapes) if shape]
-    if real is None and shapes[0] == (2,):
-        made[0] = data.ring(size, seed=seed)
-    given = [batch if batch is not None else made[i] for i, batch in enumerate((real, noise))]
-    return given[0].to(like), given[1].to(like)
+    if real is None:
+        points = d_shape == (2,)
+        real = data.ring(size, seed=seed) if points else data.noise(size, d_shape, seed=seed)
+    if noise is None:
+        noise = data.noise(size, g_shape, seed=seed + 1)
+    return real.to(like), noise.to(like)
 
 
-def _static_data() -> Json:
-    """What is the same for all films: words, symbols, looks."""
-    kinds = {KIND_LETTERS[k]: [*told, k] for k, told in GRADIENT.items()}
-    states = {STATE_LETTERS.get(s, "."): [*told, s] for s, told in BUFFER.items()}
-    totals = {
-        "forwards": words.TOTAL_FORWARDS,
-        "backwards": words.TOTAL_BACKWARDS,
-        "vain": words.TOTAL_VAIN,
-        "peak": words.TOTAL_PEAK,
-        "flops": words.TOTAL_FLOPS,
-    }
-    return {
-        "ui": words.UI,
-        "kinds": kinds,
-        "states": states,
-        "totals": totals,
-        "used": USED,
-        "received": RECEIVED,
-        "cut": CUT,
-        "css": static("explorer.css"),
-    }
+def _legend() -> Json:
+    """What is the same for all films: the symbols, with what they mean."""
+    kinds = {KIND_LETTERS[kind]: [*told, kind] for kind, told in GRADIENT.items()}
+    states = {STATE_LETTERS.get(state, "."): [*told, state] for state, told in BUFFER.items()}
+    return {"kinds": kinds, "states": states, "used": USED, "received": RECEIVED, "cut": CUT}

@@ -13,8 +13,23 @@ from typing import Any
 import ipywidgets
 
 from gan_lessons.classroom.explorer import StrategyExplorer
+from gan_lessons.classroom.templating import template
 
 Pages = Mapping[str, Any]  # strategy -> something that a notebook can show as HTML
+
+_PAGES = template("""\
+{{ explorer.to_html() | safe }}
+<div style="display:flex;flex-wrap:wrap;gap:16px">
+{% for pages in columns %}
+<div style="flex:1 1 600px;min-width:0">
+{% for key, page in pages.items() %}
+<div data-gl-page="{{ key }}" data-gl-group="{{ explorer.group }}"\
+{{ "" if key == explorer.strategy else " hidden" }}>{{ page | safe }}</div>
+{% endfor %}
+</div>
+{% endfor %}
+</div>
+""")
 
 
 class Together(ipywidgets.VBox):
@@ -58,21 +73,7 @@ class Together(ipywidgets.VBox):
 
     def to_html(self) -> str:
         """For exported pages: the pages follow the explorer, whose group they share."""
-        group = html.escape(self.explorer.group)
-        columns = "".join(
-            '<div style="flex:1 1 600px;min-width:0">'
-            + "".join(
-                f'<div data-gl-page="{html.escape(key)}" data-gl-group="{group}"'
-                f"{'' if key == self.explorer.strategy else ' hidden'}>{text}</div>"
-                for key, text in shown.items()
-            )
-            + "</div>"
-            for shown in self.pages.values()
-        )
-        return (
-            f'{self.explorer.to_html()}<div style="display:flex;flex-wrap:wrap;gap:16px">'
-            f"{columns}</div>"
-        )
+        return _PAGES.render(explorer=self.explorer, columns=self.pages.values())
 
 
 def _html(shown: Any) -> str:

@@ -1,22 +1,27 @@
 """Build all decks, or the whole site: ``python -m gan_lessons.classroom.export.build slides``.
 
 Every notebook runs once, and what it gave is used for its deck and its page. One that fails is
-named with its cell and its error; the others are built all the same, and the exit status is 1.
+named with its cell and its error, and is linked from nowhere; the others are built all the same,
+and the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gan_lessons.classroom.export.execute import Outcome, execute_all, write
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
-from gan_lessons.classroom.export.index import Lesson, index_page, lesson_of
+from gan_lessons.classroom.export.index import index_page, lesson_of
 
-KINDS = ("slides", "site", "all")
+_say = partial(print, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; what was finished is complete", file=sys.stderr)
         return 130
+    except OSError as error:
+        text = (
+            "cannot write {path}: {reason}; what was finished is complete. Make room there, or "
+            "choose another folder with --build."
+        )
+        print(text.format(path=error.filename, reason=error.strerror), file=sys.stderr)
+        return 1
     print(f"{time.monotonic() - start:.0f} s in all", flush=True)
     if failures:
         print(f"\nnot built ({len(failures)}):", *failures, sep="\n", file=sys.stderr)
@@ -41,68 +53,71 @@ def main(arguments: list[str] | None = None) -> int:
 def build(kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2) -> list[str]:
     """Write decks to ``folder/slides`` and, for "site" and "all", the site to ``folder/site``.
 
-    Returns one line for everything that could not be built. Prints how far it is.
+    Returns one line for every lesson that could not be built. Prints how far it is. Raises OSError
+    for a file that cannot be written.
     """
     outcomes = execute_all(notebooks, folder / "executed", jobs=jobs, say=_say)
-    failures = [outcome.error for outcome in outcomes if outcome.error]
-    done = [outcome for outcome in outcomes if not outcome.error]
     if kind != "site":
-        failures += _decks(done, folder / "slides", links=False)
+        outcomes = _decks(outcomes, folder / "slides", links=False)
     if kind != "slides":
-        site = folder / "site"
-        failures += _decks(done, site / "slides", links=True)
-        failures += _pages(done, site)
-    return failures
+        outcomes = _decks(outcomes, folder / "site" / "slides", links=True)
+        outcomes = _pages(outcomes, folder / "site")
+    return [outcome.error for outcome in outcomes if outcome.error]
 
 
-def _decks(outcomes: list[Outcome], folder: Path, *, links: bool) -> list[str]:
-    exporter = GanSlides(with_links=links)
-    return [
-        failure
-        for outcome in outcomes
-        if (failure := _export(exporter, outcome, folder / f"{outcome.path.stem}.html"))
-    ]
+def _decks(outcomes: list[Outcome], folder: Path, *, links: bool) -> list[Outcome]:
+    return _each(outcomes, partial(_export, GanSlides(with_links=links), folder, {}))[1]
 
 
-def _pages(outcomes: list[Outcome], folder: Path) -> list[str]:
-    lessons = [lesson_of(outcome.path.stem, outcome.notebook) for outcome in outcomes]
-    failures = []
-    for i, outcome in enumerate(outcomes):
-        exporter = GanPage(with_links=True)
-        exporter.neighbours = (
-            _neighbour(lessons[i - 1] if i else None),
-            _neighbour(lessons[i + 1] if i + 1 < len(lessons) else None),
-        )
-        if failure := _export(exporter, outcome, folder / f"{outcome.path.stem}.html"):
-            failures.append(failure)
-    write(folder / "index.html", index_page(lessons))
-    _say(f"wrote {folder / 'index.html'}")
-    return failures
+def _pages(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
+    """The pages and their index. A page links to those beside it: when one fails, the others are
+    made again without it."""
+    exporter = GanPage(with_links=True)
+    while True:
+        lessons, outcomes = _each(outcomes, lambda o: lesson_of(o.path.stem, o.notebook))
+        line = [None, *lessons.values(), None]
+        beside = {lesson.name: line[i : i + 3 : 2] for i, lesson in enumerate(lessons.values())}
+        pages, outcomes = _each(outcomes, partial(_export, exporter, folder, beside))
+        if len(pages) == len(lessons):
+            break
+    _write(folder / "index.html", index_page(list(lessons.values())))
+    return outcomes
 
 
-def _neighbour(lesson: Lesson | None) -> tuple[str, str] | None:
-    return None if lesson is None else (f"{lesson.name}.html", lesson.title)
+def _each(
+    outcomes: list[Outcome], make: Callable[[Outcome], Any]
+) -> tuple[dict[str, Any], list[Outcome]]:
+    """Name -> what ``make`` gives, for all lessons that have not failed; and who has by now."""
+    made, after = {}, []
+    for outcome in outcomes:
+        try:
+            if not outcome.error:
+                made[outcome.path.stem] = make(outcome)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are built
+            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            outcome = replace(outcome, error=f"{outcome.path.name}: {kind}{error}")
+        after.append(outcome)
+    return made, after
 
 
-def _export(exporter: Any, outcome: Outcome, path: Path) -> str:
-    """Write one page. Returns what went wrong, or ""."""
-    where = {"metadata": {"name": outcome.path.stem, "path": str(outcome.path.parent)}}
-    try:
-        page, _ = exporter.from_notebook_node(outcome.notebook, where)
-    except ValueError as error:  # a formula, or something that would be loaded
-        return f"{outcome.path.name}: {error}"
+def _export(exporter: Any, folder: Path, beside: dict[str, Any], outcome: Outcome) -> None:
+    name = outcome.path.stem
+    where = {"name": name, "path": str(outcome.path.parent)}
+    told = {"metadata": where, "neighbours": beside.get(name)}
+    page, _ = exporter.from_notebook_node(outcome.notebook, told)
+    _write(folder / f"{name}.html", page)
+
+
+def _write(path: Path, page: str) -> None:
     write(path, page)
     _say(f"wrote {path} ({len(page.encode()) / 1e6:.2f} MB)")
-    return ""
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("kind", choices=("slides", "site", "all"))
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
     parser.add_argument("--build", type=Path, default=Path("build"), help="where to write")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time")
@@ -110,4 +125,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the kernels as Ctrl-C does
     sys.exit(main())

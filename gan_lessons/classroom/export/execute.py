@@ -7,34 +7,38 @@ package: while neither changes, no deck or page needs another run, and both show
 from __future__ import annotations
 
 import asyncio
+import atexit
 import copy
 import hashlib
 import os
-import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nbformat
-from jupyter_core.utils import run_sync
+from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CELL_SECONDS = 600  # only to end a notebook that hangs
 _SHAPES_THE_PAGE = "classroom/export/"  # changes the look of a result, not the result
 
+T = TypeVar("T")
+Say = Callable[[str], None]
+
 
 class LessonError(RuntimeError):
-    """A lesson that did not run; the message names the notebook, the cell and the error."""
+    """A lesson that cannot be read or did not run; the message names it, the cell and the error."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``notebook``, executed, or the ``error`` that kept it from being so."""
+    """``notebook``, executed, or the ``error`` that kept it from being so, or from being built."""
 
     path: Path
     notebook: Any = None
@@ -53,62 +57,95 @@ def execute(notebook: Any, folder: Path, name: str) -> Any:
 
     Raises LessonError with the notebook's ``name``, the cell and the error.
     """
-    # Not asyncio.run: JupyterLab's "Save and Export As" calls this where a loop is running.
-    return run_sync(_execute)(copy.deepcopy(notebook), folder, name, lambda _: None)
+    return _in_a_thread(_execute(copy.deepcopy(notebook), folder, name, lambda _: None))
 
 
 def execute_all(
-    paths: list[Path], cache: Path, *, jobs: int = 2, say: Callable[[str], None] = print
+    paths: list[Path], cache: Path, *, jobs: int = 2, say: Say = print
 ) -> list[Outcome]:
     """Run the notebooks, ``jobs`` at a time; one that fails does not stop the others.
 
     What has run before comes from ``cache``; results are written there, each in one piece.
     ``say`` gets lines that tell how far it is. On KeyboardInterrupt all kernels are shut down.
+    Raises OSError where the cache cannot be written.
     """
-    return asyncio.run(_execute_all(paths, cache, jobs, say))
+    return _in_a_thread(_execute_all(paths, cache, jobs, say))
 
 
-async def _execute_all(
-    paths: list[Path], cache: Path, jobs: int, say: Callable[[str], None]
-) -> list[Outcome]:
-    free = asyncio.Semaphore(jobs)
+def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` to its end, in a loop and a thread of its own.
+
+    In the main thread nbclient takes Ctrl-C for itself: it ends one kernel, whose lesson then looks
+    as if it had failed. Here an interrupt cancels the work, which shuts down every kernel, and
+    stays what it is. JupyterLab's "Save and Export As" calls this where a loop is running.
+    """
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+
+    def run() -> T:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(asyncio.wait_for(task, None))
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            done = thread.submit(run)
+            while not wait([done], timeout=0.5).done:  # Windows lets Ctrl-C in between two waits
+                pass
+            return done.result()
+        except KeyboardInterrupt:
+            loop.set_exception_handler(lambda *_: None)  # what nbclient leaves behind says nothing
+            loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
+async def _execute_all(paths: list[Path], cache: Path, jobs: int, say: Say) -> list[Outcome]:
+    free = asyncio.Semaphore(max(jobs, 1))
 
     async def one(path: Path) -> Outcome:
         async with free:
-            return await _outcome(path, cache, say)
+            try:
+                return Outcome(path, await _executed(path, cache, say))
+            except LessonError as error:
+                say(str(error))
+                return Outcome(path, error=str(error))
 
-    tasks = [asyncio.create_task(one(path)) for path in paths]
     try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:  # on an interrupt: each ends its kernel before we leave
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(path)) for path in paths]
+    except* OSError as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
-async def _outcome(path: Path, cache: Path, say: Callable[[str], None]) -> Outcome:
+async def _executed(path: Path, cache: Path, say: Say) -> Any:
+    """The notebook with its outputs, of this run or of one before."""
+    notebook = _read(path)
+    kept = cache / f"{path.stem}-{_key(notebook)}.ipynb"
+    try:
+        ran = _with_outputs(notebook, _read(kept))
+        say(f"{path.name}: has run before, taken from {cache}")
+    except LessonError:  # it is not there, or not whole
+        ran = await _execute(notebook, path.parent, path.name, say)
+        write(kept, nbformat.writes(ran))
+    return ran
+
+
+def _read(path: Path) -> Any:
     try:
         notebook = nbformat.read(path, as_version=4)
-    except (OSError, ValueError) as error:
-        return _failed(path, f"{path.name}: cannot be read: {error}", say)
-    kept = cache / f"{path.stem}-{_key(notebook)}.ipynb"
-    if kept.exists():
-        say(f"{path.name}: has run before, taken from {cache}")
-        return Outcome(path, _with_outputs(notebook, nbformat.read(kept, as_version=4)))
-    try:
-        await _execute(notebook, path.parent, path.name, say)
-    except LessonError as error:
-        return _failed(path, str(error), say)
-    write(kept, nbformat.writes(notebook))
-    return Outcome(path, notebook)
+        nbformat.validate(notebook)
+    except (OSError, ValueError, AttributeError, TypeError, nbformat.ValidationError) as error:
+        reason = str(error).partition("\n")[0]
+        raise LessonError(
+            f"{path.name}: cannot be read ({reason}); expected a notebook, as JupyterLab saves it"
+        ) from error
+    return notebook
 
 
-def _failed(path: Path, error: str, say: Callable[[str], None]) -> Outcome:
-    say(error)
-    return Outcome(path, error=error)
-
-
-async def _execute(notebook: Any, folder: Path, name: str, say: Callable[[str], None]) -> Any:
+async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
+    code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    if not code:
+        return notebook
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
@@ -116,50 +153,35 @@ async def _execute(notebook: Any, folder: Path, name: str, say: Callable[[str], 
         store_widget_state=False,  # else a page would prefer a widget that it cannot show
         resources={"metadata": {"path": str(folder)}},
     )
-    total = sum(1 for _ in _code(notebook))
-    running = 0
+    where = name
     try:
-        async with client.async_setup_kernel(stderr=asyncio.subprocess.DEVNULL):
-            _interrupt_ends_everything()
-            for running, cell in enumerate(notebook.cells):
-                await client.async_execute_cell(cell, running)
-                if cell.cell_type == "code":
-                    done = sum(1 for _ in _code(notebook, running + 1))
-                    if done % 10 == 0 or done == total:
-                        say(f"{name}: {done} of {total} cells have run")
-    except CellExecutionError as error:
-        told = f"{error.ename}: {error.evalue}"
-        raise LessonError(f"{_place(notebook, running, name)}: {told}") from error
-    except Exception as error:  # the kernel died, did not start, or a cell never ended
-        told = f"{type(error).__name__}: {error}"
-        raise LessonError(f"{_place(notebook, running, name)}: {told}") from error
+        async with client.async_setup_kernel(stderr=subprocess.DEVNULL):
+            for done, (index, cell) in enumerate(code, 1):
+                line = next((line for line in cell.source.splitlines() if line.strip()), "")
+                where = f"{name}, cell {index} ({line[:60]!r})"
+                await client.async_execute_cell(cell, index)
+                if done % 10 == 0 or done == len(code):
+                    say(f"{name}: {done} of {len(code)} cells have run")
+    except Exception as error:  # a cell raised, or the kernel died, did not start, never answered
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError from error  # of which nbclient makes a dead kernel
+        kind, what = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+        raise LessonError(f"{where}: {kind}: {what}") from error
+    finally:  # where an interrupt comes while the kernel starts or ends, nbclient leaves it behind
+        atexit.unregister(client._cleanup_kernel)
+        if client.km is not None and client.km.has_kernel:
+            await ensure_async(client.km.shutdown_kernel(now=True))
     return notebook
 
 
-def _interrupt_ends_everything() -> None:
-    """Ctrl-C cancels all notebooks. nbclient's own handler would end one kernel only."""
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.remove_signal_handler(name)
-        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt there anyway
-            return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _place(notebook: Any, index: int, name: str) -> str:
-    cell = notebook.cells[index]
-    line = next((line for line in cell.source.splitlines() if line.strip()), "")
-    return f"{name}, cell {index} ({line[:60]!r})"
-
-
-def _code(notebook: Any, end: int | None = None) -> Iterator[Any]:
-    return (cell for cell in notebook.cells[:end] if cell.cell_type == "code")
+def _code(notebook: Any) -> Iterator[Any]:
+    return (cell for cell in notebook.cells if cell.cell_type == "code")
 
 
 def _with_outputs(notebook: Any, executed: Any) -> Any:
     """``notebook`` with the outputs of ``executed``, whose code cells are the same."""
+    if [c.source for c in _code(notebook)] != [c.source for c in _code(executed)]:
+        raise LessonError("these are other cells")
     for cell, ran in zip(_code(notebook), _code(executed), strict=True):
         cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
     return notebook
@@ -180,11 +202,17 @@ def _key(notebook: Any) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file in one piece: whoever looks finds the old one or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file in one piece: whoever looks finds the old one or the new one, never half.
+
+    Raises OSError, which names the file.
+    """
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        half.write_text(text, encoding="utf-8")
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            half.write_text(text, encoding="utf-8")
+            os.replace(half, path)
+        finally:
+            half.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

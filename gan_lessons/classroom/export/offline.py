@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 
-# element -> the attributes whose address the browser fetches by itself ("*": any element)
+from bs4 import BeautifulSoup, Tag
+
+# element -> the attributes whose address the browser fetches or goes to by itself, or when a form
+# is sent ("*": any element)
 _LOADING = {
     "*": {"src", "srcset", "poster", "background", "data-src", "data-background-image",
-          "data-background-video", "data-background-iframe"},
+          "data-background-video", "data-background-iframe", "formaction"},
     "link": {"href"},
     "object": {"data"},
     "image": {"href", "xlink:href"},
     "use": {"href", "xlink:href"},
     "base": {"href"},
+    "form": {"action"},
 }  # fmt: skip
 _INSIDE = re.compile(r"\s*($|#|data:|blob:|about:blank)", re.IGNORECASE)
 _CSS = re.compile(
     r"url\(\s*([\"']?)(.*?)\1\s*\)|@import\s+([\"'])(.*?)\3", re.IGNORECASE | re.DOTALL
 )
-# In scripts only an address written out beside what loads it can be found; the page's
-# Content-Security-Policy stops the rest in the browser.
+# In scripts only an address written out beside what goes there can be found; the page's
+# Content-Security-Policy stops the rest in the browser, but for a change of the page's address.
 _SCRIPT = re.compile(
-    r"(?:\b(?:fetch|import|importScripts|Worker|EventSource|WebSocket|sendBeacon)\s*\(\s*"
-    r"|\bfrom\s*|\bimport\s*|\.src\s*=\s*|\.open\s*\(\s*[\"'`][A-Z]+[\"'`]\s*,\s*)"
+    r"(?:\b(?:fetch|import|importScripts|Worker|EventSource|WebSocket|sendBeacon|open)\s*\(\s*"
+    r"|\bfrom\s*|\bimport\s*|\.(?:src|action)\s*=\s*|\.open\s*\(\s*[\"'`][A-Z]+[\"'`]\s*,\s*"
+    r"|\blocation(?:\.href)?\s*=\s*|\blocation\.(?:assign|replace)\s*\(\s*)"
     r"[\"'`]((?:https?:|wss?:)?//[^\"'`\s]+)"
 )
 
@@ -49,38 +53,22 @@ def require_self_contained(page: str, name: str) -> None:
 
 def loads(page: str) -> list[str]:
     """The addresses that the HTML ``page`` makes a browser fetch, in order, each once."""
-    finder = _Finder()
-    finder.feed(page)
-    finder.close()
-    return list(dict.fromkeys(finder.found))
+    elements = BeautifulSoup(page, "html.parser").find_all(True)
+    return list(dict.fromkeys(url for element in elements for url in _of(element)))
 
 
-class _Finder(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self._raw = ""  # the element whose text is no HTML: script or style
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        self._raw = tag if tag in self.CDATA_CONTENT_ELEMENTS else ""
-        if "json" in values.get("type", "") or "text/plain" in values.get("type", ""):
-            self._raw = ""  # data, which nobody runs
-        for name, value in values.items():
-            if name in _LOADING["*"] | _LOADING.get(tag, set()):
-                self.found += [url for url in _addresses(name, value) if not _INSIDE.match(url)]
-        if values.get("http-equiv", "").lower() == "refresh":
-            self.found.append(values.get("content", ""))
-        self.found += _in_css(values.get("style", ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._raw = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._raw == "style":
-            self.found += _in_css(data)
-        elif self._raw == "script":
-            self.found += _SCRIPT.findall(data)
+def _of(element: Tag) -> Iterator[str]:
+    values = {name: str(value) for name, value in element.attrs.items()}
+    for name, value in values.items():
+        if name in _LOADING["*"] | _LOADING.get(element.name, set()):
+            yield from (url for url in _addresses(name, value) if not _INSIDE.match(url))
+    if values.get("http-equiv", "").lower() == "refresh":
+        yield values.get("content", "")
+    yield from _in_css(values.get("style", ""))
+    if element.name == "style":
+        yield from _in_css(element.string or "")
+    elif element.name == "script" and not re.search("json|text/plain", values.get("type", "")):
+        yield from _SCRIPT.findall(element.string or "")
 
 
 def _addresses(attribute: str, value: str) -> list[str]:

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_lessons.classroom.export.words import SOLUTION
-
 # On a slide code is hidden unless it is the point; then its cell has this tag.
 SHOW_CODE = "slide-code"
 # The output is said on another slide, or is only of use to who runs the cell.
 HIDE_OUTPUT = "slide-hide-output"
 SLIDE_TAGS = {SHOW_CODE, HIDE_OUTPUT}
+SOLUTION = "Solution"  # stands above one
 
 Cell = Any  # a NotebookNode: its fields are attributes, which mypy cannot know
 
@@ -124,6 +123,11 @@ def heading(cell: Cell) -> str:
         return SOLUTION if "solution" in tags(cell) else ""
     found = _HEADING.search(cell.source)
     return found[2] if found else ""
+
+
+def title(notebook: Any) -> str:
+    """The first heading without its marks, or ""."""
+    return re.sub(r"[`*]", "", next(filter(None, map(heading, notebook.cells)), ""))
 
 
 class Anchors:

@@ -1,5 +1,31 @@
 // The cost lab's front end: it shows numbers that Python counted, and computes only their ratios.
 
+// What stands on the controls; names in braces are filled in.
+const UI = {
+  title: "What a step costs, for nets of any size",
+  width_g: "Width of G's layers",
+  width_d: "Width of D's layers",
+  bars: "FLOPs of one step",
+  g_forward: "G forward",
+  g_backward: "G backward",
+  d_forward: "D forward",
+  d_backward: "D backward",
+  symbols: {
+    g_forward: "G →",
+    g_backward: "G ←",
+    d_forward: "D →",
+    d_backward: "D ←",
+  },
+  number: "{flops} · {ratio} ×",
+  best: "G {g} wide, D {d} wide: {best} needs the fewest FLOPs. (×: compared with {reference}.)",
+  bestTied: "G {g} wide, D {d} wide: {best} need the fewest FLOPs. (×: compared with {reference}.)",
+  and: " and ",
+  map: "FLOPs of {first} compared with {second}",
+  corner: "D \\ G",
+  less: "{first} needs fewer",
+  more: "{first} needs more",
+};
+
 const PARTS = ["g_forward", "g_backward", "d_forward", "d_backward"];
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
@@ -15,7 +41,6 @@ class CostLab {
     this.model = model;
     this.host = host;
     this.data = model.get("data");
-    this.ui = this.data.ui;
     this.root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
     this.build();
     this.follow = () => this.update();
@@ -34,10 +59,10 @@ class CostLab {
     this.detail = make("p", { class: "detail" });
     const left = make("div", { class: "left" }, this.sliders(), this.bars(), this.legend());
     const columns = make("div", { class: "columns" }, left, this.map());
-    this.section = make("section", { class: "lab", role: "group", "aria-label": this.ui.title },
+    this.section = make("section", { class: "lab", role: "group", "aria-label": UI.title },
       this.told, columns, this.detail);
     this.section.addEventListener("keydown", (event) => this.key(event));
-    this.root.replaceChildren(make("style", {}, this.data.css), this.section);
+    this.root.replaceChildren(make("style", {}, CSS), this.section);
   }
 
   sliders() {
@@ -49,16 +74,16 @@ class CostLab {
       slider.addEventListener("input", () => this.model.set(name, Number(slider.value)));
       this.slider[name] = slider;
       this.output[name] = make("output", {});
-      box.append(make("label", {}, make("span", {}, this.ui[name]), slider, this.output[name]));
+      box.append(make("label", {}, make("span", {}, UI[name]), slider, this.output[name]));
     }
     return box;
   }
 
   bars() {
     this.rows = new Map();
-    const box = make("div", { class: "bars", role: "group", "aria-label": this.ui.bars });
+    const box = make("div", { class: "bars", role: "group", "aria-label": UI.bars });
     for (const key of this.data.order) {
-      const parts = PARTS.map((part) => make("span", { class: `part ${part}` }, make("i", {}, this.ui.symbols[part])));
+      const parts = PARTS.map((part) => make("span", { class: `part ${part}` }, make("i", {}, UI.symbols[part])));
       const choice = make("button", { type: "button", onclick: () => this.model.set("strategy", key) }, this.data.titles[key]);
       const number = make("span", { class: "number" });
       const bar = make("div", { class: "bar" }, ...parts);
@@ -71,7 +96,7 @@ class CostLab {
 
   legend() {
     const entries = PARTS.map((part) =>
-      make("li", {}, make("span", { class: `part ${part}` }, make("i", {}, this.ui.symbols[part])), this.ui[part]));
+      make("li", {}, make("span", { class: `part ${part}` }, make("i", {}, UI.symbols[part])), UI[part]));
     return make("ul", { class: "legend" }, ...entries);
   }
 
@@ -96,13 +121,13 @@ class CostLab {
       });
       body.append(line);
     }
-    const head = make("tr", {}, make("th", { scope: "col", class: "corner" }, this.ui.corner),
+    const head = make("tr", {}, make("th", { scope: "col", class: "corner" }, UI.corner),
       ...widths.map((w) => make("th", { scope: "col" }, String(w))));
     const names = { first: this.data.short[first], second: this.data.short[second] };
-    const table = make("table", {}, make("caption", {}, filled(this.ui.map, names)), make("thead", {}, head), body);
+    const table = make("table", {}, make("caption", {}, filled(UI.map, names)), make("thead", {}, head), body);
     const key = make("ul", { class: "legend" },
-      make("li", {}, make("span", { class: "mark less" }, "< 1"), filled(this.ui.less, names)),
-      make("li", {}, make("span", { class: "mark more" }, "> 1"), filled(this.ui.more, names)));
+      make("li", {}, make("span", { class: "mark less" }, "< 1"), filled(UI.less, names)),
+      make("li", {}, make("span", { class: "mark more" }, "> 1"), filled(UI.more, names)));
     return make("div", { class: "map" }, table, key);
   }
 
@@ -148,19 +173,19 @@ class CostLab {
     choice.setAttribute("aria-pressed", String(chosen));
     elements.forEach((element, i) => {
       element.style.width = `${(100 * parts[i]) / most}%`;
-      element.title = `${this.ui[PARTS[i]]}: ${flopsText(parts[i])}`;
+      element.title = `${UI[PARTS[i]]}: ${flopsText(parts[i])}`;
     });
     bar.setAttribute("role", "img");
-    bar.setAttribute("aria-label", PARTS.map((part, i) => `${this.ui[part]} ${flopsText(parts[i])}`).join(", "));
-    number.textContent = filled(this.ui.number, { flops: flopsText(total), ratio: (total / reference).toFixed(2) });
+    bar.setAttribute("aria-label", PARTS.map((part, i) => `${UI[part]} ${flopsText(parts[i])}`).join(", "));
+    number.textContent = filled(UI.number, { flops: flopsText(total), ratio: (total / reference).toFixed(2) });
   }
 
   tell(g, d, totals) {
     const { order, titles, widths, reference } = this.data;
     const least = Math.min(...totals.values());
     const best = order.filter((key) => totals.get(key) === least).map((key) => titles[key]);
-    const values = { g: widths[g], d: widths[d], best: best.join(this.ui.and), reference: this.data.short[reference] };
-    this.told.textContent = filled(best.length > 1 ? this.ui.bestTied : this.ui.best, values);
+    const values = { g: widths[g], d: widths[d], best: best.join(UI.and), reference: this.data.short[reference] };
+    this.told.textContent = filled(best.length > 1 ? UI.bestTied : UI.best, values);
     const key = this.model.get("strategy");
     const formula = this.data.formulas[key];
     this.detail.replaceChildren();

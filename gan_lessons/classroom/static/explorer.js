@@ -2,6 +2,62 @@
 // JupyterLab runs it through anywidget; an exported page runs the same text over the same JSON.
 // It asks nobody for anything: every strategy, moment and what-if is in the data.
 
+// What stands on the controls; names in braces are filled in.
+const UI = {
+  title: "One training step, line by line",
+  strategy: "Strategy",
+  first: "First line",
+  back: "Back one line",
+  next: "Next line",
+  last: "Last line",
+  play: "Play",
+  pause: "Pause",
+  slider: "Moment",
+  moment: "{index} of {count}",
+  whatif: "What if …",
+  asWritten: "as written",
+  compare: "Compare with",
+  alone: "nothing",
+  code: "The step's own source",
+  graph: "Autograd graph",
+  matrix: "What every .grad holds",
+  memory: "Bytes that the graph holds after each line",
+  peak: "peak {held}",
+  parameter: "parameter",
+  saved: "saves",
+  savedNothing: "saves nothing",
+  bytes: "{bytes} B",
+  of: "of {net}",
+  ofNone: "of no net",
+  holds: ".grad holds: {word}",
+  norm: "norm {norm}",
+  fromCalls: "from backward call {calls}",
+  usedHere: "this step uses it",
+  notYet: "not yet",
+  goThere: "Go there, to see why",
+  legend: "Symbols",
+  keys: "Keys: ← → one line, Home and End, space plays, a number chooses a strategy, in the graph ↑ ↓ go from node to node, Esc leaves.",
+  noGraph: "No picture of this graph.",
+  totals: "In all",
+  walked: "gradient passes here now",
+  arrives: "gradient arrives now",
+  cut: "cut: values pass, no gradient comes back",
+  noSource: "Python cannot read this step's source: one moment for each event.",
+};
+const TOTALS = {
+  forwards: "forwards",
+  backwards: "backwards through",
+  vain: "gradients in vain",
+  peak: "graph holds at most",
+  flops: "FLOPs",
+};
+const OUTCOMES = { // of a changed step: symbol, words
+  error: ["✗", "It raises"],
+  wrong: ["≠", "Silently wrong"],
+  waste: ["○", "Same gradients, wasted work"],
+  same: ["✓", "Same gradients"],
+};
+
 // Icons are drawn: fonts without these signs would show boxes.
 const ICONS = {
   first: "M4 3h2v10H4zM14 3v10L7 8z", back: "M12 3v10L5 8z", next: "M4 3v10l7-5z",
@@ -17,16 +73,18 @@ const icon = (name) => {
 const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 const ordered = (object, show) => Object.entries(object).map(([k, v]) => show(k, v)).join(" · ");
 
-// The gradient's own arrow, at the end that data comes from.
-const ARROW = `<defs><marker id="gradient" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="4.2"
-  markerHeight="4.2" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker></defs>`;
+// Arrowheads: the way of the data, the same over a cut, and the gradient's own, at the other end.
+const arrow = (id, size, x) => draw(
+  "marker",
+  { id, viewBox: "0 0 10 10", refX: x, refY: 5, markerUnits: "userSpaceOnUse", markerWidth: size, markerHeight: size, orient: "auto-start-reverse" },
+  draw("path", { d: "M0 0L10 5L0 10z" }),
+);
 
 // One film: source, graph, matrix and memory of one step, at one moment ---------------------------
 
 class Pane {
   constructor(data, film, variant, go) {
     this.data = data;
-    this.ui = data.ui;
     this.go = go;
     this.film = film;
     this.variant = variant;
@@ -45,17 +103,18 @@ class Pane {
     this.element.replaceChildren(...parts.filter(Boolean));
   }
 
-  outcome({ symbol, word, message }) {
+  outcome({ kind, message }) {
+    const [symbol, word] = OUTCOMES[kind];
     const raised = this.film.moments.findIndex((moment) => moment.raised);
     const there = () => this.go(this, raised);
-    const way = raised < 0 ? null : make("button", { type: "button", onclick: there }, this.ui.goThere);
+    const way = raised < 0 ? null : make("button", { type: "button", onclick: there }, UI.goThere);
     const said = make("b", {}, `${symbol} ${word}: `);
     return make("p", { class: "outcome", role: "note" }, said, message, " ", way ?? "");
   }
 
   code() {
     this.lines = new Map();
-    const list = make("ol", { class: "code", tabindex: "0", "aria-label": this.ui.code });
+    const list = make("ol", { class: "code", tabindex: "0", "aria-label": UI.code });
     const edits = new Map((this.variant?.edits ?? []).map((edit) => [edit.line, edit]));
     this.film.source.forEach((text, i) => {
       const edit = edits.get(i + 1);
@@ -65,7 +124,7 @@ class Pane {
       this.lines.set(i + 1, line);
       list.append(line);
     });
-    if (!this.film.source.length) list.append(make("li", { class: "old" }, this.ui.noSource));
+    if (!this.film.source.length) list.append(make("li", { class: "old" }, UI.noSource));
     return list;
   }
 
@@ -77,7 +136,7 @@ class Pane {
   }
 
   matrix() {
-    const head = make("tr", {}, make("th", { scope: "col" }, this.ui.parameter));
+    const head = make("tr", {}, make("th", { scope: "col" }, UI.parameter));
     this.heads = this.film.columns.map((column) => {
       const cell = make("th", { scope: "col", title: column.source }, column.text);
       head.append(cell);
@@ -98,62 +157,78 @@ class Pane {
       });
       body.append(line);
     }
-    const table = make("table", {}, make("caption", {}, this.ui.matrix), make("thead", {}, head), body);
-    return make("div", { class: "matrix", tabindex: "0", role: "group", "aria-label": this.ui.matrix }, table);
+    const table = make("table", {}, make("caption", {}, UI.matrix), make("thead", {}, head), body);
+    return make("div", { class: "matrix", tabindex: "0", role: "group", "aria-label": UI.matrix }, table);
   }
 
   graph() {
-    const holder = make("div", { class: "graph", role: "group", "aria-label": this.ui.graph });
-    holder.innerHTML = this.film.svg;
-    const svg = holder.firstElementChild;
-    svg?.insertAdjacentHTML("afterbegin", ARROW);
+    const holder = make("div", { class: "graph", role: "group", "aria-label": UI.graph });
+    const { layout, nodes, edges, forwards } = this.film;
     this.nodes = [];
     this.edges = [];
     this.frames = [];
-    if (!svg) {
-      holder.textContent = this.ui.noGraph;
+    if (!layout) {
+      holder.textContent = UI.noGraph;
       return holder;
     }
-    const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
-    svg.style.maxWidth = `${Math.round(width * 1.1)}px`;
-    svg.style.aspectRatio = `${width} / ${height}`;
-    const at = new Map();
-    for (const element of svg.querySelectorAll("g[id]")) {
-      at.set(element.id, element); // ids would clash with those of other views
-      element.removeAttribute("id");
-    }
-    this.film.nodes.forEach((node, i) => this.addNode(node, i, at));
-    for (const [id, element] of at) this.addEdge(id, element);
+    const [width, height] = layout.size.map((size) => Math.ceil(size) + 8); // and air around it
+    const svg = draw("svg", {
+      viewBox: `-4 -4 ${width} ${height}`,
+      style: `max-width:${Math.round(width * 1.1)}px;aspect-ratio:${width} / ${height}`,
+    }, draw("defs", {}, arrow("data", 7, 0), arrow("over", 7, 0), arrow("gradient", 13, 9)));
+    forwards.forEach((forward, i) => this.addFrame(svg, forward, i));
+    for (const edge of edges) this.addEdge(svg, edge);
+    nodes.forEach((node, i) => this.addNode(svg, node, i));
+    holder.append(svg);
     return holder;
   }
 
-  addNode(node, i, at) {
-    const element = at.get(node.id);
-    if (!element) return;
-    const text = element.querySelector("text");
-    const name = text.textContent.replace(/^\S+\s/, "");
-    element.setAttribute("tabindex", i ? "-1" : "0");
-    element.setAttribute("role", "img");
-    element.dataset.node = i;
+  // A forward of a net, around all that it built.
+  addFrame(svg, forward, i) {
+    const box = this.film.layout.boxes[`forward${i}`];
+    if (!box) return;
+    const [left, top, , height] = box;
+    const text = draw("text", { x: left + 8, y: top + height - 8 }, forward.text);
+    const element = draw("g", { class: `forward ${this.owner(forward)}` }, outline(box, "round"), text);
+    this.frames.push({ element, nodes: this.film.nodes.flatMap((node, n) => (node.forward === i ? [n] : [])) });
+    svg.append(element);
+  }
+
+  addEdge(svg, { id, ends, cut }) {
+    const { paths, labels } = this.film.layout;
+    if (!paths[id]) return;
+    const element = draw("g", { class: cut ? "edge cut" : "edge", "data-edge": id }, draw("path", { d: paths[id] }));
+    if (cut && labels[id]) element.append(label(...labels[id], `${this.data.cut} ${cut}`));
+    this.edges.push({ element, ends, cut });
+    svg.append(element);
+  }
+
+  addNode(svg, node, i) {
+    const { boxes } = this.film.layout;
+    if (!boxes[node.id]) return;
+    const text = label(...middle(boxes[node.id]), "");
+    const place = this.film.nets.indexOf(node.net);
+    const corners = place < 0 ? "square" : place % 4 ? "cut" : "round"; // nets differ without colour, too
+    const element = draw("g", { tabindex: i ? -1 : 0, role: "img", "data-node": i }, outline(boxes[node.id], corners), text);
     const tell = () => (this.info.textContent = element.getAttribute("aria-label"));
     element.addEventListener("pointerenter", tell);
     element.addEventListener("focus", tell);
-    this.nodes.push({ node, i, element, text, name, output: at.get(`${node.id}output`) });
-    const frame = at.get(`forward${node.forward}`);
-    if (frame && node.call != null) this.frames.push([frame, i]);
+    svg.append(element);
+    const output = node.output == null ? null : this.addOutput(svg, node.output, boxes[`${node.id}output`]);
+    this.nodes.push({ node, i, element, text, output });
   }
 
-  addEdge(id, element) {
-    const cut = id.match(/^cut-(n\d+)-(n\d+)$/);
-    const edge = cut ?? id.match(/^(n\d+)(?:output|tensor)?-(n\d+)(?:output|tensor)?$/);
-    if (!edge) return;
-    element.dataset.edge = id;
-    this.edges.push({ element, cut: Boolean(cut), ends: [edge[1], edge[2]] });
+  addOutput(svg, name, box) {
+    const [x, y] = middle(box);
+    const around = draw("ellipse", { cx: x, cy: y, rx: box[2] / 2, ry: box[3] / 2 });
+    const element = draw("g", { class: "node output" }, around, label(x, y, name));
+    svg.append(element);
+    return element;
   }
 
   memory() {
     const peak = Math.max(1, ...this.film.moments.map((m) => m.held));
-    const strip = make("div", { class: "memory", role: "img", "aria-label": this.ui.memory });
+    const strip = make("div", { class: "memory", role: "img", "aria-label": UI.memory });
     this.bars = this.film.moments.map((moment, i) => {
       const inner = make("i", { style: `height:${(100 * moment.held) / peak}%` });
       const bar = make("span", { class: moment.held === peak ? "peak" : "" }, inner);
@@ -167,13 +242,13 @@ class Pane {
 
   totals() {
     const { forwards, backwards, peakText, vain, flops } = this.film.totals;
-    const list = make("dl", { class: "totals", "aria-label": this.ui.totals });
+    const list = make("dl", { class: "totals", "aria-label": UI.totals });
     const add = (name, value) => list.append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
-    add(this.data.totals.forwards, ordered(forwards, (net, n) => `${net} ${n}`));
-    add(this.data.totals.backwards, ordered(backwards, (net, n) => `${net} ${n}`));
-    add(this.data.totals.vain, String(vain));
-    add(this.data.totals.peak, peakText);
-    if (flops != null) add(this.data.totals.flops, flops.toLocaleString("en"));
+    add(TOTALS.forwards, ordered(forwards, (net, n) => `${net} ${n}`));
+    add(TOTALS.backwards, ordered(backwards, (net, n) => `${net} ${n}`));
+    add(TOTALS.vain, String(vain));
+    add(TOTALS.peak, peakText);
+    if (flops != null) add(TOTALS.flops, flops.toLocaleString("en"));
     return list;
   }
 
@@ -192,7 +267,7 @@ class Pane {
     this.markGraph(now, index);
     this.bars.forEach((bar, i) => bar.classList.toggle("now", i === index));
     const { peakText } = this.film.totals;
-    this.held.textContent = `${this.ui.memory}: ${now.heldText} · ${filled(this.ui.peak, { held: peakText })}`;
+    this.held.textContent = `${UI.memory}: ${now.heldText} · ${filled(UI.peak, { held: peakText })}`;
   }
 
   markLines(now, index) {
@@ -226,15 +301,15 @@ class Pane {
     if (state === "future") {
       place.className = "future";
       place.textContent = "";
-      place.title = `${who}: ${this.ui.notYet}`;
+      place.title = `${who}: ${UI.notYet}`;
       return;
     }
     place.className = `${state} ${name}${changed ? " changed" : ""}`;
     place.textContent = symbol + (used ? this.data.used : "");
-    const told = [filled(this.ui.holds, { word })];
-    if (norm) told.push(filled(this.ui.norm, { norm }));
-    if (sources) told.push(filled(this.ui.fromCalls, { calls: sources }));
-    if (used) told.push(this.ui.usedHere);
+    const told = [filled(UI.holds, { word })];
+    if (norm) told.push(filled(UI.norm, { norm }));
+    if (sources.length) told.push(filled(UI.fromCalls, { calls: sources.join("+") }));
+    if (used) told.push(UI.usedHere);
     place.title = `${who}: ${told.join(", ")}`;
   }
 
@@ -257,37 +332,37 @@ class Pane {
       element.classList.toggle("absent", !shown);
       element.classList.toggle("walked", !cut && shown && ends.every((id) => walked.has(id)));
     }
-    const built = new Set(this.frames.filter(([, i]) => now.states[i] !== ".").map(([frame]) => frame));
-    for (const [frame] of this.frames) frame.classList.toggle("absent", !built.has(frame));
+    for (const { element, nodes } of this.frames)
+      element.classList.toggle("absent", nodes.every((i) => now.states[i] === "."));
   }
 
-  markParameter({ node, element, text, name }, now, arrived) {
+  markParameter({ node, element, text }, now, arrived) {
     const kinds = node.parameters.map((p) => now.grads[p]);
     const [symbol, word, , kind] = this.data.kinds[kinds[0]];
     const mixed = kinds.some((k) => k !== kinds[0]);
     const arrives = node.parameters.some((p) => arrived.has(p));
-    text.textContent = `${arrives ? this.data.received : mixed ? "±" : symbol} ${name}`;
+    text.textContent = `${arrives ? this.data.received : mixed ? "±" : symbol} ${node.name}`;
     element.setAttribute("class", `${this.owner(node)} node parameter ${kind}${arrives ? " received" : ""}`);
     const each = node.parameters.map((p, i) => {
       const [net, full] = this.film.parameters[p];
-      return `${net} ${full}: ${filled(this.ui.holds, { word: this.data.kinds[kinds[i]][1] })}`;
+      return `${net} ${full}: ${filled(UI.holds, { word: this.data.kinds[kinds[i]][1] })}`;
     });
-    const told = [...each, arrives ? this.ui.arrives : null];
+    const told = [...each, arrives ? UI.arrives : null];
     element.setAttribute("aria-label", told.filter(Boolean).join(". "));
   }
 
-  markOperation({ node, element, text, name }, letter, walked, freedNow) {
+  markOperation({ node, element, text }, letter, walked, freedNow) {
     const [symbol, word, , state] = this.data.states[letter];
-    text.textContent = symbol ? `${symbol} ${name}` : name;
+    text.textContent = symbol ? `${symbol} ${node.name}` : node.name;
     const extra = `${walked ? " walked" : ""}${freedNow ? " freednow" : ""}`;
     element.setAttribute("class", `${this.owner(node)} node operation ${state}${extra}`);
     const saved = node.saved.map(([what, shape, bytes, kind]) =>
-      `${what} ${shape} ${filled(this.ui.bytes, { bytes })}${kind === "activation" ? "" : ` (${kind})`}`);
+      `${what} ${shape} ${filled(UI.bytes, { bytes })}${kind === "activation" ? "" : ` (${kind})`}`);
     const told = [
-      `${node.op} ${node.shape}, ${node.net ? filled(this.ui.of, { net: node.net }) : this.ui.ofNone}`,
+      `${node.op} ${node.shape}, ${node.net ? filled(UI.of, { net: node.net }) : UI.ofNone}`,
       word,
-      saved.length ? `${this.ui.saved} ${saved.join("; ")}` : this.ui.savedNothing,
-      walked ? this.ui.walked : null,
+      saved.length ? `${UI.saved} ${saved.join("; ")}` : UI.savedNothing,
+      walked ? UI.walked : null,
     ];
     element.setAttribute("aria-label", told.filter(Boolean).join(". "));
   }
@@ -307,6 +382,18 @@ class Pane {
     next.element.focus();
     return true;
   }
+}
+
+// Parts of a drawing.
+const middle = ([left, top, width, height]) => [left + width / 2, top + height / 2];
+const label = (x, y, text) => draw("text", { x, y, dy: ".34em", "text-anchor": "middle" }, text);
+
+function outline([x, y, width, height], corners) {
+  if (corners !== "cut") return draw("rect", { x, y, width, height, rx: corners === "round" ? 8 : 0 });
+  const [right, bottom, c] = [x + width, y + height, 6];
+  const points = [[x + c, y], [right - c, y], [right, y + c], [right, bottom - c],
+    [right - c, bottom], [x + c, bottom], [x, bottom - c], [x, y + c]];
+  return draw("polygon", { points: points.join(" ") });
 }
 
 // Scroll a line into the view of its box, and never the page.
@@ -335,7 +422,6 @@ class Explorer {
     this.model = model;
     this.host = host;
     this.data = model.get("data");
-    this.ui = this.data.ui;
     this.root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
     this.panes = []; // the one or two that are shown
     this.made = [new Map(), new Map()]; // film -> its pane, left and right: a toggle builds nothing twice
@@ -351,24 +437,24 @@ class Explorer {
   build() {
     this.section = make(
       "section",
-      { class: "explorer", tabindex: "0", role: "group", "aria-label": this.ui.title },
+      { class: "explorer", tabindex: "0", role: "group", "aria-label": UI.title },
       this.controls(),
       (this.holder = make("div", { class: "panes" })),
       this.legend(),
     );
     this.section.addEventListener("keydown", (event) => this.key(event));
-    this.root.replaceChildren(make("style", {}, this.data.css), this.section);
+    this.root.replaceChildren(make("style", {}, CSS), this.section);
   }
 
   controls() {
     const { order, films } = this.data;
     this.choices = order.map((key) =>
       make("button", { type: "button", onclick: () => this.choose(key) }, films[key].title));
-    this.strategies = make("div", { class: "strategies", role: "group", "aria-label": this.ui.strategy }, ...this.choices);
+    this.strategies = make("div", { class: "strategies", role: "group", "aria-label": UI.strategy }, ...this.choices);
     const button = (name, act) =>
-      make("button", { type: "button", "aria-label": this.ui[name], title: this.ui[name], onclick: act }, icon(name));
+      make("button", { type: "button", "aria-label": UI[name], title: UI[name], onclick: act }, icon(name));
     this.player = button("play", () => this.play(!this.timer));
-    this.slider = make("input", { type: "range", min: "0", "aria-label": this.ui.slider });
+    this.slider = make("input", { type: "range", min: "0", "aria-label": UI.slider });
     this.slider.addEventListener("input", () => this.goTo(Number(this.slider.value)));
     this.count = make("output", {});
     const transport = make("div", { class: "transport" },
@@ -376,9 +462,9 @@ class Explorer {
       button("next", () => this.step(1)), button("last", () => this.goTo(Infinity)), this.player,
       this.slider, this.count);
     this.whatIf = make("select", { onchange: () => this.set("what_if", this.whatIf.value) });
-    this.whatIfLabel = make("label", {}, this.ui.whatif, " ", this.whatIf);
+    this.whatIfLabel = make("label", {}, UI.whatif, " ", this.whatIf);
     this.compare = make("select", { onchange: () => this.set("compare", this.compare.value) });
-    this.compareLabel = make("label", {}, this.ui.compare, " ", this.compare);
+    this.compareLabel = make("label", {}, UI.compare, " ", this.compare);
     return make("div", { class: "controls" }, this.strategies, transport, this.whatIfLabel, this.compareLabel);
   }
 
@@ -386,10 +472,10 @@ class Explorer {
     const entries = [...Object.values(this.data.kinds), ...Object.values(this.data.states)]
       .filter(([symbol]) => symbol)
       .map(([symbol, word, means]) => make("li", {}, make("b", {}, symbol), ` ${word}: ${means}`));
-    entries.push(make("li", {}, make("b", {}, this.data.received), ` ${this.ui.arrives}`));
-    entries.push(make("li", {}, make("b", {}, this.data.cut), ` ${this.ui.cut}`));
-    const keys = make("p", {}, this.ui.keys);
-    return make("details", { class: "legend" }, make("summary", {}, this.ui.legend), make("ul", {}, ...entries), keys);
+    entries.push(make("li", {}, make("b", {}, this.data.received), ` ${UI.arrives}`));
+    entries.push(make("li", {}, make("b", {}, this.data.cut), ` ${UI.cut}`));
+    const keys = make("p", {}, UI.keys);
+    return make("details", { class: "legend" }, make("summary", {}, UI.legend), make("ul", {}, ...entries), keys);
   }
 
   // State, which lives in the model alone. Nothing is sent to a kernel.
@@ -461,8 +547,8 @@ class Explorer {
     }
     const name = this.timer ? "pause" : "play";
     this.player.replaceChildren(icon(name));
-    this.player.setAttribute("aria-label", this.ui[name]);
-    this.player.title = this.ui[name];
+    this.player.setAttribute("aria-label", UI[name]);
+    this.player.title = UI[name];
   }
 
   update() {
@@ -470,12 +556,12 @@ class Explorer {
     const { order, films } = this.data;
     this.set("index", order.indexOf(key)); // for menus that are linked to it
     this.choices.forEach((choice, i) => choice.setAttribute("aria-pressed", String(order[i] === key)));
-    options(this.whatIf, [["", this.ui.asWritten], ...this.variants(key).map((v) => [v.key, v.title])],
+    options(this.whatIf, [["", UI.asWritten], ...this.variants(key).map((v) => [v.key, v.title])],
       this.variant(key)?.key ?? "");
     this.whatIfLabel.hidden = !this.variants(key).length;
     const others = order.filter((other) => other !== key).map((other) => [other, films[other].title]);
     const compared = others.some(([other]) => other === this.model.get("compare")) ? this.model.get("compare") : "";
-    options(this.compare, [["", this.ui.alone], ...others], compared);
+    options(this.compare, [["", UI.alone], ...others], compared);
     this.compareLabel.hidden = !others.length;
     const film = this.film;
     const moment = this.moment;
@@ -489,7 +575,7 @@ class Explorer {
     this.slider.max = String(film.moments.length - 1);
     this.slider.value = String(moment);
     this.slider.setAttribute("aria-valuetext", film.moments[moment].caption);
-    this.count.textContent = filled(this.ui.moment, { index: moment + 1, count: film.moments.length });
+    this.count.textContent = filled(UI.moment, { index: moment + 1, count: film.moments.length });
   }
 
   pane(place, film, variant) {

@@ -25,12 +25,15 @@ class Cell:
     used: bool = False
 
     @property
+    def norm(self) -> str:
+        """The norm, "" where the symbol says it."""
+        return "" if self.kind in ("none", "zero") else norm_text(self.value)
+
+    @property
     def text(self) -> str:
         """``⊕ 0.31 (0+1)``: the symbol, the norm, and where it comes from if that is not plain."""
-        symbol = GRADIENT[self.kind][0]
-        norm = "" if self.kind in ("none", "zero") else f" {norm_text(self.value)}"
-        sources = f" ({'+'.join(map(str, self.sources))})" if len(self.sources) > 1 else ""
-        return f"{symbol}{norm}{sources}"
+        sources = f"({'+'.join(map(str, self.sources))})" if len(self.sources) > 1 else ""
+        return " ".join(filter(None, [GRADIENT[self.kind][0], self.norm, sources]))
 
     @property
     def story(self) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from latex2mathml.converter import convert
+from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from gan_lessons.classroom.export.slides import Anchors
@@ -55,7 +56,7 @@ def page_link(name: str, anchor: str) -> str:
     return f"{name}.html#{anchor}" if anchor else f"{name}.html"
 
 
-class Markup:
+class Markdown:
     """Turns the Markdown of one document into HTML; remembers which ids are taken.
 
     link: (name of a lesson, anchor) -> address. ids: give the headings their ids (in a deck the
@@ -65,10 +66,14 @@ class Markup:
     def __init__(self, link: Callable[[str, str], str], *, ids: bool = True) -> None:
         self.link = link
         self.anchors = Anchors() if ids else None
-        self.headings: list[tuple[int, str, str]] = []  # level, id, HTML
+        self.headings: list[tuple[int, str, Markup]] = []  # level, id, HTML
 
-    def __call__(self, source: str) -> str:
-        return str(MarkdownWithMath(renderer=_Renderer(self)).render(source))
+    def __call__(self, source: str) -> Markup:
+        return Markup(MarkdownWithMath(renderer=_Renderer(self)).render(source))
+
+    def inline(self, source: str) -> Markup:
+        """One paragraph without its ``<p>``."""
+        return Markup(re.sub(r"^<p>|</p>$", "", self(source).strip()))
 
 
 def _formula(latex: str) -> str:
@@ -76,9 +81,9 @@ def _formula(latex: str) -> str:
 
 
 class _Renderer(IPythonRenderer):
-    def __init__(self, markup: Markup) -> None:
+    def __init__(self, document: Markdown) -> None:
         super().__init__(escape=False, exclude_anchor_links=True)
-        self._markup = markup
+        self._document = document
 
     def block_math(self, body: str) -> str:
         return _formula(body)
@@ -90,15 +95,15 @@ class _Renderer(IPythonRenderer):
         return _formula(f"\\begin{{{name}}}{body}\\end{{{name}}}")
 
     def heading(self, text: str, level: int, **attrs: Any) -> str:
-        if self._markup.anchors is None:
+        if self._document.anchors is None:
             return f"<h{level}>{text}</h{level}>\n"
-        anchor = self._markup.anchors.of(html.unescape(_TAG.sub("", text)))
-        self._markup.headings.append((level, anchor, text))
+        anchor = self._document.anchors.of(html.unescape(_TAG.sub("", text)))
+        self._document.headings.append((level, anchor, Markup(text)))
         return f'<h{level} id="{html.escape(anchor)}">{text}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         if found := _LESSON.match(url):
-            url = self._markup.link(found["name"], found["anchor"] or "")
+            url = self._document.link(found["name"], found["anchor"] or "")
         return str(super().link(text, url, title))
 
     def table(self, text: str) -> str:
