@@ -22,6 +22,7 @@ from gan_lessons import (
     dcgan,
     mlp_gan,
     record,
+    step_by_halves,
     step_detach,
     step_frozen,
     step_one_stage,
@@ -34,8 +35,8 @@ from gan_lessons.losses import bce_with_logits
 from gan_lessons.put_back import frozen, trainable
 
 one_call = partial(step_one_stage, one_call=True)
-LEANER: list[Any] = [step_frozen, step_selective, step_one_stage, one_call]
-IDS = ["frozen", "selective", "one_stage", "one_call"]
+LEANER: list[Any] = [step_frozen, step_selective, step_one_stage, one_call, step_by_halves]
+IDS = ["frozen", "selective", "one_stage", "one_call", "by_halves"]
 ALLOWED = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
@@ -473,17 +474,17 @@ def test_with_compiled_nets(monkeypatch):
 @pytest.mark.filterwarnings("ignore")  # dynamo's, about itself
 @pytest.mark.parametrize("step", [step_detach, *LEANER])
 def test_a_step_compiled_as_a_whole(step, monkeypatch):
-    """One stage hangs a hook into the graph, which a compiled step cannot keep: it raises."""
+    """One stage hangs a hook into the graph, which a compiled step cannot keep.
+
+    So the compiler is told to leave that step to Python, and compiles what it calls.
+    """
     monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
     gan, plain = (mlp_gan((6,), 4, (8,), (8,), logits=True) for _ in range(2))
     real, noise = batch_for(gan)
     torch._dynamo.reset()
     compiled = torch.compile(step, backend="aot_eager")
-    if step in (step_one_stage, one_call):
-        with pytest.raises(AttributeError, match="NoneType"):
-            compiled(gan, real, noise)
-        return
-    compiled(gan, real, noise)
-    step(plain, real, noise)
+    for _ in range(2):
+        compiled(gan, real, noise)
+        step(plain, real, noise)
     for found, expected in zip(gradients(gan), gradients(plain), strict=True):
         assert relative(found, expected) <= 1e-5
