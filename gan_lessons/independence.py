@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 Forward = Callable[[Tensor], Tensor]
-Weights = Mapping[str, Tensor]  # by their names in D
+Tensors = Mapping[str, Tensor]  # by their names in D
 T = TypeVar("T")
 
 
@@ -64,7 +64,7 @@ def _found_against(D: nn.Module, real: Tensor) -> str:
     return ""
 
 
-def _moved_from_zero(D: nn.Module, real: Tensor) -> Weights:
+def _moved_from_zero(D: nn.Module, real: Tensor) -> Tensors:
     """A layer that mixes may begin at zero, unseen, and move: a BatchNorm whose scale does."""
     with torch.random.fork_rng(devices=gpus(real)):
         return {
@@ -86,17 +86,17 @@ class _OnCopies(nn.Module):
         return work(self.D.forward)
 
 
-def on_copies(D: nn.Module, work: Callable[[Forward], T], weights: Weights | None = None) -> T:
-    """work(D's forward), on copies of D's buffers, past D's own hooks; `weights` replace D's."""
+def on_copies(D: nn.Module, work: Callable[[Forward], T], given: Tensors | None = None) -> T:
+    """work(D's forward), past D's hooks, on copies of its buffers; `given` goes before its own."""
     buffers = {name: buffer.clone() for name, buffer in D.named_buffers()}
-    state = {f"D.{name}": tensor for name, tensor in {**(weights or {}), **buffers}.items()}
+    state = {f"D.{name}": tensor for name, tensor in {**buffers, **(given or {})}.items()}
     return functional_call(_OnCopies(D), state, (work,))
 
 
-def predict(D: nn.Module, batch: Tensor, weights: Weights | None = None) -> Tensor:
+def predict(D: nn.Module, batch: Tensor, given: Tensors | None = None) -> Tensor:
     """D(batch), leaving no trace. Twice the same batch: twice the same dropout mask."""
     with torch.random.fork_rng(devices=gpus(batch)):
-        return on_copies(D, lambda forward: forward(batch), weights)
+        return on_copies(D, lambda forward: forward(batch), given)
 
 
 def gpus(batch: Tensor) -> list[torch.device]:

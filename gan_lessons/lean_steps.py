@@ -201,8 +201,8 @@ def in_range(ratio: Tensor, D: nn.Module) -> bool:
     if D not in _warned:
         _warned.add(D)
         warnings.warn(
-            "step_one_stage: D is so certain of a fake that G's gradient cannot be scaled from D's "
-            f"({ratio.dtype} holds factors up to {limit:.0e}); such steps take two backward calls",
+            "D is so certain of a fake that G's gradient cannot be scaled from D's "
+            f"({ratio.dtype} holds factors up to {limit:.0e}); such steps take one more backward call",
             RuntimeWarning,
             stacklevel=3,
         )

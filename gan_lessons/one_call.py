@@ -63,9 +63,12 @@ def _is_alone(D: nn.Module, real: Tensor) -> bool:
 
 @torch.no_grad()
 def _is_the_same_twice(D: nn.Module, real: Tensor) -> bool:
+    """Not if its forward draws (dropout) or moves a buffer (spectral norm, a counter)."""
+    moved = {name: buffer.clone() for name, buffer in D.named_buffers()}
     with torch.random.fork_rng(devices=gpus(real)):
-        first, again = on_copies(D, lambda forward: (forward(real), forward(real)))
-    return _close(first, again, 64 * torch.finfo(first.dtype).eps)
+        first, again = on_copies(D, lambda forward: (forward(real), forward(real)), moved)
+    unmoved = all(torch.equal(buffer, moved[name]) for name, buffer in D.named_buffers())
+    return unmoved and _close(first, again, 64 * torch.finfo(first.dtype).eps)
 
 
 @torch.no_grad()
