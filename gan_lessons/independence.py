@@ -43,8 +43,10 @@ def _found_against(D: nn.Module, real: Tensor) -> str:
     before = predict(D, real, weights)
     if before.numel() != len(real):
         return (
-            f"the discriminator gives {before.numel() // len(real)} numbers per sample, shape "
-            f"{tuple(before.shape)}; step_one_stage needs one: take their mean, or step_by_halves"
+            "the discriminator gives {n} numbers per sample, shape {shape}; step_one_stage needs "
+            "one: take their mean, or step_by_halves".format(
+                n=before.numel() // len(real), shape=tuple(before.shape)
+            )
         )
     rounding = 4 * torch.finfo(before.dtype).eps * before.abs().max().item()
     other = 100 * real + 100 if real.is_floating_point() else real.roll(1, 0)
@@ -57,9 +59,10 @@ def _found_against(D: nn.Module, real: Tensor) -> str:
             if not torch.allclose(kept, now, rtol=0, atol=rounding, equal_nan=True):
                 return (
                     "the discriminator mixes the samples of a batch: changing some moved the "
-                    f"outputs of others by up to {(kept - now).abs().max().item():.2g}, as "
-                    "BatchNorm in train mode does; step_one_stage would be wrong, step_by_halves "
-                    "is exact"
+                    "outputs of others by up to {most:.2g}, as BatchNorm in train mode does; "
+                    "step_one_stage would be wrong, step_by_halves is exact".format(
+                        most=(kept - now).abs().max().item()
+                    )
                 )
     return ""
 

@@ -201,8 +201,10 @@ def in_range(ratio: Tensor, D: nn.Module) -> bool:
     if D not in _warned:
         _warned.add(D)
         warnings.warn(
-            "D is so certain of a fake that G's gradient cannot be scaled from D's "
-            f"({ratio.dtype} holds factors up to {limit:.0e}); such steps take one more backward call",
+            "D is so certain of a fake that G's gradient cannot be scaled from D's ({dtype} holds "
+            "factors up to {limit:.0e}); such steps take one more backward call".format(
+                dtype=ratio.dtype, limit=limit
+            ),
             RuntimeWarning,
             stacklevel=3,
         )
