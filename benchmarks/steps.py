@@ -1,44 +1,62 @@
-"""How long the steps take, against strategy 2 in the same run, and what makes them faster.
+"""How long the steps take, against strategy 2 as people inline it, with the same optimizers.
 
-python benchmarks/steps.py            # about six minutes; prints the tables
-python benchmarks/steps.py --readme   # and puts them between the markers of README.md
-python benchmarks/steps.py --quick    # seconds: does it run?
+python benchmarks/steps.py --markdown docs/benchmarks.md   # about ten minutes on two cores
+python benchmarks/steps.py --quick                          # does it run? Seconds; says little
+python benchmarks/steps.py --device cuda --quick --json F   # under four minutes; needs torch alone
+python benchmarks/steps.py --from F --markdown docs/benchmarks.md   # put a run's results there
 
 Runs are interleaved, step by step, so that a busy moment hits all of them alike. A ratio is the
-median over rounds of (time of this step / time of the reference in the same round).
+median over rounds of (time of this step / time of the reference in the same round), with quartiles.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
 import os
 import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
-from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
-from gan_lessons import STRATEGIES, Gan, mlp_gan, step_detach, step_one_stage
-from gan_lessons.lens.cost import cost_all, flops_text
-from gan_lessons.lens.model import HeldBytes
-from gan_lessons.lens.show import bytes_text
+from gan_lessons import (
+    STRATEGIES,
+    Gan,
+    mlp_gan,
+    step_by_halves,
+    step_detach,
+    step_one_stage,
+    step_selective,
+)
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator
+from gan_lessons.one_call import WARM_UP
 from gan_lessons.put_back import seeded
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 Step = Callable[[Gan, Tensor, Tensor], Any]
-ONE_CALL = partial(step_one_stage, one_call=True)
+HOW_TO_READ = (
+    "A cell is the time of the step divided by that of the first line, which has the same "
+    "optimizers and additions and was run in turn: the median [and quartiles], then (on a CPU) the "
+    "same by CPU seconds of the process, which a busy machine disturbs less. FLOPs: likewise "
+    "divided. Peak: held by the graph for backward / of everything beyond weights, optimizer "
+    "states and inputs."
+)
+REFERENCE = "S2, inlined by hand"
+PUBLISHED = """\
+| published elsewhere, not measured here | times as fast | ratio |
+|---|---|---|
+| FusedProp (arXiv 2004.03335) | 1.49 | 0.67 |
+| one-stage training, OSGAN (Shen et al., CVPR 2021) | 1.5 | 0.67 |"""
 
 
 def by_hand(gan: Gan, real: Tensor, noise: Tensor) -> None:
@@ -55,101 +73,105 @@ def by_hand(gan: Gan, real: Tensor, noise: Tensor) -> None:
     opt_g.step()
 
 
+ONE_STAGE: dict[str, Step] = {
+    "One stage, two calls of D": partial(step_one_stage, one_call=False),
+    "One stage, one call of D": partial(step_one_stage, one_call=True),
+    "One stage, as it chooses": step_one_stage,
+}
+FEW: dict[str, Step] = {
+    REFERENCE: by_hand,
+    "S2: detach": step_detach,
+    STRATEGIES["selective"].title: step_selective,
+    **ONE_STAGE,
+    "By halves": step_by_halves,
+}
+ALL: dict[str, Step] = {
+    REFERENCE: by_hand,
+    **{s.title: s.step for key, s in STRATEGIES.items() if key != "one_stage"},
+    **ONE_STAGE,
+    "By halves": step_by_halves,
+}
+
+
+# What is measured ---------------------------------------------------------------------------------
+
+
 def mlp(width_g: int = 64, width_d: int = 512, depth: int = 2) -> Gan:
     return mlp_gan((784,), 64, [width_g] * depth, [width_d] * depth, logits=True)
 
 
-def conv(width_g: int, width_d: int, size: int = 64) -> Gan:
+def conv(width_g: int, width_d: int, size: int = 64, batchnorm: bool = False) -> Gan:
     with seeded(0):
         G = DCGenerator(100, size, 3, width_g)
-        D = DCDiscriminator(size, 3, width_d, batchnorm=False, logits=True)
+        D = DCDiscriminator(size, 3, width_d, batchnorm, logits=True)
     return Gan.with_adam(G, D, bce_with_logits)
 
 
-def batch_for(gan: Gan, n: int) -> tuple[Tensor, Tensor]:
-    G, D = gan.nets["G"], gan.nets["D"]
-    shapes: Any = (D.in_shape, G.in_shape)
-    device = next(G.parameters()).device
-    real, noise = (torch.randn(n, *shape, device=device) for shape in shapes)
-    return real.tanh(), noise
+@dataclass
+class Pair:
+    """Two nets and a batch. `inner`: calls per measurement, whose mean is taken."""
+
+    name: str
+    gan: Gan
+    batch: int
+    rounds: int
+    inner: int = 1
+    mixing: bool = False
 
 
-def ratios(
-    steps: Mapping[str, Step], gan: Gan, n: int, rounds: int, inner: int = 1
-) -> dict[str, tuple[float, float]]:
-    """Name -> (median seconds, median ratio to the first), each step on its own copy of the GAN."""
-    real, noise = batch_for(gan, n)
-    runs = {}
-    for name, step in steps.items():
-        runs[name] = partial(step, copy.deepcopy(gan), real, noise)
-        for _ in range(3):
-            runs[name]()
-    times = interleaved(runs, rounds, real.device, inner)
-    first = times[next(iter(steps))]
-    return {
-        name: (
-            statistics.median(found),
-            statistics.median(a / b for a, b in zip(found, first, strict=True)),
-        )
-        for name, found in times.items()
-    }
-
-
-# The tables ---------------------------------------------------------------------------------------
-
-
-def pairs(device: str, quick: bool) -> dict[str, tuple[Gan, int, int, int]]:
-    """Name -> GAN, batch, rounds, calls per round."""
+def pairs(device: str, quick: bool) -> list[Pair]:
+    if device == "cuda":
+        rounds, n, w = (10, 64, 64) if quick else (30, 128, 64)
+        return [
+            Pair("MLP 64 / 512, batch 64", mlp(), 64, rounds, 10),
+            Pair(f"DCGAN 64x64, widths {w} / {w}, batch {n}", conv(w, w), n, rounds, 3),
+            Pair(f"DCGAN 64x64, widths {w} / {2 * w}, batch {n}", conv(w, 2 * w), n, rounds, 3),
+            Pair(f"DCGAN {w} / {w}, BatchNorm in D", conv(w, w, 64, True), n, rounds, 3, True),
+        ]
     if quick:
-        made = {"MLP 8 / 16, batch 4": (mlp(8, 16), 4, 3, 1), "DCGAN": (conv(4, 4, 16), 4, 3, 1)}
-    else:
-        made = {
-            "MLP 64 / 512, batch 64": (mlp(), 64, 60, 4),
-            "DCGAN 64x64, widths 32 / 32, batch 8": (conv(32, 32), 8, 30, 1),
-            "DCGAN 64x64, widths 32 / 64, batch 8": (conv(32, 64), 8, 15, 1),
-        }
-    return {name: (on(gan, device), *rest) for name, (gan, *rest) in made.items()}  # type: ignore[misc]
+        return [
+            Pair("MLP 8 / 16, batch 4", mlp(8, 16), 4, 3),
+            Pair("DCGAN 16x16, BatchNorm in D", conv(4, 4, 16, True), 4, 3, 1, True),
+        ]
+    return [
+        Pair("MLP 64 / 512, batch 64", mlp(), 64, 60, 4),
+        Pair("MLP 256 / 256, batch 64", mlp(256, 256), 64, 60, 4),
+        Pair("DCGAN 64x64, widths 32 / 32, batch 8", conv(32, 32), 8, 30),
+        Pair("DCGAN 64x64, widths 32 / 64, batch 8", conv(32, 64), 8, 15),
+        Pair("DCGAN 64x64, 32 / 32, BatchNorm in D", conv(32, 32, 64, True), 8, 30, 1, True),
+    ]
 
 
-def interleaved(
-    runs: Mapping[str, Callable[[], Any]],
-    repeats: int,
-    device: torch.device | None = None,
-    inner: int = 1,
-) -> dict[str, list[float]]:
-    """Seconds of every run, taken in turn, so that a busy moment hits all of them alike.
+@dataclass(frozen=True)
+class Setting:
+    """What both sides get."""
 
-    inner: calls per measurement, whose mean is taken. On CUDA by events, else by the clock.
-    """
-    found: dict[str, list[float]] = {name: [] for name in runs}
-    clock = _cuda_seconds if device is not None and device.type == "cuda" else _seconds
-    for round_ in range(repeats):
-        names = list(runs)
-        for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
-            found[name].append(clock(runs[name], inner) / inner)
-    return found
+    name: str
+    adam: Mapping[str, bool] = field(default_factory=dict)
+    autocast: bool = False
+    channels_last: bool = False
+    compile: bool = False
+    graph: bool = False  # the whole step as one CUDA graph
 
 
-def _seconds(run: Callable[[], Any], inner: int) -> float:
-    start = time.perf_counter()
-    for _ in range(inner):
-        run()
-    return time.perf_counter() - start
-
-
-def _cuda_seconds(run: Callable[[], Any], inner: int) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    start.record()
-    for _ in range(inner):
-        run()
-    end.record()
-    torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1000
+PLAIN, FUSED = Setting("plain Adam"), Setting("fused Adam", {"fused": True})
+ADDED = [
+    Setting("bfloat16 autocast", autocast=True),
+    Setting("channels_last", channels_last=True),
+    Setting("nets compiled", compile=True),
+]
+_CAPTURABLE = {"fused": True, "capturable": True}
+ON_CUDA = [
+    PLAIN,
+    FUSED,
+    Setting("CUDA graph", _CAPTURABLE, graph=True),
+    Setting("nets compiled, fused", {"fused": True}, compile=True),
+    Setting("compiled, CUDA graph", _CAPTURABLE, compile=True, graph=True),
+]
 
 
 def on(gan: Gan, device: str, **options: Any) -> Gan:
-    """The same nets on this device, with new optimizers of these options."""
+    """A copy of the nets on this device, with new optimizers of these options."""
     G, D = (copy.deepcopy(net).to(device) for net in gan.nets.values())
     opt_g, opt_d = (
         torch.optim.Adam(n.parameters(), 2e-4, betas=(0.5, 0.999), **options) for n in (G, D)
@@ -157,147 +179,194 @@ def on(gan: Gan, device: str, **options: Any) -> Gan:
     return Gan(G, D, opt_g, opt_d, gan.loss)
 
 
-def strategies_table(gan: Gan, n: int, rounds: int, inner: int) -> list[str]:
-    steps: dict[str, Step] = {"S2: detach": step_detach}
-    steps |= {s.title: s.step for s in STRATEGIES.values() if s.step is not step_detach}
-    steps["One stage, one call of D"] = ONE_CALL
-    measured = ratios(steps, gan, n, rounds, inner)
-    counted = cost_all(steps, gan, *batch_for(gan, n), repeat=0)
-    base = counted["S2: detach"]
-    lines = [
-        "| step | FLOPs | FLOP ratio | ms | time ratio | peak held by graph / of all |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, (seconds, ratio) in measured.items():
-        it = counted[name]
-        peak = f"{bytes_text(it.peak_held)} / {bytes_text(HeldBytes(it.peak_allocated))}"
-        lines.append(
-            f"| {name} | {flops_text(it.flops)} | {it.flops / base.flops:.3f} "
-            f"| {1e3 * seconds:.2f} | {ratio:.3f} | {peak} |"
+def batch_for(gan: Gan, n: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    shapes: Any = (gan.nets["D"].in_shape, gan.nets["G"].in_shape)
+    real, noise = (torch.randn(n, *shape, device=device) for shape in shapes)
+    return real.tanh(), noise
+
+
+def prepared(step: Step, pair: Pair, setting: Setting, device: str) -> Callable[[], Any]:
+    """A warm step on its own copy of the GAN, ready to be timed."""
+    gan = on(pair.gan, device, **setting.adam)
+    real, noise = batch_for(gan, pair.batch, device)
+    for net in gan.nets.values():
+        if setting.channels_last:
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if setting.compile:
+            net.compile()
+
+    def run() -> None:
+        with torch.autocast(device, torch.bfloat16, enabled=setting.autocast):
+            step(gan, real, noise)
+
+    if not setting.graph:
+        for _ in range(WARM_UP + 2):
+            run()
+        return run
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(WARM_UP + 2):
+            run()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
+# Measuring ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Row:
+    """One step under one setting. Times in ms, memory in MiB; None: not measured."""
+
+    pair: str
+    setting: str
+    step: str
+    error: str = ""
+    ms: float | None = None
+    ratio: float | None = None  # to the reference, by the clock
+    low: float | None = None  # quartiles of the ratio
+    high: float | None = None
+    cpu_ratio: float | None = None  # by the CPU seconds of the process
+    flop_ratio: float | None = None
+    held: float | None = None  # peak of what the graph holds for backward
+    peak: float | None = None  # peak of all beyond weights, states and inputs
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[], Any]], rounds: int, inner: int, device: str
+) -> dict[str, list[tuple[float, float]]]:
+    """(seconds by the clock, CPU seconds of the process) of every run, taken in turn."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+    names = list(runs)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            wait()
+            start, busy = time.perf_counter(), time.process_time()
+            for _ in range(inner):
+                runs[name]()
+            wait()
+            taken = time.perf_counter() - start, time.process_time() - busy
+            found[name].append((taken[0] / inner, taken[1] / inner))
+    return found
+
+
+def measure(pair: Pair, setting: Setting, steps: Mapping[str, Step], device: str) -> list[Row]:
+    """A row for each step; one that fails says so, and the others go on."""
+    rows = {name: Row(pair.name, setting.name, name) for name in steps}
+    runs: dict[str, Callable[[], Any]] = {}
+    if setting.compile:
+        torch._dynamo.reset()
+    for name, step in steps.items():
+        try:
+            runs[name] = prepared(step, pair, setting, device)
+        except Exception as error:  # noqa: BLE001 - whatever a compiler or a driver raises
+            rows[name].error = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
+            if device == "cuda":
+                torch.cuda.synchronize()
+    times = interleaved(runs, pair.rounds, pair.inner, device) if REFERENCE in runs else {}
+    for name, found in times.items():
+        row, first = rows[name], times[REFERENCE]
+        by_clock, by_cpu = (
+            [mine[i] / other[i] for mine, other in zip(found, first, strict=True)] for i in (0, 1)
         )
-    return lines
+        row.ms = 1e3 * statistics.median(seconds for seconds, _ in found)
+        row.low, row.ratio, row.high = statistics.quantiles(by_clock, n=4, method="inclusive")
+        row.cpu_ratio = statistics.median(by_cpu) if device == "cpu" else None
+    return list(rows.values())
 
 
-def tax(device: str, rounds: int) -> float:
-    gan = on(mlp(), device)
-    steps: dict[str, Step] = {"by hand": by_hand, "ours": step_detach}
-    return ratios(steps, gan, 64, rounds, 4)["ours"][1]
+def add_costs(rows: list[Row], pair: Pair, steps: Mapping[str, Step], device: str) -> None:
+    """FLOPs and peaks, once per step: counted on the CPU, by the allocator on CUDA."""
+    if device == "cuda":
+        for row in rows:
+            if not row.error:
+                row.peak = cuda_peak(steps[row.step], pair)
+        return
+    from gan_lessons.lens.cost import cost_all
+
+    counted = cost_all(steps, pair.gan, *batch_for(pair.gan, pair.batch), repeat=0)
+    for row in rows:
+        it = counted[row.step]
+        row.flop_ratio = it.flops / counted[REFERENCE].flops
+        row.held, row.peak = it.peak_held.activations / 2**20, it.peak_allocated / 2**20
 
 
-def under_autocast(step: Step) -> Step:
-    def run(gan: Gan, real: Tensor, noise: Tensor) -> Any:
-        with torch.autocast(real.device.type, torch.bfloat16):
-            return step(gan, real, noise)
-
-    return run
-
-
-def channels_last(gan: Gan) -> Gan:
-    for net in gan.nets.values():
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return gan
-
-
-def compiled(gan: Gan) -> Gan:
-    for net in gan.nets.values():
-        net.compile()
-    return gan
+def cuda_peak(step: Step, pair: Pair) -> float:
+    gan = on(pair.gan, "cuda")
+    batch = batch_for(gan, pair.batch, "cuda")
+    for _ in range(2):  # the states of the optimizers are made in the first
+        gan.optimizer_g.zero_grad()
+        gan.optimizer_d.zero_grad()
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step(gan, *batch)
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
-def free_table(gan: Gan, n: int, rounds: int, inner: int, device: str, compile_: bool) -> list[str]:
-    """Both sides with the same addition; `gain`: S2 with it against plain S2, in the same run."""
-    real, noise = batch_for(gan, n)
-    variants: dict[str, tuple[Callable[[], Gan], bool]] = {
-        "nothing added": (lambda: on(gan, device), False),
-        "fused Adam": (lambda: on(gan, device, fused=True), False),
-        "bfloat16 autocast": (lambda: on(gan, device), True),
-    }
-    if any(isinstance(m, nn.Conv2d) for m in gan.discriminator.modules()):
-        variants["channels_last"] = (lambda: channels_last(on(gan, device)), False)
-    if compile_:
-        variants["torch.compile of both nets"] = (lambda: compiled(on(gan, device)), False)
-    runs = {}
-    for name, (make, cast) in variants.items():
-        for title, step in (("S2", step_detach), ("1", step_one_stage), ("1c", ONE_CALL)):
-            runs[name, title] = partial(under_autocast(step) if cast else step, make(), real, noise)
-            for _ in range(3):
-                runs[name, title]()
-    times = interleaved({"/".join(k): run for k, run in runs.items()}, rounds, real.device, inner)
-
-    def median_ratio(a: str, b: str) -> str:
-        found = statistics.median(x / y for x, y in zip(times[a], times[b], strict=True))
-        return f"{found:.3f}"
-
-    lines = ["| added on both sides | S2 against plain S2 | one stage / S2 | one call / S2 |"]
-    lines.append("|---|---|---|---|")
-    for name in variants:
-        plain = median_ratio(f"{name}/S2", "nothing added/S2")
-        ours = [median_ratio(f"{name}/{title}", f"{name}/S2") for title in ("1", "1c")]
-        lines.append(f"| {name} | {plain} | {' | '.join(ours)} |")
-    return lines
+def plan(device: str, quick: bool) -> Iterator[tuple[Pair, Setting, dict[str, Step]]]:
+    """What to measure, the dearest (whatever is compiled) last."""
+    found = pairs(device, quick)
+    settings = ON_CUDA if device == "cuda" else [PLAIN, FUSED, *([] if quick else ADDED)]
+    for setting in settings:
+        for pair in found:
+            main = setting in (PLAIN, FUSED) or setting.graph
+            steps = dict(ALL if device == "cpu" and main else FEW)
+            if pair.mixing:  # BatchNorm in D
+                steps = {name: step for name, step in steps.items() if name not in ONE_STAGE}
+            is_conv = "DCGAN" in pair.name
+            if not main and pair not in (found[0], found[2]):
+                continue  # what is added on both sides: for one MLP and one DCGAN
+            if setting.channels_last and not is_conv:
+                continue
+            yield pair, setting, steps
 
 
-# what grows -> its values, and the milliseconds of each step there
+def everything(device: str, quick: bool, seconds: float) -> list[Row]:
+    """All rows. After `seconds` nothing new is begun, and what is left out says so."""
+    end, rows = time.monotonic() + seconds, list[Row]()
+    for pair, setting, steps in plan(device, quick):
+        if time.monotonic() > end:
+            rows += [Row(pair.name, setting.name, name, "out of time") for name in steps]
+            continue
+        found = measure(pair, setting, steps, device)
+        if setting is PLAIN:
+            add_costs(found, pair, steps, device)
+        rows += found
+        print(*found, sep="\n", file=sys.stderr, flush=True)
+    return rows
+
+
+# What grows -> its values, and the milliseconds of each step there.
 Growth = dict[str, tuple[list[int], dict[str, list[float]]]]
+RANGES: dict[str, tuple[list[int], Callable[[int], tuple[Gan, int]]]] = {
+    "batch": ([16, 64, 256, 1024], lambda x: (mlp(128, 128), x)),
+    "width": ([32, 128, 512], lambda x: (mlp(x, x), 64)),
+    "depth": ([2, 4, 8, 16], lambda x: (mlp(128, 128, x), 64)),
+}
+GROWN: dict[str, Step] = {REFERENCE: by_hand, "One stage": step_one_stage}
 
 
 def growth(device: str, quick: bool) -> Growth:
     """Time over batch, width and depth."""
-    ranges: dict[str, tuple[list[int], Callable[[int], tuple[Gan, int]]]] = {
-        "batch": ([16, 64, 256, 1024], lambda x: (mlp(128, 128), x)),
-        "width": ([32, 128, 512], lambda x: (mlp(x, x), 64)),
-        "depth": ([2, 4, 8, 16], lambda x: (mlp(128, 128, x), 64)),
-    }
     measured: Growth = {}
-    for name, (values, make) in ranges.items():
+    for name, (values, make) in RANGES.items():
         values = values[:2] if quick else values
-        found = []
+        times: dict[str, list[float]] = {step: [] for step in GROWN}
         for value in values:
-            gan, n = make(value)
-            steps: dict[str, Step] = {"S2": step_detach, "one stage": step_one_stage}
-            found.append(ratios(steps, on(gan, device), n, 3 if quick else 25, 2))
-        by_step = {s: [1e3 * point[s][0] for point in found] for s in ("S2", "one stage")}
-        measured[name] = (values, by_step)
+            pair = Pair(f"{name} {value}", *make(value), 3 if quick else 25, 2)
+            for row in measure(pair, PLAIN, GROWN, device):
+                times[row.step].append(row.ms or math.nan)
+        measured[name] = (values, times)
     return measured
 
 
-def growth_table(measured: Growth) -> list[str]:
-    """The same as a table, with the slope of the logarithm between the last two values."""
-    lines = ["| what grows | values | S2, ms | one stage, ms | last slope, S2 / one stage |"]
-    lines.append("|---|---|---|---|---|")
-    for name, (values, by_step) in measured.items():
-        slopes = [
-            math.log(times[-1] / times[-2]) / math.log(values[-1] / values[-2])
-            for times in by_step.values()
-        ]
-        cells = [", ".join(f"{t:.2f}" for t in times) for times in by_step.values()]
-        listed = ", ".join(map(str, values))
-        lines.append(
-            f"| {name} | {listed} | {' | '.join(cells)} | {slopes[0]:.2f} / {slopes[1]:.2f} |"
-        )
-    return lines
-
-
-def draw_growth(measured: Growth, path: Path) -> None:
-    """Both axes logarithmic: a straight line is a power, its slope the exponent."""
-    figure = Figure(figsize=(9, 2.9), layout="constrained")
-    looks = {"S2": ("#0072B2", "o", "-"), "one stage": ("#D55E00", "s", "--")}
-    for axes, (name, (values, by_step)) in zip(
-        figure.subplots(1, 3), measured.items(), strict=True
-    ):
-        for step, times in by_step.items():
-            colour, marker, dash = looks[step]
-            axes.plot(values, times, dash, marker=marker, color=colour, label=step)
-        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="ms")
-        axes.set_xticks(values, [str(value) for value in values])
-        low, high = axes.get_ylim()
-        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= t <= high]
-        axes.set_yticks(ticks, [str(tick) for tick in ticks])
-        axes.minorticks_off()
-        axes.legend(frameon=False)
-    path.parent.mkdir(exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": path.name}):
-        figure.savefig(path, metadata={"Date": None})
+# Showing ------------------------------------------------------------------------------------------
 
 
 def machine(device: str) -> str:
@@ -309,63 +378,153 @@ def machine(device: str) -> str:
         ]
         model = named[0].strip() if named else model
     gpu = f", {torch.cuda.get_device_name()}" if device == "cuda" else ""
-    threads, version = torch.get_num_threads(), torch.__version__.split("+")[0]
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    version = torch.__version__.split("+")[0]
     return (
-        f"{model}, {os.cpu_count()} cores{load}{gpu}; {threads} thread; "
+        f"{model}, {os.cpu_count()} cores{gpu}; {torch.get_num_threads()} thread(s); "
         f"torch {version}, Python {platform.python_version()}, {platform.system()}"
     )
 
 
-def report(device: str, quick: bool, picture: Path | None = None) -> str:
-    """All tables. picture: where to draw the growth, which the text then shows."""
-    parts = [f"Measured on: {machine(device)}. Ratios are to S2 in the same run; medians."]
-    made = pairs(device, quick)
-    for name, (gan, n, rounds, inner) in made.items():
-        parts.append(f"**{name}** (no BatchNorm in D)\n")
-        parts.append("\n".join(strategies_table(gan, n, rounds, inner)))
-    parts.append(
-        f"S2 as a function of this package against the same lines inlined by hand (MLP): "
-        f"{tax(device, 3 if quick else 120):.3f}."
-    )
-    parts.append("What a user can add for free, on both sides:\n")
-    for name, (gan, n, rounds, inner) in list(made.items())[:2]:
-        fewer = max(3, rounds // 2)
-        parts.append(f"**{name}**\n")
-        parts.append("\n".join(free_table(gan, n, fewer, inner, device, compile_=not quick)))
-    parts.append("How the time grows (MLP pair, both nets alike):\n")
-    grown = growth(device, quick)
-    parts.append("\n".join(growth_table(grown)))
-    if picture is not None:
-        draw_growth(grown, picture)
+def load() -> str:
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
+def cell(row: Row | None) -> str:
+    """The reference in ms; the others as ratio [quartiles], and by CPU seconds after a dot."""
+    if row is None:
+        return ""
+    if row.error or row.ratio is None:
+        return f"failed: {row.error}" if row.error != "out of time" else row.error
+    if row.step == REFERENCE:
+        return f"{row.ms:.2f} ms"
+    by_cpu = "" if row.cpu_ratio is None else f" · {row.cpu_ratio:.3f}"
+    return f"{row.ratio:.3f} [{row.low:.3f}, {row.high:.3f}]{by_cpu}"
+
+
+def pair_table(rows: list[Row]) -> str:
+    """One line per step, one column per setting."""
+    at = {(row.step, row.setting): row for row in rows}
+    steps, settings = (list(dict.fromkeys(key[i] for key in at)) for i in (0, 1))
+    lines = [
+        f"| step | FLOPs | peak, MiB | {' | '.join(settings)} |",
+        "|---" * (3 + len(settings)) + "|",
+    ]
+    for step in steps:
+        first = at[step, settings[0]]
+        flops = "" if first.flop_ratio is None else f"{first.flop_ratio:.3f}"
+        peaks = [f"{peak:.1f}" for peak in (first.held, first.peak) if peak is not None]
+        cells = [cell(at.get((step, setting))) for setting in settings]
+        lines.append(f"| {step} | {flops} | {' / '.join(peaks)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def growth_table(measured: Growth) -> str:
+    """Milliseconds, with the slope of the logarithm between the last two values."""
+    lines = ["| what grows | values | S2, ms | one stage, ms | last slope, S2 / one stage |"]
+    lines.append("|---" * 5 + "|")
+    for name, (values, by_step) in measured.items():
+        slopes = [
+            math.log(times[-1] / times[-2]) / math.log(values[-1] / values[-2])
+            for times in by_step.values()
+        ]
+        cells = [", ".join(f"{t:.2f}" for t in times) for times in by_step.values()]
+        listed = ", ".join(map(str, values))
+        lines.append(
+            f"| {name} | {listed} | {' | '.join(cells)} | {slopes[0]:.2f} / {slopes[1]:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw_growth(measured: Growth, path: Path) -> None:
+    """Both axes logarithmic: a straight line is a power, its slope the exponent."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 2.9), layout="constrained")
+    looks = [("#0072B2", "o", "-"), ("#D55E00", "s", "--")]
+    for axes, (name, (values, by_step)) in zip(
+        figure.subplots(1, 3), measured.items(), strict=True
+    ):
+        for (step, times), (colour, marker, dash) in zip(by_step.items(), looks, strict=True):
+            axes.plot(values, times, dash, marker=marker, color=colour, label=step)
+        axes.set(xscale="log", yscale="log", xlabel=name, ylabel="ms")
+        axes.set_xticks(values, [str(value) for value in values])
+        low, high = axes.get_ylim()
+        ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= t <= high]
+        axes.set_yticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.legend(frameon=False)
+    with matplotlib.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(path, metadata={"Date": None})
+
+
+def report(results: dict[str, Any]) -> str:
+    """Markdown of all that a run found."""
+    rows = [Row(**row) for row in results["rows"]]
+    parts = [
+        f"Measured on: {results['machine']}; load {results['load']}.",
+        HOW_TO_READ,
+    ]
+    for pair in dict.fromkeys(row.pair for row in rows):
+        parts += [f"**{pair}**", pair_table([row for row in rows if row.pair == pair])]
+    parts.append(PUBLISHED)
+    if results["growth"]:
+        parts.append("How the time grows (MLP pair, both nets alike, plain Adam):")
+        parts.append(growth_table(results["growth"]))
         parts.append(
             "![Milliseconds of S2 and of one stage over batch, width and depth, both axes "
-            f"logarithmic](docs/{picture.name})"
+            "logarithmic](growth.svg)"
         )
-    return "\n\n".join(part.rstrip("\n") for part in parts)
+    return "\n\n".join(parts)
 
 
-def write_readme(text: str) -> None:
-    page = README.read_text(encoding="utf-8")
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"{README.name} must hold {BEGIN} and {END}, once each")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+def put_between(page: Path, device: str, text: str) -> None:
+    """Replace what stands between the markers of this device in `page`."""
+    begin, end = (f"<!-- {device}: {where} -->" for where in ("begin", "end"))
+    old = page.read_text(encoding="utf-8")
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise ValueError(f"{page.name} must hold {begin} and {end}, once each")
+    before, rest = old.split(begin)
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+def measured(device: str, quick: bool, seconds: float, threads: int) -> dict[str, Any]:
+    torch.set_num_threads(threads)
+    before = load()
+    rows = everything(device, quick, seconds)
+    grown = growth(device, quick) if device == "cpu" else {}
+    return {
+        "device": device,
+        "machine": machine(device),
+        "load": f"{before} at the start, {load()} at the end",
+        "rows": [asdict(row) for row in rows],
+        "growth": grown,
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small nets, few rounds")
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="small nets or few rounds")
+    parser.add_argument("--seconds", type=float, help="begin nothing new after so many")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU; 1 disturbs least")
+    parser.add_argument("--json", type=Path, help="write the results there")
+    parser.add_argument("--from", type=Path, dest="old", help="take the results from there")
+    parser.add_argument("--markdown", type=Path, help="put the tables between its markers")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)  # what else runs on the machine then disturbs least
-    picture = README.parent / "docs" / "growth.svg"
-    text = report(options.device, options.quick, picture if options.readme else None)
+    limit = options.seconds or (200 if options.device == "cuda" and options.quick else 3600)
+    if options.old:
+        results = json.loads(options.old.read_text(encoding="utf-8"))
+    else:
+        results = measured(options.device, options.quick, limit, options.threads)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    text = report(results)
     print(text)
-    if options.readme:
-        write_readme(text)
+    if options.markdown:
+        put_between(options.markdown, results["device"], text)
+        if results["growth"]:
+            draw_growth(results["growth"], options.markdown.parent / "growth.svg")
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from gan_lessons import losses, published, train
 from gan_lessons.factories import dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, StepLosses
-from gan_lessons.lean_steps import step_frozen, step_one_stage, step_selective
+from gan_lessons.lean_steps import step_by_halves, step_frozen, step_one_stage, step_selective
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
 from gan_lessons.strategies import STRATEGIES, Strategy
 
@@ -39,6 +39,7 @@ __all__ = [
     "published",
     "record",
     "record_step",
+    "step_by_halves",
     "step_detach",
     "step_frozen",
     "step_generator_first",

@@ -30,18 +30,21 @@ def check_types(G: Any, D: Any, opt_g: Any, opt_d: Any, loss: Any) -> None:
     for (name, value), kind in zip(parts.items(), kinds, strict=True):
         if isinstance(value, kind):
             continue
-        hint = "; pass an instance, not the class" if isinstance(value, type) else ""
-        got = value.__name__ if isinstance(value, type) else type(value).__name__
-        raise TypeError(f"{name} must be a {kind.__module__}.{kind.__name__}, got {got}{hint}")
+        said = "{name} must be a {kind}, got {got}"
+        if isinstance(value, type):
+            said = "{name} must be a {kind}, got {got}; pass an instance, not the class"
+        got = (value if isinstance(value, type) else type(value)).__name__
+        full_kind = f"{kind.__module__}.{kind.__name__}"
+        raise TypeError(said.format(name=name, kind=full_kind, got=got))
     if not callable(loss):
-        raise TypeError(f"loss must be callable, got {type(loss).__name__}")
+        raise TypeError("loss must be callable, got {got}".format(got=type(loss).__name__))
 
 
 def first_parameter(name: str, net: nn.Module) -> nn.Parameter:
     """The first parameter of `net`. Raises ValueError where there is none."""
     parameter = next(net.parameters(), None)
     if parameter is None:
-        raise ValueError(f"{name} has no parameters, so there is nothing to train")
+        raise ValueError("{net} has no parameters, so there is nothing to train".format(net=name))
     return parameter
 
 
@@ -55,24 +58,28 @@ def check_optimizers(G: nn.Module, D: nn.Module, opt_g: Optimizer, opt_d: Optimi
             continue
         if held[me] & nets[other]:
             raise ValueError(
-                f"optimizer_{me} holds parameters of the {full[other]} and none of the "
-                f"{full[me]}; were optimizer_g and optimizer_d swapped?"
+                "{optimizer} holds parameters of the {other} and none of the {net}; were "
+                "optimizer_g and optimizer_d swapped?".format(
+                    optimizer=f"optimizer_{me}", net=full[me], other=full[other]
+                )
             )
         raise ValueError(
-            f"optimizer_{me} holds none of the {full[me]}'s parameters; build it from "
-            f"{full[me]}.parameters() of the very net that you pass"
+            "{optimizer} holds none of the {net}'s parameters; build it from {net}.parameters() of "
+            "the very net that you pass".format(optimizer=f"optimizer_{me}", net=full[me])
         )
     if shared := len(held["g"] & held["d"]):
         raise ValueError(
-            f"{shared} parameters are held by both optimizers; one .grad "
-            "cannot serve two players, so give each optimizer its own parameters"
+            "{n} parameters are held by both optimizers; one .grad cannot serve two players, so "
+            "give each optimizer its own parameters".format(n=shared)
         )
     for name, optimizer in (("optimizer_g", opt_g), ("optimizer_d", opt_d)):
         closure = inspect.signature(type(optimizer).step).parameters.get("closure")
         if closure is not None and closure.default is closure.empty:
             raise ValueError(
-                f"{name} is {type(optimizer).__name__}, whose step() must be given "
-                "the loss again; use one that steps on the gradients alone, such as Adam"
+                "{name} is {kind}, whose step() must be given the loss again; use one that steps "
+                "on the gradients alone, such as Adam".format(
+                    name=name, kind=type(optimizer).__name__
+                )
             )
 
 
@@ -82,14 +89,15 @@ def check_nets(G: nn.Module, D: nn.Module) -> None:
         g, d = ({str(getattr(p, what)) for p in net.parameters()} for net in (G, D))
         if g != d:
             raise ValueError(
-                f"generator and discriminator must share one {what}, got {', '.join(sorted(g))}"
-                f" and {', '.join(sorted(d))}; move one with .to(...) before the optimizers"
-                " are built"
+                "generator and discriminator must share one {what}, got {g} and {d}; move one with "
+                ".to(...) before the optimizers are built".format(
+                    what=what, g=", ".join(sorted(g)), d=", ".join(sorted(d))
+                )
             )
     if isinstance(G, ShapedModule) and isinstance(D, ShapedModule) and G.out_shape != D.in_shape:
         raise ValueError(
-            f"generator makes samples of shape {G.out_shape}, discriminator expects {D.in_shape}; "
-            "give both the same sample shape"
+            "generator makes samples of shape {made}, discriminator expects {expected}; give both "
+            "the same sample shape".format(made=G.out_shape, expected=D.in_shape)
         )
 
 
@@ -102,22 +110,23 @@ def check_loss(loss: Loss, D: nn.Module, like: Tensor) -> None:
         prediction = like.new_full((2, 1), 0.5).requires_grad_()
         value = loss(prediction, torch.ones_like(prediction))
     if not isinstance(value, Tensor):
-        raise TypeError(f"loss must return a tensor, got {type(value).__name__}")
+        raise TypeError("loss must return a tensor, got {got}".format(got=type(value).__name__))
     if value.ndim != 0:
         raise ValueError(
-            f"loss must return one number (a 0-d tensor) per batch, got shape "
-            f"{tuple(value.shape)}; use reduction='mean'"
+            "loss must return one number (a 0-d tensor) per batch, got shape {shape}; use "
+            "reduction='mean'".format(shape=tuple(value.shape))
         )
     if not value.requires_grad:
         raise ValueError("loss returns a tensor without grad_fn; do not detach it")
     logits = getattr(D, "logits", None) if isinstance(D, ShapedModule) else None
     wants_logits = loss is bce_with_logits or isinstance(loss, nn.BCEWithLogitsLoss)
     if (logits is True and isinstance(loss, nn.BCELoss)) or (logits is False and wants_logits):
-        made, wanted = ("logits", "probabilities") if logits else ("probabilities", "logits")
         raise ValueError(
-            f"the discriminator returns {made}, the loss expects {wanted}; use "
-            f"{'losses.bce_with_logits' if logits else 'nn.BCELoss()'} or build the "
-            f"discriminator with logits={not logits}"
+            "the discriminator returns logits, the loss expects probabilities; use "
+            "losses.bce_with_logits or build the discriminator with logits=False"
+            if logits
+            else "the discriminator returns probabilities, the loss expects logits; use "
+            "nn.BCELoss() or build the discriminator with logits=True"
         )
 
 
@@ -129,22 +138,36 @@ def check_batch(
 ) -> None:
     """Raise TypeError or ValueError unless `batch` has samples of a form that suits `net`."""
     if not isinstance(batch, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(batch).__name__}")
+        raise TypeError(
+            "{name} must be a tensor, got {got}".format(name=name, got=type(batch).__name__)
+        )
     shape = tuple(batch.shape)
     if not shape or shape[0] == 0:
-        raise ValueError(f"{name} must hold at least one sample, (batch, ...), got shape {shape}")
+        raise ValueError(
+            "{name} must hold at least one sample, (batch, ...), got shape {shape}".format(
+                name=name, shape=shape
+            )
+        )
     if isinstance(net, ShapedModule) and shape[1:] != net.in_shape:
-        wanted = ", ".join(map(str, ("batch", *net.in_shape)))
-        raise ValueError(f"{name} has shape {shape}, the {net_name} expects ({wanted})")
+        raise ValueError(
+            "{name} has shape {shape}, the {net} expects ({wanted})".format(
+                name=name,
+                shape=shape,
+                net=net_name,
+                wanted=", ".join(map(str, ("batch", *net.in_shape))),
+            )
+        )
     if batch.device != parameter.device:
         raise ValueError(
-            f"{name} is on {batch.device}, the {net_name} on {parameter.device}; "
-            f"call {name}.to({str(parameter.device)!r})"
+            "{name} is on {here}, the {net} on {there}; call {name}.to('{there}')".format(
+                name=name, net=net_name, here=batch.device, there=parameter.device
+            )
         )
     if batch.dtype != parameter.dtype and not _looks_up(net, batch):
         raise ValueError(
-            f"{name} is {batch.dtype}, the {net_name} {parameter.dtype}; "
-            f"call {name}.to({parameter.dtype})"
+            "{name} is {found}, the {net} {wanted}; call {name}.to({wanted})".format(
+                name=name, net=net_name, found=batch.dtype, wanted=parameter.dtype
+            )
         )
 
 
@@ -152,11 +175,11 @@ def check_values(real: Tensor, noise: Tensor) -> None:
     """Raise ValueError unless the batches are as long as each other, and every number is finite."""
     if real.shape[0] != noise.shape[0]:
         raise ValueError(
-            f"real and noise must have the same batch size, got {real.shape[0]} and "
-            f"{noise.shape[0]}; draw the noise with len(real) rows"
+            "real and noise must have the same batch size, got {real} and {noise}; draw the noise "
+            "with len(real) rows".format(real=real.shape[0], noise=noise.shape[0])
         )
-    if real.is_meta:  # no values to look at
-        return
+    if real.is_meta or (real.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return  # there are no values to look at
     # One sum is cheap, and not finite if any value is not. A sum can overflow though:
     # look closely before refusing.
     if not cmath.isfinite((real.sum() + noise.sum()).item()):
@@ -168,10 +191,11 @@ def check_finite(name: str, batch: Tensor) -> None:
     """Raise ValueError, with the first place, if `batch` holds NaN or an infinite value."""
     wrong = ~batch.isfinite()
     if wrong.any():
-        place = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(
-            f"{name} holds {int(wrong.sum())} values that are NaN or infinite, the first at index "
-            f"{place}; clean the data before training"
+            "{name} holds {n} values that are NaN or infinite, the first at index {place}; clean "
+            "the data before training".format(
+                name=name, n=int(wrong.sum()), place=tuple(wrong.nonzero()[0].tolist())
+            )
         )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-# All modules of a net, each with its mode. Weak: what is remembered keeps no net alive.
-_Signature = list[tuple["ref[nn.Module]", bool]]
-_tried: WeakKeyDictionary[nn.Module, tuple[_Signature, set[torch.Size]]] = WeakKeyDictionary()
+Forward = Callable[[Tensor], Tensor]
+Tensors = Mapping[str, Tensor]  # by their names in D
+T = TypeVar("T")
 
 
 def require_independent(D: nn.Module, real: Tensor) -> None:
@@ -22,79 +24,113 @@ def require_independent(D: nn.Module, real: Tensor) -> None:
     remembered for D and this shape, until a module of D is replaced or changes its mode. Buffers,
     modes and random state stay as they are; hooks on D itself do not see the trial.
     """
-    signature, shapes = _signature(D), set[torch.Size]()
-    if D in _tried and _tried[D][0] == signature:
-        shapes = _tried[D][1]
-    if real.shape in shapes or len(real) < 2:
-        return
-    _try(D, real)
-    _tried[D] = signature, shapes | {real.shape}
+    if not is_independent(D, real):
+        raise ValueError(known_of(D, real).refusal)
+
+
+def is_independent(D: nn.Module, real: Tensor) -> bool:
+    """As `require_independent`, which says why not."""
+    known = known_of(D, real)
+    if known.refusal is None:
+        known.refusal = _found_against(D, real)
+    return not known.refusal
 
 
 @torch.no_grad()
-def _try(D: nn.Module, real: Tensor) -> None:
-    run = _on_copies(D, real.device)
-    before = run(real)
+def _found_against(D: nn.Module, real: Tensor) -> str:
+    """Why D is not independent; "" if it is."""
+    weights = _moved_from_zero(D, real)
+    before = predict(D, real, weights)
     if before.numel() != len(real):
-        raise ValueError(
-            f"the discriminator gives {before.numel() // len(real)} numbers per sample, shape "
-            f"{tuple(before.shape)}; step_one_stage needs one: take their mean, or step_selective"
+        return (
+            "the discriminator gives {n} numbers per sample, shape {shape}; step_one_stage needs "
+            "one: take their mean, or step_by_halves".format(
+                n=before.numel() // len(real), shape=tuple(before.shape)
+            )
         )
-    before = before.flatten()
     rounding = 4 * torch.finfo(before.dtype).eps * before.abs().max().item()
     other = 100 * real + 100 if real.is_floating_point() else real.roll(1, 0)
     place = torch.arange(len(real), device=real.device)
     for bit in range((len(real) - 1).bit_length()):
         for value in (0, 1):
             changed = (place >> bit) % 2 == value
-            after = run(torch.where(changed.view(-1, *[1] * (real.ndim - 1)), other, real))
-            kept, now = before[~changed], after.flatten()[~changed]
+            batch = torch.where(changed.view(-1, *[1] * (real.ndim - 1)), other, real)
+            kept, now = (p.flatten()[~changed] for p in (before, predict(D, batch, weights)))
             if not torch.allclose(kept, now, rtol=0, atol=rounding, equal_nan=True):
-                raise ValueError(
+                return (
                     "the discriminator mixes the samples of a batch: changing some moved the "
-                    f"outputs of others by up to {(kept - now).abs().max().item():.2g}, as "
-                    "BatchNorm in train mode does; step_one_stage would be wrong, use "
-                    "step_selective"
+                    "outputs of others by up to {most:.2g}, as BatchNorm in train mode does; "
+                    "step_one_stage would be wrong, step_by_halves is exact".format(
+                        most=(kept - now).abs().max().item()
+                    )
                 )
+    return ""
 
 
-class _PastHooks(nn.Module):
+def _moved_from_zero(D: nn.Module, real: Tensor) -> Tensors:
+    """A layer that mixes may begin at zero, unseen, and move: a BatchNorm whose scale does."""
+    with torch.random.fork_rng(devices=gpus(real)):
+        return {
+            name: torch.where(p == 0, 0.1 * torch.randn_like(p), p)
+            for name, p in D.named_parameters()
+            if p.requires_grad
+        }
+
+
+# Trying without a trace, and remembering ----------------------------------------------------------
+
+
+class _OnCopies(nn.Module):
     def __init__(self, D: nn.Module) -> None:
         super().__init__()
         self.D = D
 
-    def forward(self, batch: Tensor) -> Tensor:
-        return self.D.forward(batch)
+    def forward(self, work: Callable[[Forward], Any]) -> Any:
+        return work(self.D.forward)
 
 
-def _on_copies(D: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """D as a function on copies of its buffers; twice the same batch: twice the same dropout mask.
-
-    No weight is zero there: a layer that mixes may begin at zero (a BatchNorm whose scale does),
-    unseen, and move away in training.
-    """
-    net, gpus = _PastHooks(D), [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
-        weights = {
-            name: torch.where(p == 0, 0.1 * torch.randn_like(p), p)
-            for name, p in net.named_parameters()
-            if p.requires_grad
-        }
-
-    def run(batch: Tensor) -> Tensor:
-        buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-        with torch.random.fork_rng(devices=gpus):
-            return functional_call(net, {**weights, **buffers}, batch)
-
-    return run
+def on_copies(D: nn.Module, work: Callable[[Forward], T], given: Tensors | None = None) -> T:
+    """work(D's forward), past D's hooks, on copies of its buffers; `given` goes before its own."""
+    buffers = {name: buffer.clone() for name, buffer in D.named_buffers()}
+    state = {f"D.{name}": tensor for name, tensor in {**buffers, **(given or {})}.items()}
+    return functional_call(_OnCopies(D), state, (work,))
 
 
-def _signature(D: nn.Module) -> _Signature:
-    """As D.modules() would find them, at a third of its time: this runs at every step."""
-    found: _Signature = []
+def predict(D: nn.Module, batch: Tensor, given: Tensors | None = None) -> Tensor:
+    """D(batch), leaving no trace. Twice the same batch: twice the same dropout mask."""
+    with torch.random.fork_rng(devices=gpus(batch)):
+        return on_copies(D, lambda forward: forward(batch), given)
+
+
+def gpus(batch: Tensor) -> list[torch.device]:
+    """The device whose random state work on this batch may move, beside the CPU's."""
+    return [batch.device] if batch.device.type == "cuda" else []
+
+
+@dataclass
+class Known:
+    """What has been found out about one discriminator and one shape of batch; None: not tried."""
+
+    refusal: str | None = None  # why D is not independent, "" if it is
+    differs_in_one_call: bool | None = None  # are fake and real as one batch judged otherwise?
+    one_call: bool | None = None  # is one call faster than two?
+    steps: int = 0  # that asked for the faster form before it was measured
+
+
+# All modules of a net, each with its mode. Weak: what is remembered keeps no net alive.
+_Signature = list[tuple["ref[nn.Module]", bool]]
+_known: WeakKeyDictionary[nn.Module, tuple[_Signature, dict[Any, Known]]] = WeakKeyDictionary()
+
+
+def known_of(D: nn.Module, real: Tensor) -> Known:
+    """What is known about D as it is now: a replaced module, or another mode, is another D."""
+    signature: _Signature = []
     waiting: list[nn.Module | None] = [D]
-    while waiting:
+    while waiting:  # as D.modules() would find them, in half its time: this runs at every step
         if (module := waiting.pop()) is not None:
-            found.append((ref(module), module.training))
+            signature.append((ref(module), module.training))
             waiting.extend(module._modules.values())
-    return found
+    found = _known.get(D)
+    if found is None or found[0] != signature:
+        found = _known[D] = signature, {}
+    return found[1].setdefault((real.shape, real.dtype, real.device), Known())

@@ -18,7 +18,8 @@ class ShapedModule(nn.Module):
         for shape in (in_shape, out_shape):
             if not shape or any(not isinstance(n, int) or n < 1 for n in shape):
                 raise ValueError(
-                    f"the shape of one sample must be whole numbers of at least 1, got {shape}"
+                    "the shape of one sample must be whole numbers of at least 1, "
+                    "got {shape}".format(shape=shape)
                 )
         self.in_shape = tuple(in_shape)
         self.out_shape = tuple(out_shape)
@@ -94,5 +95,5 @@ def _mlp(*sizes: int) -> list[nn.Module]:
 def _widths(size: int, width: int) -> list[int]:
     """Channels at size/2, size/4, ... 4."""
     if size < 8 or size & (size - 1):
-        raise ValueError(f"size must be a power of two of at least 8, got {size}; try 32 or 64")
+        raise ValueError("size is a power of two of at least 8, got {n}; try 32".format(n=size))
     return [width * 2**i for i in range(size.bit_length() - 3)]

@@ -27,7 +27,11 @@ class Strategy:
 class _Strategies(dict[str, Strategy]):
     def __missing__(self, key: object) -> Strategy:
         close = difflib.get_close_matches(str(key), self, n=1, cutoff=0)[0]
-        raise KeyError(f"no strategy {key!r}; known: {', '.join(self)}. Did you mean {close!r}?")
+        raise KeyError(
+            "no strategy {key!r}; known: {known}. Did you mean {close!r}?".format(
+                key=key, known=", ".join(self), close=close
+            )
+        )
 
 
 def _strategy(title: str, step: Step) -> Strategy:

@@ -100,17 +100,23 @@ def _noise_shape(generator: nn.Module) -> tuple[int, ...]:
     if isinstance(generator, ShapedModule):
         return generator.in_shape
     raise ValueError(
-        f"the noise shape of {type(generator).__name__} is not known; "
-        "pass noise_shape, for example noise_shape=(100,)"
+        "the noise shape of {net} is not known; pass noise_shape, for example "
+        "noise_shape=(100,)".format(net=type(generator).__name__)
     )
 
 
 def _check_arguments(data: Tensor, steps: int, batch_size: int) -> None:
     if not isinstance(data, Tensor):
-        raise TypeError(f"data must be a tensor (n, ...), got {type(data).__name__}")
+        raise TypeError("data must be a tensor (n, ...), got {got}".format(got=type(data).__name__))
     if data.ndim == 0 or len(data) == 0:
-        raise ValueError(f"data must hold at least one sample, got shape {tuple(data.shape)}")
+        raise ValueError(
+            "data must hold at least one sample, got shape {shape}".format(shape=tuple(data.shape))
+        )
     check_finite("data", data)
     for name, value, least in (("steps", steps, 0), ("batch_size", batch_size, 1)):
         if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+            raise ValueError(
+                "{name} must be at least {least}, got {value}".format(
+                    name=name, least=least, value=value
+                )
+            )

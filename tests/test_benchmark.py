@@ -1,39 +1,89 @@
-"""The benchmark runs, and puts its tables where the README has a place for them."""
+"""The benchmark runs, says what failed, and puts its tables into docs/benchmarks.md."""
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture
-def benchmark(root: Path):
+def benchmark(root: Path, monkeypatch):
     spec = importlib.util.spec_from_file_location("steps_benchmark", root / "benchmarks/steps.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "steps_benchmark", module)  # for its dataclasses
     spec.loader.exec_module(module)
+    monkeypatch.setattr(module.torch, "set_num_threads", lambda n: None)
     return module
 
 
-def test_quick_report_goes_between_the_markers(benchmark, tmp_path, monkeypatch):
-    page = tmp_path / "README.md"
-    page.write_text(f"before\n{benchmark.BEGIN}\nold\n{benchmark.END}\nafter\n")
-    monkeypatch.setattr(benchmark, "README", page)
-    monkeypatch.setattr(benchmark.torch, "set_num_threads", lambda n: None)
-    assert benchmark.main(["--quick", "--readme", "--device", "cpu"]) == 0
+def test_quick_report_goes_between_the_markers(benchmark, tmp_path, capsys):
+    page, results = tmp_path / "benchmarks.md", tmp_path / "results.json"
+    page.write_text("before\n<!-- cpu: begin -->\nold\n<!-- cpu: end -->\nafter\n")
+    arguments = ["--quick", "--device", "cpu", "--json", str(results), "--markdown", str(page)]
+    assert benchmark.main(arguments) == 0
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
-    assert text.count("| S2: detach |") == 2
-    assert "(docs/growth.svg)" in text
-    assert "<svg" in (tmp_path / "docs" / "growth.svg").read_text()
+    assert text.count("| S2, inlined by hand |") == 2
+    assert text.count("| One stage, as it chooses |") == 1  # and none where D has BatchNorm
+    assert text.count("| By halves |") == 2
+    assert "failed" not in text
+    assert "(growth.svg)" in text
+    assert "<svg" in (tmp_path / "growth.svg").read_text()
+    rows = json.loads(results.read_text())["rows"]
+    assert {row["setting"] for row in rows} == {"plain Adam", "fused Adam"}
+    assert all(row["low"] <= row["ratio"] <= row["high"] for row in rows)
+
+    page.write_text("<!-- cpu: begin --><!-- cpu: end -->")  # again, from the results
+    assert benchmark.main(["--from", str(results), "--markdown", str(page)]) == 0
+    assert text.split("-->")[1].strip() == page.read_text().split("-->")[1].strip()
     page.write_text("no place")
     with pytest.raises(ValueError, match="once each"):
-        benchmark.write_readme("x")
+        benchmark.main(["--from", str(results), "--markdown", str(page)])
 
 
-def test_the_readme_has_the_place(benchmark, root):
-    page = (root / "README.md").read_text()
-    assert page.count(benchmark.BEGIN) == page.count(benchmark.END) == 1
+def test_a_combination_that_fails_is_named_and_not_fatal(benchmark):
+    def broken(gan, real, noise):
+        raise RuntimeError("no compiler here\nand more")
+
+    pair = benchmark.Pair("a pair", benchmark.mlp(8, 8), 4, rounds=2)
+    steps = {benchmark.REFERENCE: benchmark.by_hand, "mine": broken}
+    rows = benchmark.measure(pair, benchmark.PLAIN, steps, "cpu")
+    assert [row.error for row in rows] == ["", "RuntimeError: no compiler here"]
+    assert "| mine |  |  | failed: RuntimeError: no compiler here |" in benchmark.pair_table(rows)
+    alone = benchmark.measure(pair, benchmark.PLAIN, {benchmark.REFERENCE: broken}, "cpu")
+    assert [row.ms for row in alone] == [None]
+
+
+def test_what_there_is_no_time_for_is_named(benchmark):
+    rows = benchmark.everything("cpu", quick=True, seconds=-1)
+    assert {row.error for row in rows} == {"out of time"}
+    assert len(rows) == 2 * (len(benchmark.ALL) + len(benchmark.ALL) - len(benchmark.ONE_STAGE))
+
+
+def test_the_page_has_the_places(benchmark, root):
+    page = (root / "docs/benchmarks.md").read_text()
+    for device in ("cpu", "cuda"):
+        assert page.count(f"<!-- {device}: begin -->") == page.count(f"<!-- {device}: end -->") == 1
+
+
+def test_it_needs_torch_alone_where_the_gpu_is(benchmark, root):
+    """What it imports at the top: torch, the standard library, and studied code of the package."""
+    layers = importlib.util.spec_from_file_location("layers", root / "tests/test_layers.py")
+    assert layers is not None
+    assert layers.loader is not None
+    reader = importlib.util.module_from_spec(layers)
+    layers.loader.exec_module(reader)
+    source = (root / "benchmarks/steps.py").read_text()
+    found = reader.imports(source, "benchmarks.steps", is_package=False, everywhere=False)
+    ours = {name for name in found if name in reader.SOURCES}
+    assert ours
+    for name in ours:
+        assert reader.outside(name) <= {"torch"}
+    rest = {name.split(".")[0] for name in found - ours} - {"gan_lessons", "__future__"}
+    assert rest - sys.stdlib_module_names == {"torch"}
