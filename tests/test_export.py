@@ -183,8 +183,6 @@ def test_the_questions_of_a_page_bring_their_front_end_once():
     assert page.count("Boots the widgets of one kind") == 1
 
 
-
-
 def test_folders_of_this_machine_stay_out():
     error = nbformat.v4.new_output(
         "error",
