@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from gan_lessons import diagnose, record
 from gan_lessons.lens.diagnose import Diagnosis
-from gan_lessons.lens.diagnose.facts import _role
+from gan_lessons.lens.diagnose.facts import role_of as _role
 
 
 def mlp(n: int, m: int) -> nn.Sequential:

@@ -4,7 +4,7 @@
         ...                       # two iterations of your loop
     print(diagnose(rec))
 
-The rules stand in ``findings``, ``mixing`` and ``remarks``; this module asks them, and shows.
+Each rule stands in the file of its family, with its words; this one asks them all, and shows.
 """
 
 from __future__ import annotations
@@ -12,17 +12,35 @@ from __future__ import annotations
 import html
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from gan_lessons.lens.diagnose import diagnose_words as words
-from gan_lessons.lens.diagnose.facts import Story
-from gan_lessons.lens.diagnose.findings import Finding
-from gan_lessons.lens.diagnose.remarks import RULES
+from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.errors import errors
+from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
+from gan_lessons.lens.diagnose.ownership import never_stepped
+from gan_lessons.lens.diagnose.polluted import from_before, polluted
+from gan_lessons.lens.diagnose.stale_weights import stale_weights
+from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
+RULES: tuple[Callable[[Story], Iterator[Finding]], ...] = (
+    errors, cut_off, polluted, stale_weights, never_stepped,
+    in_vain, needless_retain, update_kind, from_before, frozen, batchnorm_updates,
+)  # fmt: skip
+
+# severity -> symbol, word, colour of the bar on a page; in the order in which findings are told.
+# Light and dark pages alike: the colour is only a bar, the symbol and the word say it.
+SEVERITIES = {
+    "error": ("✗", "raises", "#b00020"),
+    "wrong": ("≠", "wrong gradient", "#b00020"),
+    "waste": ("○", "waste", "#b35c00"),
+    "info": ("·", "note", "#808080"),
+}
 WIDTH, LONGEST = 96, 1000
+MOST_SEEN = 6  # lines of evidence that are shown of one finding: the first and the last of them
 
 
 @dataclass(frozen=True)
@@ -57,14 +75,11 @@ class Diagnosis:
         )
 
     def _title(self) -> str:
+        if self.sound:
+            return "Diagnosis: nothing that raises, and no wrong gradient was found"
         counts = Counter[str](f.severity for f in self.findings)
-        told = [
-            words.COUNT.format(count=counts[kind], word=word)
-            for kind, (_, word) in words.SEVERITY.items()
-            if counts[kind]
-        ]
-        title = words.TITLE_SOUND if self.sound else words.TITLE
-        return title.format(counts=", ".join(told))
+        told = [f"{counts[s]} × {word}" for s, (_, word, _) in SEVERITIES.items() if counts[s]]
+        return f"Diagnosis: {', '.join(told)}"
 
 
 def diagnose(record: Record) -> Diagnosis:
@@ -93,31 +108,38 @@ def diagnose(record: Record) -> Diagnosis:
         raise ValueError("diagnose() got a record that is not complete; call it after the block")
     story = Story(record)
     found = _joined(finding for rule in RULES for finding in rule(story))
-    rank = {severity: i for i, severity in enumerate(words.SEVERITY)}
+    rank = {severity: i for i, severity in enumerate(SEVERITIES)}
     return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])))
 
 
 def _joined(findings: Iterable[Finding]) -> list[Finding]:
     """What was found again in another iteration is told once, with all its evidence."""
-    same: dict[tuple[str, str | None, str], Finding] = {}
+    same: dict[tuple[str, str | None, str], tuple[Finding, dict[int, str]]] = {}
     for one in findings:
-        key = one.code, one.net, one.message
-        seen = dict(zip(one.events, one.evidence, strict=True))
-        if key in same:
-            seen |= dict(zip(same[key].events, same[key].evidence, strict=True))
-        events = tuple(sorted(seen))
-        same[key] = replace(one, events=events, evidence=tuple(seen[i] for i in events))
-    return list(same.values())
+        _, seen = same.setdefault((one.code, one.net, one.message), (one, {}))
+        seen |= zip(one.events, one.evidence, strict=True)
+    return [
+        replace(one, events=tuple(sorted(seen)), evidence=tuple(seen[i] for i in sorted(seen)))
+        for one, seen in same.values()
+    ]
+
+
+def _evidence(finding: Finding) -> list[str]:
+    """What is shown of the evidence: all of it, or the first and the last, and how many."""
+    seen, half = finding.evidence, MOST_SEEN // 2
+    if len(seen) <= MOST_SEEN:
+        return list(seen)
+    return [*seen[:half], f"{len(seen) - MOST_SEEN} more", *seen[-half:]]
 
 
 def _text(finding: Finding) -> str:
-    symbol, word = words.SEVERITY[finding.severity]
+    symbol, word, _ = SEVERITIES[finding.severity]
     head = f"{symbol} {word}: {finding.code}" + (f" ({finding.net})" if finding.net else "")
     body = [finding.message]
     if finding.fix:
-        body.append(f"{words.FIX}: {finding.fix}")
+        body.append(f"What to do: {finding.fix}")
     lines = [_wrapped(visible(text, LONGEST)) for text in body]
-    seen = [f"  {words.SEEN}: {visible(line, LONGEST)}" for line in finding.evidence]
+    seen = [f"  Seen: {visible(s, LONGEST)}" for s in _evidence(finding)]
     return "\n".join([head, *lines, *seen])
 
 
@@ -126,18 +148,14 @@ def _wrapped(text: str) -> str:
     return textwrap.indent("\n".join(lines), "  ")
 
 
-# Light and dark pages alike: the colour is only a bar, the symbol and the word say it.
-BARS = {"error": "#b00020", "wrong": "#b00020", "waste": "#b35c00", "info": "#808080"}
-
-
 def _item(finding: Finding) -> str:
-    symbol, word = words.SEVERITY[finding.severity]
+    symbol, word, color = SEVERITIES[finding.severity]
     net = f" ({marked(finding.net)})" if finding.net else ""
-    fix = f"<br><em>{words.FIX}:</em> {marked(finding.fix)}" if finding.fix else ""
-    seen = "".join(f"<li>{marked(line)}</li>" for line in finding.evidence)
+    fix = f"<br><em>What to do:</em> {marked(finding.fix)}" if finding.fix else ""
+    seen = "".join(f"<li>{marked(line)}</li>" for line in _evidence(finding))
     return (
-        f'<div style="border-left:4px solid {BARS[finding.severity]};padding:.1em .8em;'
+        f'<div style="border-left:4px solid {color};padding:.1em .8em;'
         f'margin:0 0 .8em"><strong>{symbol} {word}</strong>: <code>{finding.code}</code>{net}<br>'
         f"{marked(finding.message)}{fix}"
-        f'<details><summary>{words.SEEN}</summary><ul style="margin:0">{seen}</ul></details></div>'
+        f'<details><summary>Seen</summary><ul style="margin:0">{seen}</ul></details></div>'
     )
