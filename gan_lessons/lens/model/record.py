@@ -24,6 +24,8 @@ class Record:
     ``moved``: net -> parameters that changed and that no event's ``moved`` tells of: after the last
     event, or through ``.data``.
     ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
+    ``twice``: optimizer -> net -> parameters that it holds more than once.
+    ``shared``: nets that are made of the same parameters, every one of them.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -34,6 +36,8 @@ class Record:
     graph: Graph = field(default_factory=lambda: Graph({}))
     moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     batchnorm: Mapping[str, int] = field(default_factory=dict)
+    twice: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    shared: tuple[tuple[str, ...], ...] = ()
     complete: bool = False
 
     @property

@@ -61,7 +61,7 @@ class Journal(Generic[AnyRecord]):
             inside = self.inside is not None
             anew = kind in ("forward", "error")
             states, held = ({}, HeldBytes()) if inside else self.graph.look(roots, anew=anew)
-            self.operations.forget_the_dead()
+            self.operations.values.forget_the_dead()
             self.ledger.observe()
             grads, moved = self.ledger.write_down(), self._weights.moved(written)
         index, record = len(self.record.events), self.record

@@ -49,6 +49,11 @@ class Recorder:
         self.journal: Journal[Any] = Journal(kind, self._nets, self._names)
         self._record, self._graph = self.journal.record, self.journal.graph
         self._record.holds = {name: self._held_by(o) for name, o in optimizers.items()}
+        for name, optimizer in optimizers.items():
+            self._tell_twice(name, optimizer)
+        alike = [(n, {*named.values()}) for n, named in self._names.items() if named]
+        groups = (tuple(n for n, found in alike if found == mine) for _, mine in alike)
+        self._record.shared = tuple({group: None for group in groups if len(group) > 1})
         self._thread = threading.get_ident()
         self._tasks: set[int] = set()  # backwards of the engine that are ours
         self._steps = dict.fromkeys(nets, 0)
@@ -135,12 +140,15 @@ class Recorder:
         done = self._before.pop()
         if any(step.optimizer is optimizer for step in self._before):
             return  # super().step() inside the step of a class of one's own: they are one
+        if internals.is_skipped(optimizer):
+            return
         used, held, holds = (
             done.consumed,
             internals.held_parameters(optimizer),
             self._held_by(optimizer),
         )
         self._record.holds = {**self._record.holds, target: holds}
+        self._tell_twice(target, optimizer)
         if len(self._record.backward_calls) > done.calls:  # a closure ran backward inside the step
             self.journal.observe(closely=held)
             used = self.journal.ledger.contents(held)
@@ -173,6 +181,10 @@ class Recorder:
         inside = (n for n, net in self._nets.items() if any(m is obj for m in net.modules()))
         return direct[0] if direct else next(inside, None)
 
+    def _tell_twice(self, name: str, optimizer: Optimizer) -> None:
+        if twice := by_net(self._names, internals.held_twice(optimizer)):
+            self._record.twice = {**self._record.twice, name: twice}
+
     def _held_by(self, optimizer: Optimizer) -> dict[str, tuple[str, ...]]:
         return by_net(self._names, internals.held_parameters(optimizer))
 
@@ -190,6 +202,7 @@ class Recorder:
             self._hook_parameters()
             accumulates = kwargs.get("accumulate_grad", True)
             before = self._begin(line, outputs, args) if accumulates else None
+            walked = () if accumulates else self._walked(outputs, args)
         kind: Kind = "backward" if accumulates else "grad"
         call = before.index if before else None
         self.journal.inside, self._received = -1 if call is None else call, []
@@ -201,8 +214,13 @@ class Recorder:
             self.journal.failed(error, line, outputs, call=call)
             raise
         self._end(before)
-        self.journal.event(kind, None, line, call=call)
+        self.journal.event(kind, None, line, call=call, nodes=walked)
         return result
+
+    def _walked(self, outputs: Iterable[Any], args: tuple[Any, ...]) -> tuple[int, ...]:
+        """The graph nodes on the way from ``outputs`` to the inputs that the engine was given."""
+        roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
+        return self._graph.reach(roots, [internals.node_of(x) for x in args[3]])
 
     @contextmanager
     def _followed(self, outputs: Iterable[Any]) -> Iterator[None]:
@@ -221,7 +239,7 @@ class Recorder:
         _, retain, create, inputs, *_ = args
         graph, name = self._graph, backward_operand(line.text)
         roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
-        walked = graph.reach(roots, [internals.node_of(x) for x in inputs])
+        walked = self._walked(outputs, args)
         for root in roots:
             graph.names.setdefault(graph.id_of(root), name or "output")
         forwards = {f for i in walked if (f := graph.nodes[i].forward) is not None}
