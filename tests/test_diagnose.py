@@ -237,7 +237,8 @@ def test_a_finding_tells_lines_and_events():
     finding = diagnose(rec).findings[0]
     assert finding.message == (
         "`gan.optimizer_g.step()` found no gradient in G: it changes nothing. `g_loss.backward()` "
-        "never reaches G: the graph was cut by detach() on the way."
+        "never reaches G: the graph was cut by detach() on the way in `fake = "
+        "gan.generator(noise).detach()`."
     )
     step = rec.events[finding.events[-1]]
     assert (step.kind, step.target) == ("step", "G")

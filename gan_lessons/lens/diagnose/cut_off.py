@@ -1,4 +1,4 @@
-"""A step that found no gradient, and why; an optimizer that holds none of what it is named for."""
+"""A step that found no gradient, or lacks one that its loss should have given; and why."""
 
 from __future__ import annotations
 
@@ -6,35 +6,38 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.facts import Finding, Step, Story
-from gan_lessons.lens.model import BackwardCall, Event, Forward
+from gan_lessons.lens.model import BackwardCall, Cut, Event, Forward
 
 
 class Reason(NamedTuple):
     """Why a step found nothing, what to do, what fills their blanks, and the events that show it.
 
-    {net} is filled with the nets of the step.
+    {nets} is filled with the nets of the step. ``sure``: it is no turn that was left out.
     """
 
     why: str
     fix: str
     blanks: dict[str, str]
     events: tuple[Event, ...] = ()
+    sure: bool = False
 
 
 def cut_off(story: Story) -> Iterator[Finding]:
-    """An optimizer stepped, and none of its parameters held a gradient, nor in its other steps."""
+    """An optimizer stepped, and none of its parameters held a gradient: in all of its steps, or
+    from some step on for a reason that leaves no doubt."""
     yield from _holds_another_net(story)
-    fed = {step.event.target for step in story.steps if step.used}
+    fed = {step.event.target: step.event.index for step in story.steps if step.used}
     for step in story.steps:
-        if step.event.target in fed or _may_have_cleared(story, step):
+        last = fed.get(step.event.target, -1)
+        if step.event.index < last or step.used or _may_have_cleared(story, step):
             continue
         reason = _why_empty(story, step)
-        blanks = {**reason.blanks, "nets": " and ".join(step.nets), "step": story.event(step.event)}
-        yield story.finding(
-            "cut-off", "wrong", step.nets[0], [*reason.events, step.event],
-            "{step} found no gradient in {nets}: it changes nothing. " + reason.why, reason.fix,
-            **blanks,
-        )  # fmt: skip
+        if last < 0 or reason.sure:
+            yield story.finding(
+                "cut-off", "wrong", step.nets[0], [*reason.events, step.event],
+                "{step} found no gradient in {nets}: it changes nothing. " + reason.why, reason.fix,
+                **reason.blanks, nets=" and ".join(step.nets), step=story.event(step.event),
+            )  # fmt: skip
 
 
 def _holds_another_net(story: Story) -> Iterator[Finding]:
@@ -53,10 +56,13 @@ def _holds_another_net(story: Story) -> Iterator[Finding]:
 
 
 def _may_have_cleared(story: Story, step: Step) -> bool:
-    """It ran a backward (a closure) or moved weights: what it used may be gone already."""
-    within = story.within(step)
-    return any(e.kind == "backward" for e in within) or any(
-        net in e.moved for e in within for net in step.nets
+    """It ran a backward (a closure), or moved weights and holds nothing now: what it used may be
+    gone already. Zeros that it holds were there before: they move weights by momentum alone."""
+    within, grads = story.within(step), step.event.grads
+    held = [grads[net][name].value for net, names in step.event.holds.items() for name in names]
+    moved = any(net in e.moved for e in within for net in step.nets)
+    return any(e.kind == "backward" for e in within) or (
+        moved and all(value is None for value in held)
     )
 
 
@@ -90,12 +96,13 @@ def _cleared(story: Story, step: Step, call: BackwardCall) -> Reason:
     for event in story.record.events[written.index + 1 : step.event.index + 1]:
         if any(event.grads[net][k].value for net, ks in step.event.holds.items() for k in ks):
             continue
+        blanks["clearing"] = story.event(event)
         if event.kind == "zero_grad":
-            blanks["clearing"] = story.event(event)
             why = "{clearing} had cleared what {call} wrote."
             return Reason(why, fix, blanks, (written, event))
         break
-    return Reason("Something had cleared what {call} wrote.", fix, blanks, (written,))
+    why = "Something had cleared what {call} wrote, between there and {clearing}."
+    return Reason(why, fix, blanks, (written,))
 
 
 def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
@@ -104,36 +111,65 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     if call.restricted:
         why = "inputs= of {call} names no parameter of {nets}."
         fix = "Name the parameters of {nets} in inputs=."
-    elif how := _cut_before(story, call, step.nets):
-        blanks["how"] = how
-        why = "{call} never reaches {nets}: the graph was cut by {how} on the way."
+    elif any(story.through(call, net) for net in step.nets):
+        why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
+        fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
+    elif cuts := story.cuts_before(call, step.nets):
+        blanks |= {"how": cuts[0].how, "where": _where(story, cuts[0])}
+        why = "{call} never reaches {nets}: the graph was cut by {how} on the way{where}."
         fix = (
             "Compute this loss on what {nets} made itself, not on the detached copy: call the "
             "other net once more, on that."
         )
-    elif {story.record.forwards[i].net for i in call.forwards} & set(step.nets):
-        why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
-        fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
     elif (forward := _without_graph(story, event, step.nets)) is not None:
         blanks["forward"] = story.forward(forward)
         why = "{forward} built no graph: {nets} was frozen, or gradients were switched off."
         fix = (
             "Run that forward with gradients on: no torch.no_grad around it, and {nets} not frozen."
         )
+    elif left := _left(story, step, event):
+        blanks["where"] = left
+        why = "{call} has no way to {nets}: what it made left torch for NumPy{where}."
+        fix = "Stay in torch: what comes back from NumPy has no graph."
     else:
         why = "{call} has no way to {nets}."
         fix = (
             "Compute the loss of {nets} from its own output, with gradients on (no torch.no_grad, "
             "no .data, no copy through NumPy)."
         )
-    return Reason(why, fix, blanks, (event,))
+    return Reason(why, fix + _or_swapped(story, step, call, blanks), blanks, (event,), sure=True)
 
 
-def _cut_before(story: Story, call: BackwardCall, nets: tuple[str, ...]) -> str | None:
-    """How the graph that ``call`` walked was cut from what one of ``nets`` made, if it was."""
-    nodes = story.record.graph.nodes
-    cuts = (cut for node in call.nodes for cut in story.cuts_into.get(node, ()))
-    return next((cut.how for cut in cuts if nodes[cut.source].net in nets), None)
+def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, str]) -> str:
+    """The other reading: the call is right, and this is the wrong optimizer for it."""
+    got = [net for net in story.receivers(call) if net not in step.nets]
+    if not got:
+        return ""
+    holders = [name for name, held in story.record.holds.items() if {*held} & {*got}]
+    blanks |= {"target": step.event.target or "", "got": " and ".join(got)}
+    blanks["holders"] = " and ".join(holders)
+    if not holders:
+        return (
+            " Or, if {call} is for {got}: {target} holds {nets}, and no optimizer holds {got}; "
+            "make it from the parameters of {got}."
+        )
+    return (
+        " Or, if {call} is for {got}, this is the wrong optimizer: {target} holds {nets}, and "
+        "{holders} holds {got}."
+    )
+
+
+def _where(story: Story, cut: Cut) -> str:
+    return f" in {story.quoted(cut.line)}" if cut.line is not None and cut.line.text else ""
+
+
+def _left(story: Story, step: Step, before: Event) -> str | None:
+    """Where a value that the step's nets had made left torch, before this event."""
+    known = max(before.states, default=-1)
+    nets = {*step.nets}
+    places = [line for node, _, line in story.record.graph.left
+              if node <= known and story.behind[node] & nets]  # fmt: skip
+    return f" in {story.quoted(places[-1])}" if places else None
 
 
 def _without_graph(story: Story, event: Event, nets: tuple[str, ...]) -> Forward | None:

@@ -3,52 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from gan_lessons.lens.diagnose.facts import Finding, Step, Story
 
 
 def update_kind(story: Story) -> Iterator[Finding]:
-    """Both on the same backward; or simultaneous; or alternating."""
-    if (players := story.players) is None or story.failed or story.inside:
+    """For each two optimizers: both on the same backward; or simultaneous; or alternating.
+
+    What the gradient saw decides: the weights behind the graph that was walked, and behind what was
+    cut off from a graph and went into it. Who learned nothing from the other gets no note.
+    """
+    if story.failed or story.inside:
         return
-    steps = [s for s in story.steps if len(set(players) & set(s.nets)) == 1 and s.used]
-    if not steps:
-        return
-    leader, follower = players if players[0] in steps[0].nets else players[::-1]
-    first, second = steps[0], next((s for s in steps if follower in s.nets), None)
-    if second is None:
-        return
-    if first.calls(leader) == second.calls(follower) and first.calls(leader):
-        yield _shared(story, first, second, leader, follower)
-    before = [s for s in story.steps_of(leader) if s.event.index < second.event.index]
-    fresh = [
-        f
-        for f in story.record.forwards
-        if f.net == leader and f.training and f.weights == len(before) and f.during is None
-        and story.began.get(f.index, second.event.index) < second.event.index
-    ]  # fmt: skip
-    code = "alternating" if fresh else "simultaneous"
-    message = (
-        "{second} moves by a gradient that was computed before {first} moved: a simultaneous "
-        "update."
-    )
-    if fresh:
+    firsts: dict[str | None, Step] = {}
+    for step in story.steps:
+        if step.used:
+            firsts.setdefault(step.event.target, step)
+    for first, second in combinations(firsts.values(), 2):
+        if {*first.nets} & {*second.nets}:
+            continue  # two optimizers of one player
+        if first.calls() == second.calls() and first.calls():
+            yield _shared(story, first, second)
+        # The last step of the leader before the follower's first.
+        before = [s for s in story.steps if s.event.target == first.event.target
+                  and s.event.index < second.event.index]  # fmt: skip
+        seen = [(net, n) for net in first.nets for n in _weights_seen(story, second, net)]
+        if not seen:
+            continue
+        fresh = any(n >= story.steps_until(net, second) for net, n in seen)
+        code = "alternating" if fresh else "simultaneous"
         message = (
-            "{second} runs {first} again after it has moved, and learns from it: alternating "
-            "updates."
+            "The gradient of {second} was computed with {first} as it was before its step: a "
+            "simultaneous update."
         )
-    events = [before[-1].event, second.event]
-    events += [story.record.events[story.began[f.index]] for f in fresh[:1]]
-    yield story.finding(code, "info", None, events, message, first=leader, second=follower)
+        if fresh:
+            message = (
+                "The gradient of {second} was computed with {first} as it is after its step: "
+                "alternating updates."
+            )
+        yield story.finding(
+            code, "info", None, [before[-1].event, second.event], message,
+            first=" and ".join(first.nets), second=" and ".join(second.nets),
+        )  # fmt: skip
 
 
-def _shared(story: Story, first: Step, second: Step, leader: str, follower: str) -> Finding:
+def _weights_seen(story: Story, step: Step, net: str) -> set[int]:
+    """What the gradient of a step saw of another net: how many steps that had made by then."""
+    seen = set()
+    for call in (story.record.backward_calls[c] for c in step.calls()):
+        seen |= {story.steps_seen(node, net) for node in story.through(call, net)}
+        for cut in story.cuts_before(call, [net]):
+            seen |= {story.steps_seen(node, net) for node in story.nodes_of(net, cut.source)}
+        fed = (f for node in call.nodes for f in story.fed_into.get(node, ()))
+        seen |= {f.weights for f in fed if f.net == net}
+    return seen
+
+
+def _shared(story: Story, first: Step, second: Step) -> Finding:
     return story.finding(
         "shared-backward", "info", None, [first.event, second.event],
         "{first} and {second} step on the same backward ({calls}).",
         "Right for a one-stage step, which scales the gradient between the nets. With a plain sum "
         "of both losses each player would also follow the other's.",
-        first=leader, second=follower, calls=story.calls(first.calls(leader)),
+        first=" and ".join(first.nets), second=" and ".join(second.nets),
+        calls=story.calls(first.calls()),
     )  # fmt: skip
 
 
@@ -73,9 +92,13 @@ def batchnorm_updates(story: Story) -> Iterator[Finding]:
         forwards = [f for f in story.record.forwards if f.net == net and f.training]
         if count > 0:
             began = [story.began[f.index] for f in forwards if f.index in story.began]
+            message = "The running statistics of {net}'s BatchNorm were updated {count} times."
+            if forwards:
+                message = (
+                    "The running statistics of {net}'s BatchNorm were updated {count} times "
+                    "({forwards} forwards in train mode)."
+                )
             yield story.finding(
-                "batchnorm-updates", "info", net, [story.record.events[i] for i in began],
-                "The running statistics of {net}'s BatchNorm were updated {count} times "
-                "({forwards} forwards in train mode).",
+                "batchnorm-updates", "info", net, [story.record.events[i] for i in began], message,
                 count=count, forwards=len(forwards),
             )  # fmt: skip

@@ -12,23 +12,34 @@ from __future__ import annotations
 import html
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.errors import errors
-from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.facts import Finding, Rule, Story
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
-from gan_lessons.lens.diagnose.ownership import never_stepped
+from gan_lessons.lens.diagnose.memory_growth import memory_growth
+from gan_lessons.lens.diagnose.ownership import (
+    held_twice,
+    in_no_optimizer,
+    never_stepped,
+    one_module,
+)
+from gan_lessons.lens.diagnose.partly_cut_off import constant_term, never_received
+from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
+from gan_lessons.lens.diagnose.unused_loss import never_walked, thrown_away
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
-RULES: tuple[Callable[[Story], Iterator[Finding]], ...] = (
-    errors, cut_off, polluted, stale_weights, never_stepped,
-    in_vain, needless_retain, update_kind, from_before, frozen, batchnorm_updates,
+RULES: tuple[Rule, ...] = (
+    errors, cut_off, constant_term, polluted, stale_weights, never_walked, thrown_away,
+    never_stepped, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
+    memory_growth, update_kind, from_before, never_received, frozen,
+    batchnorm_updates,
 )  # fmt: skip
 
 # severity -> symbol, word, colour of the bar on a page; in the order in which findings are told.
@@ -51,6 +62,7 @@ class Diagnosis:
     """
 
     findings: list[Finding]
+    seen: str = ""  # what there was to judge
 
     @property
     def sound(self) -> bool:
@@ -75,8 +87,12 @@ class Diagnosis:
         )
 
     def _title(self) -> str:
+        if self.sound and not self.seen:
+            return "Diagnosis: no step of an optimizer and no backward was seen: nothing to judge"
+        if self.sound and "exception" in self.codes:
+            return f"Diagnosis: ended early, and no wrong gradient was found in {self.seen}"
         if self.sound:
-            return "Diagnosis: nothing that raises, and no wrong gradient was found"
+            return f"Diagnosis: nothing that raises, and no wrong gradient was found in {self.seen}"
         counts = Counter[str](f.severity for f in self.findings)
         told = [f"{counts[s]} × {word}" for s, (_, word, _) in SEVERITIES.items() if counts[s]]
         return f"Diagnosis: {', '.join(told)}"
@@ -88,14 +104,23 @@ def diagnose(record: Record) -> Diagnosis:
     record: a complete ``Record`` (or ``StepRecord``). Two iterations tell more than one: a
     forgotten ``zero_grad`` shows when the next step uses what was left.
 
-    Codes of findings. Errors: ``inplace-after-retain``, ``second-backward``, ``no-graph``. Wrong
-    gradients: ``cut-off``, ``polluted``, ``stale-weights``, ``never-stepped``. Waste: ``in-vain``,
-    ``needless-retain``. Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``,
-    ``from-before``, ``frozen``, ``batchnorm-updates``.
+    Codes of findings.
 
-    A rule that cannot be sure says nothing. Who plays against whom is told by names: G, netG,
-    generator, opt_g against D, netD, discriminator, critic, opt_d. Where optimizers step inside
-    backward, most rules are silent.
+    Errors: ``inplace-after-retain``, ``inplace`` (the same where no graph was retained),
+    ``second-backward``, ``no-graph``, ``exception`` (any other).
+
+    Wrong gradients: ``cut-off`` (no gradient arrived, or a part of it is missing), ``polluted``,
+    ``stale-weights``, ``never-stepped``, ``never-walked`` (a loss without a backward; only waste
+    where its value was read), ``thrown-away`` (cleared before any step), ``ownership`` (a net in no
+    optimizer, a parameter twice in one, one module under two names).
+
+    Waste: ``in-vain``, ``needless-retain``, ``memory-growth``.
+
+    Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``, ``from-before``,
+    ``never-received`` (parameters that no backward reached), ``frozen``, ``batchnorm-updates``.
+
+    A rule that cannot be sure says nothing. Who plays against whom is told by what the record
+    shows, never by a name. Where optimizers step inside backward, most rules are silent.
 
     Raises TypeError for what is no record, ValueError for one that is still being recorded.
     """
@@ -106,10 +131,18 @@ def diagnose(record: Record) -> Diagnosis:
         )
     if not record.complete:
         raise ValueError("diagnose() got a record that is not complete; call it after the block")
-    story = Story(record)
-    found = _joined(finding for rule in RULES for finding in rule(story))
+    story = Story(by_parts(record))
+    found = _joined(finding for rule in RULES for finding in story.told(rule))
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])))
+    return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])), _seen(story))
+
+
+def _seen(story: Story) -> str:
+    """What there was to judge, for a verdict that is clean. "" for nothing."""
+    steps = Counter(step.event.target for step in story.steps)
+    told = [f"{n} × step of {target}" for target, n in steps.items()]
+    told += [f"{len(story.calls_made)} × backward"] if story.calls_made else []
+    return ", ".join(told)
 
 
 def _joined(findings: Iterable[Finding]) -> list[Finding]:

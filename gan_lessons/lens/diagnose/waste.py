@@ -2,56 +2,75 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
-from gan_lessons.lens.diagnose.facts import Finding, Story, parameters_of
-from gan_lessons.lens.diagnose.ownership import never_stepped
+from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.ownership import in_no_optimizer, never_stepped
 from gan_lessons.lens.diagnose.polluted import instead_of_its_own
+from gan_lessons.lens.diagnose.unused_loss import thrown_away
 from gan_lessons.lens.model import BackwardCall
 
 
 def in_vain(story: Story) -> Iterator[Finding]:
-    """Gradients were computed that no step used."""
+    """Gradients were computed that no step used; one finding for each line and net."""
     if story.failed or story.inside:
         return
     # Where a player does not learn, the calls that nobody used were meant for it.
-    failing = [*never_stepped(story), *cut_off(story), *instead_of_its_own(story)]
-    calls = [c for c in story.calls_made if not failing or c.index in story.uses]
+    failing = any(map(story.told, (never_stepped, cut_off, instead_of_its_own)))
+    told = story.told_events(thrown_away, in_no_optimizer)
+    calls = [
+        c
+        for c in story.calls_made
+        if c.index in story.uses or not (failing or story.events[c.index].index in told)
+    ]
     for net in story.record.parameters:
-        if story.moves_by_hand(net):
-            continue
-        wasted: dict[tuple[str, ...], dict[int, int]] = {}  # who did use them -> call -> how many
+        wasted: dict[tuple[object, ...], dict[int, tuple[str, ...]]] = {}
         for call in calls:
-            if (count := _wasted(story, call, net)) and story.finite_after(net, [call.index]):
+            names = _wasted(story, call, net)
+            if names and story.finite_after(net, [call.index]):
                 users = tuple(sorted({n for _, n in story.uses.get(call.index, ())} - {net}))
-                wasted.setdefault(users, {})[call.index] = count
-        for users, counts in wasted.items():
-            yield _in_vain(story, net, users, counts)
+                place = call.line.file, call.line.number
+                wasted.setdefault((users, *place), {})[call.index] = names
+        yield from (_in_vain(story, net, names) for names in wasted.values())
 
 
-def _wasted(story: Story, call: BackwardCall, net: str) -> int:
-    """How many gradients of ``net`` this call wrote, not all zeros, that no step used."""
+def _wasted(story: Story, call: BackwardCall, net: str) -> tuple[str, ...]:
+    """The parameters of ``net`` that got a gradient from this call, not all zeros, in vain."""
     row = story.events[call.index].grads[net]
-    names = story.record.in_vain(call.index).get(net, ())
-    return sum(row[name].value != 0.0 for name in names)
+    names = {n for n in story.record.in_vain(call.index).get(net, ()) if row[n].value != 0.0}
+    names -= story.moved_outside.get(net, set())
+    if (step := story.evaluations.get(call.index)) is not None:  # a line search looked at it
+        names -= {*step.event.holds.get(net, ())}
+    if names and (story.kind(call), net) in story.kinds_used:  # an accumulation that is under way
+        end = story.record.events[-1].grads[net]
+        names = {n for n in names if call.index not in end[n].sources}
+    return tuple(n for n in row if n in names)
 
 
-def _in_vain(story: Story, net: str, users: tuple[str, ...], counts: dict[int, int]) -> Finding:
-    message = "{calls} wrote {count} gradients of {net} that no step used."
-    if sum(counts.values()) == 1:
-        message = "{calls} wrote a gradient of {net} that no step used."
+def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Finding:
+    count = sum(map(len, names.values()))
+    shapes = story.record.parameters[net]
+    users = sorted({n for call in names for _, n in story.uses.get(call, ())} - {net})
+    message = "{calls} wrote {count} gradients of {net} that no step used ({numbers} numbers)."
+    if count == 1:
+        message = "{calls} wrote a gradient of {net} that no step used ({numbers} numbers)."
     fix = "Name who is to receive, all that train: `backward(inputs={users})`."
     if not users:
-        fix = "If nobody reads them either, leave this backward out."
+        fix = (
+            "If {net} is to learn from this, let its optimizer step before its gradients are "
+            "cleared; if that comes later in your loop, record up to there."
+        )
     elif not story.steps_of(net):  # then the waste may be what the loop is about
         fix = (
             "If {net} is to learn from this, its own step is missing. If not, name who is to "
             "receive, all that train: `backward(inputs={users})`."
         )
     return story.finding(
-        "in-vain", "waste", net, story.events_of(counts), message, fix,
-        calls=story.calls(counts), count=sum(counts.values()), users=parameters_of(users),
+        "in-vain", "waste", net, story.events_of(names), message, fix,
+        calls=story.calls(names), count=count, users=story.parameters_of(users, min(names)),
+        numbers=f"{sum(math.prod(shapes[n]) for ns in names.values() for n in ns):,}",
     )  # fmt: skip
 
 
@@ -73,10 +92,7 @@ def needless_retain(story: Story) -> Iterator[Finding]:
 
 
 def _walked_again(story: Story, call: BackwardCall) -> bool:
-    """By a later backward; or perhaps by an ``autograd.grad``, of which that is not known."""
+    """By a later backward, or by an ``autograd.grad``."""
     nodes = story.record.graph.nodes
     own = {i for i in call.nodes if i in nodes and not nodes[i].is_leaf}
-    asked = max((e.index for e in story.record.events if e.kind == "grad"), default=-1)
-    return any(story.last_walk[i] > call.index for i in own) or asked > (
-        story.events[call.index].index
-    )
+    return any(story.last_walk[i] > story.events[call.index].index for i in own)
