@@ -237,7 +237,8 @@ def test_a_finding_tells_lines_and_events():
     finding = diagnose(rec).findings[0]
     assert finding.message == (
         "`gan.optimizer_g.step()` found no gradient in G: it changes nothing. `g_loss.backward()` "
-        "never reaches G: the graph was cut by detach() on the way."
+        "never reaches G: the graph was cut by detach() on the way in `fake = "
+        "gan.generator(noise).detach()`."
     )
     step = rec.events[finding.events[-1]]
     assert (step.kind, step.target) == ("step", "G")
@@ -250,6 +251,48 @@ def test_the_same_in_each_iteration_is_told_once_with_all_its_lines():
     (finding,) = (f for f in diagnosed(learned_from_the_detached_fake, 3).findings if f.net == "G")
     assert len([line for line in finding.evidence if "optimizer_g.step()" in line]) == 3
     assert list(finding.events) == sorted(set(finding.events))
+
+
+def test_of_many_lines_of_evidence_the_first_and_the_last_are_shown():
+    diagnosis = diagnosed(learned_from_the_detached_fake, 10)
+    finding = diagnosis.findings[0]
+    assert len(finding.evidence) == len(finding.events) == 20
+    text, page = str(diagnosis), diagnosis._repr_html_()
+    for line in (*finding.evidence[:3], *finding.evidence[-3:]):
+        assert f"Seen: {line}\n" in f"{text}\n"
+    for line in finding.evidence[3:-3]:
+        assert f"{line.split(',')[0]}," not in text
+        assert f"{line.split(',')[0]}," not in page
+    assert "Seen: 14 more" in text
+    assert "14 more" in page
+
+
+def test_the_work_grows_with_the_record_and_not_faster():
+    """Counted, not timed: how often a rule looks at an event of a record twice as long."""
+    looks = {}
+    for iterations in (10, 20):
+        rec = recorded(forgot_to_clear_d, iterations)
+        counted = Counted(rec.events)
+        rec.events = counted
+        diagnose(rec)
+        looks[iterations] = counted.looks
+    assert looks[20] < 2.5 * looks[10], looks
+
+
+class Counted(list):
+    """A list that counts how many of its items were looked at."""
+
+    looks = 0
+
+    def __getitem__(self, index):
+        found = super().__getitem__(index)
+        self.looks += len(found) if isinstance(index, slice) else 1
+        return found
+
+    def __iter__(self):
+        for item in super().__iter__():
+            self.looks += 1
+            yield item
 
 
 def test_the_call_that_was_meant_for_the_net_is_named():

@@ -1,17 +1,37 @@
-"""A record retold step by step: what each optimizer step used, and who the players are."""
+"""A record retold step by step: what each optimizer step used. All rules share this."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
-from gan_lessons.lens.diagnose import diagnose_words as words
-from gan_lessons.lens.model import BackwardCall, Event, Forward, GradState, Line, Record
-from gan_lessons.lens.show import visible
+from gan_lessons.lens.diagnose.flow import Flow
+from gan_lessons.lens.model import BackwardCall, Event, GradState, Line, Record
 
-LONGEST = 100  # characters of a line that is quoted
+Severity = Literal["error", "wrong", "waste", "info"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a record tells.
+
+    ``code``: stable, for programs. ``net``: whom it concerns, or None. ``message`` and ``fix`` in
+    plain words ("" where there is nothing to do). ``evidence``: the lines it was seen at.
+    ``events``: indices of these events in the record.
+    """
+
+    code: str
+    severity: Severity
+    net: str | None
+    message: str
+    fix: str
+    evidence: tuple[str, ...]
+    events: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -28,123 +48,173 @@ class Step:
         return frozenset(call for state in states for call in state.sources)
 
 
-class Story:
+Rule = Callable[["Story"], Iterator[Finding]]
+
+
+class Story(Flow):
     """The same for all rules, computed once. ``failed``: an exception ended it early."""
 
     def __init__(self, record: Record) -> None:
-        self.record = record
-        self.steps = [self._step(e) for e in record.events if e.kind == "step" and e.holds]
+        super().__init__(record)
+        self.steps = [
+            Step(e, tuple(e.holds), record.consumed(e))
+            for e in record.events
+            if e.kind == "step" and e.holds
+        ]
         self.failed = any(e.kind == "error" for e in record.events)
         # Optimizers that step inside backward: who received what from it is not known then.
         self.inside = {e.call for e in record.events if e.kind == "step" and e.call is not None}
         self.trained = tuple(dict.fromkeys(n for held in record.holds.values() for n in held))
-        told = (e for e in record.events if e.kind in ("backward", "error"))
-        self.events = {e.call: e for e in told if e.call is not None}
         # Backward calls that ended without an error, and about which all is known.
         self.calls_made = [
             c for c in record.backward_calls
             if c.error is None and c.index in self.events and c.index not in self.inside
         ]  # fmt: skip
         self.began = {e.forward: e.index for e in record.events if e.kind == "forward"}
+        self._told: dict[Rule, list[Finding]] = {}
+        self._steps_of: dict[str, list[Step]] = defaultdict(list)
+        self._ended = [self.events[c.index].index for c in self.calls_made]
+        self._stepped: dict[str, list[int]] = defaultdict(list)
+        for step in self.steps:
+            for net in step.nets:
+                self._stepped[net].append(step.event.index)
+                self._steps_of[net].append(step)
 
-    def _step(self, event: Event) -> Step:
-        return Step(event, tuple(event.holds), self.record.consumed(event))
+    def finding(
+        self,
+        code: str,
+        severity: Severity,
+        net: str | None,
+        events: Iterable[Event],
+        message: str,
+        fix: str = "",
+        **blanks: object,
+    ) -> Finding:
+        """``message`` and ``fix``: whole sentences; ``blanks`` fill what is in braces there."""
+        blanks = {"net": net, **blanks}
+        seen = {e.index: self.seen(e) for e in sorted(events, key=lambda e: e.index)}
+        texts = message.format(**blanks), fix.format(**blanks)
+        return Finding(code, severity, net, *texts, tuple(seen.values()), tuple(seen))
 
-    @property
-    def players(self) -> tuple[str, str] | None:
-        """The two nets that play against each other; None where that cannot be told."""
-        if {"G", "D"} <= set(self.trained):
-            return "G", "D"
-        return (self.trained[0], self.trained[1]) if len(self.trained) == 2 else None
+    def told(self, rule: Rule) -> list[Finding]:
+        """What a rule finds, asked once. Other rules listen, so that nothing is told twice."""
+        if rule not in self._told:
+            self._told[rule] = list(rule(self))
+        return self._told[rule]
 
-    def role(self, step: Step) -> str | None:
-        """ "G" or "D", from the name of the optimizer or else of its nets; None: no such name."""
-        roles = {_role(net) for net in step.nets} - {None}
-        return _role(step.event.target or "") or (roles.pop() if len(roles) == 1 else None)
+    def told_events(self, *rules: Rule) -> set[int]:
+        return {event for rule in rules for one in self.told(rule) for event in one.events}
+
+    # Steps and calls ----------------------------------------------------------------------------
+
+    @cached_property
+    def uses(self) -> dict[int, list[tuple[Step, str]]]:
+        """Backward call -> the steps that used it, each with a net in which it did."""
+        found: dict[int, list[tuple[Step, str]]] = defaultdict(list)
+        for step in self.steps:
+            for net in step.nets:
+                for call in step.calls(net):
+                    found[call].append((step, net))
+        return found
+
+    @cached_property
+    def used_by(self) -> dict[str | None, set[int]]:
+        """Optimizer -> the backward calls that its steps used."""
+        found: dict[str | None, set[int]] = defaultdict(set)
+        for step in self.steps:
+            found[step.event.target] |= step.calls()
+        return found
+
+    def used_before(self, step: Step) -> frozenset[int]:
+        """The backward calls of this step that the same optimizer had used before."""
+        return frozenset(
+            call
+            for call in step.calls()
+            for other, _ in self.uses[call]
+            if other.event.target == step.event.target and other.event.index < step.event.index
+        )
+
+    @cached_property
+    def kinds_used(self) -> set[tuple[object, str]]:
+        """(kind of call, net): a step used what such a call had written in this net."""
+        calls = self.record.backward_calls
+        return {(self.kind(calls[c]), net) for c, used in self.uses.items() for _, net in used}
+
+    def kind(self, call: BackwardCall) -> tuple[Line, tuple[str, ...]]:
+        """Calls of one line that reach the same nets: a helper's line may serve several."""
+        return call.line, tuple(self.receivers(call))
+
+    @cached_property
+    def evaluations(self) -> dict[int, Step]:
+        """Backward calls of a closure -> the step inside which they ran."""
+        found: dict[int, Step] = {}
+        for step in self.steps:
+            within = (e.call for e in self.within(step) if e.kind == "backward")
+            found |= {call: step for call in within if call is not None}
+        return found
+
+    @cached_property
+    def moved_outside(self) -> dict[str, set[str]]:
+        """Net -> its parameters that were rewritten by something that is no optimizer step."""
+        during = {e.index for step in self.steps for e in self.within(step)}
+        moved = [e.moved for e in self.record.events if e.index not in during]
+        found: dict[str, set[str]] = defaultdict(set)
+        for net, names in (item for one in [*moved, self.record.moved] for item in one.items()):
+            found[net] |= {*names}
+        return found
+
+    def calls_of(self, net: str) -> set[int]:
+        """The backward calls that the steps of a net used in it."""
+        return {call for step in self.steps_of(net) for call in step.calls(net)}
+
+    def kept_from(self, call: BackwardCall, net: str) -> bool:
+        """Was this call about what ``net`` made, and kept from training it? By a cut, by a freeze,
+        by ``inputs=``, made without gradients, or because what it wrote there was cleared."""
+        if any(n == net for _, n in self.uses.get(call.index, ())):
+            return False
+        if any(f.net == net for node in call.nodes for f in self.fed_into.get(node, ())):
+            return True
+        return bool(self.cuts_before(call, [net])) or any(m == net for _, m in self.links(call))
+
+    def steps_seen(self, node: int, net: str) -> int:
+        """How many steps the weights of ``net`` had made when this graph node was built."""
+        forward = self.record.graph.nodes[node].forward
+        if forward is not None and self.record.forwards[forward].net == net:
+            return self.record.forwards[forward].weights
+        return bisect_left(self._stepped[net], bisect_left(self._newest, node))
 
     def within(self, step: Step) -> list[Event]:
         """What happened between the beginning and the end of a step, its end included."""
         return self.record.events[step.event.began or 0 : step.event.index + 1]
 
     def steps_of(self, net: str) -> list[Step]:
-        return [step for step in self.steps if net in step.nets]
+        return self._steps_of.get(net, [])
+
+    def steps_until(self, net: str, step: Step) -> int:
+        """How many steps ``net`` had made before this one."""
+        return bisect_left(self._stepped[net], step.event.index)
+
+    def step_before(self, step: Step, net: str) -> int:
+        """Event of the last step of ``net`` before this one, of any optimizer; -1 if none."""
+        at = bisect_left(self._stepped[net], step.event.index)
+        return self._stepped[net][at - 1] if at else -1
+
+    def step_after(self, event: Event, net: str) -> Step | None:
+        """The next step of ``net``, of any optimizer."""
+        at = bisect_right(self._stepped[net], event.index)
+        return self._steps_of[net][at] if at < len(self._stepped[net]) else None
+
+    def calls_between(self, first: int, last: int) -> list[BackwardCall]:
+        """Backward calls that ended between two events."""
+        return self.calls_made[bisect_right(self._ended, first) : bisect_left(self._ended, last)]
 
     def receivers(self, call: BackwardCall) -> dict[str, tuple[str, ...]]:
         return {net: names for net, names in call.received.items() if names}
 
-    def used_by_anyone(self, call: int) -> bool:
-        return any(call in step.calls() for step in self.steps)
+    def finite_after(self, net: str, calls: Iterable[int]) -> bool:
+        """Is every gradient of ``net`` finite after these calls? A GradScaler skips others."""
+        values = (s.value for call in calls for s in self.events[call].grads[net].values())
+        return all(value is None or math.isfinite(value) for value in values)
 
-    def moves_by_hand(self, net: str) -> bool:
-        """Were weights of ``net`` rewritten by something that is no optimizer step?"""
-        during = {e.index for step in self.steps for e in self.within(step)}
-        moved = [e.moved for e in self.record.events if e.index not in during]
-        return any(net in names for names in [*moved, self.record.moved])
-
-    def was_used(self, net: str, name: str, call: int) -> bool:
-        """Did a step use what this call wrote into this parameter's ``.grad``?"""
-        found = (step.used.get((net, name)) for step in self.steps)
-        return any(state is not None and call in state.sources for state in found)
-
-    def states(self, net: str, event: Event) -> list[GradState]:
-        return list(event.grads[net].values())
-
-    # Quoting ----------------------------------------------------------------------------------
-
-    def call(self, index: int, numbered: bool = False) -> str:
-        """The line of a backward call; its number too where one line serves several."""
-        quoted, number = _quoted(self.record.backward_calls[index].line), words.BACKWARD
-        if not quoted:
-            return number.format(call=index)
-        return f"{quoted} ({number.format(call=index)})" if numbered else quoted
-
-    def calls(self, indices: Iterable[int], numbered: bool = False) -> str:
-        return words.AND.join(dict.fromkeys(self.call(i, numbered) for i in sorted(indices)))
-
-    def one_line(self, some: Iterable[int], others: Iterable[int]) -> bool:
-        """Do calls of both kinds stand at the same line (of a helper, say)?"""
-        return bool({self.call(i) for i in some} & {self.call(i) for i in others})
-
-    def step(self, step: Step) -> str:
-        return _quoted(step.event.line) or words.STEP.format(target=step.event.target)
-
-    def clearing(self, event: Event) -> str:
-        return _quoted(event.line) or words.CLEARING.format(target=event.target)
-
-    def forward(self, forward: Forward) -> str:
-        return _quoted(forward.line) or f"{forward.net}(...)"
-
-    def seen(self, events: Iterable[Event]) -> tuple[str, ...]:
-        return tuple(_seen(e) for e in sorted(events, key=lambda e: e.index))
-
-
-def _role(name: str) -> str | None:
-    """ "D" for D, netD, opt_d, disc, critic_2 and the like, "G" for G, netG, generator; or None."""
-    if re.search(r"disc|critic", name, re.IGNORECASE):
-        return "D"
-    if re.search(r"(^|[a-z_])(G|gen|generator)($|[\d_])|^g($|[\d_])|_g$|^gen", name):
-        return "G"
-    return "D" if re.search(r"(^|[a-z_])D($|[\d_])|^d($|[\d_])|_d$", name) else None
-
-
-def is_finite(states: Iterable[GradState]) -> bool:
-    return all(s.value is None or math.isfinite(s.value) for s in states)
-
-
-def _short(line: Line) -> str:
-    crowded = ";" in line.text and line.expression
-    text = line.expression if crowded else line.code
-    return visible(" ".join(text.split()), LONGEST)
-
-
-def _quoted(line: Line) -> str:
-    return words.CALL.format(source=_short(line)) if line.text else ""
-
-
-def _seen(event: Event) -> str:
-    if not event.line.text:
-        what = f"{event.kind} {event.target or ''}".strip()
-        return words.SEEN_EVENT_NOWHERE.format(event=event.index, what=what)
-    return words.SEEN_EVENT.format(
-        event=event.index, line=event.line.number, source=_short(event.line)
-    )
+    def events_of(self, calls: Iterable[int]) -> list[Event]:
+        return [self.events[call] for call in calls if call in self.events]

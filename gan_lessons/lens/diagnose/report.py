@@ -4,7 +4,7 @@
         ...                       # two iterations of your loop
     print(diagnose(rec))
 
-The rules stand in ``findings``, ``mixing`` and ``remarks``; this module asks them, and shows.
+Each rule stands in the file of its family, with its words; this one asks them all, and shows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,43 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from gan_lessons.lens.diagnose import diagnose_words as words
-from gan_lessons.lens.diagnose.facts import Story
-from gan_lessons.lens.diagnose.findings import Finding
-from gan_lessons.lens.diagnose.remarks import RULES
+from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.errors import errors
+from gan_lessons.lens.diagnose.facts import Finding, Rule, Story
+from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
+from gan_lessons.lens.diagnose.memory_growth import memory_growth
+from gan_lessons.lens.diagnose.ownership import (
+    held_twice,
+    in_no_optimizer,
+    never_stepped,
+    one_module,
+)
+from gan_lessons.lens.diagnose.partly_cut_off import constant_term, never_received
+from gan_lessons.lens.diagnose.parts import by_parts
+from gan_lessons.lens.diagnose.polluted import from_before, polluted
+from gan_lessons.lens.diagnose.stale_weights import stale_weights
+from gan_lessons.lens.diagnose.unused_loss import never_walked, thrown_away
+from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
+RULES: tuple[Rule, ...] = (
+    errors, cut_off, constant_term, polluted, stale_weights, never_walked, thrown_away,
+    never_stepped, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
+    memory_growth, update_kind, from_before, never_received, frozen,
+    batchnorm_updates,
+)  # fmt: skip
+
+# severity -> symbol, word, colour of the bar on a page; in the order in which findings are told.
+# Light and dark pages alike: the colour is only a bar, the symbol and the word say it.
+SEVERITIES = {
+    "error": ("✗", "raises", "#b00020"),
+    "wrong": ("≠", "wrong gradient", "#b00020"),
+    "waste": ("○", "waste", "#b35c00"),
+    "info": ("·", "note", "#808080"),
+}
 WIDTH, LONGEST = 96, 1000
+MOST_SEEN = 6  # lines of evidence that are shown of one finding: the first and the last of them
 
 
 @dataclass(frozen=True)
@@ -33,6 +62,7 @@ class Diagnosis:
     """
 
     findings: list[Finding]
+    seen: str = ""  # what there was to judge
 
     @property
     def sound(self) -> bool:
@@ -57,14 +87,15 @@ class Diagnosis:
         )
 
     def _title(self) -> str:
+        if self.sound and not self.seen:
+            return "Diagnosis: no step of an optimizer and no backward was seen: nothing to judge"
+        if self.sound and "exception" in self.codes:
+            return f"Diagnosis: ended early, and no wrong gradient was found in {self.seen}"
+        if self.sound:
+            return f"Diagnosis: nothing that raises, and no wrong gradient was found in {self.seen}"
         counts = Counter[str](f.severity for f in self.findings)
-        told = [
-            words.COUNT.format(count=counts[kind], word=word)
-            for kind, (_, word) in words.SEVERITY.items()
-            if counts[kind]
-        ]
-        title = words.TITLE_SOUND if self.sound else words.TITLE
-        return title.format(counts=", ".join(told))
+        told = [f"{counts[s]} × {word}" for s, (_, word, _) in SEVERITIES.items() if counts[s]]
+        return f"Diagnosis: {', '.join(told)}"
 
 
 def diagnose(record: Record) -> Diagnosis:
@@ -73,14 +104,23 @@ def diagnose(record: Record) -> Diagnosis:
     record: a complete ``Record`` (or ``StepRecord``). Two iterations tell more than one: a
     forgotten ``zero_grad`` shows when the next step uses what was left.
 
-    Codes of findings. Errors: ``inplace-after-retain``, ``second-backward``, ``no-graph``. Wrong
-    gradients: ``cut-off``, ``polluted``, ``stale-weights``, ``never-stepped``. Waste: ``in-vain``,
-    ``needless-retain``. Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``,
-    ``from-before``, ``frozen``, ``batchnorm-updates``.
+    Codes of findings.
 
-    A rule that cannot be sure says nothing. Who plays against whom is told by names: G, netG,
-    generator, opt_g against D, netD, discriminator, critic, opt_d. Where optimizers step inside
-    backward, most rules are silent.
+    Errors: ``inplace-after-retain``, ``inplace`` (the same where no graph was retained),
+    ``second-backward``, ``no-graph``, ``exception`` (any other).
+
+    Wrong gradients: ``cut-off`` (no gradient arrived, or a part of it is missing), ``polluted``,
+    ``stale-weights``, ``never-stepped``, ``never-walked`` (a loss without a backward; only waste
+    where its value was read), ``thrown-away`` (cleared before any step), ``ownership`` (a net in no
+    optimizer, a parameter twice in one, one module under two names).
+
+    Waste: ``in-vain``, ``needless-retain``, ``memory-growth``.
+
+    Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``, ``from-before``,
+    ``never-received`` (parameters that no backward reached), ``frozen``, ``batchnorm-updates``.
+
+    A rule that cannot be sure says nothing. Who plays against whom is told by what the record
+    shows, never by a name. Where optimizers step inside backward, most rules are silent.
 
     Raises TypeError for what is no record, ValueError for one that is still being recorded.
     """
@@ -91,33 +131,48 @@ def diagnose(record: Record) -> Diagnosis:
         )
     if not record.complete:
         raise ValueError("diagnose() got a record that is not complete; call it after the block")
-    story = Story(record)
-    found = _joined(finding for rule in RULES for finding in rule(story))
-    rank = {severity: i for i, severity in enumerate(words.SEVERITY)}
-    return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])))
+    story = Story(by_parts(record))
+    found = _joined(finding for rule in RULES for finding in story.told(rule))
+    rank = {severity: i for i, severity in enumerate(SEVERITIES)}
+    return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])), _seen(story))
+
+
+def _seen(story: Story) -> str:
+    """What there was to judge, for a verdict that is clean. "" for nothing."""
+    steps = Counter(step.event.target for step in story.steps)
+    told = [f"{n} × step of {target}" for target, n in steps.items()]
+    told += [f"{len(story.calls_made)} × backward"] if story.calls_made else []
+    return ", ".join(told)
 
 
 def _joined(findings: Iterable[Finding]) -> list[Finding]:
     """What was found again in another iteration is told once, with all its evidence."""
-    same: dict[tuple[str, str | None, str], Finding] = {}
+    same: dict[tuple[str, str | None, str], tuple[Finding, dict[int, str]]] = {}
     for one in findings:
-        key = one.code, one.net, one.message
-        seen = dict(zip(one.events, one.evidence, strict=True))
-        if key in same:
-            seen |= dict(zip(same[key].events, same[key].evidence, strict=True))
-        events = tuple(sorted(seen))
-        same[key] = replace(one, events=events, evidence=tuple(seen[i] for i in events))
-    return list(same.values())
+        _, seen = same.setdefault((one.code, one.net, one.message), (one, {}))
+        seen |= zip(one.events, one.evidence, strict=True)
+    return [
+        replace(one, events=tuple(sorted(seen)), evidence=tuple(seen[i] for i in sorted(seen)))
+        for one, seen in same.values()
+    ]
+
+
+def _evidence(finding: Finding) -> list[str]:
+    """What is shown of the evidence: all of it, or the first and the last, and how many."""
+    seen, half = finding.evidence, MOST_SEEN // 2
+    if len(seen) <= MOST_SEEN:
+        return list(seen)
+    return [*seen[:half], f"{len(seen) - MOST_SEEN} more", *seen[-half:]]
 
 
 def _text(finding: Finding) -> str:
-    symbol, word = words.SEVERITY[finding.severity]
+    symbol, word, _ = SEVERITIES[finding.severity]
     head = f"{symbol} {word}: {finding.code}" + (f" ({finding.net})" if finding.net else "")
     body = [finding.message]
     if finding.fix:
-        body.append(f"{words.FIX}: {finding.fix}")
+        body.append(f"What to do: {finding.fix}")
     lines = [_wrapped(visible(text, LONGEST)) for text in body]
-    seen = [f"  {words.SEEN}: {visible(line, LONGEST)}" for line in finding.evidence]
+    seen = [f"  Seen: {visible(s, LONGEST)}" for s in _evidence(finding)]
     return "\n".join([head, *lines, *seen])
 
 
@@ -126,18 +181,14 @@ def _wrapped(text: str) -> str:
     return textwrap.indent("\n".join(lines), "  ")
 
 
-# Light and dark pages alike: the colour is only a bar, the symbol and the word say it.
-BARS = {"error": "#b00020", "wrong": "#b00020", "waste": "#b35c00", "info": "#808080"}
-
-
 def _item(finding: Finding) -> str:
-    symbol, word = words.SEVERITY[finding.severity]
+    symbol, word, color = SEVERITIES[finding.severity]
     net = f" ({marked(finding.net)})" if finding.net else ""
-    fix = f"<br><em>{words.FIX}:</em> {marked(finding.fix)}" if finding.fix else ""
-    seen = "".join(f"<li>{marked(line)}</li>" for line in finding.evidence)
+    fix = f"<br><em>What to do:</em> {marked(finding.fix)}" if finding.fix else ""
+    seen = "".join(f"<li>{marked(line)}</li>" for line in _evidence(finding))
     return (
-        f'<div style="border-left:4px solid {BARS[finding.severity]};padding:.1em .8em;'
+        f'<div style="border-left:4px solid {color};padding:.1em .8em;'
         f'margin:0 0 .8em"><strong>{symbol} {word}</strong>: <code>{finding.code}</code>{net}<br>'
         f"{marked(finding.message)}{fix}"
-        f'<details><summary>{words.SEEN}</summary><ul style="margin:0">{seen}</ul></details></div>'
+        f'<details><summary>Seen</summary><ul style="margin:0">{seen}</ul></details></div>'
     )

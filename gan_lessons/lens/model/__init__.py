@@ -6,7 +6,6 @@ from gan_lessons.lens.model.events import (
     Forward,
     GradState,
     Kind,
-    Line,
     Moment,
 )
 from gan_lessons.lens.model.graph import (
@@ -26,6 +25,7 @@ from gan_lessons.lens.model.graph import (
     Node,
     Saved,
 )
+from gan_lessons.lens.model.line import Line
 from gan_lessons.lens.model.record import Record, StepRecord
 
 __all__ = [

@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Literal
 
 from gan_lessons.lens.model.graph import HeldBytes
+from gan_lessons.lens.model.line import Line
 
 Kind = Literal["forward", "zero_grad", "backward", "grad", "step", "error"]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of somebody's source, as written; best effort: ``text`` is "" where there is none.
-
-    ``code``: the text without its trailing comment. ``expression``: the part of it that was
-    running, such as ``D(fake)``; "" if torch or Python does not tell.
-    """
-
-    text: str
-    file: str
-    number: int
-    function: str
-    expression: str = ""
-
-    @property
-    def code(self) -> str:
-        return _without_comment(self.text)
-
-
-@lru_cache(maxsize=512)
-def _without_comment(text: str) -> str:
-    """One line of statements without its trailing comment; anything else unchanged."""
-    try:
-        last = ast.parse(text).body[-1]
-    except (SyntaxError, IndexError):
-        return text
-    # ast counts columns in UTF-8 bytes, not in characters
-    return text if "\n" in text else text.encode()[: last.end_col_offset].decode()
 
 
 @dataclass(frozen=True)
@@ -52,6 +21,7 @@ class GradState:
     ``used_by``: index of the event in which an optimizer consumed it; None: computed in vain
     (known once the record is complete). ``by_hand``: written by an assignment, not by backward.
     ``before``: it holds, or was added to, what was there before the recording began.
+    ``rewritten``: how often something other than backward changed it in place (clipping, scaling).
     """
 
     value: float | None = None
@@ -59,6 +29,7 @@ class GradState:
     used_by: int | None = None
     by_hand: bool = False
     before: bool = False
+    rewritten: int = 0
 
     @property
     def is_gradient(self) -> bool:
@@ -112,7 +83,8 @@ class Event:
     ``target``: the net (forward, or zero_grad on a net) or the optimizer. ``call``: index of the
     backward call, for "backward", the "error" it raised and a "step" inside it. ``forward``: index
     of the forward. Of a step, ``holds``: net -> the parameters it was for, and ``began``: the
-    number of events before it began (a closure's are between).
+    number of events before it began (a closure's are between). Of a "grad", ``nodes``: ids of the
+    graph nodes that it walked.
     ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
     event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
     Of errors, ``message``: the exception; ``what`` happened in plain words, and how to ``fix`` it
@@ -134,6 +106,7 @@ class Event:
     fix: str | None = None
     holds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     began: int | None = None
+    nodes: tuple[int, ...] = ()
 
     @property
     def explanation(self) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+
+from gan_lessons.lens.model.line import Line
 
 HELD, FREED, STALE, NOTHING, UNKNOWN = "held", "freed", "stale", "nothing", "unknown"
 STATES = (HELD, FREED, STALE, NOTHING, UNKNOWN)
@@ -41,11 +43,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a graph was cut: ``source`` made a tensor, a detached copy of it went to ``target``."""
+    """Where a graph was cut: ``source`` made a tensor, a detached copy of it went to ``target``.
+
+    ``how``: detach(), .data, torch.no_grad, or an operation that no gradient passes (argmax()).
+    ``line``: where that was done. ``through``: the net whose forward ran there.
+    """
 
     source: int
     target: int
     how: str = "detach()"
+    line: Line | None = None
+    through: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,10 @@ class Graph:
     """Nodes by id, the outputs they end in (id -> name), the cuts, and each node's state.
 
     ``saved``: node -> what it saved, as far as that could be looked at while it was held.
+    ``read``: nodes whose value was taken out of the graph (printed, ``item()``, detached).
+    ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
+    ``fed``: (forward, node): a forward that built no graph made what went into this node.
+    ``lines``: node -> its line, of those that no net made (a loss, say).
 
     A node without a state is not there at the moment that ``states`` speaks of: not built yet,
     or already gone. ``inferred`` tells that owners were guessed from parameters, not observed.
@@ -98,6 +110,10 @@ class Graph:
     states: Mapping[int, str] = field(default_factory=dict)
     inferred: bool = False
     saved: Mapping[int, tuple[Saved, ...]] = field(default_factory=dict)
+    read: Set[int] = frozenset()
+    left: Sequence[tuple[int, str, Line]] = ()
+    fed: Collection[tuple[int, int]] = ()
+    lines: Mapping[int, Line] = field(default_factory=dict)
 
 
 # Operations that only turn a parameter on its way into a layer; a picture may leave them out.

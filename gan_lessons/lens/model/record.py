@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gan_lessons.lens.model.events import BackwardCall, Event, Forward, GradState, Moment
@@ -23,6 +24,8 @@ class Record:
     ``moved``: net -> parameters that changed and that no event's ``moved`` tells of: after the last
     event, or through ``.data``.
     ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
+    ``twice``: optimizer -> net -> parameters that it holds more than once.
+    ``shared``: nets that are made of the same parameters, every one of them.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -33,6 +36,8 @@ class Record:
     graph: Graph = field(default_factory=lambda: Graph({}))
     moved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     batchnorm: Mapping[str, int] = field(default_factory=dict)
+    twice: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    shared: tuple[tuple[str, ...], ...] = ()
     complete: bool = False
 
     @property
@@ -51,7 +56,15 @@ class Record:
 
     def end_of(self, call: int) -> Event:
         """The event with which backward call number ``call`` ended: "backward", or its "error"."""
-        return next(e for e in self.events if e.call == call and e.kind in ("backward", "error"))
+        return (self._ends if self.complete else self._find_ends())[call]
+
+    @cached_property
+    def _ends(self) -> dict[int, Event]:
+        return self._find_ends()
+
+    def _find_ends(self) -> dict[int, Event]:
+        ended = (e for e in self.events if e.kind in ("backward", "error"))
+        return {e.call: e for e in ended if e.call is not None}
 
     def used(self, call: int) -> dict[str, tuple[str, ...]]:
         """Net -> its parameters that got gradient from this call which an optimizer step used."""
@@ -90,15 +103,25 @@ class Record:
 
         That is what is left after the step, or what is known of it where the step cleared it.
         """
+        known = self._last_states.get(step.index, {}) if self.complete else {}
         used = {}
         for net, name in ((net, name) for net, names in step.holds.items() for name in names):
-            earlier = (e.grads[net][name] for e in reversed(self.events[: step.index]))
-            known = (state for state in earlier if state.used_by == step.index)
             now = step.grads[net][name]
-            state = now if now.is_gradient else next(known, None)
+            state = now if now.is_gradient else known.get((net, name))
             if state is not None:
                 used[net, name] = state
         return used
+
+    @cached_property
+    def _last_states(self) -> dict[int, dict[tuple[str, str], GradState]]:
+        """Step event -> (net, parameter) -> the last that was seen of what this step used."""
+        last: dict[int, dict[tuple[str, str], GradState]] = {}
+        for event in self.events:
+            for net, row in event.grads.items():
+                for name, state in row.items():
+                    if state.used_by is not None and state.used_by > event.index:
+                        last.setdefault(state.used_by, {})[net, name] = state
+        return last
 
     @property
     def forward_counts(self) -> dict[str, int]:

@@ -24,6 +24,7 @@ from gan_lessons.lens.model import (
     Forward,
     Graph,
     HeldBytes,
+    Line,
     Node,
     Saved,
 )
@@ -74,7 +75,12 @@ class LiveGraph:
         self.memory_moved = True
         self.running: list[Forward] = []
         self.nodes: dict[int, Node] = {}
-        self.cuts: list[Cut] = []
+        self.cuts: dict[tuple[int, int], Cut] = {}
+        self.read: set[int] = set()
+        self.left: list[tuple[int, str, Line]] = []
+        self.fed: dict[tuple[int, int], None] = {}
+        self.lines: dict[int, Line] = {}  # of nodes that no net made
+        self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self._saved: dict[int, tuple[Saved, ...]] = {}
@@ -116,7 +122,16 @@ class LiveGraph:
 
     def graph(self) -> Graph:
         """All that was built so far, without states; its nodes are added to while we record."""
-        return Graph(self.nodes, self.names, tuple(self.cuts), saved=self._saved)
+        return Graph(
+            self.nodes,
+            self.names,
+            tuple(self.cuts.values()),
+            saved=self._saved,
+            read=self.read,
+            left=self.left,
+            fed=self.fed,
+            lines=self.lines,
+        )
 
     def frozen_nets(self) -> list[str]:
         """Nets of which no parameter trains."""

@@ -155,7 +155,7 @@ class Ledger:
         if value == 0.0:
             return GradState(0.0)
         if same:  # rewritten in place by something other than backward
-            return replace(was, value=value)
+            return replace(was, value=value, rewritten=was.rewritten + 1)
         return GradState(value, by_hand=self._begun, before=not self._begun)
 
     def _new_chain(self) -> int:

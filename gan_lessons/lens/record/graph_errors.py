@@ -72,11 +72,25 @@ class Failure:
                     return self._parameter_rewritten(net, name, node, mover)
         if not stale:
             return None
+        return self._activation_rewritten(stale[-1])
+
+    def _activation_rewritten(self, node: Node) -> Explanation:
+        # Saved was what the node made, or what went into it.
+        written = (self.graph.written.get(i) for i in (node.id, *node.inputs))
+        writer = next(filter(None, written), None)
+        blanks = {"line": self.line.code, "op": node.op, "forward": self._forward_of(node)}
+        if writer is not None:
+            return Explanation(
+                "`{line}` needs a tensor that {op} saved (shape {shape}) as it was when {forward} "
+                "ran. `{writer}` has rewritten it since.".format(
+                    shape=node.shape, writer=writer.code, **blanks
+                ),
+                "Do not write in place there: make a new tensor (`h = h + 1`, not `h += 1`; "
+                "inplace=False).",
+            )
         return Explanation(
             "`{line}` needs a tensor that {op} saved as it was when {forward} ran. Something that "
-            "is no optimizer step has rewritten it since.".format(
-                line=self.line.code, op=stale[-1].op, forward=self._forward_of(stale[-1])
-            ),
+            "is no optimizer step has rewritten it since.".format(**blanks),
             "Look for an operation that writes in place (a name that ends in _, +=, inplace=True, "
             "x[...] = ...) between the forward and this line; use one that makes a new tensor.",
         )
@@ -93,12 +107,24 @@ class Failure:
                 "that is no optimizer step has rewritten it since."
             )
         fix = (
-            "Run every backward that walks this graph before the step that rewrites {net}, or call "
-            "{net} again after the step."
+            "Call {net} again after the step, and compute this loss from that; or run both "
+            "backwards before either step, and name in each who is to receive (inputs=): each its "
+            "own player."
         )
+        if self._ran_since(mover, net):
+            fix = (
+                "If {net} is not to learn from this loss, pass what it made through .detach(). If "
+                "it is, run {net} again after its step."
+            )
         blanks = {"line": self.line.code, "forward": self._forward_of(node)}
         what = what.format(net=net, name=name, mover=mover.line.code, **blanks)
         return Explanation(what, fix.format(net=net))
+
+    def _ran_since(self, mover: Event, net: str) -> bool:
+        """Does this loss come from another net that ran after the step? Only its input is old."""
+        events = self.record.events[mover.index :]
+        began = {e.forward for e in events if e.kind == "forward"}
+        return any(n.net not in (None, net) and n.forward in began for n in self._nodes())
 
     def _forward_of(self, node: Node) -> str:
         if node.forward is None:
@@ -130,13 +156,22 @@ class Failure:
             "`{line}` walks the graph of {forwards} again, but `{call}` has already freed what "
             "that graph had saved."
         ).format(line=self.line.code, forwards=told or "an earlier computation", call=call)
-        return Explanation(what, self._instead_of_walking_again(nodes, freed, call))
+        since = self.record.end_of(known[-1]).index if known else 0
+        needed = {p for n in freed for p in self.graph.saves.get(n.id, ())}
+        moved = any(
+            name in event.moved.get(net, ())
+            for event in self.record.events[since + 1 :]
+            for net, name in needed
+        )
+        return Explanation(what, self._instead_of_walking_again(nodes, freed, call, moved=moved))
 
     def _instead_of_walking_again(
-        self, nodes: Sequence[Node], freed: Sequence[Node], call: str
+        self, nodes: Sequence[Node], freed: Sequence[Node], call: str, *, moved: bool
     ) -> str:
+        """``moved``: weights that the freed nodes need were changed since: to keep the graph would
+        not help."""
         ids = {n.id for n in freed}
-        cut = next((c for c in self.graph.cuts if c.target in ids), None)
+        cut = next((c for c in self.graph.cuts.values() if c.target in ids), None)
         if cut is not None:
             return (
                 "Do not reach for retain_graph=True: that prediction was made from a tensor cut "
@@ -146,20 +181,33 @@ class Failure:
         # A net that was called anew since: then only what it was given is old.
         old = [n.net for n in freed if n.net and not n.parameter]
         fresh = {n.net for n in nodes if n.net and not n.parameter and n.id not in ids}
+        if old and fresh - set(old) and moved:
+            return (
+                "If {net} needs no gradient here, pass the tensor it made through .detach(). If it "
+                "does, run {net} again: its weights were changed since, so that keeping the graph "
+                "would not help."
+            ).format(net=old[0])
         if old and fresh - set(old):
             return (
                 "If {net} needs no gradient here, pass the tensor it made through .detach(). If it "
                 "does, the first backward must keep the graph: `{call}` with retain_graph=True."
             ).format(net=old[0], call=call)
+        if moved:
+            nets = dict.fromkeys(n.net for n in reversed(nodes) if n.net and not n.parameter)
+            return (
+                "Run {net} again for this loss, on a detached tensor (.detach()) where what made "
+                "it is not to learn from this loss. Keeping the graph (retain_graph=True) would "
+                "not help: weights that it needs were changed since."
+            ).format(net=next(iter(nets), "the net"))
         return (
-            "Call backward once on the sum of the losses, or keep the graph in the first call "
-            "(retain_graph=True), or run the forward again."
+            "Run the forward again for this loss; or keep the graph in the first call "
+            "(retain_graph=True), and name in each call who is to receive (inputs=)."
         )
 
     # Does not require grad --------------------------------------------------------------------
 
     def _no_graph(self) -> Explanation:
-        pasts = (self.operations.past(tensor) for tensor in self.outputs)
+        pasts = (self.operations.values.past(tensor) for tensor in self.outputs)
         past, frozen = next(filter(None, pasts), None), self.graph.frozen_nets()
         fix = "Compute it with trainable parameters and gradients switched on."
         if past is not None:
@@ -169,7 +217,11 @@ class Failure:
             )
             fix = "Leave out {how} there if the gradient has to reach what made that tensor."
             if frozen:
-                fix += " If {nets} should learn from it instead: it is frozen, thaw it."
+                fix = (
+                    "If {nets} is to learn from this loss, thaw it before its forward "
+                    "(requires_grad_(True)): it is frozen. If what made that tensor is to learn, "
+                    "leave out {how} there."
+                )
         elif not torch.is_grad_enabled():
             what = (
                 "`{line}` starts from a tensor that has no graph: gradients are switched off here "

@@ -53,7 +53,7 @@ class Journal(Generic[AnyRecord]):
                 if self.inside is not None
                 else self.graph.look(roots, anew=kind in ("forward", "error"))
             )
-            self.operations.forget_the_dead()
+            self.operations.values.forget_the_dead()
             self._ledger.observe()
             grads, moved = self._ledger.grads(), self._weights.moved()
         record.graph = self.graph.graph()
@@ -112,6 +112,7 @@ class Journal(Generic[AnyRecord]):
         finally:
             record.complete = True
             self.graph.let_go()
+            self.operations.values.clear()
             self._raised = None
 
     def _shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import BuiltinFunctionType, MethodDescriptorType
 from typing import Any
 
@@ -12,19 +11,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import TensorWeakRef
 
-from gan_lessons.lens.model import Cut, Line
 from gan_lessons.lens.record import torch_patches as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.source_lines import caller_line
-
-
-@dataclass(frozen=True)
-class Detached:
-    """A tensor's past: it was detached from node ``source``."""
-
-    source: int
-    how: str
-    line: Line
+from gan_lessons.lens.record.values import READS, Values
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -47,7 +37,7 @@ class Operations(TorchFunctionMode):
     def __init__(self, graph: LiveGraph, exposed: Callable[[Tensor], None]) -> None:
         super().__init__()
         self._graph, self._exposed = graph, exposed
-        self._detached: dict[int, tuple[TensorWeakRef, Detached]] = {}
+        self.values = Values(graph)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
@@ -56,20 +46,35 @@ class Operations(TorchFunctionMode):
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
-            return self._special_call(how, func, args, kwargs)
+            return self._special_call(how, name, func, args, kwargs)
+        if name[-1:] == "_" or "inplace" in kwargs:
+            self._written(name, args, kwargs)
         out = func(*args, **kwargs)
         if name == "__get__":
-            if self._detached and func != internals.READS_GRAD and isinstance(out, Tensor):
+            if self.values.followed and func != internals.READS_GRAD and isinstance(out, Tensor):
                 self._attribute(out, args[0])
-        elif name != "__set__" and (self._detached or torch.is_grad_enabled()):
+        elif name != "__set__" and (
+            self.values.followed or torch.is_grad_enabled() or self._graph.running
+        ):
             # With torch functions off: what we look at must not come back to this mode or another.
             with internals.without_torch_functions():
                 made = args[0] if name == "__setitem__" else out
                 # A gradient is computed along the graph, not from the tensors it is asked for.
-                self._operation(() if func is torch.autograd.grad else (args, kwargs), made)
+                taken = () if func is torch.autograd.grad else (args, kwargs)
+                self._operation(name, taken, made)
         return out
 
-    def _special_call(self, how: str, func: Any, args: Any, kwargs: Any) -> Any:
+    def _written(self, name: str, args: Any, kwargs: Any) -> None:
+        """An operation is about to write into a tensor: by its name, or because it was asked to."""
+        in_place = kwargs.get("inplace") or name == "__setitem__"
+        in_place = in_place or (name[-2:] != "__" and name not in _NO_VALUE)
+        if in_place and args and isinstance(args[0], Tensor):
+            with internals.without_torch_functions():
+                if (node := internals.grad_fn_of(args[0])) is not None:
+                    self._graph.tag(node)
+                    self._graph.written[self._graph.id_of(node)] = caller_line()
+
+    def _special_call(self, how: str, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """A call that cuts a tensor from its graph, or gives its memory away, or both."""
         tensor = args[0] if args and isinstance(args[0], Tensor) else None
         source = None if tensor is None or how == _MEMORY else internals.grad_fn_of(tensor)
@@ -80,66 +85,48 @@ class Operations(TorchFunctionMode):
         with internals.without_torch_functions():
             if tensor is not None and how == _MEMORY:
                 self._exposed(tensor)  # after `x.data = y` it shares the memory of y
+                self.values.went_on(name, [tensor], [])
             elif source is not None and isinstance(out, Tensor):
-                self._graph.tag(source)
-                self._mark(out, Detached(self._graph.id_of(source), how, caller_line()))
+                self.values.cut_off(source, how, [out])
         return out
 
     def _attribute(self, out: Tensor, tensor: Tensor) -> None:
         """An attribute was read: of a detached tensor, ``.mT`` and the like are detached too."""
         with internals.without_torch_functions():
-            past = self.past(tensor)
+            past = self.values.past(tensor)
             if past is not None and not out.requires_grad:
-                self._mark(out, past)
+                self.values.mark(out, past)
 
-    def _operation(self, taken: Any, made: Any) -> None:
-        cut: list[tuple[Tensor, Detached]] = []
-        if self._detached:
-            cut = [(t, past) for t in tensors_in(taken) if (past := self.past(t)) is not None]
+    def _operation(self, name: str, taken: Any, made: Any) -> None:
+        given = tensors_in(taken) if self.values.followed else []
+        lost = []
         for tensor in (made,) if isinstance(made, Tensor) else tensors_in(made):
-            if (node := internals.grad_fn_of(tensor)) is not None:
-                new = self._graph.tag(node)
-                self._graph.outputs.append(TensorWeakRef(tensor))
-                for source, past in cut:
-                    self._cut(source, past, new or [node])
-            elif cut:
-                self._mark(tensor, cut[0][1])
-
-    def _cut(self, tensor: Tensor, past: Detached, new: list[Any]) -> None:
-        """Say where a detached tensor went in: at its own leaf if it was made one, else at the
-        first of the ``new`` nodes that lacks an input."""
-        if tensor.requires_grad:
-            target = torch.autograd.graph.get_gradient_edge(tensor).node
-        else:
-            lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
-            target = next(lacking, new[0])
-        cut = Cut(past.source, self._graph.id_of(target), past.how)
-        if cut not in self._graph.cuts:
-            self._graph.cuts.append(cut)
-
-    def _mark(self, tensor: Tensor, past: Detached) -> None:
-        self._detached[id(tensor)] = (TensorWeakRef(tensor), past)
+            if (node := internals.grad_fn_of(tensor)) is None:
+                lost.append(tensor)
+                continue
+            new = self._graph.tag(node)
+            self._graph.outputs.append(TensorWeakRef(tensor))
+            if given:
+                self.values.went_into(new or [node], given)
+            if new and not self._graph.running:
+                self._graph.lines[self._graph.id_of(node)] = caller_line()
+        if lost or name in READS:
+            self.values.went_on(name, given or tensors_in(taken), lost)
 
     def came_in(self, tensors: Iterable[Tensor]) -> None:
         """These go into a net; those that no recorded operation made are inputs from outside."""
         with internals.without_torch_functions():
             for tensor in tensors:
-                if tensor.grad_fn is None and self.past(tensor) is None:
+                if tensor.grad_fn is None and self.values.recognise(tensor) is None:
                     self._graph.inputs.append(TensorWeakRef(tensor))
 
     def came_out(self, tensors: Iterable[Tensor]) -> None:
         """A net made these. Catches nodes that no torch function showed (compiled, custom)."""
         with internals.without_torch_functions():
-            self._operation((), list(tensors))
-
-    def past(self, tensor: Tensor) -> Detached | None:
-        """How this tensor was cut from its graph, if it was."""
-        ref, past = self._detached.get(id(tensor), (None, None))
-        return past if ref is not None and ref() is tensor else None
-
-    def forget_the_dead(self) -> None:
-        """Most detached tensors live for one line, and operations are faster without any."""
-        self._detached = {k: entry for k, entry in self._detached.items() if entry[0]() is not None}
+            made = list(tensors)
+            self._operation("", (), made)
+            for tensor in (t for t in made if internals.grad_fn_of(t) is None):
+                self.values.came_out(tensor)
 
 
 _MEMORY = "memory"  # it gives the memory of a tensor away, or exchanges it
@@ -151,6 +138,7 @@ _DETACH = {
 _GIVE_MEMORY = frozenset(
     {"numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage", "set_"}
 )
+_NO_VALUE = frozenset({"requires_grad_", "share_memory_"})  # they write, and not into the values
 _CUT_OR_EXPOSE = _GIVE_MEMORY | {"detach", "detach_", "__get__", "__set__"}
 
 

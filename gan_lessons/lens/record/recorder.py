@@ -54,6 +54,11 @@ class Recorder:
         self.journal: Journal[Any] = Journal(kind, self._nets, self._names)
         self._record, self._graph = self.journal.record, self.journal.graph
         self._record.holds = {name: self._held_by(o) for name, o in optimizers.items()}
+        for name, optimizer in optimizers.items():
+            self._tell_twice(name, optimizer)
+        alike = [(n, {*named.values()}) for n, named in self._names.items() if named]
+        groups = (tuple(n for n, found in alike if found == mine) for _, mine in alike)
+        self._record.shared = tuple({group: None for group in groups if len(group) > 1})
         self._thread = threading.get_ident()
         self._tasks: set[int] = set()  # backwards of the engine that are ours
         self._on_cpu = True
@@ -142,8 +147,11 @@ class Recorder:
         done, record, inside = self._before.pop(), self._record, self.journal.inside
         if any(step.optimizer is optimizer for step in self._before):
             return  # super().step() inside the step of a class of one's own: they are one
+        if internals.is_skipped(optimizer):
+            return
         held, holds = internals.held_parameters(optimizer), self._held_by(optimizer)
         record.holds = {**record.holds, target: holds}
+        self._tell_twice(target, optimizer)
         closure_ran = len(record.backward_calls) > done.calls  # backward, inside the step
         used = self.journal.contents(held) if closure_ran else done.found
         for net in holds:
@@ -166,6 +174,10 @@ class Recorder:
         inside = (n for n, net in self._nets.items() if any(m is obj for m in net.modules()))
         return direct[0] if direct else next(inside, None)
 
+    def _tell_twice(self, name: str, optimizer: Optimizer) -> None:
+        if twice := by_net(self._names, internals.held_twice(optimizer)):
+            self._record.twice = {**self._record.twice, name: twice}
+
     def _held_by(self, optimizer: Optimizer) -> dict[str, tuple[str, ...]]:
         return by_net(self._names, internals.held_parameters(optimizer))
 
@@ -180,6 +192,7 @@ class Recorder:
         line = caller_line()
         kind: Kind = "backward" if kwargs.get("accumulate_grad", True) else "grad"
         begun = self._begin(line, outputs, args) if kind == "backward" else {}
+        nodes = () if begun else self._walked(outputs, args)
         call = begun.get("index")
         self.journal.inside, self._received = -1 if call is None else call, set()
         try:
@@ -190,8 +203,14 @@ class Recorder:
             self.journal.failed(error, line, outputs, call)
             raise
         self._end(begun)
-        self.journal.event(kind, None, line, call=call)
+        self.journal.event(kind, None, line, call=call, nodes=nodes)
         return result
+
+    def _walked(self, outputs: Iterable[Any], args: tuple[Any, ...]) -> tuple[int, ...]:
+        """The graph nodes on the way from ``outputs`` to the inputs that the engine was given."""
+        with internals.without_torch_functions():
+            roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
+            return self._graph.reach(roots, [internals.node_of(x) for x in args[3]])
 
     @contextmanager
     def _followed(self, outputs: Iterable[Any]) -> Iterator[None]:
@@ -214,7 +233,6 @@ class Recorder:
         with internals.without_torch_functions():
             self._hook_parameters()
             roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
-            walked = graph.reach(roots, [internals.node_of(x) for x in inputs])
             for root in roots:
                 graph.names.setdefault(graph.id_of(root), name)
             held = graph.look(roots, anew=False)[1]
@@ -226,7 +244,7 @@ class Recorder:
             "create_graph": bool(create),
             "restricted": bool(inputs),
             "weights": dict(self._steps),
-            "nodes": walked,
+            "nodes": self._walked(outputs, args),
             "held_before": held,
         }
 

@@ -7,8 +7,11 @@ import functools
 import linecache
 import os
 import sys
+import sysconfig
 import textwrap
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from types import CodeType, FrameType, TracebackType
 
 import torch
@@ -17,26 +20,47 @@ from gan_lessons.lens.model import Line
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep  # all instruments
 _TORCH = os.path.dirname(torch.__file__) + os.sep
+# Where libraries and their start scripts are installed: nobody's own training code.
+_INSTALLED = (*{f"{path}{os.sep}" for path in sysconfig.get_paths().values()}, "<frozen ")
+_FOLDERS = ("site-packages", "dist-packages")  # of another environment, or of the user
 NOWHERE = Line("", "", 0, "")
 _known: dict[tuple[int, int], tuple[CodeType, Line]] = {}  # (id of a code object, instruction)
 
 
+def _is_plumbing(code: CodeType) -> bool:
+    return code.co_filename.startswith((_TORCH, _OURS))
+
+
+@lru_cache(maxsize=1024)
+def _is_installed(file: str) -> bool:
+    return file.startswith(_INSTALLED) or not {*_FOLDERS}.isdisjoint(Path(file).parts)
+
+
 def caller_line() -> Line:
-    """The line that led here: the innermost frame that is neither torch's nor an instrument's."""
+    """The line that led here: the innermost frame of somebody's own code, past torch's, ours and
+    other libraries' (a trainer's); where all is installed, the innermost that is not torch's."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith((_TORCH, _OURS)):
+    library: FrameType | None = None
+    while frame is not None:
+        if not _is_plumbing(frame.f_code):
+            if not _is_installed(frame.f_code.co_filename):
+                break
+            library = library or frame
         frame = frame.f_back
+    frame = frame or library
     return _line(frame, frame.f_lasti) if frame else NOWHERE
 
 
 def raising_line(traceback: TracebackType | None) -> Line:
     """The innermost such line of a traceback."""
-    line = NOWHERE
+    own = library = NOWHERE
     while traceback is not None:
-        if not traceback.tb_frame.f_code.co_filename.startswith((_TORCH, _OURS)):
-            line = _line(traceback.tb_frame, traceback.tb_lasti)
+        frame = traceback.tb_frame
+        if not _is_plumbing(frame.f_code):
+            library = _line(frame, traceback.tb_lasti)
+            own = own if _is_installed(frame.f_code.co_filename) else library
         traceback = traceback.tb_next
-    return line
+    return library if own is NOWHERE else own
 
 
 def _line(frame: FrameType, instruction: int) -> Line:

@@ -10,7 +10,7 @@ import functools
 import sys
 import threading
 import weakref
-from collections import UserDict
+from collections import Counter, UserDict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
@@ -114,6 +114,17 @@ def batchnorm_updates(net: nn.Module) -> int:
 def held_parameters(optimizer: Optimizer) -> set[Tensor]:
     """All that its groups hold now: groups may be added while it lives."""
     return {p for group in optimizer.param_groups for p in group["params"]}
+
+
+def held_twice(optimizer: Optimizer) -> set[Tensor]:
+    """What its groups list more than once: each step moves that as often."""
+    listed = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
+    return {p for p in held_parameters(optimizer) if listed[id(p)] > 1}
+
+
+def is_skipped(optimizer: Optimizer) -> bool:
+    """Does the step that ends do nothing? A GradScaler leaves a word for fused optimizers there."""
+    return bool(getattr(optimizer, "found_inf", False))
 
 
 # Graph nodes --------------------------------------------------------------------------------------

@@ -1,0 +1,179 @@
+"""A step that found no gradient, or lacks one that its loss should have given; and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gan_lessons.lens.diagnose.facts import Finding, Step, Story
+from gan_lessons.lens.model import BackwardCall, Cut, Event, Forward
+
+
+class Reason(NamedTuple):
+    """Why a step found nothing, what to do, what fills their blanks, and the events that show it.
+
+    {nets} is filled with the nets of the step. ``sure``: it is no turn that was left out.
+    """
+
+    why: str
+    fix: str
+    blanks: dict[str, str]
+    events: tuple[Event, ...] = ()
+    sure: bool = False
+
+
+def cut_off(story: Story) -> Iterator[Finding]:
+    """An optimizer stepped, and none of its parameters held a gradient: in all of its steps, or
+    from some step on for a reason that leaves no doubt."""
+    yield from _holds_another_net(story)
+    fed = {step.event.target: step.event.index for step in story.steps if step.used}
+    for step in story.steps:
+        last = fed.get(step.event.target, -1)
+        if step.event.index < last or step.used or _may_have_cleared(story, step):
+            continue
+        reason = _why_empty(story, step)
+        if last < 0 or reason.sure:
+            yield story.finding(
+                "cut-off", "wrong", step.nets[0], [*reason.events, step.event],
+                "{step} found no gradient in {nets}: it changes nothing. " + reason.why, reason.fix,
+                **reason.blanks, nets=" and ".join(step.nets), step=story.event(step.event),
+            )  # fmt: skip
+
+
+def _holds_another_net(story: Story) -> Iterator[Finding]:
+    """An optimizer with the name of a net that holds none of its parameters; nor does another."""
+    for event in story.record.events:
+        net = event.target
+        if event.kind == "step" and net in story.record.parameters and net not in story.trained:
+            yield story.finding(
+                "cut-off", "wrong", net, [event],
+                "{step} is the step of the optimizer named {net}, and it holds no parameter of "
+                "{net}.",
+                "Make it from the parameters of this net: another net's, or those of a net that "
+                "was made anew since, do not count.",
+                step=story.event(event),
+            )  # fmt: skip
+
+
+def _may_have_cleared(story: Story, step: Step) -> bool:
+    """It ran a backward (a closure), or moved weights and holds nothing now: what it used may be
+    gone already. Zeros that it holds were there before: they move weights by momentum alone."""
+    within, grads = story.within(step), step.event.grads
+    held = [grads[net][name].value for net, names in step.event.holds.items() for name in names]
+    moved = any(net in e.moved for e in within for net in step.nets)
+    return any(e.kind == "backward" for e in within) or (
+        moved and all(value is None for value in held)
+    )
+
+
+def _why_empty(story: Story, step: Step) -> Reason:
+    calls = story.calls_between(story.step_before(step, step.nets[0]), step.event.index)
+    if not calls:
+        return Reason(
+            "No backward was called before it.",
+            "Call backward on the loss of {nets} before this step.",
+            {},
+        )
+    wrote = [c for c in calls if set(story.receivers(c)) & set(step.nets)]
+    idle = [c for c in calls if c.index not in story.uses]
+    call = ([c for c in wrote if c in idle] or wrote or idle or calls)[-1]
+    if call in wrote:
+        return _cleared(story, step, call)
+    if idle:
+        return _never_arrived(story, step, call)
+    return Reason(
+        "{call}, which came before it, does not reach {nets}.",
+        "Call backward on a loss made from the output of {nets}, before this step.",
+        {"call": story.call(call.index)},
+        (story.events[call.index],),
+    )
+
+
+def _cleared(story: Story, step: Step, call: BackwardCall) -> Reason:
+    """Something cleared what the call had written, at the first event that holds nothing."""
+    written, blanks = story.events[call.index], {"call": story.call(call.index)}
+    fix = "Clear before backward, not between backward and step."
+    for event in story.record.events[written.index + 1 : step.event.index + 1]:
+        if any(event.grads[net][k].value for net, ks in step.event.holds.items() for k in ks):
+            continue
+        blanks["clearing"] = story.event(event)
+        if event.kind == "zero_grad":
+            why = "{clearing} had cleared what {call} wrote."
+            return Reason(why, fix, blanks, (written, event))
+        break
+    why = "Something had cleared what {call} wrote, between there and {clearing}."
+    return Reason(why, fix, blanks, (written,))
+
+
+def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
+    """Nobody used this call, and it wrote nothing into the nets of the step."""
+    event, blanks = story.events[call.index], {"call": story.call(call.index)}
+    if call.restricted:
+        why = "inputs= of {call} names no parameter of {nets}."
+        fix = "Name the parameters of {nets} in inputs=."
+    elif any(story.through(call, net) for net in step.nets):
+        why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
+        fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
+    elif cuts := story.cuts_before(call, step.nets):
+        blanks |= {"how": cuts[0].how, "where": _where(story, cuts[0])}
+        why = "{call} never reaches {nets}: the graph was cut by {how} on the way{where}."
+        fix = (
+            "Compute this loss on what {nets} made itself, not on the detached copy: call the "
+            "other net once more, on that."
+        )
+    elif (forward := _without_graph(story, event, step.nets)) is not None:
+        blanks["forward"] = story.forward(forward)
+        why = "{forward} built no graph: {nets} was frozen, or gradients were switched off."
+        fix = (
+            "Run that forward with gradients on: no torch.no_grad around it, and {nets} not frozen."
+        )
+    elif left := _left(story, step, event):
+        blanks["where"] = left
+        why = "{call} has no way to {nets}: what it made left torch for NumPy{where}."
+        fix = "Stay in torch: what comes back from NumPy has no graph."
+    else:
+        why = "{call} has no way to {nets}."
+        fix = (
+            "Compute the loss of {nets} from its own output, with gradients on (no torch.no_grad, "
+            "no .data, no copy through NumPy)."
+        )
+    return Reason(why, fix + _or_swapped(story, step, call, blanks), blanks, (event,), sure=True)
+
+
+def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, str]) -> str:
+    """The other reading: the call is right, and this is the wrong optimizer for it."""
+    got = [net for net in story.receivers(call) if net not in step.nets]
+    if not got:
+        return ""
+    holders = [name for name, held in story.record.holds.items() if {*held} & {*got}]
+    blanks |= {"target": step.event.target or "", "got": " and ".join(got)}
+    blanks["holders"] = " and ".join(holders)
+    if not holders:
+        return (
+            " Or, if {call} is for {got}: {target} holds {nets}, and no optimizer holds {got}; "
+            "make it from the parameters of {got}."
+        )
+    return (
+        " Or, if {call} is for {got}, this is the wrong optimizer: {target} holds {nets}, and "
+        "{holders} holds {got}."
+    )
+
+
+def _where(story: Story, cut: Cut) -> str:
+    return f" in {story.quoted(cut.line)}" if cut.line is not None and cut.line.text else ""
+
+
+def _left(story: Story, step: Step, before: Event) -> str | None:
+    """Where a value that the step's nets had made left torch, before this event."""
+    known = max(before.states, default=-1)
+    nets = {*step.nets}
+    places = [line for node, _, line in story.record.graph.left
+              if node <= known and story.behind[node] & nets]  # fmt: skip
+    return f" in {story.quoted(places[-1])}" if places else None
+
+
+def _without_graph(story: Story, event: Event, nets: tuple[str, ...]) -> Forward | None:
+    """The last forward of one of ``nets`` before ``event``, if it left no node in the graph."""
+    before = [f for f in story.record.forwards if f.net in nets]
+    before = [f for f in before if story.began.get(f.index, event.index) < event.index]
+    return before[-1] if before and before[-1].index not in story.built else None

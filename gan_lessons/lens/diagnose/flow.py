@@ -1,0 +1,155 @@
+"""Where gradients and values went between nets: facts of the recorded graph that rules share."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import accumulate
+
+from gan_lessons.lens.diagnose.quoting import Quotes
+from gan_lessons.lens.model import FOLDABLE, BackwardCall, Cut, Event, Forward, Record
+
+
+class Flow(Quotes):
+    """The graph of ``record``, retold by nets. ``events``: backward call -> how it ended."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record)
+        ends = (e for e in record.events if e.kind in ("backward", "error"))
+        self.events: dict[int, Event] = {e.call: e for e in ends if e.call is not None}
+        self._links: dict[int, frozenset[tuple[str, str]]] = {}
+        self._made_from: dict[Cut, frozenset[str]] = {}
+
+    @cached_property
+    def during(self) -> dict[int, list[Forward]]:
+        """Backward call -> the forwards that ran inside it (checkpoints recompute)."""
+        found: dict[int, list[Forward]] = defaultdict(list)
+        for forward in self.record.forwards:
+            if forward.during is not None:
+                found[forward.during].append(forward)
+        return found
+
+    @cached_property
+    def owner(self) -> dict[int, str | None]:
+        """Graph node -> the net that it is part of.
+
+        A net that was run by parts, or by a method of its own, left no forward in the record: there
+        a node goes by the parameters that it takes or saved.
+        """
+        nodes, saved = self.record.graph.nodes, self.record.graph.saved
+        found: dict[int, str | None] = {}
+        for key, node in nodes.items():
+            taken = [nodes[i] for i in node.inputs if i in nodes]
+            inside = [n.net for n in taken if n.is_leaf] + [
+                found.get(n.id) for n in taken if n.op in FOLDABLE and n.net is None
+            ]
+            inside += [s.parameter[0] for s in saved.get(key, ()) if s.parameter]
+            found[key] = node.net or next(filter(None, inside), None)
+        return found
+
+    @cached_property
+    def behind(self) -> dict[int, frozenset[str]]:
+        """Graph node -> the nets that a gradient at this node goes on to, its own included."""
+        found: dict[int, frozenset[str]] = {}
+        for key, node in sorted(self.record.graph.nodes.items()):
+            nets = frozenset(n for n in [self.owner[key]] if n)
+            found[key] = nets.union(*(found.get(i, frozenset()) for i in node.inputs))
+        return found
+
+    def links(self, call: BackwardCall) -> frozenset[tuple[str, str]]:
+        """Pairs of nets (N, M): this call walked through N and on to M."""
+        if call.index not in self._links:
+            walked: dict[int, frozenset[str]] = {}
+            pairs: set[tuple[str, str]] = set()
+            for key in call.nodes:  # inputs come first
+                node = self.record.graph.nodes[key]
+                below = frozenset().union(*(walked.get(i, frozenset()) for i in node.inputs))
+                if (net := self.owner[key]) is not None:
+                    pairs |= {(net, other) for other in below if other != net}
+                    below |= {net}
+                walked[key] = below
+            self._links[call.index] = frozenset(pairs)
+        return self._links[call.index]
+
+    def through(self, call: BackwardCall, net: str) -> set[int]:
+        """The nodes of ``net``, parameters aside, that this call walked."""
+        nodes = self.record.graph.nodes
+        return {i for i in call.nodes if self.owner[i] == net and not nodes[i].is_leaf}
+
+    def reached(self, root: int) -> set[int]:
+        """The nodes to which a gradient at ``root`` would go on, itself included."""
+        nodes, waiting, seen = self.record.graph.nodes, [root], {root}
+        while waiting:
+            new = {i for i in nodes[waiting.pop()].inputs if i in nodes} - seen
+            waiting += new
+            seen |= new
+        return seen
+
+    def nodes_of(self, net: str, root: int) -> set[int]:
+        """The nodes of ``net``, parameters aside, from which a gradient at ``root`` would go on."""
+        nodes = self.record.graph.nodes
+        return {i for i in self.reached(root) if self.owner[i] == net and not nodes[i].is_leaf}
+
+    def cuts_before(self, call: BackwardCall, nets: Iterable[str]) -> list[Cut]:
+        """Where the graph that this call walked was cut from what one of ``nets`` had made."""
+        cuts = (cut for node in call.nodes for cut in self.cuts_into.get(node, ()))
+        return [cut for cut in cuts if self.behind[cut.source] & {*nets}]
+
+    def made_from(self, cut: Cut) -> frozenset[str]:
+        """The nets that a value which was cut off had come through, earlier cuts included."""
+        if cut not in self._made_from:
+            self._made_from[cut] = frozenset()  # a value cannot come from itself
+            nets = {*self.behind[cut.source]} | ({cut.through} if cut.through else set())
+            nets |= {forward.net for forward in self.fed_into.get(cut.target, ())}
+            for node in self.reached(cut.source):
+                for earlier in self.cuts_into.get(node, ()):
+                    nets |= self.made_from(earlier)
+                nets |= {forward.net for forward in self.fed_into.get(node, ())}
+            self._made_from[cut] = frozenset(nets)
+        return self._made_from[cut]
+
+    def leaves_behind(self, root: int, net: str) -> set[int]:
+        """The parameters of ``net`` to which a gradient at ``root`` would go on."""
+        nodes = self.record.graph.nodes
+        return {i for i in self.reached(root) if nodes[i].is_leaf and nodes[i].net == net}
+
+    @cached_property
+    def built(self) -> set[int | None]:
+        """The forwards that left nodes in the graph."""
+        return {node.forward for node in self.record.graph.nodes.values()}
+
+    @cached_property
+    def cuts_into(self) -> dict[int, list[Cut]]:
+        """Graph node -> where the graph behind it was cut."""
+        found: dict[int, list[Cut]] = defaultdict(list)
+        for cut in self.record.graph.cuts:
+            found[cut.target].append(cut)
+        return found
+
+    @cached_property
+    def fed_into(self) -> dict[int, list[Forward]]:
+        """Graph node -> the forwards without a graph whose output went into it."""
+        found: dict[int, list[Forward]] = defaultdict(list)
+        for forward, node in self.record.graph.fed:
+            found[node].append(self.record.forwards[forward])
+        return found
+
+    @cached_property
+    def last_walk(self) -> dict[int, int]:
+        """Graph node -> the last event, a backward or an ``autograd.grad``, that walked it."""
+        walks = [(e.index, e.nodes) for e in self.record.events if e.kind == "grad"]
+        walks += [(self.events[c.index].index, c.nodes) for c in self.record.backward_calls
+                  if c.index in self.events]  # fmt: skip
+        return {node: event for event, nodes in sorted(walks) for node in nodes}
+
+    @cached_property
+    def walked_forwards(self) -> set[int | None]:
+        """The forwards of whose graph something was walked."""
+        nodes = self.record.graph.nodes
+        return {nodes[i].forward for i in self.last_walk if i in nodes}
+
+    @cached_property
+    def _newest(self) -> list[int]:
+        """For each event, the newest graph node that was there by then."""
+        return list(accumulate((max(e.states, default=-1) for e in self.record.events), max))

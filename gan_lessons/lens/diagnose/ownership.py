@@ -1,0 +1,97 @@
+"""Which optimizer holds which net: parameters that none moves, or that one moves twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.facts import Finding, Story
+
+
+def never_stepped(story: Story) -> Iterator[Finding]:
+    """A net with an optimizer got gradient, and no step used any of it in the whole record."""
+    if story.failed or story.inside:
+        return
+    told = story.told_events(cut_off)  # calls meant for another net
+    for net in story.trained:
+        if story.steps_of(net) or story.moved_outside.get(net):
+            continue  # a step that found nothing is cut off
+        # What another player's own call left here is waste: that player's rule tells of it.
+        calls = [
+            c.index
+            for c in story.calls_made
+            if net in story.receivers(c)
+            and c.index not in story.uses
+            and story.events[c.index].index not in told
+        ]
+        if not calls or not story.finite_after(net, calls):
+            continue  # a GradScaler skips the step where a gradient is not finite
+        yield story.finding(
+            "never-stepped", "wrong", net, story.events_of(calls),
+            "{calls} filled the gradients of {net}, and no step used them: {net} does not learn.",
+            "Call the step of the optimizer of {net} after it. If that comes later in your loop, "
+            "record up to there.",
+            calls=story.calls(calls),
+        )  # fmt: skip
+
+
+def in_no_optimizer(story: Story) -> Iterator[Finding]:
+    """A net got a gradient that was meant for it, and no optimizer holds any of it.
+
+    Meant for it: the call went through no other net on its way to or from this one (a fixed net
+    that a loss only passes through gets gradients, too); or nobody used that call at all, and an
+    optimizer was given that holds none of the nets.
+    """
+    if story.failed or story.inside or not story.steps:
+        return
+    empty = [name for name, held in story.record.holds.items() if not held]
+    told = {finding.net for finding in story.told(cut_off)}
+    for net in story.record.parameters.keys() - {*story.trained} - told:
+        if story.moved_outside.get(net):
+            continue
+        calls = [c for c in story.calls_made if story.receivers(c).get(net)]
+        alone = [c for c in calls if not any(net in pair for pair in story.links(c))]
+        if empty:
+            alone += [c for c in calls if c not in alone and c.index not in story.uses]
+        if not alone or not story.finite_after(net, [c.index for c in alone]):
+            continue
+        holds = (f"{name} holds {' and '.join(held) or 'none of these nets'}"
+                 for name, held in story.record.holds.items())  # fmt: skip
+        yield story.finding(
+            "ownership", "wrong", net, story.events_of(c.index for c in alone),
+            "{calls} computed gradients for {net}, and no optimizer holds {net}: it never learns. "
+            "({holds}.)",
+            "Make an optimizer from the parameters of {net} as it is now, or add them to one. If "
+            "one holds them and is stepped later, record up to there.",
+            calls=story.calls(c.index for c in alone), holds=", ".join(holds),
+        )  # fmt: skip
+
+
+def held_twice(story: Story) -> Iterator[Finding]:
+    """An optimizer lists a parameter more than once, so each of its steps moves it as often."""
+    for target, twice in story.record.twice.items():
+        steps = [step.event for step in story.steps if step.event.target == target]
+        nets = [net for net in twice if net in story.record.parameters]
+        if steps and nets:
+            names = [f"{net}'s {name}" for net in nets for name in twice[net]]
+            yield story.finding(
+                "ownership", "wrong", nets[0], steps,
+                "{target} holds {names} more than once: {step} moves it each time.",
+                "Give it each parameter once: list({{p: None for p in parameters}}).",
+                target=target, step=story.event(steps[0]),
+                names=names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others",
+            )  # fmt: skip
+
+
+def one_module(story: Story) -> Iterator[Finding]:
+    """Two of the named nets are one, and two optimizers move it: no player is left to play."""
+    for nets in story.record.shared:
+        steps = [step for step in story.steps if {*nets} & {*step.nets}]
+        targets = list(dict.fromkeys(step.event.target or "" for step in steps))
+        if len(targets) > 1:
+            yield story.finding(
+                "ownership", "wrong", nets[0], [step.event for step in steps],
+                "{nets} are one and the same module, and {targets} both move it.",
+                "Build a module for each of them: a second call of the class, not the same object.",
+                nets=" and ".join(nets), targets=" and ".join(targets),
+            )  # fmt: skip

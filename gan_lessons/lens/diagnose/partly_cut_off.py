@@ -1,0 +1,106 @@
+"""A net that learns, and not from all that was meant for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.model import BackwardCall, Cut
+
+ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
+
+
+def constant_term(story: Story) -> Iterator[Finding]:
+    """A term of the loss is another net's verdict on what this net made, and teaches it nothing.
+
+    None of the calls that the net learned from walks through the other net and on to it. A single
+    number is added, and what this net had made was cut off before it: with the verdict, or before.
+    """
+    for net in story.trained:
+        used = [story.record.backward_calls[c] for c in sorted(story.calls_of(net))]
+        linked = {n for call in used for n, m in story.links(call) if m == net}
+        told = {net, *linked}
+        for call, (cut, judges) in ((c, term) for c in used for term in _terms(story, c, net)):
+            for judge in judges - told:
+                told.add(judge)
+                if judge in story.trained and call.index not in story.calls_of(judge):
+                    yield _constant(story, net, judge, call, cut)
+
+
+def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, frozenset[str]]]:
+    """Cuts behind a term that is added to the loss, and the nets that the term came through."""
+    nodes, walked = story.record.graph.nodes, {*call.nodes}
+    for node in (nodes[i] for i in call.nodes):
+        if node.op not in ADDS or node.shape != () or node.net is not None:
+            continue
+        for cut in story.cuts_into.get(node.id, ()):  # the term is a constant
+            if net in (nets := story.made_from(cut)):
+                yield cut, nets
+        for term in (i for i in node.inputs if i in walked and net not in story.behind[i]):
+            cuts = (c for i in story.reached(term) for c in story.cuts_into.get(i, ()))
+            yield from ((c, story.behind[term]) for c in cuts if net in story.made_from(c))
+
+
+def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) -> Finding:
+    return story.finding(
+        "cut-off", "wrong", net, [story.events[call.index]],
+        "{net} learns nothing from {judge}: in {call} the term that comes from {judge} is a "
+        "constant for {net}. It was cut off by {how}{where}, and no other loss of {net} goes "
+        "through {judge}.",
+        "Compute this term with gradients on: call {judge} again for it, on what {net} made, with "
+        "no detach() and no torch.no_grad() on the way to the loss.",
+        judge=judge, call=story.call(call.index), how=cut.how,
+        where=f" in {story.quoted(cut.line)}" if cut.line and cut.line.text else "",
+    )  # fmt: skip
+
+
+def never_received(story: Story) -> Iterator[Finding]:
+    """An optimizer holds parameters that no backward ever reached, while others were reached."""
+    if story.failed or story.inside:
+        return
+    got = {(n, k) for c in story.record.backward_calls for n, ks in c.received.items() for k in ks}
+    for net in story.trained:
+        steps = [step for step in story.steps_of(net) if step.used]
+        held = {name for step in steps for name in step.event.holds[net]}
+        used = {name for step in steps for n, name in step.used if n == net}
+        idle = [
+            name
+            for name in story.record.parameters[net]
+            if name in held - used - story.moved_outside.get(net, set()) and (net, name) not in got
+        ]
+        if not idle or not used:
+            continue
+        if (found := _cut_inside(story, net, idle)) is not None:
+            yield found
+            continue
+        yield story.finding(
+            "never-received", "info", net, [step.event for step in steps],
+            "No backward reached {names} of {net}, which {step} is to move: frozen, or not used by "
+            "the forward.",
+            "If it is to learn, look why the forward leaves it out; if not, leave it out of the "
+            "optimizer.",
+            names=_some(idle), step=story.event(steps[0].event),
+        )  # fmt: skip
+
+
+def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
+    """The parameters lie behind a cut in a graph that this net learned from."""
+    nodes = story.record.graph.nodes
+    for call in (story.record.backward_calls[c] for c in sorted(story.calls_of(net))):
+        for cut in story.cuts_before(call, [net]):
+            leaves = {nodes[i].parameter for i in story.leaves_behind(cut.source, net)}
+            if names := [name for name in idle if name in leaves]:
+                return story.finding(
+                    "cut-off", "wrong", net, [story.events[call.index]],
+                    "{call} trains a part of {net} only: no backward reaches {names}, because the "
+                    "graph was cut by {how}{where}.",
+                    "Leave out {how} there if these are to learn; if not, leave them out of the "
+                    "optimizer.",
+                    call=story.call(call.index), names=_some(names), how=cut.how,
+                    where=f" in {story.quoted(cut.line)}" if cut.line and cut.line.text else "",
+                )  # fmt: skip
+    return None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,248 @@
+"""Gradients that went where they were not meant to go: a step used what was another's.
+
+Who plays against whom follows from what the record shows, never from a name. The gradient of one
+call was used by two optimizers, and it went through net N on to net M:
+
+- N (the judge, say) also has a call of its own, about what M made but kept from M, or made after
+  M had already moved: then M's call is not N's to follow;
+- M (what is judged) also has a call of its own through N, which N does not follow: then N's call
+  is not M's to follow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from gan_lessons.lens.diagnose.facts import Finding, Step, Story
+
+
+class Mixture(NamedTuple):
+    """A step moved ``net`` by calls of its own and by calls that ``other`` had used as well."""
+
+    step: Step
+    net: str
+    own: frozenset[int]
+    shared: frozenset[int]
+    other: Step
+
+
+def polluted(story: Story) -> Iterator[Finding]:
+    """A step used a gradient that was meant for another step; one finding for each net."""
+    if story.inside:
+        return
+    found: dict[str, Finding] = {}
+    for rule in (_of_the_other_player, instead_of_its_own, _used_twice, _closure_adds_up):
+        for one in rule(story):
+            found.setdefault(one.net or "", one)
+    yield from found.values()
+
+
+def _sharing(story: Story) -> Iterator[tuple[Step, str, Step]]:
+    """A step of a net, and a step of another optimizer that used one of the same calls."""
+    for step in story.steps:
+        for net in step.nets:
+            others = {s.event.index: s for call in step.calls(net) for s, _ in story.uses[call]}
+            for _, other in sorted(others.items()):
+                if other.event.target != step.event.target and net not in other.nets:
+                    yield step, net, other
+
+
+def _of_the_other_player(story: Story) -> Iterator[Finding]:
+    for step, net, other in _sharing(story):
+        mixture = _mixture(story, step, net, other)
+        if mixture is None:
+            continue
+        own, shared = mixture.own, mixture.shared
+        numbered = story.one_line(own, shared)
+        users = sorted({n for call in shared for _, n in story.uses[call]} - {net})
+        blanks = {
+            "step": story.event(step.event), "calls": story.calls(own | shared, numbered),
+            "others": story.calls(shared, numbered), "by": " and ".join(other.nets),
+            "users": story.parameters_of(users, max(shared)),
+        }  # fmt: skip
+        # A clearing in between must not throw away what the net has of its own and has yet to use.
+        new = own - story.used_before(step)
+        if new and min(new) > max(shared):
+            fix = "Clear the gradients of {net} (zero_grad) between {first} and {last}."
+            blanks["first"] = story.call(max(shared), numbered)
+            blanks["last"] = story.call(min(new), numbered)
+        else:
+            fix = (
+                "Keep the other player's call out of {net}: in {others}, name who is to receive, "
+                "`backward(inputs={users})`, or freeze {net} (requires_grad_(False)) for that call."
+            )
+        yield story.finding(
+            "polluted", "wrong", net, [*story.events_of(own | shared), step.event],
+            "{step} moved {net} by the sum of {calls}. {others} is another player's: {by} "
+            "learned from it too.",
+            fix, **blanks,
+        )  # fmt: skip
+
+
+def _mixture(story: Story, step: Step, net: str, other: Step) -> Mixture | None:
+    made = story.record.backward_calls
+    mine, theirs = step.calls(net), story.used_by[other.event.target]
+    shared = mine & other.calls()
+    own = {b for b in mine - theirs if not _has_a_partner(story, b, net)}
+    for a in shared:
+        for rival in other.nets:
+            if _reverses(story, a, net, rival):
+                continue
+            if (net, rival) in story.links(made[a]):
+                found = {b for b in own if _judges(story, a, b, net, rival, other)}
+            elif (rival, net) in story.links(made[a]):
+                found = {b for b in own if _is_judged(story, a, b, net, rival, other)}
+            else:
+                continue
+            if found:
+                return Mixture(step, net, frozenset(own), shared, other)
+    return None
+
+
+def _has_a_partner(story: Story, call: int, net: str) -> bool:
+    """Did the call go through ``net`` to another net that learned from it as well? Then it is as
+    shared as the one in question: a head that serves two encoders, say."""
+    lower = {m for n, m in story.links(story.record.backward_calls[call]) if n == net}
+    return bool(lower & {n for _, n in story.uses[call]})
+
+
+def _judges(story: Story, a: int, b: int, net: str, rival: str, other: Step) -> bool:
+    """``a`` went through ``net`` on to ``rival``. Is ``b`` what ``net`` should learn from?"""
+    calls = story.record.backward_calls
+    if story.kept_from(calls[b], rival):
+        return True
+    later = story.events[b].index > other.event.index
+    return later and not story.through(calls[a], net) & story.through(calls[b], net)
+
+
+def _is_judged(story: Story, a: int, b: int, net: str, rival: str, other: Step) -> bool:
+    """``a`` went through ``rival`` on to ``net``. Does ``b`` too, and teaches ``net`` alone?"""
+    calls = story.record.backward_calls
+    if (rival, net) not in story.links(calls[b]):
+        return False
+    later = story.events[b].index > other.event.index
+    return later or bool(story.through(calls[a], net) & story.through(calls[b], net))
+
+
+def _reverses(story: Story, call: int, net: str, rival: str) -> bool:
+    """Does a function of somebody's own stand between the two? It may reverse the gradient.
+
+    A compiled net is one such function, and is no stranger. One that belongs to a net counts where
+    the gradient leaves the net through it, with no parameter and no change of shape.
+    """
+    nodes, pair = story.record.graph.nodes, {net, rival}
+    nets: dict[int, frozenset[str]] = {}  # node -> who of the two lies right behind it
+    strange: set[int] = set()  # nodes behind which such a function was passed since
+    for key in story.record.backward_calls[call].nodes:  # inputs come first
+        node, mine = nodes[key], story.owner[key]
+        inputs = [i for i in node.inputs if i in nets]
+        behind = frozenset().union(*(nets[i] for i in inputs))
+        custom = bool(re.search(r"Backward$", node.op)) and "CompiledFunction" not in node.op
+        if mine not in pair:
+            nets[key] = behind
+            if behind and (custom or strange & {*inputs}):
+                strange.add(key)
+            continue
+        lone = custom and len(node.inputs) == 1 and nodes[node.inputs[0]].shape == node.shape
+        others = {i for i in inputs if nets[i] - {mine}}
+        if others and (lone or strange & others):
+            return True
+        nets[key] = frozenset([mine]) if mine else behind
+        if lone:
+            strange.add(key)
+    return False
+
+
+def instead_of_its_own(story: Story) -> Iterator[Finding]:
+    """Its own gradient was cleared before the step, which then used the other player's only."""
+    for step, net, other in _sharing(story):
+        mine = step.calls(net)
+        passed = {rival for c in mine for n, rival in
+                  story.links(story.record.backward_calls[c]) if n == net}  # fmt: skip
+        if not mine <= other.calls() or not passed & {*other.nets}:
+            continue
+        lost = [
+            c.index
+            for c in story.calls_between(story.step_before(step, net), step.event.index)
+            if set(story.receivers(c)) == {net} and c.index not in story.uses
+        ]
+        if not lost:
+            continue
+        yield story.finding(
+            "polluted", "wrong", net, [*story.events_of([*lost, *mine]), step.event],
+            "{step} moved {net} by {calls}, from which {by} learned too. What {lost} had "
+            "computed for {net} alone was cleared before.",
+            "Let {net} step after {lost}, before its gradients are cleared.",
+            step=story.event(step.event), calls=story.calls(mine), lost=story.calls(lost),
+            by=" and ".join(other.nets),
+        )  # fmt: skip
+
+
+def _used_twice(story: Story) -> Iterator[Finding]:
+    """One optimizer used a call again, with a new one added: it was not cleared between them.
+
+    The same gradient alone may be used again on purpose (an extrapolation from the last one).
+    """
+    last: dict[tuple[str | None, str, str], Step] = {}
+    for step in story.steps:
+        for (net, name), state in step.used.items():
+            earlier = last.get((step.event.target, net, name))
+            last[step.event.target, net, name] = step
+            before = {*earlier.used[net, name].sources} if earlier else set()
+            again, new = before & {*state.sources}, {*state.sources} - before
+            if earlier is None or not again or not new:
+                continue
+            then, now = earlier.event, story.events[min(new)]
+            if then.grads[net][name].rewritten < now.grads[net][name].rewritten:
+                continue  # scaled by hand in between: a sum that decays is somebody's momentum
+            yield story.finding(
+                "polluted", "wrong", net, [earlier.event, step.event],
+                "{net} learns from {calls} at {step}, and had learned from {shared} before.",
+                "Clear the gradients of {net} (zero_grad) after each of its steps, or before the "
+                "next.",
+                step=story.event(step.event), calls=story.calls(state.sources),
+                shared=story.calls(again),
+            )  # fmt: skip
+
+
+def _closure_adds_up(story: Story) -> Iterator[Finding]:
+    """Inside one step a closure ran backward again at moved weights, on top of the last time."""
+    for step in story.steps:
+        calls = [e for e in story.within(step) if e.kind == "backward"]
+        for net in step.nets:
+            for one, two in pairwise(calls):
+                between = story.record.events[one.index + 1 : two.index + 1]
+                if not any(e.moved.get(net) for e in between):
+                    continue
+                if any({one.call, two.call} <= {*s.sources} for s in two.grads[net].values()):
+                    yield story.finding(
+                        "polluted", "wrong", net, [one, two, step.event],
+                        "{step} evaluates its closure again and again, and each {call} adds to the "
+                        "gradients of {net} from the evaluation before, at other weights.",
+                        "Clear the gradients inside the closure, before its backward.",
+                        step=story.event(step.event), call=story.call(two.call or 0),
+                    )  # fmt: skip
+                    break
+
+
+def from_before(story: Story) -> Iterator[Finding]:
+    """A step used the sum of a new gradient and one from before the recording.
+
+    It may be a forgotten ``zero_grad``, or a sum over batches: the record cannot know.
+    """
+    told: set[str] = set()
+    for step in story.steps:
+        for (net, _), state in step.used.items():
+            if not state.before or not state.sources or net in told:
+                continue
+            told.add(net)
+            yield story.finding(
+                "from-before", "info", net, [*story.events_of(state.sources), step.event],
+                "{step} used the sum of {calls} and of gradients from before the recording. Was a "
+                "zero_grad forgotten, or is this a sum over batches?",
+                "Record two iterations: then it shows what goes into {net}.",
+                step=story.event(step.event), calls=story.calls(state.sources),
+            )  # fmt: skip

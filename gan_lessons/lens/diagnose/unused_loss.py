@@ -1,0 +1,130 @@
+"""A loss that nothing learns from: never sent backward, or its gradient thrown away."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.ownership import never_stepped
+from gan_lessons.lens.diagnose.polluted import instead_of_its_own
+from gan_lessons.lens.model import BackwardCall, Event, Forward
+
+
+def never_walked(story: Story) -> Iterator[Finding]:
+    """A net that trains ran forward, a number was made of it, and nothing walked that graph.
+
+    Wrong where nothing ever looked at the number: a loss that was overwritten, or whose backward
+    is missing. Waste where it was read, for a log perhaps. What is alive at the end of the
+    recording may yet be walked, and what was detached went on without its graph.
+    """
+    if story.failed or story.inside:
+        return
+    numbers, read, cut = _fates(story)
+    alive = {story.record.graph.nodes[i].forward for i in story.record.events[-1].states
+             if i not in story.last_walk} if story.record.events else set()  # fmt: skip
+    for forward in story.record.forwards:
+        i, net = forward.index, forward.net
+        if i in alive or i in cut or i not in numbers or i in story.walked_forwards:
+            continue
+        if net in story.trained and forward.during is None and i in story.began:
+            yield _never_walked(story, forward, wrong=i not in read)
+
+
+def _fates(story: Story) -> tuple[set[int], set[int], set[int]]:
+    """Forwards of which a single number was made outside the nets, whose value was read, and whose
+    value went on without its graph; through nodes that nothing walked."""
+    graph = story.record.graph
+    origins: dict[int, frozenset[int]] = {}
+    sources = {c.source for c in graph.cuts} | {node for node, *_ in graph.left}
+    numbers: set[int] = set()
+    read: set[int] = set()
+    cut: set[int] = set()
+    for key, node in sorted(graph.nodes.items()):
+        if node.is_leaf or key in story.last_walk:
+            continue
+        mine = frozenset() if node.forward is None else frozenset([node.forward])
+        origins[key] = mine.union(*(origins.get(i, frozenset()) for i in node.inputs))
+        numbers |= origins[key] if node.shape == () and node.net is None else set()
+        read |= origins[key] if key in graph.read else set()
+        cut |= origins[key] if key in sources else set()
+    return numbers, read, cut
+
+
+def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
+    began = story.record.events[story.began[forward.index]]
+    if wrong:
+        return story.finding(
+            "never-walked", "wrong", forward.net, [began],
+            "{forward} went into a loss that no backward ever walked: {net} learns nothing from "
+            "it.",
+            "Call backward on that loss, or add it to the one that backward is called on. It may "
+            "have been overwritten before its backward.",
+            forward=story.forward(forward),
+        )  # fmt: skip
+    return story.finding(
+        "never-walked", "waste", forward.net, [began],
+        "{forward} built a graph of {net} that no backward ever walked.",
+        "If it is for a log, run it under torch.no_grad(). If {net} is to learn from it, its "
+        "backward is missing.",
+        forward=story.forward(forward),
+    )  # fmt: skip
+
+
+def thrown_away(story: Story) -> Iterator[Finding]:
+    """A net's own gradient was cleared, no step having used it, before the next one was added.
+
+    Not where weights were moved meanwhile (a look ahead), the graph was walked again (a measure),
+    what the next step used was written or changed by hand, or it happens only now and then.
+    """
+    if story.failed or story.inside:
+        return
+    lost: dict[tuple[object, str], list[tuple[BackwardCall, Event]]] = defaultdict(list)
+    told = story.told_events(cut_off, never_stepped, instead_of_its_own)
+    for call in story.calls_made:
+        if call.index in story.uses or call.index in story.evaluations:
+            continue
+        if story.events[call.index].index in told:
+            continue
+        got = story.receivers(call)
+        meant = {m for n, m in story.links(call) if m in got}  # it only passed through the others
+        for net in meant or got:
+            if (event := _cleared_at(story, call, net)) is not None:
+                lost[story.kind(call), net].append((call, event))
+    for (kind, net), found in lost.items():
+        if len(found) > 1 or (kind, net) not in story.kinds_used:
+            calls = [call.index for call, _ in found]
+            yield story.finding(
+                "thrown-away", "wrong", net, [*story.events_of(calls), *(e for _, e in found)],
+                "{clearing} threw away what {call} had computed for {net}: no step had used it.",
+                "Clear once, before the first backward of what is to be summed; or let {net} step "
+                "before it is cleared. To keep another player's gradients out, name who is to "
+                "receive in that call (inputs=) instead of clearing here.",
+                clearing=story.event(found[0][1]), call=story.call(calls[0]),
+            )  # fmt: skip
+
+
+def _cleared_at(story: Story, call: BackwardCall, net: str) -> Event | None:
+    """The event that threw this call's gradient of ``net`` away, if that was not meant."""
+    record, end = story.record, story.events[call.index]
+    names = call.received[net]
+    if not story.finite_after(net, [call.index]):
+        return None
+    step = story.step_after(end, net)
+    if step is None:
+        return None
+    for event in record.events[end.index + 1 : step.event.index]:
+        if event.kind == "step" or event.moved.get(net):
+            return None
+        if not any(call.index in event.grads[net][name].sources for name in names):
+            break
+    else:
+        return None
+    later = story.calls_between(event.index, step.event.index)
+    states = [state for (n, _), state in step.used.items() if n == net]
+    own = {c.index for c in later if net in story.receivers(c)} & step.calls(net)
+    odd = any(s.by_hand or s.rewritten for s in states)
+    again = any(story.last_walk[i] > end.index for i in story.through(call, net))
+    moved = any(e.moved.get(net) for e in record.events[event.index : step.event.began or 0])
+    return None if not own or odd or again or moved else event

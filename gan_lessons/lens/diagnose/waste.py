@@ -1,0 +1,98 @@
+"""What was computed or kept for nobody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.ownership import in_no_optimizer, never_stepped
+from gan_lessons.lens.diagnose.polluted import instead_of_its_own
+from gan_lessons.lens.diagnose.unused_loss import thrown_away
+from gan_lessons.lens.model import BackwardCall
+
+
+def in_vain(story: Story) -> Iterator[Finding]:
+    """Gradients were computed that no step used; one finding for each line and net."""
+    if story.failed or story.inside:
+        return
+    # Where a player does not learn, the calls that nobody used were meant for it.
+    failing = any(map(story.told, (never_stepped, cut_off, instead_of_its_own)))
+    told = story.told_events(thrown_away, in_no_optimizer)
+    calls = [
+        c
+        for c in story.calls_made
+        if c.index in story.uses or not (failing or story.events[c.index].index in told)
+    ]
+    for net in story.record.parameters:
+        wasted: dict[tuple[object, ...], dict[int, tuple[str, ...]]] = {}
+        for call in calls:
+            names = _wasted(story, call, net)
+            if names and story.finite_after(net, [call.index]):
+                users = tuple(sorted({n for _, n in story.uses.get(call.index, ())} - {net}))
+                place = call.line.file, call.line.number
+                wasted.setdefault((users, *place), {})[call.index] = names
+        yield from (_in_vain(story, net, names) for names in wasted.values())
+
+
+def _wasted(story: Story, call: BackwardCall, net: str) -> tuple[str, ...]:
+    """The parameters of ``net`` that got a gradient from this call, not all zeros, in vain."""
+    row = story.events[call.index].grads[net]
+    names = {n for n in story.record.in_vain(call.index).get(net, ()) if row[n].value != 0.0}
+    names -= story.moved_outside.get(net, set())
+    if (step := story.evaluations.get(call.index)) is not None:  # a line search looked at it
+        names -= {*step.event.holds.get(net, ())}
+    if names and (story.kind(call), net) in story.kinds_used:  # an accumulation that is under way
+        end = story.record.events[-1].grads[net]
+        names = {n for n in names if call.index not in end[n].sources}
+    return tuple(n for n in row if n in names)
+
+
+def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Finding:
+    count = sum(map(len, names.values()))
+    shapes = story.record.parameters[net]
+    users = sorted({n for call in names for _, n in story.uses.get(call, ())} - {net})
+    message = "{calls} wrote {count} gradients of {net} that no step used ({numbers} numbers)."
+    if count == 1:
+        message = "{calls} wrote a gradient of {net} that no step used ({numbers} numbers)."
+    fix = "Name who is to receive, all that train: `backward(inputs={users})`."
+    if not users:
+        fix = (
+            "If {net} is to learn from this, let its optimizer step before its gradients are "
+            "cleared; if that comes later in your loop, record up to there."
+        )
+    elif not story.steps_of(net):  # then the waste may be what the loop is about
+        fix = (
+            "If {net} is to learn from this, its own step is missing. If not, name who is to "
+            "receive, all that train: `backward(inputs={users})`."
+        )
+    return story.finding(
+        "in-vain", "waste", net, story.events_of(names), message, fix,
+        calls=story.calls(names), count=count, users=story.parameters_of(users, min(names)),
+        numbers=f"{sum(math.prod(shapes[n]) for ns in names.values() for n in ns):,}",
+    )  # fmt: skip
+
+
+def needless_retain(story: Story) -> Iterator[Finding]:
+    """A graph was kept, and nothing walked it again; nor was it ever needed at that line."""
+    if story.failed:
+        return
+    calls = [c for c in story.calls_made if c.retain_graph and not c.create_graph]
+    lines = [(c.line.file, c.line.number) for c in calls]
+    needed = {line for line, c in zip(lines, calls, strict=True) if _walked_again(story, c)}
+    for line, call in zip(lines, calls, strict=True):
+        if line not in needed:
+            yield story.finding(
+                "needless-retain", "waste", None, story.events_of([call.index]),
+                "{call} kept the graph (retain_graph=True), and nothing walked it again.",
+                "Leave retain_graph=True out: it holds memory for nothing.",
+                call=story.call(call.index),
+            )  # fmt: skip
+
+
+def _walked_again(story: Story, call: BackwardCall) -> bool:
+    """By a later backward, or by an ``autograd.grad``."""
+    nodes = story.record.graph.nodes
+    own = {i for i in call.nodes if i in nodes and not nodes[i].is_leaf}
+    return any(story.last_walk[i] > story.events[call.index].index for i in own)

@@ -1,0 +1,154 @@
+"""Where values go that no gradient follows: detached, made without gradients, out of torch.
+
+Tensors are held weakly and known by identity; what is computed from a marked one is marked too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.weak import TensorWeakRef
+
+from gan_lessons.lens.model import Cut, Line
+from gan_lessons.lens.record import torch_patches as internals
+from gan_lessons.lens.record.autograd_graph import LiveGraph
+from gan_lessons.lens.record.source_lines import caller_line
+
+_LEAVES = {"numpy", "__array__"}  # ways out of torch: what comes back is a stranger
+READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr__", "__format__"}
+
+
+@dataclass(frozen=True)
+class Detached:
+    """A tensor's past: node ``source`` made it, and ``how`` it was cut off in ``line``, while a
+    forward of the net ``through`` ran."""
+
+    source: int
+    how: str
+    line: Line
+    through: str | None = None
+
+
+class Values:
+    """Writes to ``graph``: its ``cuts``, and what of values was ``read``, ``left`` and ``fed``."""
+
+    def __init__(self, graph: LiveGraph) -> None:
+        self._graph = graph
+        self._detached: dict[int, tuple[TensorWeakRef, Detached]] = {}
+        self._made: dict[int, tuple[TensorWeakRef, int]] = {}  # by a forward that built no graph
+        self._storages: dict[int, tuple[StorageWeakRef, Detached]] = {}
+
+    @property
+    def followed(self) -> bool:
+        """Is there any tensor to follow? An operation is faster when there are none."""
+        return bool(self._detached or self._made)
+
+    def forget_the_dead(self) -> None:
+        """Most of these tensors live for one line."""
+        self._detached = {k: e for k, e in self._detached.items() if e[0]() is not None}
+        self._made = {k: made for k, made in self._made.items() if made[0]() is not None}
+        self._storages = {k: e for k, e in self._storages.items() if not e[0].expired()}
+
+    def past(self, tensor: Tensor) -> Detached | None:
+        """How this tensor was cut from its graph, if it was."""
+        ref, past = self._detached.get(id(tensor), (None, None))
+        return past if ref is not None and ref() is tensor else None
+
+    def mark(self, tensor: Tensor, past: Detached) -> None:
+        self._detached[id(tensor)] = TensorWeakRef(tensor), past
+
+    def recognise(self, tensor: Tensor) -> Detached | None:
+        """The past of a tensor, also where only its storage is that of a detached one: a
+        ``Variable`` made of ``.data``, which no torch function shows."""
+        past, storage = self.past(tensor), _storage(tensor)
+        if past is not None or storage is None:
+            return past
+        ref, past = self._storages.get(storage._cdata, (None, None))
+        if ref is None or ref.expired() or past is None:
+            return None
+        self.mark(tensor, past)
+        return past
+
+    def cut_off(self, source: Any, how: str, made: Sequence[Tensor]) -> None:
+        """``made`` have the value of what ``source`` made, and no graph."""
+        key = self._number(source)
+        self._graph.read.add(key)
+        forward = self._graph.running[-1] if self._graph.running else None
+        past = Detached(key, how, caller_line(), forward.net if forward else None)
+        for tensor in made:
+            self.mark(tensor, past)
+            if (storage := _storage(tensor)) is not None:
+                self._storages[storage._cdata] = StorageWeakRef(storage), past
+
+    def came_out(self, tensor: Tensor) -> None:
+        """The forward that runs made this tensor without a graph."""
+        if self._graph.running:
+            self._made[id(tensor)] = TensorWeakRef(tensor), self._graph.running[-1].index
+
+    def went_into(self, new: Sequence[Any], taken: Sequence[Tensor]) -> None:
+        """An operation with a graph (its ``new`` nodes) took these tensors."""
+        for tensor in taken:
+            if (past := self.past(tensor)) is not None:
+                self._cut(tensor, past, new)
+            if (forward := self._forward_of(tensor)) is not None:
+                self._graph.fed[forward, self._number(new[-1])] = None
+
+    def went_on(self, name: str, taken: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+        """An operation took these tensors, and what it made has no graph (or is no tensor)."""
+        if (not made and name not in READS) or name.endswith("_like") or name.startswith("new_"):
+            return  # no value goes on
+        past = next((p for t in taken if (p := self.past(t)) is not None), None)
+        source = next((n for t in taken if (n := internals.grad_fn_of(t)) is not None), None)
+        forward = next((f for t in taken if (f := self._forward_of(t)) is not None), None)
+        for tensor in made:
+            if past is not None:
+                self.mark(tensor, past)
+            if forward is not None:
+                self._made[id(tensor)] = TensorWeakRef(tensor), forward
+        if source is not None and name in READS:
+            self._graph.read.add(self._number(source))
+        elif source is not None and past is None:
+            free = [t for t in made if not t.requires_grad]  # no parameter that an optimizer moves
+            self.cut_off(source, f"{name}()" if torch.is_grad_enabled() else "torch.no_grad", free)
+        if name in _LEAVES and (source is not None or past is not None):
+            key = past.source if past is not None else self._number(source)
+            self._graph.left.append((key, "NumPy", caller_line()))
+
+    def clear(self) -> None:
+        """Let go of every tensor."""
+        self._detached.clear()
+        self._storages.clear()
+        self._made.clear()
+
+    def _cut(self, tensor: Tensor, past: Detached, new: Sequence[Any]) -> None:
+        """Say where a detached tensor went in: at its own leaf if it was made one, else at the
+        first of the ``new`` nodes that lacks an input."""
+        if tensor.requires_grad:
+            target = torch.autograd.graph.get_gradient_edge(tensor).node
+        else:
+            lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
+            target = next(lacking, new[0])
+        cut = Cut(past.source, self._number(target), past.how, past.line, past.through)
+        self._graph.cuts.setdefault((cut.source, cut.target), cut)
+
+    def _number(self, node: Any) -> int:
+        self._graph.tag(node)
+        return self._graph.id_of(node)
+
+    def _forward_of(self, tensor: Tensor) -> int | None:
+        """The forward that made this tensor without a graph, if one did."""
+        ref, forward = self._made.get(id(tensor), (None, None))
+        return forward if ref is not None and ref() is tensor else None
+
+
+def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
+    """None for what has none (sparse, fake and functorch's tensors)."""
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        return None

@@ -1,0 +1,66 @@
+"""Write the table of all loops: ``python -m tests.loops`` fills ``docs/loops.md``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import LOOPS, Loop, Verdict, judge
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "loops.md"
+HEAD = """# Loops, and what `diagnose` says of them
+
+Written by `python -m tests.loops`; `tests/test_loops.py` holds every line of it. A loop is one that
+people write, told anew and small; where it has the shape of a public thread, the thread is linked.
+
+- **Truth**: before each optimizer step, the gradient that is there against `autograd.grad` of what
+  the player is to follow; the largest distance, relative to the intended gradient. A dash: what is
+  wrong there is not a gradient at a step, or nothing is wrong and many losses would be right.
+- **After the advice**: the same loop with what the finding says, done literally.
+"""
+
+
+def row(one: Loop) -> str:
+    found, after = judge(one), ""
+    if one.faulty:
+        mended = judge(one, fixed=True)
+        after = f"{_truth(mended)}; told: {_told(mended.grave)}"
+    name = one.name.replace("_", " ")
+    name = f"[{name}]({one.source})" if one.source else name
+    waste = (one.waste,) if one.waste in found.diagnosis.codes else ()
+    told = _told(found.grave, *waste)
+    return f"| {name} | {_truth(found)} | {told} | {after} |"
+
+
+def _told(grave: tuple[tuple[str, str | None], ...], *waste: str) -> str:
+    told = [f"`{code}`" + (f" ({net})" if net else "") for code, net in grave]
+    return ", ".join([*told, *(f"`{code}`" for code in waste if code)]) or "nothing"
+
+
+def _truth(found: Verdict) -> str:
+    return "raises" if found.raised else _gap([gap for _, gap in found.gaps])
+
+
+def _gap(gaps: list[float]) -> str:
+    if not gaps:
+        return "–"
+    worst = max(gaps)
+    return "as intended" if worst < 1e-4 else ("none" if worst == 1.0 else f"off by {worst:.0%}")
+
+
+def table() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for family in dict.fromkeys(one.family for one in LOOPS):
+        rows = [row(one) for one in LOOPS if one.family == family]
+        title = family.replace("_", " ").capitalize()
+        parts.append(
+            f"## {title}\n\n| loop | truth | told | after the advice |\n|---|---|---|---|\n"
+            + "\n".join(rows)
+            + "\n"
+        )
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    DOCS.write_text(table(), encoding="utf-8")
+    print(f"{len(LOOPS)} loops in {DOCS}")

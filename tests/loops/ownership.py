@@ -1,0 +1,178 @@
+"""The optimizers do not hold what the loop needs."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn, optim
+
+from .kit import It, bce, loop, mlp, noise, pair, real, sgd, usual
+from .polluted import both_judges
+
+
+def turns(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    it.optimizers["d"].zero_grad()
+    loss_d = bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    loss_d.backward()
+    it.optimizers["d"].step()
+    it.optimizers["g"].zero_grad()
+    loss_g = bce(D(fake), 1.0)
+    loss_g.backward()
+    it.optimizers["g"].step()
+
+
+def when_fixed(it: It, who: str, i: int) -> Tensor | None:
+    """Before that the optimizers do not hold the players: there is nothing to compare with."""
+    return usual(it, who, i) if it.fixed else None
+
+
+def held(g: str, d: str) -> object:
+    def build(fixed: bool) -> It:
+        it = pair(fixed)
+        nets = it.nets if fixed else {"G": it.nets[g], "D": it.nets[d]}
+        it.optimizers = {"g": sgd(nets["G"]), "d": sgd(nets["D"])}
+        return it
+
+    return build
+
+
+@loop(
+    ("cut-off", "G"), ("ownership", "D"),
+    build=held("G", "G"), intended=when_fixed,
+    says="no optimizer holds D",
+    advice="Make an optimizer from the parameters of D",
+    source="https://github.com/zhaoyuzhi/deepfillv2/pull/3",
+)  # fmt: skip
+def both_optimizers_hold_g(it: It, i: int) -> None:
+    turns(it, i)
+
+
+@loop(
+    ("cut-off", "G"),
+    build=held("D", "G"),
+    intended=when_fixed,
+    advice="this is the wrong optimizer: d holds G, and g holds D",
+    source="https://github.com/wiseodd/controlled-text-generation/issues/15",
+)
+def swapped(it: It, i: int) -> None:
+    turns(it, i)
+
+
+def replaced(fixed: bool) -> It:
+    it = pair(fixed)
+    it.optimizers = {"g": sgd(it.nets["G"] if fixed else mlp(2, 2)), "d": sgd(it.nets["D"])}
+    return it
+
+
+@loop(
+    ("ownership", "G"),
+    build=replaced,
+    intended=None,
+    says="g holds none of these nets",
+    advice="as it is now",
+)
+def a_net_made_anew_after_its_optimizer(it: It, i: int) -> None:
+    turns(it, i)
+
+
+def one_forgotten(fixed: bool) -> It:
+    nets = {"gen": mlp(2, 2), "mrd": mlp(2, 1), "mpd": mlp(2, 1)}
+    gen, mrd, mpd = nets.values()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch: a parameter is listed twice
+        discs = sgd(mrd, mpd if fixed else mrd)
+    return It(fixed=fixed, nets=nets, optimizers={"gen": sgd(gen), "discs": discs})
+
+
+@loop(
+    ("ownership", "mpd"), ("ownership", "mrd"),
+    build=one_forgotten,
+    intended=lambda it, who, i: both_judges(it, who, i) if it.fixed else None,
+    says="no optimizer holds mpd",
+    advice="or add them to one",
+    source="https://github.com/line/open-universe/issues/5",
+)  # fmt: skip
+def a_second_judge_in_no_optimizer(it: It, i: int) -> None:
+    it.optimizers["discs"].zero_grad()
+    it.nets["mpd"].zero_grad()
+    both_judges(it, "discs", i).backward()
+    it.optimizers["discs"].step()
+    it.optimizers["gen"].zero_grad()
+    both_judges(it, "gen", i).backward()
+    it.optimizers["gen"].step()
+
+
+def sharing_a_block(fixed: bool) -> It:
+    block = nn.Linear(8, 8)
+    one, two = (nn.Sequential(nn.Linear(2, 8), block, nn.Linear(8, 2)) for _ in range(2))
+    D = mlp(2, 1)
+    listed = [*one.parameters(), *two.parameters()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        opt = optim.SGD(list(dict.fromkeys(listed)) if fixed else listed, lr=0.05)
+    nets = {"one": one, "two": two, "D": D}
+    return It(fixed=fixed, nets=nets, optimizers={"g": opt, "d": sgd(D)})
+
+
+@loop(
+    ("ownership", "one"),
+    build=sharing_a_block,
+    intended=None,
+    says="more than once",
+    advice="Give it each parameter once",
+)
+def a_shared_block_listed_twice(it: It, i: int) -> None:
+    one, two, D = it.nets.values()
+    it.optimizers["d"].zero_grad()
+    fakes = torch.cat([one(noise(i)), two(noise(i))])
+    (bce(D(real(i)), 1.0) + bce(D(fakes.detach()), 0.0)).backward()
+    it.optimizers["d"].step()
+    it.optimizers["g"].zero_grad()
+    bce(D(fakes), 1.0).backward()
+    it.optimizers["g"].step()
+
+
+def the_same(fixed: bool) -> It:
+    G = mlp(2, 2)
+    nets = {"G": G, "D": mlp(2, 2) if fixed else G}
+    return It(fixed=fixed, nets=nets, optimizers={n: sgd(net) for n, net in nets.items()})
+
+
+@loop(
+    ("ownership", "G"),
+    build=the_same,
+    intended=when_fixed,
+    says="one and the same module",
+    advice="Build a module for each",
+)
+def one_module_under_two_names(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    d_loss.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    g_loss.backward()
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("never-stepped", "D"),
+    intended=None,  # what it does is right; what it does not do is the fault
+    advice="Call the step of the optimizer of D",
+    source="https://github.com/zhaoyuzhi/DeblurGANv2-MobileNetv123-PyTorch/issues/7",
+)
+def a_step_that_is_missing(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    d_loss.backward()
+    if it.fixed:
+        it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()

@@ -1,0 +1,426 @@
+"""A step used a gradient that was meant for another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn, optim
+from torch.nn.functional import l1_loss, mse_loss, relu
+
+from .kit import It, bce, draw, loop, mlp, noise, real, sgd, usual
+
+
+def d_loss_of(it: It, fake: Tensor, i: int) -> Tensor:
+    D = it.nets["D"]
+    return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+
+
+@loop(
+    ("polluted", "D"),
+    advice="Clear the gradients of D \\(zero_grad\\) between `.*g_loss",
+    source="https://github.com/Lightning-AI/pytorch-lightning/issues/557",
+)
+def each_cleared_before_its_own_turn_but_one(it: It, i: int) -> None:
+    """D is cleared right after its own step: what G's turn leaves there waits for the next."""
+    G, D = it.nets.values()
+    d_loss = d_loss_of(it, G(noise(i)), i)
+    if it.fixed:
+        it.optimizers["D"].zero_grad()
+    d_loss.backward()
+    it.optimizers["D"].step()
+    it.optimizers["D"].zero_grad()
+    it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    g_loss.backward()
+    it.optimizers["G"].step()
+
+
+def student(fixed: bool) -> It:
+    nets = {"student_unet": mlp(2, 2), "head": mlp(2, 1)}
+    optimizers: dict[str, optim.Optimizer] = {
+        name: optim.AdamW(net.parameters()) for name, net in nets.items()
+    }
+    return It(fixed=fixed, nets=nets, optimizers=optimizers)
+
+
+def hinge(it: It, who: str, i: int) -> Tensor:
+    one, head = it.nets.values()
+    fake = one(noise(i))
+    if who == "head":
+        return relu(1 - head(real(i))).mean() + relu(1 + head(fake.detach())).mean()
+    return -head(fake).mean()
+
+
+@loop(
+    ("polluted", "head"),
+    build=student,
+    intended=hinge,
+    advice="Clear the gradients of head",
+    source="https://github.com/leffff/FlowModels/issues/3",
+)
+def a_student_and_the_head_that_judges_it(it: It, i: int) -> None:
+    """Fakes made without gradients, each net cleared after its own step only."""
+    one, head = it.nets.values()
+    with torch.no_grad():
+        fake = one(noise(i))
+    head_loss = relu(1 - head(real(i))).mean() + relu(1 + head(fake)).mean()
+    head_loss.backward()
+    it.optimizers["head"].step()
+    it.optimizers["head"].zero_grad()
+    loss = -head(one(noise(i))).mean()
+    loss.backward()
+    nn.utils.clip_grad_norm_(one.parameters(), 1e9)
+    it.optimizers["student_unet"].step()
+    it.optimizers["student_unet"].zero_grad()
+    if it.fixed:
+        it.optimizers["head"].zero_grad()
+
+
+def actor_and_critic(fixed: bool) -> It:
+    nets = {"policy": mlp(2, 2, nn.Tanh()), "q": mlp(4, 1)}
+    return It(fixed=fixed, nets=nets, optimizers={n: sgd(net) for n, net in nets.items()})
+
+
+def q_loss(it: It, i: int) -> Tensor:
+    x = torch.cat([noise(i), draw(i, 0.5)], 1)
+    return mse_loss(it.nets["q"](x), x.sum(1, keepdim=True))
+
+
+def policy_loss(it: It, i: int) -> Tensor:
+    policy, q = it.nets.values()
+    return -q(torch.cat([noise(i), policy(noise(i))], 1)).mean()
+
+
+@loop(
+    ("polluted", "q"),
+    build=actor_and_critic,
+    intended=lambda it, who, i: q_loss(it, i) if who == "q" else policy_loss(it, i),
+    advice="Clear the gradients of q",
+)
+def a_policy_that_learns_through_its_critic(it: It, i: int) -> None:
+    if it.fixed:
+        it.optimizers["q"].zero_grad()
+    loss = q_loss(it, i)
+    loss.backward()
+    it.optimizers["q"].step()
+    it.optimizers["q"].zero_grad()
+    actor_loss = policy_loss(it, i)
+    actor_loss.backward()
+    it.optimizers["policy"].step()
+    it.optimizers["policy"].zero_grad()
+
+
+def micro_batches(it: It, who: str, i: int) -> Tensor | None:
+    if who == "G":  # it steps second, by gradients that D was asked for before its step
+        return None
+    losses = (usual(it, who, 2 * i + j) for j in range(2))
+    return sum((loss / 2 for loss in losses if loss is not None), torch.zeros(()))
+
+
+@loop(
+    ("polluted", "D"),
+    intended=micro_batches,
+    advice="Keep the other player's call out of D: in `g_loss.backward\\(\\)`",
+    source="https://github.com/FoundationVision/OmniTokenizer/issues/15",
+)
+def accumulation_over_micro_batches(it: It, i: int) -> None:
+    """Each micro batch brings both losses. A zero_grad between them would throw batches away."""
+    G, D = it.nets.values()
+    for j in (2 * i, 2 * i + 1):
+        g_loss = bce(D(G(noise(j))), 1.0) / 2
+        if it.fixed:
+            g_loss.backward(inputs=list(G.parameters()))
+        else:
+            g_loss.backward()
+        d_loss = d_loss_of(it, G(noise(j)), j) / 2
+        d_loss.backward()
+    for optimizer in (it.optimizers["D"], it.optimizers["G"]):
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@loop(
+    ("thrown-away", "D"),
+    intended=micro_batches,
+    advice="name who is to receive in that call \\(inputs=\\) instead of clearing here",
+)
+def the_zero_grad_that_throws_micro_batches_away(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    for j in (2 * i, 2 * i + 1):
+        g_loss = bce(D(G(noise(j))), 1.0) / 2
+        if it.fixed:
+            g_loss.backward(inputs=list(G.parameters()))
+        else:
+            g_loss.backward()
+            it.optimizers["D"].zero_grad()
+        d_loss = d_loss_of(it, G(noise(j)), j) / 2
+        d_loss.backward()
+    for optimizer in (it.optimizers["D"], it.optimizers["G"]):
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@loop(("thrown-away", "D"), advice="Clear once, before the first backward")
+def cleared_between_the_two_halves_of_one_loss(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    on_real = bce(D(real(i)), 1.0)
+    on_real.backward()
+    if not it.fixed:
+        it.optimizers["D"].zero_grad()
+    on_fake = bce(D(G(noise(i)).detach()), 0.0)
+    on_fake.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("polluted", "D"),
+    advice="Clear the gradients of D \\(zero_grad\\) after each of its steps",
+    source="https://github.com/ajbrock/BigGAN-PyTorch/issues/25",
+)
+def several_critic_steps_cleared_once(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    for _ in range(2):
+        if it.fixed:
+            it.optimizers["D"].zero_grad()
+        d_loss = d_loss_of(it, G(noise(i)), i)
+        d_loss.backward()
+        it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()
+
+
+@loop(("polluted", "D"), advice="name who is to receive, `backward\\(inputs=list\\(G.param")
+def d_steps_after_the_turn_of_g(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    it.optimizers["G"].zero_grad()
+    d_loss = d_loss_of(it, G(noise(i)), i)
+    d_loss.backward()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    if it.fixed:
+        g_loss.backward(inputs=list(G.parameters()))
+    else:
+        g_loss.backward()
+    it.optimizers["D"].step()
+    if it.fixed:  # its gradient is that of D before its step; the truth asks for it here
+        it.optimizers["G"].zero_grad()
+        bce(D(G(noise(i))), 1.0).backward(inputs=list(G.parameters()))
+    it.optimizers["G"].step()
+
+
+@loop(("polluted", "D"), intended=lambda it, who, i: None if who == "G" else usual(it, who, i),
+      advice="name who is to receive, `backward\\(inputs=list\\(G.param")  # fmt: skip
+def fakes_without_gradients_and_a_late_step(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    with torch.no_grad():
+        fake = G(noise(i))
+    it.optimizers["D"].zero_grad()
+    it.optimizers["G"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(fake), 0.0)
+    d_loss.backward()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    if it.fixed:
+        g_loss.backward(inputs=list(G.parameters()))
+    else:
+        g_loss.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].step()
+
+
+@loop(("polluted", "G"), advice="Clear the gradients of G \\(zero_grad\\) between")
+def the_loss_of_d_leaks_into_g(it: It, i: int) -> None:
+    """No detach, and both are cleared at the beginning only."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    it.optimizers["G"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i))), 0.0)
+    d_loss.backward()
+    it.optimizers["D"].step()
+    if it.fixed:
+        it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    g_loss.backward()
+    it.optimizers["G"].step()
+
+
+def two_judges(fixed: bool) -> It:
+    nets = {"gen": mlp(2, 2), "mpd": mlp(2, 1), "msd": mlp(2, 1)}
+    gen, mpd, msd = nets.values()
+    return It(fixed=fixed, nets=nets, optimizers={"gen": sgd(gen), "discs": sgd(mpd, msd)})
+
+
+def both_judges(it: It, who: str, i: int) -> Tensor:
+    gen, *judges = it.nets.values()
+    fake = gen(noise(i))
+    if who == "gen":
+        return sum((bce(D(fake), 1.0) for D in judges), torch.zeros(()))
+    each = (bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0) for D in judges)
+    return sum(each, torch.zeros(()))
+
+
+@loop(
+    ("polluted", "mpd"), ("polluted", "msd"),
+    build=two_judges, intended=both_judges, advice="Clear the gradients of m",
+)  # fmt: skip
+def two_judges_in_one_optimizer(it: It, i: int) -> None:
+    if it.fixed:
+        it.optimizers["discs"].zero_grad()
+    both_judges(it, "discs", i).backward()
+    it.optimizers["discs"].step()
+    it.optimizers["discs"].zero_grad()
+    it.optimizers["gen"].zero_grad()
+    both_judges(it, "gen", i).backward()
+    it.optimizers["gen"].step()
+
+
+class Halve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: object, *grads: Tensor) -> Tensor:
+        return grads[0] * 0.5
+
+
+class Scaled(nn.Module):
+    """Has a function of its own inside, as fused and quantized layers have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(2, 8), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.last(Halve.apply(torch.tanh(self.first(x))))
+        return out
+
+
+def with_a_function_inside(fixed: bool) -> It:
+    G, D = mlp(2, 2), Scaled()
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)})
+
+
+@loop(("polluted", "D"), build=with_a_function_inside, advice="Clear the gradients of D")
+def a_function_of_ones_own_inside_d(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    d_loss = d_loss_of(it, G(noise(i)), i)
+    d_loss.backward()
+    it.optimizers["D"].step()
+    it.optimizers["D"].zero_grad()
+    it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    g_loss.backward()
+    it.optimizers["G"].step()
+    if it.fixed:
+        it.optimizers["D"].zero_grad()
+
+
+def lbfgs(fixed: bool) -> It:
+    G, D = mlp(2, 2), mlp(2, 1)
+    optimizers = {"G": sgd(G), "D": optim.LBFGS(D.parameters(), max_iter=3)}
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers=optimizers)
+
+
+@loop(
+    ("polluted", "D"), build=lbfgs, intended=None, advice="Clear the gradients inside the closure"
+)
+def a_closure_that_adds_up(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+
+    def closure() -> Tensor:
+        if it.fixed:
+            it.optimizers["D"].zero_grad()
+        d_loss = d_loss_of(it, G(noise(i)), i)
+        d_loss.backward()
+        return d_loss
+
+    it.optimizers["D"].step(closure)
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()
+
+
+def restoration(fixed: bool) -> It:
+    nets = {"restore": mlp(2, 2), "judge": mlp(2, 1)}
+    return It(fixed=fixed, nets=nets, optimizers={n: sgd(net) for n, net in nets.items()})
+
+
+def restored(it: It, who: str, i: int) -> Tensor:
+    restore, judge = it.nets.values()
+    fake = restore(noise(i))
+    if who == "restore":
+        return l1_loss(fake, real(i)) + 0.1 * bce(judge(fake), 1.0)
+    return bce(judge(real(i)), 1.0) + bce(judge(fake.detach()), 0.0)
+
+
+@loop(
+    ("polluted", "judge"),
+    build=restoration,
+    intended=lambda it, who, i: restored(it, who, i) if who == "judge" else None,
+    advice="freeze judge \\(requires_grad_\\(False\\)\\) for that call",
+    source="https://github.com/conditionWang/NTL/issues/3",
+)
+def the_wrong_net_is_frozen(it: It, i: int) -> None:
+    """Meant to freeze the judge for the other's turn; both are cleared at the beginning only."""
+    judge = it.nets["judge"]
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    d_loss = restored(it, "judge", i)
+    d_loss.backward()
+    if it.fixed:
+        judge.requires_grad_(False)
+    g_loss = restored(it, "restore", i)
+    g_loss.backward()
+    judge.requires_grad_(True)
+    it.optimizers["judge"].step()
+    it.optimizers["restore"].step()
+
+
+class Both(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.paint, self.judge = mlp(2, 2), mlp(2, 1)
+
+    def forward(self, z: Tensor, who: str) -> Tensor:
+        fake = self.paint(z)
+        out: Tensor = self.judge(fake if who == "paint" else fake.detach())
+        return out
+
+
+def all_in_one(fixed: bool) -> It:
+    model = Both()
+    optimizers = {"a": sgd(model.paint), "b": sgd(model.judge)}
+    return It(fixed=fixed, nets={"model": model}, optimizers=optimizers)
+
+
+def of_both(it: It, who: str, i: int) -> Tensor:
+    model = it.nets["model"]
+    if who == "a":
+        return bce(model.judge(model.paint(noise(i))), 1.0)
+    return bce(model.judge(real(i)), 1.0) + bce(model.judge(model.paint(noise(i)).detach()), 0.0)
+
+
+@loop(
+    ("polluted", "model.judge"),
+    build=all_in_one,
+    intended=of_both,
+    advice="Clear the gradients of model.judge",
+)
+def one_module_that_holds_both_players(it: It, i: int) -> None:
+    model = it.nets["model"]
+    if it.fixed:
+        it.optimizers["b"].zero_grad()
+    loss_b = bce(model.judge(real(i)), 1.0) + bce(model(noise(i), "judge"), 0.0)
+    loss_b.backward()
+    it.optimizers["b"].step()
+    it.optimizers["b"].zero_grad()
+    it.optimizers["a"].zero_grad()
+    loss_a = bce(model(noise(i), "paint"), 1.0)
+    loss_a.backward()
+    it.optimizers["a"].step()

@@ -1,0 +1,166 @@
+"""A loss that nothing learns from, and memory that is held for nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .kit import It, bce, loop, mlp, noise, real, sgd, usual
+from .polluted import both_judges, two_judges
+
+
+@loop(("never-walked", "D"), says="no backward ever walked", advice="Call backward on that loss")
+def the_penalty_alone_is_sent_backward(it: It, i: int) -> None:
+    """The penalty is small enough to leave the truth, where the loss is there as well."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    x = real(i).requires_grad_()
+    slope = torch.autograd.grad(D(x).sum(), x, create_graph=True)[0]
+    penalty = 1e-9 * slope.square().mean()
+    if it.fixed:
+        penalty = penalty + d_loss
+    penalty.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()
+
+
+@loop(("never-walked", "D"), advice="overwritten before its backward")
+def a_loss_overwritten_before_its_backward(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0)
+    if it.fixed:
+        d_loss.backward()
+    d_loss = bce(D(G(noise(i)).detach()), 0.0)
+    d_loss.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("never-walked", "mpd"),
+    build=two_judges,
+    intended=both_judges,
+    advice="overwritten before its backward",
+    source="https://github.com/coqui-ai/TTS/issues/3153",
+)
+def of_several_judges_the_last_one_counts(it: It, i: int) -> None:
+    gen, *judges = it.nets.values()
+    it.optimizers["discs"].zero_grad()
+    total = torch.zeros(())
+    for D in judges:
+        one = bce(D(real(i)), 1.0) + bce(D(gen(noise(i)).detach()), 0.0)
+        total = total + one if it.fixed else one
+    total.backward()
+    it.optimizers["discs"].step()
+    it.optimizers["gen"].zero_grad()
+    both_judges(it, "gen", i).backward()
+    it.optimizers["gen"].step()
+
+
+def turns(it: It, i: int, **how: bool) -> tuple[Tensor, Tensor]:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    d_loss.backward(**how)
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    g_loss.backward(inputs=list(G.parameters()), **how)
+    it.optimizers["G"].step()
+    return d_loss, g_loss
+
+
+@loop(
+    waste="memory-growth",
+    says="nodes more each time",
+    advice=".item\\(\\) or .detach\\(\\) what you keep",
+    source="https://github.com/BatsResearch/labelmodels/issues/4",
+)
+def a_running_sum_of_losses(it: It, i: int) -> None:
+    for loss in turns(it, i):
+        it.total = getattr(it, "total", 0) + (loss.item() if it.fixed else loss)
+
+
+@loop(
+    waste="memory-growth",
+    says="hold .* KiB more.*the oldest was made by `",
+    advice="leave out retain_graph=True",
+    source="https://github.com/Koukyosyumei/AIJack/issues/133",
+)
+def losses_kept_with_their_graphs(it: It, i: int) -> None:
+    losses = turns(it, i) if it.fixed else turns(it, i, retain_graph=True)
+    it.kept += [loss.detach() for loss in losses] if it.fixed else losses
+
+
+@loop(waste="memory-growth", says="nodes more each time", advice="for a log, an average or a pool")
+def averaged_weights_with_a_graph(it: It, i: int) -> None:
+    turns(it, i)
+    G = it.nets["G"]
+    with torch.set_grad_enabled(not it.fixed):
+        mean = getattr(it, "mean", None) or list(G.parameters())
+        it.mean = [0.9 * m + 0.1 * p for m, p in zip(mean, G.parameters(), strict=True)]
+
+
+@loop(waste="needless-retain", advice="Leave retain_graph=True out")
+def a_graph_kept_beside_a_penalty(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    x = real(i).requires_grad_()
+    slope = torch.autograd.grad(D(x).sum(), x, create_graph=True)[0]
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    (d_loss + 1e-9 * slope.square().mean()).backward(retain_graph=not it.fixed)
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()
+
+
+@loop(waste="in-vain", says="gradients of D", advice="inputs=list\\(G.parameters\\(\\)\\)")
+def the_gradients_of_d_in_the_turn_of_g(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    d_loss.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    if it.fixed:
+        g_loss.backward(inputs=list(G.parameters()))
+    else:
+        g_loss.backward()
+    it.optimizers["G"].step()
+
+
+def partly_frozen(fixed: bool) -> It:
+    G, D = mlp(2, 2), mlp(2, 1)
+    G[0].requires_grad_(False)
+    trained = [p for p in G.parameters() if p.requires_grad]
+    optimizers = {"G": torch.optim.SGD(trained, lr=0.05), "D": sgd(D)}
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers=optimizers)
+
+
+@loop(
+    waste="in-vain",
+    build=partly_frozen,
+    intended=usual,
+    advice="inputs=\\[p for p in G.parameters\\(\\) if p.requires_grad\\]",
+)
+def in_vain_beside_frozen_parameters(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    d_loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    d_loss.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    if it.fixed:
+        g_loss.backward(inputs=[p for p in G.parameters() if p.requires_grad])
+    else:
+        g_loss.backward()
+    it.optimizers["G"].step()

@@ -1,0 +1,59 @@
+"""Of ``tests/loops`` the wrong ones are told, their advice works, and the right ones rest."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.loops import LOOPS, Loop, judge
+
+FAULTY = [one for one in LOOPS if one.faulty]
+RIGHT = [one for one in LOOPS if not one.faulty]
+
+
+def named(one: Loop) -> str:
+    return one.name
+
+
+@pytest.mark.parametrize("one", FAULTY, ids=named)
+def test_a_fault_is_told_and_its_advice_mends_it(one: Loop) -> None:
+    found = judge(one)
+    assert set(found.grave) == set(one.codes), found.diagnosis
+    if one.codes and found.gaps:
+        assert not found.right, "by autograd.grad this loop is right"
+    if any(code in ("exception", "no-graph") or code.startswith(("inplace", "second"))
+           for code, _ in one.codes):  # fmt: skip
+        assert found.raised
+    told = [f for f in found.diagnosis.findings if f.code in (one.waste, *dict(one.codes))]
+    assert told, found.diagnosis
+    assert any(re.search(one.says, f.message, re.DOTALL) for f in told), found.diagnosis
+    assert any(re.search(one.advice, f.fix, re.DOTALL) for f in told), found.diagnosis
+
+    mended = judge(one, fixed=True)
+    assert mended.right, (mended.raised, mended.gaps)
+    assert mended.grave == (), mended.diagnosis
+    assert one.waste not in mended.diagnosis.codes, mended.diagnosis
+
+
+@pytest.mark.parametrize("one", RIGHT, ids=named)
+def test_a_right_loop_is_left_alone(one: Loop) -> None:
+    found = judge(one)
+    assert found.right, (found.raised, found.gaps)
+    assert found.grave == (), found.diagnosis
+    assert not {"memory-growth", "never-walked"} & {*found.diagnosis.codes} or one.name == (
+        "looked_at_for_a_log"
+    ), found.diagnosis
+
+
+def test_the_table_in_the_docs_is_of_these_loops(root: Path) -> None:
+    """``python -m tests.loops`` writes it; here only that nobody forgot to."""
+    rows = re.findall(r"^\| \[?([^]|]+?)\]?(?:\((.*)\))? \| .* \| (.*) \| .*\|$",
+                      (root / "docs" / "loops.md").read_text(encoding="utf-8"), re.M)  # fmt: skip
+    found = {name: (source, set(re.findall(r"`([a-z-]+)`", told))) for name, source, told in rows}
+    assert found.pop("loop") == ("", set())
+    assert found == {
+        one.name.replace("_", " "): (one.source, {*dict(one.codes), *filter(None, [one.waste])})
+        for one in LOOPS
+    }
