@@ -58,7 +58,6 @@ class LiveGraph:
     """All nodes that were seen, and what can be read from those that live.
 
     ``running``: the forwards under way, innermost last; a new node belongs to the net that runs.
-    ``memory_moved``: some tensor's memory may be another since the last look (``x.data = y``).
     """
 
     def __init__(
@@ -68,10 +67,10 @@ class LiveGraph:
         self._parameters = [p for named in names.values() for p in named.values()]
         self._key = f"gan_lessons.{next(_numbers)}"
         self._leaves: dict[int, int] = {}  # id of a parameter -> its node
-        self.outputs: list[TensorWeakRef] = []  # tensors with a graph, perhaps still alive
-        self.inputs: list[TensorWeakRef] = []  # what came into a net from outside
+        self._outputs: list[TensorWeakRef] = []  # tensors with a graph, perhaps still alive
+        self._inputs: list[TensorWeakRef] = []  # what came into a net from outside
         self._storages: dict[int, tuple[str, str] | None] = {}  # of weights and buffers
-        self.memory_moved = True
+        self._moved = True
         self.running: list[Forward] = []
         self.nodes: dict[int, Node] = {}
         self.cuts: list[Cut] = []
@@ -80,6 +79,11 @@ class LiveGraph:
         self._saved: dict[int, tuple[Saved, ...]] = {}
 
     # What happens -----------------------------------------------------------------------------
+
+    def made(self, tensor: Tensor, node: Any) -> list[Any]:
+        """An operation made this tensor; the nodes that are new with it."""
+        self._outputs.append(TensorWeakRef(tensor))
+        return self.tag(node)
 
     def tag(self, root: Any) -> list[Any]:
         """Name the nodes behind ``root`` that have no name yet; they belong to who runs now."""
@@ -90,7 +94,7 @@ class LiveGraph:
         new = list(walk([root], seen=self._is_known))
         for node in new:
             key, net, parameter, index = len(self.nodes), None, None, None
-            # torch rebuilds a parameter's AccumulateGrad with each graph: it goes by the parameter.
+            # torch rebuilds a parameter's AccumulateGrad with every graph: it goes by the parameter.
             if (owner := owner_of(node, self._owners)) is not None:
                 self._leaves[id(node.variable)] = key
                 net, parameter = owner
@@ -105,12 +109,20 @@ class LiveGraph:
             self.nodes[key] = Node(key, op_name(node), net, parameter, shape, inputs, index)
         return new
 
+    def came_in(self, tensor: Tensor) -> None:
+        """It goes into a net, and comes from outside: no recorded operation made it."""
+        self._inputs.append(TensorWeakRef(tensor))
+
+    def memory_moved(self) -> None:
+        """A tensor's memory may be another from now on (``x.data = y``)."""
+        self._moved = True
+
     def let_go(self) -> None:
         """Take the tags off whatever still lives."""
         for node in reachable(self._live_roots()):
             node.metadata.pop(self._key, None)
-        self.outputs.clear()
-        self.inputs.clear()
+        self._outputs.clear()
+        self._inputs.clear()
 
     # What is known ----------------------------------------------------------------------------
 
@@ -140,9 +152,9 @@ class LiveGraph:
 
         anew: weights and buffers may be others than last time.
         """
-        if anew or self.memory_moved:
+        if anew or self._moved:
             self._storages = self._storages_of_weights()
-        given, self.inputs = _living(self.inputs)
+        given, self._inputs = _living(self._inputs)
         inputs = {internals.storage_of(tensor)[0] for tensor in given}
         states: dict[int, str] = {}
         kept: dict[int, int] = {}
@@ -160,14 +172,14 @@ class LiveGraph:
                 and tag.attributes != ()
                 and (
                     tag.state != HELD
-                    or self.memory_moved
+                    or self._moved
                     or not internals.can_be_read(node, tag.attributes)
                 )
             ):
                 self._read(node, tag, inputs)
             states[tag.id] = tag.state
             kept.update(tag.kept)
-        self.memory_moved = False
+        self._moved = False
         return states, self._sorted_bytes(kept, inputs, UNKNOWN not in states.values())
 
     def _storages_of_weights(self) -> dict[int, tuple[str, str] | None]:
@@ -177,7 +189,7 @@ class LiveGraph:
 
     def _read(self, node: Any, tag: _Tag, inputs: set[int]) -> None:
         """Bring a tag up to date."""
-        if tag.hooked and internals.saved_attributes(node.__class__):
+        if tag.hooked and internals.saved_attributes(type(node)):
             tag.state, tag.attributes = UNKNOWN, ()
             return
         tag.state, tensors, tag.attributes = internals.read_saved(node, tag.attributes)
@@ -224,7 +236,7 @@ class LiveGraph:
         )
 
     def _live_roots(self) -> list[Any]:
-        living, self.outputs = _living(self.outputs)
+        living, self._outputs = _living(self._outputs)
         return [internals.grad_fn_of(tensor) for tensor in living]
 
 

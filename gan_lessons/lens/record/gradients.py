@@ -1,4 +1,4 @@
-"""What every ``.grad`` holds, which backward calls went into it, and which weights moved."""
+"""What every ``.grad`` holds and which backward calls went into it; which weights were rewritten."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ from gan_lessons.lens.model import Event, GradState
 from gan_lessons.lens.record import torch_patches as internals
 
 Names: TypeAlias = Mapping[str, Mapping[str, nn.Parameter]]  # net -> name -> parameter
-Grads: TypeAlias = Mapping[str, Mapping[str, GradState]]  # the same with what each .grad holds
+Grads: TypeAlias = dict[str, dict[str, GradState]]  # the same with what each .grad holds
 Fingerprint: TypeAlias = tuple[float, float]  # 2-norm and sum
-
-
-def distinct(names: Names) -> list[nn.Parameter]:
-    """Every parameter once: nets may share some."""
-    return list(dict.fromkeys(p for named in names.values() for p in named.values()))
 
 
 def by_net(names: Names, chosen: Collection[Tensor]) -> dict[str, tuple[str, ...]]:
     """net -> the names of its parameters that are among ``chosen``; nets without any left out."""
-    found = {n: tuple([k for k, p in named.items() if p in chosen]) for n, named in names.items()}
-    return {net: names for net, names in found.items() if names}
+    found = {
+        net: tuple([k for k, p in named.items() if p in chosen]) for net, named in names.items()
+    }
+    return {net: chosen_names for net, chosen_names in found.items() if chosen_names}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Content:
+class _Content:
     """One content of one ``.grad``. A ``chain`` starts when the gradient is cleared or replaced;
     every write to it is a new ``epoch`` of the same chain. ``watched``: others hold its memory, and
     may write to it where torch does not count it."""
@@ -46,7 +43,7 @@ class Content:
     watched: bool
 
 
-_NOTHING = Content(GradState(), -1, 0, lambda: None, 0, (math.nan, math.nan), 0, False)
+_NOTHING = _Content(GradState(), -1, 0, lambda: None, 0, (math.nan, math.nan), 0, False)
 
 
 class Ledger:
@@ -66,11 +63,11 @@ class Ledger:
         column = {p: i for i, p in enumerate(self._parameters)}
         self._columns = {n: {k: column[p] for k, p in named.items()} for n, named in names.items()}
         self._now = [_NOTHING] * len(self._parameters)
-        self._past: list[list[Content]] = [[] for _ in self._parameters]
-        self._grads: Grads | None = None
-        self._uses: dict[int, list[tuple[int, int]]] = {}  # chain -> (step event, epoch it saw)
+        self._past: list[list[_Content]] = [[] for _ in self._parameters]
         self._exposed: set[int] = set()  # storages
         self._chains = 0
+        self._rows: list[list[_Content]] = []  # what was written down
+        self._told: list[Grads] = []  # the same by name
         self._begun = False
         self.observe()
         self._begun = True
@@ -84,10 +81,11 @@ class Ledger:
         self,
         call: int | None = None,
         received: Collection[Tensor] = (),
+        *,
         closely: Collection[Tensor] = (),
     ) -> None:
         """Compare every ``.grad`` with what is known; ``received`` got theirs from ``call``."""
-        found: dict[int, Content] = {}
+        found: dict[int, _Content] = {}
         doubtful: list[tuple[int, Tensor, int | None]] = []
         for i, parameter in enumerate(self._parameters):
             # A parameter that was computed (by a hypernetwork, say) is no leaf and has no gradient.
@@ -110,10 +108,10 @@ class Ledger:
         for i, content in found.items():
             if content is not self._now[i]:
                 self._past[i].append(self._now[i])
-                self._now[i], self._grads = content, None
+                self._now[i] = content
 
     def _measure(
-        self, doubtful: Sequence[tuple[int, Tensor, int | None]], found: dict[int, Content]
+        self, doubtful: Sequence[tuple[int, Tensor, int | None]], found: dict[int, _Content]
     ) -> None:
         """Add to ``found`` what these gradients are: column, gradient, the call that wrote it."""
         copied = []
@@ -130,23 +128,28 @@ class Ledger:
 
     def _content(
         self, i: int, grad: Tensor, fingerprint: Fingerprint, call: int | None
-    ) -> tuple[Content, bool]:
+    ) -> tuple[_Content, bool]:
         """What ``grad`` is, and whether it was recognised as the copy of an old content."""
         now, value, version = self._now[i], fingerprint[0], internals.version_of(grad)
-        same = now.ref() is grad
+        same, old = now.ref() is grad, None
         if call is None and same and now.version == version and alike(now.fingerprint, fingerprint):
             return now, False
-        past = self._past[i][::-1] if call is None and not same else ()
-        old = next((c for c in past if c.state.value and alike(c.fingerprint, fingerprint)), None)
+        if call is None and not same:
+            past = reversed(self._past[i])
+            old = next(
+                (c for c in past if c.state.value and alike(c.fingerprint, fingerprint)), None
+            )
         if old is not None:
             state, chain, epoch = old.state, old.chain, old.epoch
         else:
             state = self._state(now.state, value, call, same)
-            goes_on = now is not _NOTHING and (call is not None or (same and value != 0.0))
-            chain, epoch = (now.chain, now.epoch + 1) if goes_on else (self._new_chain(), 0)
+            goes_on = call is not None or (same and value != 0.0)
+            chain, epoch = now.chain, now.epoch + 1
+            if not goes_on or now is _NOTHING:
+                chain, epoch = self._new_chain(), 0
         watched = now.watched if same else internals.is_memory_shared(grad)
         storage, ref = internals.storage_of(grad)[0], weakref.ref(grad)
-        content = Content(state, chain, epoch, ref, version, fingerprint, storage, watched)
+        content = _Content(state, chain, epoch, ref, version, fingerprint, storage, watched)
         return content, old is not None and old.ref() is not grad
 
     def _state(self, was: GradState, value: float, call: int | None, same: bool) -> GradState:
@@ -162,63 +165,70 @@ class Ledger:
         self._chains += 1
         return self._chains
 
-    def contents(self, parameters: Collection[Tensor]) -> list[Content]:
+    def write_down(self) -> Grads:
+        """The state of every parameter, as last observed; who used it is filled in at the end."""
+        if not self._rows or self._now != self._rows[-1]:
+            self._rows.append([*self._now])
+            states = [content.state for content in self._now]
+            self._told.append(
+                {net: {k: states[i] for k, i in cs.items()} for net, cs in self._columns.items()}
+            )
+        return self._told[-1]
+
+    def contents(self, parameters: Collection[Tensor]) -> list[_Content]:
         """What those of these parameters that are followed hold, as last observed."""
         return [self._now[i] for i, p in enumerate(self._parameters) if p in parameters]
 
-    def grads(self) -> Grads:
-        """What every ``.grad`` holds, as last observed, by name."""
-        if self._grads is None:
-            states = [content.state for content in self._now]
-            self._grads = {
-                n: {k: states[i] for k, i in c.items()} for n, c in self._columns.items()
-            }
-        return self._grads
-
-    def used(self, event: int, contents: Iterable[Content]) -> None:
-        """The step of that event consumed these."""
-        for content in contents:
-            self._uses.setdefault(content.chain, []).append((event, content.epoch))
-
-    def settle(self) -> None:
-        """All is over: say in every state that was told which step used it."""
-        for content in (
-            c for past, now in zip(self._past, self._now, strict=True) for c in [*past, now]
-        ):
-            uses = sorted(self._uses.get(content.chain, ()))
-            used_by = next((event for event, epoch in uses if epoch >= content.epoch), None)
-            if content.state.is_gradient:
-                object.__setattr__(content.state, "used_by", used_by)  # known only now
+    def settle(self, steps: Mapping[int, Sequence[_Content]]) -> None:
+        """Say in all that was written down which step used it; ``steps``: event -> what it used."""
+        used: dict[int, list[tuple[int, int]]] = {}  # chain -> (step event, epoch it saw)
+        for event, contents in sorted(steps.items()):
+            for content in contents:
+                used.setdefault(content.chain, []).append((event, content.epoch))
+        told: dict[int, GradState] = {}  # by identity: contents last as long as the rows
+        for content in (content for row in self._rows for content in row):
+            if content.state.is_gradient and id(content) not in told:
+                after = (e for e, epoch in used.get(content.chain, ()) if epoch >= content.epoch)
+                told[id(content)] = replace(content.state, used_by=next(after, None))
+        for row, by_name in zip(self._rows, self._told, strict=True):
+            for net, columns in self._columns.items():
+                by_name[net] |= {
+                    k: told[id(row[i])] for k, i in columns.items() if id(row[i]) in told
+                }
 
 
 class Weights:
-    """Follows the parameters by torch's version counters, and at the end by value.
-
-    ``written``: what is known to be rewritten, whatever the counters say."""
+    """Follows the parameters by torch's version counters, and at the end by value."""
 
     def __init__(self, names: Names) -> None:
-        self._names, self.written = names, set[Tensor]()
-        parameters = distinct(names)
+        self._names = names
+        parameters = list(dict.fromkeys(p for named in names.values() for p in named.values()))
         self._versions = {p: internals.version_of(p) for p in parameters}
         self._values = dict(zip(parameters, measured(parameters), strict=True))
 
-    def moved(self) -> dict[str, tuple[str, ...]]:
-        """net -> what was rewritten since the last call."""
-        found, self.written = self.written, set()
-        for parameter, before in self._versions.items():
-            if (version := internals.version_of(parameter)) > before:
-                self._versions[parameter] = version
-                found.add(parameter)
+    def moved(self, written: Iterable[Tensor] = ()) -> dict[str, tuple[str, ...]]:
+        """net -> what was rewritten since the last call, and what is known to be ``written``."""
+        versions = {p: internals.version_of(p) for p in self._versions}
+        found = {p for p, version in versions.items() if version > self._versions[p]} | {*written}
+        self._versions = versions
         return by_net(self._names, found) if found else {}
 
     def untold(self, events: Iterable[Event]) -> dict[str, tuple[str, ...]]:
         """net -> what was rewritten since the last call, or changed and no event tells of it."""
-        told = {self._names[n][k] for e in events for n, names in e.moved.items() for k in names}
-        late = {self._names[n][k] for n, names in self.moved().items() for k in names}
-        rest = [p for p in self._values if p not in told]
-        values = zip(rest, measured(rest), strict=True)
-        changed = {p for p, value in values if not alike(self._values[p], value)}
-        return by_net(self._names, late | changed)
+        late = self.moved()
+        told = {(n, k) for event in events for n, names in event.moved.items() for k in names}
+        unseen = {p for n, d in self._names.items() for k, p in d.items() if (n, k) not in told}
+        now = zip(unseen, measured(list(unseen)), strict=True)
+        changed = by_net(self._names, {p for p, value in now if not alike(self._values[p], value)})
+        found = {
+            net: tuple(
+                k
+                for k, p in named.items()
+                if k in late.get(net, ()) or (k in changed.get(net, ()) and (net, k) not in told)
+            )
+            for net, named in self._names.items()
+        }
+        return {net: names for net, names in found.items() if names}
 
 
 @torch.no_grad()
@@ -236,8 +246,9 @@ def measured(tensors: Sequence[Tensor]) -> list[Fingerprint]:
             wide = [_wide(tensors[i]) for i in group]
             values = torch.stack([*internals.norms(wide), *[t.sum().real for t in wide]]).tolist()
         except RuntimeError:
-            for i in group if len(group) > 1 else ():  # one may have no norm, and others all right
-                (found[i],) = measured([tensors[i]])
+            if len(group) > 1:  # one may have none, and the others all the same
+                for i in group:
+                    (found[i],) = measured([tensors[i]])
             continue
         for i, norm, total in zip(group, values, values[len(group) :], strict=False):
             found[i] = (norm, total)
@@ -250,6 +261,8 @@ def _wide(tensor: Tensor) -> Tensor:
     return dense.float() if dense.dtype in (torch.float16, torch.bfloat16) else dense
 
 
-def alike(a: Fingerprint, b: Fingerprint) -> bool:
+def alike(a: Fingerprint | None, b: Fingerprint) -> bool:
     """Equal, where NaN equals NaN."""
-    return all(x == y or (math.isnan(x) and math.isnan(y)) for x, y in zip(a, b, strict=True))
+    return a is not None and all(
+        x == y or (math.isnan(x) and math.isnan(y)) for x, y in zip(a, b, strict=True)
+    )

@@ -5,7 +5,7 @@ Each rule stands beside the sentences that it picks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gan_lessons.lens.model import (
-    FREED,
     INPLACE,
     NO_GRAPH,
     SECOND_BACKWARD,
@@ -37,13 +36,17 @@ class Explanation(NamedTuple):
 
 @dataclass(frozen=True)
 class Failure:
-    """A backward that raised, while the graph behind its ``outputs`` still lives."""
+    """A backward that raised, while the graph behind its ``outputs`` still lives.
+
+    ``freed_by``: graph node -> index of the backward call that freed it, -1: no such call.
+    """
 
     line: Line
     outputs: Sequence[Tensor]
     graph: LiveGraph
     operations: Operations
     record: Record
+    freed_by: Mapping[int, int]
 
     def explain(self, error: BaseException) -> Explanation | None:
         """Plain words for the error, or None if it is not one of the three."""
@@ -115,17 +118,14 @@ class Failure:
     # Backward through the graph a second time -------------------------------------------------
 
     def _walked_again(self) -> Explanation:
-        nodes, events, calls = self._nodes(), self.record.events, self.record.backward_calls
-        freed_by: dict[int, int | None] = {}  # node -> call, None for one of autograd.grad
-        for event in (e for e in events if e.kind in ("backward", "grad", "error")):
-            for node in (i for i, state in event.states.items() if state == FREED):
-                freed_by.setdefault(node, event.call)
-        freed = [n for n in nodes if n.id in freed_by]  # not by this call, which frees as it goes
-        indices = sorted({n.forward for n in freed if n.forward is not None})
-        forwards = [(f.net, f.line.code) for f in (self.record.forwards[i] for i in indices)]
-        told = " and ".join(f"{net}'s forward `{line}`" for net, line in forwards)
-        known = [i for n in freed if (i := freed_by[n.id]) is not None]
-        call = calls[known[-1]].source if known else "backward"
+        nodes = self._nodes()
+        freed = [n for n in nodes if n.id in self.freed_by]  # before this call frees as it goes
+        forwards = [self.record.forwards[i] for i in sorted({n.forward for n in freed} - {None})]
+        told = " and ".join(
+            "{net}'s forward `{line}`".format(net=f.net, line=f.line.code) for f in forwards
+        )
+        calls = [self.freed_by[n.id] for n in freed if self.freed_by[n.id] >= 0]
+        call = self.record.backward_calls[calls[-1]].source if calls else "backward"
         what = (
             "`{line}` walks the graph of {forwards} again, but `{call}` has already freed what "
             "that graph had saved."

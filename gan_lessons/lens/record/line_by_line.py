@@ -129,7 +129,7 @@ class _Watch:
 
     def begin(self, journal: Journal[StepRecord]) -> None:
         self._journal = journal
-        self.before, *_ = journal.glance()
+        self.before = journal.ledger.write_down()
         self._seen = (0, 0)  # events and nodes that earlier moments have told of
 
     def wants(self, frame: FrameType) -> bool:

@@ -48,12 +48,13 @@ class Operations(TorchFunctionMode):
         super().__init__()
         self._graph, self._exposed = graph, exposed
         self._detached: dict[int, tuple[TensorWeakRef, Detached]] = {}
+        self.active = True
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
         kwargs = kwargs or {}
-        if torch.compiler.is_compiling():  # a net is compiled as it would be without us
-            return func(*args, **kwargs)
+        if torch.compiler.is_compiling() or not self.active:
+            return func(*args, **kwargs)  # a net is compiled as it would be without us
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
             return self._special_call(how, func, args, kwargs)
@@ -74,16 +75,19 @@ class Operations(TorchFunctionMode):
         tensor = args[0] if args and isinstance(args[0], Tensor) else None
         source = None if tensor is None or how == _MEMORY else internals.grad_fn_of(tensor)
         if tensor is not None and how in (_MEMORY, ".data"):
-            self._exposed(tensor)
-            self._graph.memory_moved = True
+            self._give_away(tensor)
         out = func(*args, **kwargs)
         with internals.without_torch_functions():
             if tensor is not None and how == _MEMORY:
-                self._exposed(tensor)  # after `x.data = y` it shares the memory of y
+                self._give_away(tensor)  # after `x.data = y` it shares the memory of y
             elif source is not None and isinstance(out, Tensor):
                 self._graph.tag(source)
                 self._mark(out, Detached(self._graph.id_of(source), how, caller_line()))
         return out
+
+    def _give_away(self, tensor: Tensor) -> None:
+        self._exposed(tensor)
+        self._graph.memory_moved()
 
     def _attribute(self, out: Tensor, tensor: Tensor) -> None:
         """An attribute was read: of a detached tensor, ``.mT`` and the like are detached too."""
@@ -98,8 +102,7 @@ class Operations(TorchFunctionMode):
             cut = [(t, past) for t in tensors_in(taken) if (past := self.past(t)) is not None]
         for tensor in (made,) if isinstance(made, Tensor) else tensors_in(made):
             if (node := internals.grad_fn_of(tensor)) is not None:
-                new = self._graph.tag(node)
-                self._graph.outputs.append(TensorWeakRef(tensor))
+                new = self._graph.made(tensor, node)
                 for source, past in cut:
                     self._cut(source, past, new or [node])
             elif cut:
@@ -125,7 +128,7 @@ class Operations(TorchFunctionMode):
         with internals.without_torch_functions():
             for tensor in tensors:
                 if tensor.grad_fn is None and self.past(tensor) is None:
-                    self._graph.inputs.append(TensorWeakRef(tensor))
+                    self._graph.came_in(tensor)
 
     def came_out(self, tensors: Iterable[Tensor]) -> None:
         """A net made these. Catches nodes that no torch function showed (compiled, custom)."""
@@ -138,8 +141,12 @@ class Operations(TorchFunctionMode):
         return past if ref is not None and ref() is tensor else None
 
     def forget_the_dead(self) -> None:
-        """Most detached tensors live for one line, and operations are faster without any."""
+        """Most detached tensors live for one line, and an operation is faster when there are none."""
         self._detached = {k: entry for k, entry in self._detached.items() if entry[0]() is not None}
+
+    def close(self) -> None:
+        self.active = False
+        self._detached.clear()
 
 
 _MEMORY = "memory"  # it gives the memory of a tensor away, or exchanges it

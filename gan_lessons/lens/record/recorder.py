@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from traceback import walk_stack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,25 +14,23 @@ from torch.optim import Optimizer
 
 from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
 from gan_lessons.lens.record import torch_patches as internals
-from gan_lessons.lens.record.gradients import Content, by_net
-from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.operations import tensors_in
-from gan_lessons.lens.record.source_lines import backward_operand, caller_line
+from gan_lessons.lens.record.gradients import by_net
+from gan_lessons.lens.record.journal import AnyRecord, Journal
+from gan_lessons.lens.record.source_lines import backward_operand, caller_line, stack_depth
 from gan_lessons.lens.record.undo import Undo
 
 _Function = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class _StepUnderWay:
-    """A step that has begun: events and backward calls so far, and the gradients it found.
-    ``depth``: frames on the stack."""
+class _StepUnderWay(NamedTuple):
+    """An optimizer step that has begun: backward calls so far, and the gradients it found."""
 
     optimizer: Optimizer
     depth: int
     events: int
     calls: int
-    found: list[Content]
+    consumed: list[Any]
 
 
 class Recorder:
@@ -56,10 +51,9 @@ class Recorder:
         self._record.holds = {name: self._held_by(o) for name, o in optimizers.items()}
         self._thread = threading.get_ident()
         self._tasks: set[int] = set()  # backwards of the engine that are ours
-        self._on_cpu = True
         self._steps = dict.fromkeys(nets, 0)
         self._before: list[_StepUnderWay] = []  # outermost first
-        self._received: set[Tensor] = set()
+        self._received: list[Tensor] = []
         self._hooked: set[Tensor] = set()
         self._clearing: set[int] = set()  # objects inside their own zero_grad
 
@@ -83,7 +77,8 @@ class Recorder:
 
     # Forwards ---------------------------------------------------------------------------------
 
-    def _before_forward(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+    # torch leaves out ``kwargs`` where a hook was removed by another one, just before it.
+    def _before_forward(self, name: str, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         if not self._mine:
             return
         index, during = len(self._record.forwards), self.journal.inside
@@ -123,34 +118,47 @@ class Recorder:
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._mine or torch.compiler.is_compiling() or self._name_of(optimizer) is None:
             return
-        held, depth = (
-            internals.held_parameters(optimizer),
-            sum(1 for _ in walk_stack(sys._getframe())),
-        )
+        held, depth = internals.held_parameters(optimizer), stack_depth()
+        self.journal.observe(closely=held)
         begun = len(self._record.events), len(self._record.backward_calls)
         # What is no shallower than we are cannot be around us: it raised, and is over.
         self._before = [step for step in self._before if step.depth < depth]
-        self._before.append(_StepUnderWay(optimizer, depth, *begun, self.journal.contents(held)))
+        contents = self.journal.ledger.contents(held)
+        self._before.append(_StepUnderWay(optimizer, depth, *begun, contents))
         if self.journal.inside is not None:  # in a backward, before we hear who received
-            self._received |= {p for p in held if p.grad is not None}
+            self._received += [p for p in held if p.grad is not None]
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._mine or torch.compiler.is_compiling() or not self._before:
             return
         if (target := self._name_of(optimizer)) is None:
             return
-        done, record, inside = self._before.pop(), self._record, self.journal.inside
+        done = self._before.pop()
         if any(step.optimizer is optimizer for step in self._before):
             return  # super().step() inside the step of a class of one's own: they are one
-        held, holds = internals.held_parameters(optimizer), self._held_by(optimizer)
-        record.holds = {**record.holds, target: holds}
-        closure_ran = len(record.backward_calls) > done.calls  # backward, inside the step
-        used = self.journal.contents(held) if closure_ran else done.found
-        for net in holds:
-            self._steps[net] += 1
-        details = {"holds": holds, "began": done.events, "call": None if inside == -1 else inside}
-        self.journal.stepped(held, used)
-        self.journal.event("step", target, caller_line(), **details)
+        used, held, holds = (
+            done.consumed,
+            internals.held_parameters(optimizer),
+            self._held_by(optimizer),
+        )
+        self._record.holds = {**self._record.holds, target: holds}
+        if len(self._record.backward_calls) > done.calls:  # a closure ran backward inside the step
+            self.journal.observe(closely=held)
+            used = self.journal.ledger.contents(held)
+        for net, named in self._names.items():
+            self._steps[net] += any(p in held for p in named.values())
+        written = [p for p in held if p.grad is not None]  # also where versions do not tell
+        inside = self.journal.inside
+        self.journal.event(
+            "step",
+            target,
+            caller_line(),
+            written=written,
+            used=used,
+            holds=holds,
+            began=done.events,
+            call=None if inside == -1 else inside,
+        )
 
     def _name_of(self, obj: Any) -> str | None:
         """The name of an optimizer or of the net that ``obj`` is (part of); None for a stranger."""
@@ -178,18 +186,22 @@ class Recorder:
             with self._followed(outputs if internals.graph_task() in self._tasks else ()):
                 return original(outputs, *args, **kwargs)
         line = caller_line()
-        kind: Kind = "backward" if kwargs.get("accumulate_grad", True) else "grad"
-        begun = self._begin(line, outputs, args) if kind == "backward" else {}
-        call = begun.get("index")
-        self.journal.inside, self._received = -1 if call is None else call, set()
+        self.journal.observe()
+        with internals.without_torch_functions():
+            self._hook_parameters()
+            accumulates = kwargs.get("accumulate_grad", True)
+            before = self._begin(line, outputs, args) if accumulates else None
+        kind: Kind = "backward" if accumulates else "grad"
+        call = before.index if before else None
+        self.journal.inside, self._received = -1 if call is None else call, []
         try:
             with self._followed(() if self._on_cpu else outputs):
                 result = original(outputs, *args, **kwargs)
         except BaseException as error:
-            self._end(begun, error)
-            self.journal.failed(error, line, outputs, call)
+            self._end(before, error)
+            self.journal.failed(error, line, outputs, call=call)
             raise
-        self._end(begun)
+        self._end(before)
         self.journal.event(kind, None, line, call=call)
         return result
 
@@ -206,44 +218,32 @@ class Recorder:
             for handle in handles:
                 handle.remove()
 
-    def _begin(self, line: Line, outputs: Iterable[Any], args: Any) -> dict[str, Any]:
-        """What a ``BackwardCall`` says of its beginning."""
+    def _begin(self, line: Line, outputs: Iterable[Any], args: tuple[Any, ...]) -> BackwardCall:
         _, retain, create, inputs, *_ = args
-        graph, name = self._graph, backward_operand(line.text) or "output"
-        self.journal.contents(())
-        with internals.without_torch_functions():
-            self._hook_parameters()
-            roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
-            walked = graph.reach(roots, [internals.node_of(x) for x in inputs])
-            for root in roots:
-                graph.names.setdefault(graph.id_of(root), name)
-            held = graph.look(roots, anew=False)[1]
-        return {
-            "index": len(self._record.backward_calls),
-            "source": line.code,
-            "line": line,
-            "retain_graph": bool(retain),
-            "create_graph": bool(create),
-            "restricted": bool(inputs),
-            "weights": dict(self._steps),
-            "nodes": walked,
-            "held_before": held,
-        }
-
-    def _end(self, begun: dict[str, Any], error: BaseException | None = None) -> None:
-        self.journal.inside = None
-        if not begun:
-            return
-        forwards = {self._graph.nodes[i].forward for i in begun["nodes"]}
-        forwards |= {f.index for f in self._record.forwards if f.during == begun["index"]}
-        names, received = self._names.items(), self._received
-        call = BackwardCall(
-            **begun,
-            received={n: tuple([k for k, p in d.items() if p in received]) for n, d in names},
-            forwards=tuple(sorted(f for f in forwards if f is not None)),
-            error=None if error is None else str(error),
+        graph, name = self._graph, backward_operand(line.text)
+        roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
+        walked = graph.reach(roots, [internals.node_of(x) for x in inputs])
+        for root in roots:
+            graph.names.setdefault(graph.id_of(root), name or "output")
+        forwards = {f for i in walked if (f := graph.nodes[i].forward) is not None}
+        return BackwardCall(
+            index=len(self._record.backward_calls),
+            source=line.code,
+            line=line,
+            retain_graph=bool(retain),
+            create_graph=bool(create),
+            restricted=bool(inputs),
+            received={},
+            forwards=tuple(sorted(forwards)),
+            weights=dict(self._steps),
+            nodes=walked,
+            held_before=graph.look(roots, anew=False)[1],
         )
-        self.journal.call_ended(call, received)
+
+    def _end(self, call: BackwardCall | None, error: BaseException | None = None) -> None:
+        received, self.journal.inside = set(self._received), None
+        if call is not None:
+            self.journal.call_ended(call, received, error)
 
     def _hook_parameters(self) -> None:
         """Ask each parameter to say when its ``.grad`` was written. Only now: a hook cannot be
@@ -258,6 +258,9 @@ class Recorder:
         if threading.get_ident() != self._thread and internals.graph_task() not in self._tasks:
             return  # another thread trains this parameter
         # It also fires where nothing is written: undefined gradients, frozen since the forward.
-        written = parameter.grad is not None and parameter.requires_grad
-        if self.journal.inside is not None and written:
-            self._received.add(parameter)
+        if (
+            self.journal.inside is not None
+            and parameter.grad is not None
+            and parameter.requires_grad
+        ):
+            self._received.append(parameter)

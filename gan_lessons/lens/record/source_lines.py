@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import linecache
 import os
 import sys
@@ -27,6 +26,14 @@ def caller_line() -> Line:
     while frame is not None and frame.f_code.co_filename.startswith((_TORCH, _OURS)):
         frame = frame.f_back
     return _line(frame, frame.f_lasti) if frame else NOWHERE
+
+
+def stack_depth() -> int:
+    """How many frames lie below the caller's: what runs inside something has a greater one."""
+    frame, depth = sys._getframe(1), 0
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def raising_line(traceback: TracebackType | None) -> Line:
@@ -68,7 +75,6 @@ def _read_line(frame: FrameType, instruction: int) -> Line:
     return Line(text, code.co_filename, first, code.co_name, expression)
 
 
-@functools.lru_cache(maxsize=512)
 def backward_operand(text: str) -> str | None:
     """``d_loss`` in ``d_loss.backward(...)``; None where the line has another form."""
     try:

@@ -24,12 +24,10 @@ from gan_lessons.lens.record.undo import Undo
 
 # Torch functions off: what we look at must not come back to our own mode, or to somebody else's.
 without_torch_functions = torch._C.DisableTorchFunction
+
 # One function leads into the engine, however `backward` or `grad` was imported.
 ENGINE = (torch.autograd, "_engine_run_backward")
-# Number of the backward that this thread of the engine works for, -1 for none.
-graph_task = torch._C._current_graph_task_id
-# The 2-norms of tensors of one device and dtype in one call, which is faster.
-norms = torch._foreach_norm
+
 # How a TorchFunctionMode is told that an attribute is read or written.
 READS_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 READS_GRAD = torch.Tensor.grad.__get__  # type: ignore[union-attr]
@@ -44,6 +42,11 @@ def is_compiler_at_work() -> bool:
 def are_saved_tensors_hooked() -> bool:
     """Does somebody's hook pack what is saved now? To read it would run the hook that unpacks."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def graph_task() -> int:
+    """Number of the backward that this thread of the engine works for, -1 for none."""
+    return torch._C._current_graph_task_id()
 
 
 # Tensors ------------------------------------------------------------------------------------------
@@ -91,6 +94,11 @@ def is_memory_shared(tensor: Tensor) -> bool:
     return not storage.resizable() or torch._C._storage_Use_Count(storage._cdata) > 2
 
 
+def norms(tensors: list[Tensor]) -> list[Tensor]:
+    """The 2-norms of tensors of one device and dtype, in one call."""
+    return list(torch._foreach_norm(tensors))
+
+
 def weights_and_buffers(nets: Iterable[nn.Module]) -> list[Tensor]:
     """As ``parameters()`` and ``buffers()`` yield them, which spell out every name on the way."""
     found: list[Tensor | None] = []
@@ -133,7 +141,7 @@ def output_shape(node: Any) -> tuple[int, ...] | None:
 
 
 @functools.cache
-def saved_attributes(kind: Any) -> list[str]:
+def saved_attributes(kind: type) -> list[str]:
     """Names under which nodes of this kind keep what they saved; told without reading any."""
     return [n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n]
 
@@ -147,7 +155,7 @@ def read_saved(
     saved without saved-tensor hooks: reading runs the unpack hook otherwise, and with it whatever
     the hook does (checkpointing: a whole forward).
     """
-    kind = node.__class__
+    kind = type(node)
     if hasattr(kind, "saved_tensors"):  # a custom autograd.Function: nobody can tell
         return UNKNOWN, {}, ()  # whether hooks were active when it saved
     state, tensors, alive = NOTHING, dict[str, Tensor](), []
