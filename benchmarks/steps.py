@@ -109,11 +109,7 @@ def conv(width_g: int, width_d: int, size: int = 64, batchnorm: bool = False) ->
 
 @dataclass
 class Pair:
-    """Two nets and a batch.
-
-    inner: calls per measurement, whose mean is taken. mixing: D has BatchNorm. more: also measured
-    with what is added on both sides.
-    """
+    """Two nets and a batch. `inner`: calls per measurement, whose mean is taken."""
 
     name: str
     gan: Gan
@@ -121,30 +117,28 @@ class Pair:
     rounds: int
     inner: int = 1
     mixing: bool = False
-    more: bool = False
 
 
 def pairs(device: str, quick: bool) -> list[Pair]:
     if device == "cuda":
-        rounds, n = (10, 64) if quick else (30, 128)
-        equal, twice, mixing = conv(64, 64), conv(64, 128), conv(64, 64, batchnorm=True)
+        rounds, n, w = (10, 64, 64) if quick else (30, 128, 64)
         return [
-            Pair("MLP 64 / 512, batch 64", mlp(), 64, rounds, 10, more=True),
-            Pair(f"DCGAN 64x64, widths 64 / 64, batch {n}", equal, n, rounds, 3, more=True),
-            Pair(f"DCGAN 64x64, widths 64 / 128, batch {n}", twice, n, rounds, 3),
-            Pair(f"DCGAN 64 / 64, BatchNorm in D, batch {n}", mixing, n, rounds, 3, mixing=True),
+            Pair("MLP 64 / 512, batch 64", mlp(), 64, rounds, 10),
+            Pair(f"DCGAN 64x64, widths {w} / {w}, batch {n}", conv(w, w), n, rounds, 3),
+            Pair(f"DCGAN 64x64, widths {w} / {2 * w}, batch {n}", conv(w, 2 * w), n, rounds, 3),
+            Pair(f"DCGAN {w} / {w}, BatchNorm in D", conv(w, w, 64, True), n, rounds, 3, True),
         ]
     if quick:
         return [
             Pair("MLP 8 / 16, batch 4", mlp(8, 16), 4, 3),
-            Pair("DCGAN 16x16, BatchNorm in D", conv(4, 4, 16, True), 4, 3, mixing=True),
+            Pair("DCGAN 16x16, BatchNorm in D", conv(4, 4, 16, True), 4, 3, 1, True),
         ]
     return [
-        Pair("MLP 64 / 512, batch 64", mlp(), 64, 60, 4, more=True),
+        Pair("MLP 64 / 512, batch 64", mlp(), 64, 60, 4),
         Pair("MLP 256 / 256, batch 64", mlp(256, 256), 64, 60, 4),
-        Pair("DCGAN 64x64, widths 32 / 32, batch 8", conv(32, 32), 8, 30, more=True),
+        Pair("DCGAN 64x64, widths 32 / 32, batch 8", conv(32, 32), 8, 30),
         Pair("DCGAN 64x64, widths 32 / 64, batch 8", conv(32, 64), 8, 15),
-        Pair("DCGAN 64x64, 32 / 32, BatchNorm in D", conv(32, 32, 64, True), 8, 30, mixing=True),
+        Pair("DCGAN 64x64, 32 / 32, BatchNorm in D", conv(32, 32, 64, True), 8, 30, 1, True),
     ]
 
 
@@ -199,9 +193,6 @@ def prepared(step: Step, pair: Pair, setting: Setting, device: str) -> Callable[
         if setting.channels_last:
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if setting.compile:
-            from torch._functorch import config
-
-            config.donated_buffer = False  # else no graph can be retained
             net.compile()
 
     def run() -> None:
@@ -334,16 +325,17 @@ def plan(device: str, quick: bool) -> Iterator[tuple[Pair, Setting, dict[str, St
             steps = dict(ALL if device == "cpu" and main else FEW)
             if pair.mixing:  # BatchNorm in D
                 steps = {name: step for name, step in steps.items() if name not in ONE_STAGE}
-            if (main or pair.more) and not (setting.channels_last and "MLP" in pair.name):
-                yield pair, setting, steps
+            is_conv = "DCGAN" in pair.name
+            if not main and pair not in (found[0], found[2]):
+                continue  # what is added on both sides: for one MLP and one DCGAN
+            if setting.channels_last and not is_conv:
+                continue
+            yield pair, setting, steps
 
 
-def everything(device: str, quick: bool, seconds: float, rows: list[Row]) -> Iterator[None]:
-    """Fill in `rows`, group by group.
-
-    After `seconds` nothing new is begun, and what is left out says so.
-    """
-    end = time.monotonic() + seconds
+def everything(device: str, quick: bool, seconds: float) -> list[Row]:
+    """All rows. After `seconds` nothing new is begun, and what is left out says so."""
+    end, rows = time.monotonic() + seconds, list[Row]()
     for pair, setting, steps in plan(device, quick):
         if time.monotonic() > end:
             rows += [Row(pair.name, setting.name, name, "out of time") for name in steps]
@@ -352,7 +344,8 @@ def everything(device: str, quick: bool, seconds: float, rows: list[Row]) -> Ite
         if setting is PLAIN:
             add_costs(found, pair, steps, device)
         rows += found
-        yield
+        print(*found, sep="\n", file=sys.stderr, flush=True)
+    return rows
 
 
 # What grows -> its values, and the milliseconds of each step there.
@@ -501,32 +494,18 @@ def put_between(page: Path, device: str, text: str) -> None:
     page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
-def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure; what is known so far goes to --json after every group, in case it is the last."""
-    torch.set_num_threads(options.threads)
-    rows: list[Row] = []
-    results = {
-        "device": options.device,
-        "machine": machine(options.device),
-        "load": load(),
-        "rows": [],
-        "growth": {},
+def measured(device: str, quick: bool, seconds: float, threads: int) -> dict[str, Any]:
+    torch.set_num_threads(threads)
+    before = load()
+    rows = everything(device, quick, seconds)
+    grown = growth(device, quick) if device == "cpu" else {}
+    return {
+        "device": device,
+        "machine": machine(device),
+        "load": f"{before} at the start, {load()} at the end",
+        "rows": [asdict(row) for row in rows],
+        "growth": grown,
     }
-    limit = options.seconds or (150 if options.device == "cuda" and options.quick else 3600)
-    for _ in everything(options.device, options.quick, limit, rows):
-        results["rows"] = [asdict(row) for row in rows]
-        save(results, options.json)
-        print(len(rows), rows[-1], file=sys.stderr, flush=True)
-    if options.device == "cpu":
-        results["growth"] = growth(options.device, options.quick)
-    results["rows"] = [asdict(row) for row in rows]
-    results["load"] = f"{results['load']} at the start, {load()} at the end"
-    return results
-
-
-def save(results: dict[str, Any], path: Path | None) -> None:
-    if path:
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -539,11 +518,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--from", type=Path, dest="old", help="take the results from there")
     parser.add_argument("--markdown", type=Path, help="put the tables between its markers")
     options = parser.parse_args(arguments)
+    limit = options.seconds or (200 if options.device == "cuda" and options.quick else 3600)
     if options.old:
         results = json.loads(options.old.read_text(encoding="utf-8"))
     else:
-        results = measured(options)
-        save(results, options.json)
+        results = measured(options.device, options.quick, limit, options.threads)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     text = report(results)
     print(text)
     if options.markdown:

@@ -81,8 +81,7 @@ class Gan:
         real: (batch, ...), noise: (batch, ...), both on the device and of the dtype of the nets.
         Raises TypeError for what is not a tensor, ValueError for an empty batch, batch sizes that
         differ, NaN or infinite values, a foreign device or dtype, and (where the nets know their
-        shapes, as ours do) a wrong shape. On a GPU it waits for `real` and `noise`, once; while a
-        CUDA graph is captured there are no values, and none is looked at.
+        shapes, as ours do) a wrong shape. On a GPU it waits for `real` and `noise`, once.
         """
         D, G = self.discriminator, self.generator
         checks.check_batch("real", real, "discriminator", D, self._weight_d)

@@ -175,14 +175,6 @@ def test_the_last_of_scripts_that_are_alike_is_enough():
     assert assets.each_once(page) == f"{data}<script>other()</script>{data}<script>go()</script>"
 
 
-def test_the_questions_of_a_page_bring_their_front_end_once():
-    question = "from gan_lessons.classroom import predict_number\npredict_number('{n}?')"
-    cells = [nbformat.v4.new_code_cell(question.format(n=n)) for n in "12"]
-    page = exported(GanPage(), cell("# T", "slide"), *cells)
-    assert page.count("data-gl-question data-gl-group=") == 2
-    assert page.count("Boots the widgets of one kind") == 1
-
-
 def test_folders_of_this_machine_stay_out():
     error = nbformat.v4.new_output(
         "error",

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from gan_lessons.classroom.exercises import Check
 from gan_lessons.classroom.scoring import checked_tolerance, first_line, number_text, received_text
@@ -72,7 +73,8 @@ def check_step(
 
 @dataclass
 class _Run:
-    """What a step did: ``weights`` at the start and after each step, and a record of each."""
+    """What a step did: ``weights`` at the start and after each step, net -> one vector of them all;
+    what it returned, and a record of each step."""
 
     weights: list[dict[str, Tensor]]
     returned: list[Any] = field(default_factory=list)
@@ -98,11 +100,7 @@ def _run(gan: Gan, real: Tensor, noise: Tensor, steps: int, step: Step) -> _Run:
 
 
 def _weights(gan: Gan) -> dict[str, Tensor]:
-    """Net -> a copy of all its weights, as one vector."""
-    return {
-        net: torch.cat([p.detach().flatten() for p in module.parameters()])
-        for net, module in gan.nets.items()
-    }
+    return {net: parameters_to_vector(m.parameters()).detach() for net, m in gan.nets.items()}
 
 
 def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None) -> tuple[Tensor, Tensor]:
