@@ -14,6 +14,7 @@ from gan_lessons.steps import step_detach, step_generator_first, step_retain_gra
 from gan_lessons.strategies import STRATEGIES, Strategy
 
 _LAZY = {
+    "assert_sound": "gan_lessons.lens.watch",
     "cost": "gan_lessons.lens.cost",
     "cost_all": "gan_lessons.lens.cost",
     "diagnose": "gan_lessons.lens.diagnose",
@@ -21,6 +22,10 @@ _LAZY = {
     "explore": "gan_lessons.classroom",
     "record": "gan_lessons.lens.record",
     "record_step": "gan_lessons.lens.record",
+    "same": "gan_lessons.lens.watch",
+    "terms": "gan_lessons.lens.watch",
+    "watch": "gan_lessons.lens.watch",
+    "watched": "gan_lessons.lens.watch",
 }
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "Gan",
     "StepLosses",
     "Strategy",
+    "assert_sound",
     "cost",
     "cost_all",
     "dcgan",
@@ -39,6 +45,7 @@ __all__ = [
     "published",
     "record",
     "record_step",
+    "same",
     "step_by_halves",
     "step_detach",
     "step_frozen",
@@ -46,8 +53,11 @@ __all__ = [
     "step_one_stage",
     "step_retain_graph",
     "step_selective",
+    "terms",
     "tiny_gan",
     "train",
+    "watch",
+    "watched",
 ]
 
 

@@ -23,8 +23,8 @@ SOURCES = {
 # What stands on torch and the standard library alone, at module level.
 PLAIN = ["losses", "models", "data", "lens.model", "lens.record"]
 # Who may import whom: each room what stands before it, lazy and typing imports counted.
-ROOMS = ["studied", "lens.model", "lens.record", "lens.show", "lens.diagnose", "lens.cost",
-         "lens.whatif", "classroom", "classroom.export"]  # fmt: skip
+ROOMS = ["studied", "lens.model", "lens.record", "lens.show", "lens.diagnose", "lens.watch",
+         "lens.cost", "lens.whatif", "classroom", "classroom.export"]  # fmt: skip
 # A record shows itself: `Record.table()` and the type that it returns.
 EXCEPTIONS = {("lens.model", "lens.show")}
 # "Small helper package": the modules that supply models and step functions.
@@ -110,7 +110,7 @@ def test_the_package_was_found():
 
 
 # Fronts: they name what stands behind them, and nothing of the package imports them.
-FRONTS = {PACKAGE, f"{PACKAGE}.lens"}
+FRONTS = {PACKAGE, f"{PACKAGE}.lens", f"{PACKAGE}.__main__"}
 PACKAGES = {m for m, path in SOURCES.items() if path.name == "__init__.py"} - FRONTS
 
 

@@ -1,5 +1,6 @@
 """All that a record holds, as plain data without torch, and the facts that are read off it."""
 
+from gan_lessons.lens.model.as_json import from_plain, to_plain
 from gan_lessons.lens.model.events import (
     BackwardCall,
     Event,
@@ -31,5 +32,6 @@ from gan_lessons.lens.model.record import Record, StepRecord
 __all__ = [
     "FOLDABLE", "FREED", "HELD", "INPLACE", "NOTHING", "NO_GRAPH", "SECOND_BACKWARD", "STALE",
     "STATES", "UNKNOWN", "BackwardCall", "Cut", "Event", "Forward", "GradState", "Graph",
-    "HeldBytes", "Kind", "Line", "Moment", "Node", "Record", "Saved", "StepRecord",
+    "HeldBytes", "Kind", "Line", "Moment", "Node", "Record", "Saved", "StepRecord", "from_plain",
+    "to_plain",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gan_lessons.lens.model.line import Line
@@ -110,9 +110,9 @@ class Graph:
     states: Mapping[int, str] = field(default_factory=dict)
     inferred: bool = False
     saved: Mapping[int, tuple[Saved, ...]] = field(default_factory=dict)
-    read: Set[int] = frozenset()
-    left: Sequence[tuple[int, str, Line]] = ()
-    fed: Collection[tuple[int, int]] = ()
+    read: frozenset[int] = frozenset()
+    left: tuple[tuple[int, str, Line], ...] = ()
+    fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gan_lessons.lens.model.as_json import from_plain, to_plain
 from gan_lessons.lens.model.events import BackwardCall, Event, Forward, GradState, Moment
 from gan_lessons.lens.model.graph import Graph, HeldBytes
 
 if TYPE_CHECKING:
     from gan_lessons.lens.show import GradientTable
+
+
+VERSION = 1  # of the JSON; it rises when an old reader would misread a new record
 
 
 @dataclass
@@ -152,6 +157,31 @@ class Record:
                 "see record.events for what happened"
             )
         return replace(self.graph, states=self.events[event].states)
+
+    def to_json(self) -> str:
+        """All of it as JSON, for ``Record.from_json``, here or on another machine.
+
+        Of a ``StepRecord``, ``result`` and ``error`` stay behind: they may be anything.
+        """
+        plain = to_plain(self, leave_out=("result", "error"))
+        return json.dumps({"version": VERSION, "kind": type(self).__name__, **plain})
+
+    @staticmethod
+    def from_json(text: str) -> Record:
+        """The ``Record`` (or ``StepRecord``) that ``to_json`` wrote.
+
+        Raises ValueError for text that is no such JSON, or of another version.
+        """
+        plain = json.loads(text)
+        if not isinstance(plain, dict) or plain.get("version") != VERSION:
+            version = plain.get("version") if isinstance(plain, dict) else None
+            raise ValueError(
+                f"from_json() got a record of version {version}; expected what to_json() of this "
+                f"version of gan-lessons writes, version {VERSION}"
+            )
+        kind = {"Record": Record, "StepRecord": StepRecord}[plain["kind"]]
+        record: Record = from_plain(kind, plain)
+        return record
 
     def table(self, **options: Any) -> GradientTable:
         """Parameter x event, drawn in a notebook and as text on a terminal; see GradientTable."""

@@ -1,6 +1,6 @@
 """The observer: run any code for real and write down what it did to every gradient."""
 
-from gan_lessons.lens.record.autograd_nodes import snapshot
+from gan_lessons.lens.record.autograd_nodes import snapshot, walk
 from gan_lessons.lens.record.line_by_line import innermost, readable_source, record_step
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.recording import record
@@ -10,7 +10,9 @@ from gan_lessons.lens.record.torch_patches import (
     held_parameters,
     is_compiler_at_work,
     node_of,
+    read_saved,
     replace_function,
+    storage_of,
     watch_forwards,
 )
 
@@ -21,11 +23,14 @@ __all__ = [
     "innermost",
     "is_compiler_at_work",
     "node_of",
+    "read_saved",
     "readable_source",
     "record",
     "record_step",
     "replace_function",
     "snapshot",
+    "storage_of",
     "tensors_in",
+    "walk",
     "watch_forwards",
 ]

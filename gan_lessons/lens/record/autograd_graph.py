@@ -127,9 +127,9 @@ class LiveGraph:
             self.names,
             tuple(self.cuts.values()),
             saved=self._saved,
-            read=self.read,
-            left=self.left,
-            fed=self.fed,
+            read=frozenset(self.read),
+            left=tuple(self.left),
+            fed=tuple(self.fed),
             lines=self.lines,
         )
 

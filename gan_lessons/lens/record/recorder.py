@@ -88,7 +88,8 @@ class Recorder:
 
     # Forwards ---------------------------------------------------------------------------------
 
-    def _before_forward(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+    # torch leaves out ``kwargs`` where a hook was removed by another one, just before it.
+    def _before_forward(self, name: str, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         if not self._mine:
             return
         index, during = len(self._record.forwards), self.journal.inside

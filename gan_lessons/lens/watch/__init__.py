@@ -1,0 +1,22 @@
+"""Watch a loop without naming anything, from a shell or with one changed line, and compare two."""
+
+from gan_lessons.lens.watch.comparing import Comparison, NetComparison, same
+from gan_lessons.lens.watch.lightning_callback import lightning_callback
+from gan_lessons.lens.watch.report import Report, assert_sound
+from gan_lessons.lens.watch.run_script import diagnose_script
+from gan_lessons.lens.watch.terms import Terms, terms
+from gan_lessons.lens.watch.watching import watch, watched
+
+__all__ = [
+    "Comparison",
+    "NetComparison",
+    "Report",
+    "Terms",
+    "assert_sound",
+    "diagnose_script",
+    "lightning_callback",
+    "same",
+    "terms",
+    "watch",
+    "watched",
+]

@@ -1,0 +1,81 @@
+"""What can be told before any step: which optimizer holds which parameters, and which it should."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gan_lessons.lens.record import held_parameters
+
+UNHELD = (
+    "{net}: no optimizer holds {count} of its {all} trainable parameters ({names}); no step will "
+    "move them."
+)
+TWICE = (
+    "{optimizer} holds {count} parameters of {net} twice ({names}); each of its steps moves them "
+    "twice."
+)
+SHARED = "{optimizers} both hold {count} parameters of {net} ({names}); each of them moves these."
+REPLACED = (
+    "{optimizer} holds the parameters of a net that no longer exists, and none of {net}, which has "
+    "the same shapes: {net} was replaced or copied after {optimizer} was built, and will not "
+    "learn. Build the optimizer after the net."
+)
+
+
+@dataclass(frozen=True)
+class Note:
+    """What ownership alone tells, before any step. ``wrong``: the loop cannot be right."""
+
+    text: str
+    wrong: bool = False
+
+
+def replaced_nets(
+    modules: Sequence[tuple[str, nn.Module]],
+    optimizers: Iterable[Optimizer],
+    nets: Mapping[str, nn.Module],
+) -> Iterator[tuple[str, nn.Module, Optimizer]]:
+    """(name, net, optimizer) where the optimizer holds what has just the shapes of that net, and
+    nobody owns it any more."""
+    owned = {p for net in nets.values() for p in net.parameters()}
+    for optimizer in optimizers:
+        held = held_parameters(optimizer)
+        shapes = sorted(tuple(p.shape) for p in held)
+        for name, module in modules if held and held.isdisjoint(owned) else ():
+            own = (p for p in module.parameters() if p.requires_grad)
+            if shapes == sorted(tuple(p.shape) for p in own):
+                yield name, module, optimizer
+                break
+
+
+def ownership(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]) -> Iterator[Note]:
+    """Parameters that no optimizer holds, one holds twice, or several hold."""
+    counts = {
+        name: Counter(p for group in optimizer.param_groups for p in group["params"])
+        for name, optimizer in optimizers.items()
+    }
+
+    def those(net: str, wanted: Callable[[Tensor], bool]) -> dict[str, Any]:
+        names = [k for k, p in nets[net].named_parameters() if wanted(p)]
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        return {"net": net, "count": len(names), "names": shown}
+
+    for net, module in nets.items():
+        trainable = sum(p.requires_grad for p in module.parameters())
+        free = those(net, lambda p: p.requires_grad and not any(p in c for c in counts.values()))
+        if 0 < free["count"] < trainable:
+            yield Note(UNHELD.format(all=trainable, **free))
+        for name, count in counts.items():
+            twice = those(net, lambda p, count=count: count[p] > 1)  # type: ignore[misc]
+            if twice["count"]:
+                yield Note(TWICE.format(optimizer=name, **twice))
+        both = those(net, lambda p: sum(p in c for c in counts.values()) > 1)
+        if both["count"]:
+            owners = [n for n, c in counts.items() if not c.keys().isdisjoint(module.parameters())]
+            yield Note(SHARED.format(optimizers=" and ".join(owners), **both))

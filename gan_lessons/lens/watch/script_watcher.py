@@ -1,0 +1,187 @@
+"""Watch whatever script runs in this process: who plays, when an iteration begins and ends.
+
+An iteration is over when each optimizer has stepped at least once since the one before. So several
+critic steps, accumulation, and steps that a GradScaler skips are all part of one iteration.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from gan_lessons.lens.model import Record
+from gan_lessons.lens.record import caller_line, held_parameters, record, replace_function
+from gan_lessons.lens.watch.finding_players import Players, find_players
+from gan_lessons.lens.watch.ownership import Note
+from gan_lessons.lens.watch.report import AND, NOTE, Report
+
+EVENTS = 400  # of a recording in which some optimizer does not step; the next may have twice that
+ABSENT = "{optimizers} took no step while it was watched."
+
+
+class ScriptWatcher:
+    """``with ScriptWatcher(...)``: everything that trains inside is found and watched, once.
+
+    iterations: how many are watched, after ``after`` of them went by unwatched.
+    say:        gets what is known before the first step, as text.
+    report:     gets the ``Report`` once, and whether the script is still running; what it raises
+                then goes through the script. ``told``: the notes that were said before.
+    """
+
+    def __init__(
+        self,
+        iterations: int,
+        after: int,
+        say: Callable[[str], None],
+        report: Callable[[Report, bool], None],
+    ) -> None:
+        self._iterations, self._skip, self._say, self._report = iterations, after, say, report
+        self.built: WeakKeyDictionary[Optimizer, str] = WeakKeyDictionary()  # and by which line
+        self._here = os.getpid(), threading.get_ident()
+        self._hooks, self._recording = ExitStack(), ExitStack()
+        self._record: Record | None = None
+        self._players = Players({}, {})
+        self._stepped: set[int] = set()  # optimizers (by id) since the iteration began
+        self._done = 0  # iterations, of this recording
+        self._limit = EVENTS
+        self._awaited: set[int] = set()  # optimizers of which one must step before we begin again
+        self._spare: Report | None = None  # of a recording in which not all took part
+        self._busy = self._over = False
+        self.told: set[Note] = set()
+
+    def __enter__(self) -> ScriptWatcher:
+        with ExitStack() as stack:
+            replace_function(stack, Optimizer, "__init__", self._around_init)
+            stack.callback(register_module_forward_pre_hook(self._before_forward).remove)
+            stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
+            self._hooks = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The script is over, by itself or by ``error``."""
+        report = None
+        try:
+            if self._record is not None:
+                raised = error is not None and not isinstance(error, SystemExit)
+                report = self._close(*((kind, error, trace) if raised else (None, None, None)))
+        finally:
+            self._hooks.close()
+        if self._over or isinstance(error, KeyboardInterrupt):
+            return
+        if report is None or not (report.seen or report.players.notes):
+            report = self._spare or report
+        if report is not None:
+            self._over = True
+            self._report(report, False)
+
+    # What torch tells -------------------------------------------------------------------------
+
+    @property
+    def _mine(self) -> bool:
+        """Not a DataLoader's worker, another thread, or something that our own work called."""
+        here = self._here == (os.getpid(), threading.get_ident())
+        return here and not self._busy and not self._over
+
+    def _around_init(
+        self, original: Callable[..., Any], new: Optimizer, *args: Any, **options: Any
+    ) -> None:
+        original(new, *args, **options)
+        if self._mine:
+            self.built[new] = caller_line().text
+            if self._record is not None and self._done == 0:
+                self._close()  # there is one more player than was thought
+
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        if not self._mine or torch.compiler.is_compiling():
+            return
+        if id(optimizer) in self._awaited:
+            self._awaited.clear()
+        self._stepped.add(id(optimizer))
+        playing = self.built.keys() if self._record is None else self._players.optimizers.values()
+        if {id(o) for o in playing} <= self._stepped:
+            self._stepped.clear()
+            self._done += 1
+            if self._record is None:
+                self._skip -= 1
+
+    def _before_forward(self, module: nn.Module, args: Any) -> None:
+        """The one place where recording begins and ends: between two forwards."""
+        if torch.compiler.is_compiling() or not self._mine or self._awaited or self._skip > 0:
+            return
+        self._busy = True
+        try:
+            if self._record is None:
+                self._begin(module, args)
+            elif self._done >= self._iterations:
+                self._finish(self._close())
+            elif len(self._record.events) >= self._limit:
+                self._look_at_the_absent(self._close())
+        finally:
+            self._busy = False
+
+    # Recording --------------------------------------------------------------------------------
+
+    def _begin(self, module: nn.Module, args: Any) -> None:
+        held = {p for optimizer in self.built for p in held_parameters(optimizer)}
+        if not torch.is_grad_enabled() or held.isdisjoint(module.parameters()):
+            return
+        self._players = find_players(dict(self.built))
+        if not self._players.nets:
+            return
+        for note in self._players.notes:
+            if note not in self.told:
+                self.told.add(note)
+                self._say(NOTE.format(text=note.text))
+        known = module._forward_pre_hooks.keys() - ()
+        recording = record(self._players.nets, self._players.optimizers)
+        self._record = self._recording.enter_context(recording)
+        self._stepped.clear()
+        self._done = 0
+        # torch has already listed the hooks of the forward that is beginning: ours come by hand.
+        for key in module._forward_pre_hooks.keys() - known:
+            module._forward_pre_hooks[key](module, args, {})
+
+    def _close(self, *error: Any) -> Report:
+        """End the recording, with the exception that ended it (type, value, traceback), if any."""
+        recorded, players, self._record = self._record, self._players, None
+        assert recorded is not None
+        self._recording.__exit__(*(error or (None, None, None)))
+        self._players = Players({}, {})  # keep nothing of the script's alive
+        return Report(recorded, players, self._done)
+
+    def _finish(self, report: Report) -> None:
+        self._hooks.close()
+        self._over = True
+        self._report(report, True)
+
+    def _look_at_the_absent(self, report: Report) -> None:
+        """So much has happened, and some optimizer has not stepped often enough."""
+        stepped = {e.target for e in report.record.events if e.kind == "step"}
+        absent = {n: o for n, o in report.players.optimizers.items() if n not in stepped}
+        if absent:
+            note = Note(ABSENT.format(optimizers=AND.join(absent)))
+            players = replace(report.players, notes=(*report.players.notes, note))
+            report = replace(report, players=players)
+        if not absent or len(stepped) > 1 or not report.diagnosis.sound:
+            self._finish(report)
+            return
+        # One player alone, and nothing wrong: it trains before the others do.
+        self._spare, self._limit = self._spare or report, 2 * self._limit
+        self._awaited = {id(o) for o in absent.values()}

@@ -1,0 +1,297 @@
+"""``watch``, ``watched``, ``assert_sound`` and the Lightning callback: no net is named anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import nn, optim
+
+from gan_lessons import assert_sound, diagnose, record, tiny_gan, watch, watched
+from gan_lessons.steps import step_detach
+
+
+def mlp(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_in, 8), nn.ReLU(), nn.Linear(8, n_out))
+
+
+def bce(logits: torch.Tensor, target: float) -> torch.Tensor:
+    wanted = torch.full_like(logits, target)
+    return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+
+
+@dataclass
+class Trainer:
+    """A loop of a stranger: nets are attributes, and ``clear=False`` is a bug."""
+
+    clear: bool = True
+
+    def __post_init__(self) -> None:
+        self.netG, self.netD = mlp(2, 2), mlp(2, 1)
+        self.optG = optim.SGD(self.netG.parameters(), 0.1)
+        self.optD = optim.SGD(self.netD.parameters(), 0.1)
+
+    def step(self, real: torch.Tensor) -> None:
+        fake = self.netG(torch.randn(len(real), 2))
+        if self.clear:
+            self.optD.zero_grad()
+        (bce(self.netD(real), 1.0) + bce(self.netD(fake.detach()), 0.0)).backward()
+        self.optD.step()
+        self.optG.zero_grad()
+        bce(self.netD(fake), 1.0).backward()
+        self.optG.step()
+
+    def hooks(self) -> int:
+        modules = [*self.netG.modules(), *self.netD.modules()]
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in modules)
+
+
+BATCHES = [torch.randn(4, 2) for _ in range(8)]
+
+
+# watch --------------------------------------------------------------------------------------------
+
+
+def test_watch_names_what_variables_hold():
+    netG, netD = mlp(2, 2), mlp(2, 1)
+    opt_g, opt_d = optim.Adam(netG.parameters()), optim.Adam(netD.parameters())
+    with watch() as rec:
+        netD(netG(torch.randn(4, 2))).mean().backward()
+        opt_g.step()
+    assert list(rec.parameters) == ["netG", "netD"]
+    assert rec.holds == {
+        "opt_g": {"netG": tuple(n for n, _ in netG.named_parameters())},
+        "opt_d": {"netD": tuple(n for n, _ in netD.named_parameters())},
+    }
+    assert rec.complete
+    assert [e.target for e in rec.events if e.kind == "step"] == ["opt_g"]
+    del opt_d
+
+
+def test_watch_looks_into_objects():
+    trainer = Trainer()
+    with watch() as rec:
+        trainer.step(BATCHES[0])
+    assert list(rec.parameters) == ["netG", "netD"]
+    assert list(rec.holds) == ["optG", "optD"]
+    assert trainer.hooks() == 0
+
+
+def test_two_holders_of_one_name_go_by_their_paths():
+    one, two = Trainer(), Trainer()
+    with watch() as rec:
+        one.step(BATCHES[0])
+        two.step(BATCHES[0])
+    assert list(rec.parameters) == ["one.netG", "one.netD", "two.netG", "two.netD"]
+
+
+def test_watch_takes_names_too():
+    trainer = Trainer()
+    nets = {"G": trainer.netG, "D": trainer.netD}
+    with watch(nets) as rec:
+        trainer.step(BATCHES[0])
+    assert list(rec.parameters) == ["G", "D"]
+    assert list(rec.holds) == ["optG", "optD"]
+    with watch(nets, {"opt": trainer.optG}) as rec:
+        pass
+    assert list(rec.holds) == ["opt"]
+
+
+def test_watch_tells_of_ownership_before_the_block_runs():
+    net = mlp(2, 1)
+    optimizer = optim.SGD(net[0].parameters(), 0.1)
+    context, told = watch(), r"net: no optimizer holds 2 of its 4 trainable parameters"
+    with pytest.warns(UserWarning, match=told):
+        context.__enter__()
+    context.__exit__(None, None, None)
+    del optimizer
+
+
+def test_nobody_to_watch():
+    with pytest.raises(ValueError, match=r"watch\(\) found no optimizer"), watch():
+        pass
+    with pytest.raises(ValueError, match=r"watched\(\) found no optimizer"):
+        list(watched(BATCHES))
+    with pytest.raises(TypeError, match="expected a dict of names"), watch([mlp(2, 2)]):
+        pass
+
+
+# watched ------------------------------------------------------------------------------------------
+
+
+def test_watched_reports_when_the_iterations_are_over():
+    trainer, told, before = Trainer(clear=False), list[str](), list[int]()
+    loader = watched(BATCHES, iterations=2, tell=told.append)
+    seen = []
+    for batch in loader:
+        seen.append(batch)
+        before.append(len(told))
+        trainer.step(batch)
+        assert (trainer.hooks() > 0) == (len(seen) <= 2)
+    assert all(a is b for a, b in zip(seen, BATCHES, strict=True))
+    assert before == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert "watched 2 iterations of netG (4 parameters, optG), netD" in told[0]
+    assert "polluted (netD)" in told[0]
+    assert loader.record is not None
+    assert loader.record.complete
+    assert len(loader) == 8
+
+
+def test_a_loop_per_epoch_is_reported_once():
+    trainer, told = Trainer(), list[str]()
+
+    def epoch() -> None:
+        for batch in watched(BATCHES[:3], tell=told.append):
+            trainer.step(batch)
+
+    for _ in range(3):
+        epoch()
+    assert len(told) == 1
+    trainer = Trainer()  # other nets: another loop
+    epoch()
+    assert len(told) == 2
+
+
+def test_a_cell_that_is_run_again_is_watched_again():
+    trainer, told = Trainer(), list[str]()
+    cell = "for batch in watched(batches, tell=told.append):\n    trainer.step(batch)\n"
+    names = {"watched": watched, "batches": BATCHES, "told": told, "trainer": trainer}
+    for _ in range(2):
+        exec(compile(cell, "<cell>", "exec"), dict(names))
+    assert len(told) == 2
+
+
+def test_every_reports_what_is_new():
+    trainer, told = Trainer(), list[str]()
+    for i, batch in enumerate(watched(BATCHES, iterations=2, every=4, tell=told.append)):
+        trainer.clear = i < 4
+        trainer.step(batch)
+    assert len(told) == 2
+    assert "polluted" not in told[0]
+    assert "polluted" in told[1]
+    assert "in-vain" in told[0]
+    assert "in-vain" not in told[1], "that was known"
+
+
+def test_leaving_early_reports_what_was_seen():
+    trainer, told = Trainer(), list[str]()
+    for batch in watched(BATCHES, iterations=5, tell=told.append):
+        trainer.step(batch)
+        break
+    assert "watched 1 iteration of" in told[0]
+    assert trainer.hooks() == 0
+    assert "error" not in told[0]
+
+
+def test_an_exception_in_the_loop_undoes_everything():
+    trainer, told = Trainer(), list[str]()
+
+    def loop() -> None:
+        for batch in watched(BATCHES, tell=told.append):
+            trainer.step(batch)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop()
+    assert trainer.hooks() == 0
+    assert torch.overrides._len_torch_function_stack() == 0
+    assert len(told) == 1
+
+
+def test_an_error_of_the_graph_is_explained():
+    trainer, told = Trainer(), list[str]()
+
+    def loop() -> None:
+        for batch in watched(BATCHES, tell=told.append):
+            fake = trainer.netG(batch)
+            bce(trainer.netD(fake), 0.0).backward()
+            bce(trainer.netD(fake), 1.0).backward()
+
+    with pytest.raises(RuntimeError, match="second time"):
+        loop()
+    assert "second-backward" in told[0]
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(TypeError, match="something to iterate over"):
+        watched(3)
+    for numbers in ({"iterations": 0}, {"iterations": 3, "every": 2}):
+        with pytest.raises(ValueError, match="expected iterations of at least 1"):
+            watched(BATCHES, **numbers)
+    with pytest.raises(TypeError, match="has no len"):
+        len(watched(iter(BATCHES)))
+
+
+# assert_sound -------------------------------------------------------------------------------------
+
+
+def test_assert_sound():
+    trainer = Trainer()
+    with watch() as rec:
+        trainer.step(BATCHES[0])
+        trainer.step(BATCHES[1])
+    assert_sound(rec)
+    trainer.clear = False
+    with watch() as rec:
+        trainer.step(BATCHES[0])
+        trainer.step(BATCHES[1])
+    with pytest.raises(AssertionError) as raised:
+        assert_sound(rec)
+    assert str(raised.value) == str(diagnose(rec))
+    with pytest.raises(TypeError, match="expected a Record"):
+        assert_sound(trainer)
+
+
+def test_the_packages_own_nets_are_found():
+    gan = tiny_gan()
+    with watch() as found:
+        step_detach(gan, torch.randn(4, 2), torch.randn(4, 2))
+    assert list(found.parameters) == ["generator", "discriminator"]
+    with record(gan.nets, gan.optimizers) as named:
+        step_detach(gan, torch.randn(4, 2), torch.randn(4, 2))
+    assert [e.kind for e in found.events] == [e.kind for e in named.events]
+
+
+# Lightning ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_callback():
+    pl = pytest.importorskip("lightning.pytorch", reason="Lightning is not installed")
+    from gan_lessons.lens.watch import lightning_callback
+
+    class Gan(pl.LightningModule):  # type: ignore[name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.generator, self.discriminator = mlp(2, 2), mlp(2, 1)
+
+        def training_step(self, batch: torch.Tensor, index: int) -> None:
+            opt_g, opt_d = self.optimizers()
+            self.manual_backward(bce(self.discriminator(self.generator(batch)), 1.0))
+            opt_g.step()
+            opt_g.zero_grad()
+            fake = self.generator(batch).detach()
+            self.manual_backward(
+                bce(self.discriminator(batch), 1.0) + bce(self.discriminator(fake), 0.0)
+            )
+            opt_d.step()
+            opt_d.zero_grad()
+
+        def configure_optimizers(self) -> list[optim.Optimizer]:
+            return [optim.SGD(n.parameters(), 0.1) for n in (self.generator, self.discriminator)]
+
+    told = list[str]()
+    callback = lightning_callback(tell=told.append)
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], **quiet)
+    points: Any = torch.randn(32, 2)
+    trainer.fit(Gan(), torch.utils.data.DataLoader(points, 8))
+    assert len(told) == 1
+    assert "watched 2 iterations of generator (4 parameters" in told[0]
+    assert "polluted (discriminator)" in told[0]
+    assert callback.record.complete
