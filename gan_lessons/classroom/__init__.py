@@ -43,29 +43,11 @@ _HOMES = {
 }
 
 __all__ = [
-    "KIND_LETTERS",
-    "PARTS",
-    "STATE_LETTERS",
-    "WIDTHS",
-    "Check",
-    "StrategyExplorer",
-    "Together",
-    "caption",
-    "check_environment",
-    "check_step",
-    "check_value",
-    "cost_lab",
-    "curves",
-    "explore",
-    "held_bytes",
-    "image_grid",
-    "make_film",
-    "predict_choice",
-    "predict_number",
-    "predict_received",
-    "spread",
-    "verdict",
-]
+    "KIND_LETTERS", "PARTS", "STATE_LETTERS", "WIDTHS", "Check", "StrategyExplorer", "Together",
+    "caption", "check_environment", "check_step", "check_value", "cost_lab", "curves",
+    "explore", "held_bytes", "image_grid", "make_film", "predict_choice", "predict_number",
+    "predict_received", "spread", "verdict",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -24,8 +24,7 @@ from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Step, Strategy
 
 WIDTHS = (16, 32, 64, 128, 256, 512)
-SHAPE, NOISE_DIM = (1, 8, 8), 32  # the digits, as in the other lessons
-VALUES = 64  # per image
+SHAPE, VALUES, NOISE_DIM = (1, 8, 8), 64, 32  # the digits, as in the other lessons
 Grid = list[list[list[int]]]  # [width of G][width of D] -> FLOPs of the four parts
 PARTS = (("G", "forward"), ("G", "backward"), ("D", "forward"), ("D", "backward"))
 
@@ -97,11 +96,11 @@ def cost_lab(
     chosen = {name: STRATEGIES[name] for name in strategies or THREE}
     sizes = list(widths)
     if not sizes or min(sizes) < 1 or batch < 1:
-        raise ValueError(
-            f"widths and batch must be whole numbers of at least 1, got {sizes} and {batch}"
-        )
+        text = "widths and batch must be whole numbers of at least 1, got {widths} and {batch}"
+        raise ValueError(text.format(widths=sizes, batch=batch))
     if strategy and strategy not in chosen:
-        raise KeyError(f"strategy={strategy!r} is not among those shown: {', '.join(chosen)}")
+        text = "strategy={strategy!r} is not among those shown: {keys}"
+        raise KeyError(text.format(strategy=strategy, keys=", ".join(chosen)))
     shown = {"widths": sizes, **_of(chosen)}
     shown["flops"] = _grids({key: s.step for key, s in chosen.items()}, sizes, batch)
     shown |= _symbols(sizes, batch)

@@ -173,15 +173,18 @@ def _chosen(steps: Iterable[str | Strategy | Step], compare: str) -> dict[str, S
             strategy = known or Strategy(name, step, name, summary)
         else:
             raise TypeError(
-                f"explore() got a {type(step).__name__}; expected the name of a strategy "
-                f"({', '.join(STRATEGIES)}) or a function step(gan, real, noise)"
+                "explore() got a {kind}; expected the name of a strategy ({names}) or a function "
+                "step(gan, real, noise)".format(
+                    kind=type(step).__name__, names=", ".join(STRATEGIES)
+                )
             )
         key, n = strategy.key, 2
         while key in found and found[key].step is not strategy.step:
             key, n = f"{strategy.key} {n}", n + 1
         found[key] = strategy
     if compare and compare not in found:
-        raise KeyError(f"compare={compare!r} is not among the steps shown: {', '.join(found)}")
+        text = "compare={compare!r} is not among the steps shown: {keys}"
+        raise KeyError(text.format(compare=compare, keys=", ".join(found)))
     return found
 
 

@@ -158,9 +158,6 @@ def _calls(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
     ]
 
 
-# The gradients ------------------------------------------------------------------------------------
-
-
 def _matrix(record: StepRecord) -> Json:
     """A head for each event, and rows of cells: [kind, norm, the backward calls that are in it,
     was it changed by the event, was it used by it]."""

@@ -95,9 +95,8 @@ class StrategyWidget(PageWidget):
     def _known(self, proposal: Any) -> str:
         order = self.data.get("order", [])
         if order and proposal["value"] not in ["", *order]:
-            raise traitlets.TraitError(
-                f"no strategy {proposal['value']!r} here; it shows {', '.join(order)}"
-            )
+            text = "no strategy {value!r} here; it shows {order}"
+            raise traitlets.TraitError(text.format(value=proposal["value"], order=", ".join(order)))
         return str(proposal["value"])
 
     @traitlets.observe("strategy", "index")

@@ -42,10 +42,12 @@ class Together(ipywidgets.VBox):
         order = list(explorer.data["order"])
         for name, shown in pages.items():
             if missing := [key for key in order if key not in shown]:
-                raise ValueError(
-                    f"{name} has no page for {', '.join(missing)}; give one for each strategy that "
-                    f"the explorer shows ({', '.join(order)})"
+                text = (
+                    "{name} has no page for {missing}; give one for each strategy that the "
+                    "explorer shows ({order})"
                 )
+                lists = {"missing": ", ".join(missing), "order": ", ".join(order)}
+                raise ValueError(text.format(name=name, **lists))
         self.explorer = explorer
         self.pages = {
             name: {key: _html(shown[key]) for key in order} for name, shown in pages.items()
@@ -87,6 +89,5 @@ def _html(shown: Any) -> str:
         found = bundle[0] if isinstance(bundle, tuple) else bundle
         if "text/html" in found:
             return str(found["text/html"])
-    raise TypeError(
-        f"a page must be a text or something with an HTML display; got {type(shown).__name__}"
-    )
+    text = "a page must be a text or something with an HTML display; got {kind}"
+    raise TypeError(text.format(kind=type(shown).__name__))

@@ -187,7 +187,7 @@ def test_accessibility(from_disk, wanted, background, size, keys):
     explorer = ExplorerPage(page.locator("section.explorer"))
     moment = backwards(wanted.data["films"]["retain_graph"])[0]
     explorer.press(keys, "Home", *["ArrowRight"] * moment)
-    page.locator("summary").click()
+    explorer.section.locator("summary").click()
     dark = "dark" in (explorer.section.get_attribute("class") or "").split()
     assert dark == (background == "#111")
     found = Axe().run(page)

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     notebooks = sorted(options.notebooks.glob("[0-9]*.ipynb"))
     if not notebooks:
-        print(f"there is no lesson in {options.notebooks}", file=sys.stderr)
+        print("there is no lesson in {folder}".format(folder=options.notebooks), file=sys.stderr)
         return 2
     start = time.monotonic()
     try:
@@ -44,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         )
         print(text.format(path=error.filename, reason=error.strerror), file=sys.stderr)
         return 1
-    print(f"{time.monotonic() - start:.0f} s in all", flush=True)
+    _say("{seconds:.0f} s in all".format(seconds=time.monotonic() - start))
     if failures:
-        print(f"\nnot built ({len(failures)}):", *failures, sep="\n", file=sys.stderr)
+        print("\nnot built ({n}):".format(n=len(failures)), *failures, sep="\n", file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -112,7 +112,7 @@ def _export(exporter: Any, folder: Path, beside: dict[str, Any], outcome: Outcom
 
 def _write(path: Path, page: str) -> None:
     write(path, page)
-    _say(f"wrote {path} ({len(page.encode()) / 1e6:.2f} MB)")
+    _say("wrote {path} ({size:.2f} MB)".format(path=path, size=len(page.encode()) / 1e6))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -123,7 +123,7 @@ async def _executed(path: Path, cache: Path, say: Say) -> Any:
     kept = cache / f"{path.stem}-{_key(notebook)}.ipynb"
     try:
         ran = _with_outputs(notebook, _read(kept))
-        say(f"{path.name}: has run before, taken from {cache}")
+        say("{name}: has run before, taken from {cache}".format(name=path.name, cache=cache))
     except LessonError:  # it is not there, or not whole
         ran = await _execute(notebook, path.parent, path.name, say)
         write(kept, nbformat.writes(ran))
@@ -136,9 +136,8 @@ def _read(path: Path) -> Any:
         nbformat.validate(notebook)
     except (OSError, ValueError, AttributeError, TypeError, nbformat.ValidationError) as error:
         reason = str(error).partition("\n")[0]
-        raise LessonError(
-            f"{path.name}: cannot be read ({reason}); expected a notebook, as JupyterLab saves it"
-        ) from error
+        text = "{name}: cannot be read ({reason}); expected a notebook, as JupyterLab saves it"
+        raise LessonError(text.format(name=path.name, reason=reason)) from error
     return notebook
 
 
@@ -158,10 +157,11 @@ async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
         async with client.async_setup_kernel(stderr=subprocess.DEVNULL):
             for done, (index, cell) in enumerate(code, 1):
                 line = next((line for line in cell.source.splitlines() if line.strip()), "")
-                where = f"{name}, cell {index} ({line[:60]!r})"
+                where = "{name}, cell {at} ({line!r})".format(name=name, at=index, line=line[:60])
                 await client.async_execute_cell(cell, index)
                 if done % 10 == 0 or done == len(code):
-                    say(f"{name}: {done} of {len(code)} cells have run")
+                    text = "{name}: {done} of {n} cells have run"
+                    say(text.format(name=name, done=done, n=len(code)))
     except Exception as error:  # a cell raised, or the kernel died, did not start, never answered
         if (task := asyncio.current_task()) and task.cancelling():
             raise asyncio.CancelledError from error  # of which nbclient makes a dead kernel

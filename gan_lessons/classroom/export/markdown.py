@@ -22,11 +22,11 @@ def mathml(latex: str, *, block: bool = False) -> str:
     try:
         converted = convert(latex.strip(), display="block" if block else "inline")
     except Exception as error:  # latex2mathml raises IndexError and KeyError too
-        raise ValueError(
-            f"the formula {latex!r} cannot be turned into MathML: {error!r}"
-        ) from error
+        text = "the formula {latex!r} cannot be turned into MathML: {error!r}"
+        raise ValueError(text.format(latex=latex, error=error)) from error
     if leftover := re.search(r"<m(?:i|o|text)>(\\\w+)", converted):
-        raise ValueError(f"the formula {latex!r} has a command that MathML lacks: {leftover[1]}")
+        text = "the formula {latex!r} has a command that MathML lacks: {command}"
+        raise ValueError(text.format(latex=latex, command=leftover[1]))
     converted = _mended(converted, block)
     return converted.replace("<math ", f'<math alttext="{html.escape(latex.strip())}" ', 1)
 

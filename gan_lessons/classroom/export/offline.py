@@ -45,10 +45,11 @@ def require_self_contained(page: str, name: str) -> None:
     """Raise ExternalLoadError if ``page`` (HTML) would load anything; ``name`` says which page."""
     if found := loads(page):
         listed = "\n".join(f"  {url}" for url in found)
-        raise ExternalLoadError(
-            f"{name} would load what is not in the page:\n{listed}\n"
+        text = (
+            "{name} would load what is not in the page:\n{listed}\n"
             "Put it into the page (a data: address), or make it a link."
         )
+        raise ExternalLoadError(text.format(name=name, listed=listed))
 
 
 def loads(page: str) -> list[str]:
