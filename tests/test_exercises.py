@@ -262,6 +262,15 @@ def test_any_nets():
         check_step(step_detach, "detach", foreign_gan())
 
 
+def test_weights_in_any_order_of_memory():
+    gan = dcgan(size=8, channels=1, noise_dim=4, width=4)
+    for net in gan.nets.values():
+        net.to(memory_format=torch.channels_last)
+    assert not all(p.is_contiguous() for p in gan.discriminator.parameters())
+    assert check_step(my_detach, "detach", gan).passed
+    assert not check_step(step_generator_first, "detach", gan, only_weights=True).passed
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
