@@ -71,7 +71,7 @@ class LiveGraph:
         self._leaves: dict[int, int] = {}  # id of a parameter -> its node
         self.outputs: list[TensorWeakRef] = []  # tensors with a graph, perhaps still alive
         self.inputs: list[TensorWeakRef] = []  # what came into a net from outside
-        self._storages: dict[int, tuple[str, str] | None] = {}  # of weights and buffers
+        self.storages: dict[int, tuple[str, str] | None] = {}  # of weights and buffers
         self.memory_moved = True
         self.running: list[Forward] = []
         self.nodes: dict[int, Node] = {}
@@ -93,7 +93,8 @@ class LiveGraph:
             return []
         forward = self.running[-1] if self.running else None
         hooked = internals.are_saved_tensors_hooked()
-        new = list(walk([root], seen=self._is_known))
+        behind = [n for n, _ in root.next_functions if n is not None and not self._is_known(n)]
+        new = [*walk(behind, seen=self._is_known), root]
         for node in new:
             key, net, parameter, index = len(self.nodes), None, None, None
             # torch rebuilds a parameter's AccumulateGrad with each graph: it goes by the parameter.
@@ -102,9 +103,8 @@ class LiveGraph:
                 net, parameter = owner
             else:
                 node.metadata[self._key] = _Tag(key, hooked)
-                if forward is not None and not internals.is_leaf(
-                    node
-                ):  # a leaf is nobody's, in a net too
+                # A leaf is nobody's, also inside a net.
+                if forward is not None and not internals.is_leaf(node):
                     net, index = forward.net, forward.index
             inputs = tuple([self.id_of(n) for n, _ in node.next_functions if n is not None])
             shape = internals.output_shape(node)
@@ -148,15 +148,10 @@ class LiveGraph:
                 wanted.add(node)
         return tuple([self.id_of(n) for n in everything if not targets or n in wanted])
 
-    def look(
-        self, roots: Iterable[Any] = (), *, anew: bool = True
-    ) -> tuple[dict[int, str], HeldBytes]:
-        """State of every living node, and the bytes they hold. Passive: runs no hook.
-
-        anew: weights and buffers may be others than last time.
-        """
-        if anew or self.memory_moved:
-            self._storages = self._storages_of_weights()
+    def look(self, roots: Iterable[Any] = ()) -> tuple[dict[int, str], HeldBytes]:
+        """State of every living node, and the bytes they hold. Passive: runs no hook."""
+        if self.memory_moved or not self.storages:
+            self.storages = self._storages_of_weights()
         given, self.inputs = _living(self.inputs)
         inputs = {internals.storage_of(tensor)[0] for tensor in given}
         states: dict[int, str] = {}
@@ -169,15 +164,9 @@ class LiveGraph:
             if tag is None:
                 states[self.id_of(node)] = NOTHING
                 continue
-            # What was freed stays so, and what saved nothing.
-            if (
-                tag.state != FREED
-                and tag.attributes != ()
-                and (
-                    tag.state != HELD
-                    or self.memory_moved
-                    or not internals.can_be_read(node, tag.attributes)
-                )
+            as_it_was = tag.state == HELD and not self.memory_moved
+            if tag.attributes != () and not (
+                as_it_was and internals.can_be_read(node, tag.attributes)
             ):
                 self._read(node, tag, inputs)
             states[tag.id] = tag.state
@@ -200,11 +189,13 @@ class LiveGraph:
         saved: list[Saved] = []
         for name, tensor in tensors.items():
             storage, size = internals.storage_of(tensor)
-            owner, kept[storage] = self._storages.get(storage), size
+            owner, kept[storage] = self.storages.get(storage), size
             what = "parameter" if owner else "input" if storage in inputs else "activation"
             saved.append(Saved(name, tuple(tensor.shape), size, what, owner))
             if owner:
                 self.saves.setdefault(tag.id, set()).add(owner)
+        if tag.state == FREED:  # for good
+            tag.attributes = ()
         # What is stale cannot be read any more, but is held all the same.
         tag.kept = tag.kept | kept if tag.state == STALE else kept
         if saved:
@@ -213,7 +204,7 @@ class LiveGraph:
     def _sorted_bytes(self, kept: Mapping[int, int], inputs: set[int], complete: bool) -> HeldBytes:
         own, parameters, given = 0, 0, 0
         for storage, size in kept.items():
-            if storage in self._storages:
+            if storage in self.storages:
                 parameters += size
             elif storage in inputs:
                 given += size

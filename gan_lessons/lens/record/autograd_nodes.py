@@ -54,7 +54,7 @@ def reachable(roots: Iterable[Any]) -> Iterable[Any]:
 
 def op_name(node: Any) -> str:
     """``AddmmBackward0`` and the like, without C++ namespaces."""
-    return str(node.name()).rsplit("::", 1)[-1]
+    return str(node.name()).rpartition("::")[-1]
 
 
 def owners_of(names: Mapping[str, Mapping[str, Tensor]]) -> dict[int, tuple[str, str]]:

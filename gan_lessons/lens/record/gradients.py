@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +30,7 @@ def by_net(names: Names, chosen: Collection[Tensor]) -> dict[str, tuple[str, ...
     return {net: names for net, names in found.items() if names}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Content:
+class Content(NamedTuple):
     """One content of one ``.grad``. A ``chain`` starts when the gradient is cleared or replaced;
     every write to it is a new ``epoch`` of the same chain. ``watched``: others hold its memory, and
     may write to it where torch does not count it."""
@@ -126,7 +125,7 @@ class Ledger:
         if any(c.state.by_hand and c is not self._now[i] for i, c in found.items()):
             for i in copied:
                 state = GradState(found[i].state.value, by_hand=True)
-                found[i] = replace(found[i], state=state, chain=self._new_chain(), epoch=0)
+                found[i] = found[i]._replace(state=state, chain=self._new_chain(), epoch=0)
 
     def _content(
         self, i: int, grad: Tensor, fingerprint: Fingerprint, call: int | None
@@ -221,7 +220,6 @@ class Weights:
         return by_net(self._names, late | changed)
 
 
-@torch.no_grad()
 def measured(tensors: Sequence[Tensor]) -> list[Fingerprint]:
     """(2-norm, sum) of gradients or weights; NaN where there are no values to look at, and where
     torch has no norm: integers, float8, some sparse layouts. (Quantized nets have such weights.)"""
@@ -233,7 +231,7 @@ def measured(tensors: Sequence[Tensor]) -> list[Fingerprint]:
             groups.setdefault(kind, []).append(i)
     for group in groups.values():
         try:
-            wide = [_wide(tensors[i]) for i in group]
+            wide = [_wide(tensors[i].detach()) for i in group]
             values = torch.stack([*internals.norms(wide), *[t.sum().real for t in wide]]).tolist()
         except RuntimeError:
             for i in group if len(group) > 1 else ():  # one may have no norm, and others all right

@@ -48,11 +48,8 @@ class Journal(Generic[AnyRecord]):
         record, index = self.record, len(self.record.events)
         with internals.without_torch_functions():
             # Inside a backward the graph is half freed and half built: leave it alone.
-            states, held = (
-                ({}, HeldBytes())
-                if self.inside is not None
-                else self.graph.look(roots, anew=kind in ("forward", "error"))
-            )
+            inside = self.inside is not None
+            states, held = ({}, HeldBytes()) if inside else self.graph.look(roots)
             self.operations.values.forget_the_dead()
             self._ledger.observe()
             grads, moved = self._ledger.grads(), self._weights.moved()

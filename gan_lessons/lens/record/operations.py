@@ -38,11 +38,12 @@ class Operations(TorchFunctionMode):
         super().__init__()
         self._graph, self._exposed = graph, exposed
         self.values = Values(graph)
+        self.ended = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
         kwargs = kwargs or {}
-        if torch.compiler.is_compiling():  # a net is compiled as it would be without us
+        if self.ended or torch.compiler.is_compiling():  # compiled as it would be without us
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
@@ -80,7 +81,7 @@ class Operations(TorchFunctionMode):
         source = None if tensor is None or how == _MEMORY else internals.grad_fn_of(tensor)
         if tensor is not None and how in (_MEMORY, ".data"):
             self._exposed(tensor)
-            self._graph.memory_moved = True
+            self._graph.memory_moved |= how == _MEMORY
         out = func(*args, **kwargs)
         with internals.without_torch_functions():
             if tensor is not None and how == _MEMORY:
@@ -122,6 +123,7 @@ class Operations(TorchFunctionMode):
 
     def came_out(self, tensors: Iterable[Tensor]) -> None:
         """A net made these. Catches nodes that no torch function showed (compiled, custom)."""
+        self._graph.storages.clear()  # the net may have new ones
         with internals.without_torch_functions():
             made = list(tensors)
             self._operation("", (), made)

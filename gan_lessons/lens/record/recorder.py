@@ -236,7 +236,7 @@ class Recorder:
             roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
             for root in roots:
                 graph.names.setdefault(graph.id_of(root), name)
-            held = graph.look(roots, anew=False)[1]
+            held = graph.look(roots)[1]
         return {
             "index": len(self._record.backward_calls),
             "source": line.code,
@@ -274,9 +274,10 @@ class Recorder:
                 internals.watch_gradient(self._undo, parameter, self._note_received)
 
     def _note_received(self, parameter: Tensor) -> None:
-        if threading.get_ident() != self._thread and internals.graph_task() not in self._tasks:
-            return  # another thread trains this parameter
-        # It also fires where nothing is written: undefined gradients, frozen since the forward.
-        written = parameter.grad is not None and parameter.requires_grad
-        if self.journal.inside is not None and written:
-            self._received.add(parameter)
+        elsewhere = threading.get_ident() != self._thread  # another thread trains it, or a GPU
+        if self.journal.inside is None or (elsewhere and internals.graph_task() not in self._tasks):
+            return
+        with internals.without_torch_functions():
+            # It fires where nothing is written too: undefined gradients, frozen since the forward.
+            if parameter.grad is not None and parameter.requires_grad:
+                self._received.add(parameter)

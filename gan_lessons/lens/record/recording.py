@@ -11,6 +11,8 @@ weights, buffers and random state afterwards are those of a run without it. It k
 
 from __future__ import annotations
 
+import contextlib
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +60,7 @@ def recording(
         recorder.attach()
         yield journal
     except BaseException as error:
+        _end_interrupted_blocks(error)
         journal.failed(error)
         raise
     finally:
@@ -66,6 +69,15 @@ def recording(
         except BaseException:  # an interrupt: the rest is undone all the same
             undo.close()
             raise
+
+
+def _end_interrupted_blocks(error: BaseException) -> None:
+    """torch takes a function mode off for a while in ``with`` blocks of its own. Where an interrupt
+    cuts the end of one off, it runs when the traceback goes: too late, with our mode put back."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_filename == contextlib.__file__:
+            with contextlib.suppress(RuntimeError):  # those that are running
+                frame.clear()
 
 
 def check_names(nets: Any, optimizers: Any) -> None:

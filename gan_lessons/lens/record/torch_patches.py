@@ -241,11 +241,12 @@ def enter_mode(undo: Undo | ExitStack, mode: Any) -> None:
     be, for blocks may end in any order, and its own ``__exit__`` takes the topmost off."""
 
     def leave() -> None:
+        mode.ended = True
         stack = torch.overrides._get_current_function_mode_stack()
-        popped = stack[stack.index(mode) :] if mode in stack else []
-        for _ in popped:
+        first = next((i for i, m in enumerate(stack) if getattr(m, "ended", False)), len(stack))
+        for _ in stack[first:]:
             torch.overrides._pop_mode()
-        for other in popped[1:]:
+        for other in (m for m in stack[first:] if not getattr(m, "ended", False)):
             torch.overrides._push_mode(other)
 
     undo.callback(leave)
