@@ -1,19 +1,19 @@
 """Alternating against simultaneous on the ring of 8 Gaussians: ten seeds, intervals, a test.
 
-python benchmarks/ring.py            # about half an hour of one core; prints the table
-python benchmarks/ring.py --docs     # and puts it between the markers of docs/dynamics.md
+python benchmarks/ring.py            # about half an hour of one core: trains, keeps every score
+python benchmarks/ring.py --table    # seconds: the table in docs/dynamics.md, from those scores
 python benchmarks/ring.py --quick    # a minute: does it run?
 
 Both strategies start from the same weights and see the same batches, seed by seed, so the
-difference is taken seed by seed. Ten seeds are trained at once as one batched model.
+difference is taken seed by seed. Ten seeds are trained at once as one batched model. The scores
+go into ``gan_lessons/ring_scores.json``, from which lesson 07 and the docs compute the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,16 @@ import torch
 from gan_lessons import Gan, step_detach, step_generator_first
 from gan_lessons.dirac import with_r1
 from gan_lessons.many_seeds import bootstrap_interval, sign_flip_p
-from gan_lessons.ring_study import STAGES, STD, Score, Seeds, Stages, ring_gan
+from gan_lessons.ring_study import (
+    STAGES,
+    STD,
+    Score,
+    Seeds,
+    Stages,
+    keep_scores,
+    ring_gan,
+    ring_scores,
+)
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "dynamics.md"
 BEGIN, END = "<!-- ring: begin -->", "<!-- ring: end -->"
@@ -56,25 +65,28 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
-def compared(setting: Setting, seeds: int) -> list[str]:
-    """The rows of the table for one setting."""
-    found, seconds = {}, {}
+def trained(setting: Setting, seeds: int) -> dict[str, dict[int, list[Score]]]:
+    """ "S2" and "S3" -> number of steps -> one score for each seed."""
+    found = {}
     for name, step in (("S2", step_detach), ("S3", step_generator_first)):
         chosen = with_r1(step, setting.gamma) if setting.gamma else step
         start = time.perf_counter()
-        trained = Seeds(seeds, setting.make, setting.std)
-        found[name] = trained.train(chosen, setting.stages, setting.look_at)
-        seconds[name] = time.perf_counter() - start
-    print(f"{setting.name}: " + ", ".join(f"{n} {s:.0f} s" for n, s in seconds.items()), flush=True)
-    return [row(setting, steps, found["S2"][steps], found["S3"][steps]) for steps in found["S2"]]
+        run = Seeds(seeds, setting.make, setting.std)
+        found[name] = dict(run.train(chosen, setting.stages, setting.look_at))
+        print(f"{setting.name}: {name} {time.perf_counter() - start:.0f} s", flush=True)
+    return found
 
 
-def row(setting: Setting, steps: int, s2: list[Score], s3: list[Score]) -> str:
+def rows(name: str, scores: Mapping[str, Mapping[int, list[Score]]]) -> list[str]:
+    return [row(name, steps, scores["S2"][steps], scores["S3"][steps]) for steps in scores["S2"]]
+
+
+def row(name: str, steps: int, s2: list[Score], s3: list[Score]) -> str:
     difference = [a.good - b.good for a, b in zip(s2, s3, strict=True)]
     low, high = bootstrap_interval(difference)
     mean = sum(difference) / len(difference)
     cells = [
-        setting.name, f"{steps:,}", *(told(scores) for scores in (s2, s3)),
+        name, f"{steps:,}", *(told(scores) for scores in (s2, s3)),
         f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]", f"{sign_flip_p(difference):.3f}",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
@@ -90,32 +102,35 @@ def told(scores: list[Score]) -> str:
     )
 
 
+def write_table() -> None:
+    """Put the table of what was kept between the markers of the docs."""
+    kept = ring_scores()
+    table = "\n".join(
+        [
+            "| setting | steps | good samples with S2 | with S3 | S2 minus S3 | p |",
+            "|---|---|---|---|---|---|",
+            *(line for name, scores in kept.items() for line in rows(name, scores)),
+        ]
+    )
+    text = DOCS.read_text(encoding="utf-8")
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    DOCS.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--docs", action="store_true", help="put the table into docs/dynamics.md")
+    parser.add_argument("--table", action="store_true", help="only write the table")
     parser.add_argument("--quick", action="store_true", help="does it run?")
     parser.add_argument("--seeds", type=int, default=10)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    settings = SETTINGS
     if asked.quick:
-        settings = (Setting("quick", stages=((2e-3, 20),), look_at=()),)
-    rows = [line for setting in settings for line in compared(setting, asked.seeds)]
-    table = "\n".join(
-        [
-            f"{asked.seeds} seeds, batch 256; torch {torch.__version__.partition('+')[0]}, "
-            f"Python {platform.python_version()}.",
-            "",
-            "| setting | steps | good samples with S2 | with S3 | S2 minus S3 | p |",
-            "|---|---|---|---|---|---|",
-            *rows,
-        ]
-    )
-    print(table)
-    if asked.docs and not asked.quick:
-        text = DOCS.read_text(encoding="utf-8")
-        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        DOCS.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+        quick = Setting("quick", stages=((2e-3, 20),), look_at=())
+        print("\n".join(rows(quick.name, trained(quick, asked.seeds))))
+        return
+    for setting in () if asked.table else SETTINGS:
+        keep_scores(setting.name, trained(setting, asked.seeds))  # each at once: it takes long
+    write_table()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,14 @@ class StackedNet(nn.Module):
         self._base = [copy.deepcopy(nets[0]).to("meta")]  # in a list: its weights are not ours
         self.weights = nn.ParameterList([w.detach().clone() for w in weights.values()])
 
+    def net(self, seed: int) -> nn.Module:
+        """A copy of one of the nets, as it is now."""
+        single = copy.deepcopy(self._base[0]).to_empty(device=self.weights[0].device)
+        single.load_state_dict(
+            {name: w[seed] for name, w in zip(self._names, self.weights, strict=True)}
+        )
+        return single
+
     def forward(self, given: Tensor) -> Tensor:
         named = dict(zip(self._names, self.weights, strict=True))
 

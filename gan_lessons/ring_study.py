@@ -1,17 +1,19 @@
 """Does a strategy train? A ring of 8 Gaussians, many seeds at once, and a score that is no loss."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import pi
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_lessons.data import noise as normal_noise
 from gan_lessons.data import ring, rng
 from gan_lessons.gan import Gan, seeded
 from gan_lessons.losses import bce_with_logits
-from gan_lessons.many_seeds import stacked
+from gan_lessons.many_seeds import StackedNet, stacked
 from gan_lessons.models import Discriminator, Generator
 from gan_lessons.strategies import Step
 
@@ -59,6 +61,13 @@ class Seeds:
         self.gan, self.std = stacked([make(seed) for seed in range(n)]), std
         self._generators = [rng(1000 + seed) for seed in range(n)]
 
+    def nets(self, seed: int) -> tuple[nn.Module, nn.Module]:
+        """Copies of generator and discriminator of one seed, as they are now."""
+        G, D = self.gan.generator, self.gan.discriminator
+        assert isinstance(G, StackedNet)
+        assert isinstance(D, StackedNet)
+        return G.net(seed), D.net(seed)
+
     def batch(self) -> tuple[Tensor, Tensor]:
         """real and noise, (seeds, batch, 2) each."""
         reals = [ring(BATCH, g, MODES, self.std) for g in self._generators]
@@ -95,3 +104,33 @@ class Seeds:
                 if done in look_at:
                     found[done] = self.scores()
         return {**found, done: self.scores()}
+
+
+# Scores that a long run has left behind; ``benchmarks/ring.py`` makes them anew.
+KEPT = Path(__file__).with_name("ring_scores.json")
+Kept = dict[str, dict[str, dict[int, list[Score]]]]
+
+
+def ring_scores() -> Kept:
+    """Setting -> "S2" or "S3" -> number of steps -> one score for each seed, as they were kept."""
+    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    return {
+        setting: {
+            name: {int(steps): [Score(*s) for s in scores] for steps, scores in by_steps.items()}
+            for name, by_steps in strategies.items()
+        }
+        for setting, strategies in kept.items()
+    }
+
+
+def keep_scores(setting: str, scores: Mapping[str, Mapping[int, list[Score]]]) -> None:
+    """Write the scores of one setting beside those of the others."""
+    kept = {**ring_scores(), setting: scores}
+    plain = {
+        one: {
+            name: {str(steps): [astuple(s) for s in found] for steps, found in by_steps.items()}
+            for name, by_steps in strategies.items()
+        }
+        for one, strategies in kept.items()
+    }
+    KEPT.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")

@@ -7,11 +7,18 @@ if TYPE_CHECKING:
     from gan_lessons.classroom.captions import caption
     from gan_lessons.classroom.claims import verdict
     from gan_lessons.classroom.cost_lab_widget import PARTS, WIDTHS, cost_lab
+    from gan_lessons.classroom.dynamics_figures import (
+        eigenvalue_plane,
+        phase_frame,
+        phase_portrait,
+        ring_frame,
+    )
     from gan_lessons.classroom.environment import check_environment
     from gan_lessons.classroom.exercises import Check, check_value
     from gan_lessons.classroom.explorer import StrategyExplorer, explore
     from gan_lessons.classroom.figures import curves, held_bytes, image_grid, spread
     from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, make_film
+    from gan_lessons.classroom.frames import Frame, FramePlayer, play
     from gan_lessons.classroom.questions import predict_choice, predict_number, predict_received
     from gan_lessons.classroom.step_checks import check_step
     from gan_lessons.classroom.together import Together
@@ -26,18 +33,25 @@ _HOMES = {
     "Together": "together",
     "WIDTHS": "cost_lab_widget",
     "caption": "captions",
+    "Frame": "frames",
+    "FramePlayer": "frames",
     "check_environment": "environment",
     "check_step": "step_checks",
     "check_value": "exercises",
     "cost_lab": "cost_lab_widget",
     "curves": "figures",
+    "eigenvalue_plane": "dynamics_figures",
     "explore": "explorer",
     "held_bytes": "figures",
     "image_grid": "figures",
     "make_film": "film",
+    "phase_frame": "dynamics_figures",
+    "phase_portrait": "dynamics_figures",
+    "play": "frames",
     "predict_choice": "questions",
     "predict_number": "questions",
     "predict_received": "questions",
+    "ring_frame": "dynamics_figures",
     "spread": "figures",
     "verdict": "claims",
 }
@@ -48,6 +62,8 @@ __all__ = [
     "STATE_LETTERS",
     "WIDTHS",
     "Check",
+    "Frame",
+    "FramePlayer",
     "StrategyExplorer",
     "Together",
     "caption",
@@ -56,13 +72,18 @@ __all__ = [
     "check_value",
     "cost_lab",
     "curves",
+    "eigenvalue_plane",
     "explore",
     "held_bytes",
     "image_grid",
     "make_film",
+    "phase_frame",
+    "phase_portrait",
+    "play",
     "predict_choice",
     "predict_number",
     "predict_received",
+    "ring_frame",
     "spread",
     "verdict",
 ]
