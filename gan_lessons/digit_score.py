@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from gan_lessons.data import batch, rng
-from gan_lessons.gan import seeded
+from gan_lessons.put_back import seeded
 
 
 class DigitFeatures(nn.Module):

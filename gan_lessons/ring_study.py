@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from gan_lessons.data import noise as normal_noise
 from gan_lessons.data import ring, rng
-from gan_lessons.gan import Gan, seeded
+from gan_lessons.gan import Gan
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.many_seeds import StackedNet, stacked
 from gan_lessons.models import Discriminator, Generator
+from gan_lessons.put_back import seeded
 from gan_lessons.strategies import Step
 
 MODES, STD, BATCH, NOISE_SCALE = 8, 0.05, 256, 2.0
