@@ -1,28 +1,20 @@
 """A training loop that is short enough to read: `train` a GAN, then `sample` from its generator."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
-from gan_lessons.checks import check_finite
-from gan_lessons.data import batch, rng
-from gan_lessons.data import noise as normal_noise
-from gan_lessons.gan import Gan, StepLosses
-from gan_lessons.models import ShapedModule
-from gan_lessons.put_back import modes_kept, seeded
+from gan_lessons.gan import Gan
+from gan_lessons.put_back import modes_kept
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
+from gan_lessons.training import History, Training
 
-
-@dataclass
-class History:
-    """The losses of every step that was finished, in nats; `interrupted`: stopped by hand."""
-
-    d_loss: list[float] = field(default_factory=list)
-    g_loss: list[float] = field(default_factory=list)
-    interrupted: bool = False
+__all__ = ["History", "Training", "sample", "train"]
 
 
 def train(
@@ -34,36 +26,57 @@ def train(
     batch_size: int = 64,
     seed: int = 0,
     noise_shape: tuple[int, ...] | None = None,
+    schedules: Sequence[LRScheduler] = (),
     progress: bool = True,
+    on_progress: Callable[[Training], None] | None = None,
+    every: int = 100,
+    checkpoint: str | Path | None = None,
 ) -> History:
     """Take `steps` training steps on random batches of data (n, ...), in train mode.
 
-    Moves the weights and buffers of both nets and their optimizers' state. The batches, the noise
-    and what is random inside the nets follow from `seed`; batches are moved to the device of the
-    nets. The global random state and the nets' train/eval modes are put back on every way out.
-    A KeyboardInterrupt (the stop button) ends the training early and returns the history so far.
+    Moves the weights and buffers of both nets, their optimizers' state and `schedules`. The
+    batches, the noise and what is random inside the nets follow from `seed`. The global random
+    state and the nets' train/eval modes are put back on every way out. A KeyboardInterrupt (the
+    stop button) ends the training early and returns the history so far.
 
     noise_shape: of one sample, read from the generator where it is one of ours.
-    Raises TypeError or ValueError for bad arguments, before anything is changed.
+    on_progress: called with the `Training` after every `every` steps and after the last.
+    checkpoint: a file that is written as often; where it is there already, the training goes on
+    from it, up to `steps` in all, as if it had never stopped.
+    Raises TypeError or ValueError for bad arguments, before anything is changed, and
+    FloatingPointError for losses that are not finite.
     """
-    noise_shape = noise_shape or _noise_shape(gan.generator)
-    _check_arguments(data, steps, batch_size)
-    device = next(gan.generator.parameters()).device
-    generator = rng(seed)
-    losses: list[StepLosses] = []
-    interrupted = False
-    with seeded(seed, device), modes_kept(gan.generator, gan.discriminator):
-        gan.generator.train()
-        gan.discriminator.train()
-        try:
-            for _ in _counted(steps, progress, losses):
-                real = batch(data, batch_size, generator).to(device)
-                noise = normal_noise(batch_size, noise_shape, generator).to(device)
-                losses.append(step(gan, real, noise))
-        except KeyboardInterrupt:
-            interrupted = True
-    d_losses, g_losses = zip(*losses, strict=True) if losses else ((), ())
-    return History(_floats(d_losses), _floats(g_losses), interrupted)
+    for name, value, least in (("steps", steps, 0), ("every", every, 1)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    training = None
+    try:
+        training = Training(
+            gan, data, step,
+            batch_size=batch_size, seed=seed, noise_shape=noise_shape, schedules=schedules,
+        )  # fmt: skip
+        if checkpoint is not None and Path(checkpoint).exists():
+            training.load(checkpoint)
+        with training.running():
+            for number in _counted(training, steps, progress):
+                training.advance()
+                if (number + 1) % every == 0 or number + 1 == steps:
+                    _report(training, on_progress, checkpoint)
+    except KeyboardInterrupt:
+        done = training.history if training is not None else History()
+        return replace(done, interrupted=True)
+    return training.history
+
+
+def _report(
+    training: Training,
+    on_progress: Callable[[Training], None] | None,
+    checkpoint: str | Path | None,
+) -> None:
+    if checkpoint is not None:
+        training.save(checkpoint)
+    if on_progress is not None:
+        on_progress(training)
 
 
 def sample(generator: nn.Module, noise: Tensor) -> Tensor:
@@ -76,41 +89,19 @@ def sample(generator: nn.Module, noise: Tensor) -> Tensor:
         return generator.eval()(noise.to(device))
 
 
-def _counted(steps: int, progress: bool, losses: list[StepLosses]) -> Iterator[int]:
-    """Count the steps, under a bar that shows some of the losses, which the caller appends."""
+def _counted(training: Training, steps: int, progress: bool) -> Iterator[int]:
+    """Count the steps that are left, under a bar that shows some of the losses."""
+    left = range(training.steps, steps)
     if not progress:
-        yield from range(steps)
+        yield from left
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=steps, desc="training", unit="step") as bar:
-        for number in range(steps):
+    with tqdm(total=steps, initial=training.steps, desc="training", unit="step") as bar:
+        for number in left:
             yield number
-            if (number + 1) % max(1, steps // 20) == 0:
-                bar.set_postfix({k: f"{float(v):.3f}" for k, v in losses[-1]._asdict().items()})
+            if (number + 1) % max(1, steps // 20) == 0 or number + 1 == steps:
+                history = training.history
+                d_loss, g_loss = history.d_loss[-1], history.g_loss[-1]
+                bar.set_postfix({"d_loss": f"{d_loss:.3f}", "g_loss": f"{g_loss:.3f}"})
             bar.update()
-
-
-def _floats(values: tuple[Tensor, ...]) -> list[float]:
-    """All at once: reading them one by one would wait for the GPU at every step."""
-    return torch.stack(values).tolist() if values else []
-
-
-def _noise_shape(generator: nn.Module) -> tuple[int, ...]:
-    if isinstance(generator, ShapedModule):
-        return generator.in_shape
-    raise ValueError(
-        f"the noise shape of {type(generator).__name__} is not known; "
-        "pass noise_shape, for example noise_shape=(100,)"
-    )
-
-
-def _check_arguments(data: Tensor, steps: int, batch_size: int) -> None:
-    if not isinstance(data, Tensor):
-        raise TypeError(f"data must be a tensor (n, ...), got {type(data).__name__}")
-    if data.ndim == 0 or len(data) == 0:
-        raise ValueError(f"data must hold at least one sample, got shape {tuple(data.shape)}")
-    check_finite("data", data)
-    for name, value, least in (("steps", steps, 0), ("batch_size", batch_size, 1)):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
