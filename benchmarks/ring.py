@@ -24,6 +24,7 @@ from gan_lessons import Gan, step_detach, step_generator_first
 from gan_lessons.dirac import with_r1
 from gan_lessons.many_seeds import bootstrap_interval, sign_flip_p
 from gan_lessons.ring_study import (
+    BATCH,
     STAGES,
     STD,
     Score,
@@ -69,7 +70,7 @@ def trained(setting: Setting, seeds: int) -> dict[str, dict[int, list[Score]]]:
     """ "S2" and "S3" -> number of steps -> one score for each seed."""
     found = {}
     for name, step in (("S2", step_detach), ("S3", step_generator_first)):
-        chosen = with_r1(step, setting.gamma) if setting.gamma else step
+        chosen = with_r1(step, setting.gamma, BATCH) if setting.gamma else step
         start = time.perf_counter()
         run = Seeds(seeds, setting.make, setting.std)
         found[name] = dict(run.train(chosen, setting.stages, setting.look_at))
@@ -121,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--table", action="store_true", help="only write the table")
     parser.add_argument("--quick", action="store_true", help="does it run?")
+    parser.add_argument("--only", default="", help="only settings whose name holds this")
     parser.add_argument("--seeds", type=int, default=10)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -128,7 +130,8 @@ def main() -> None:
         quick = Setting("quick", stages=((2e-3, 20),), look_at=())
         print("\n".join(rows(quick.name, trained(quick, asked.seeds))))
         return
-    for setting in () if asked.table else SETTINGS:
+    chosen = [s for s in SETTINGS if asked.only in s.name and not asked.table]
+    for setting in chosen:
         keep_scores(setting.name, trained(setting, asked.seeds))  # each at once: it takes long
     write_table()
 

@@ -132,11 +132,12 @@ def jacobian(gan: Gan, order: Order, point: Tensor) -> Tensor:
     return jacrev(update(gan, order))(point)
 
 
-def with_r1(step: Step, gamma: float) -> Step:
+def with_r1(step: Step, gamma: float, samples: int | None = None) -> Step:
     """The same step, with R1 in D's loss: gamma / 2 times the squared gradient of D at real data.
 
     Its gradient is added right before D's optimizer steps, where D has the weights that d_loss saw.
-    Works for any nets and strategies; (batch, ...) as in ``step``.
+    Works for any nets and strategies; (batch, ...) as in ``step``. samples: what a mean goes over,
+    where that is not the first dimension, as in many seeds at once.
     """
 
     def penalised(gan: Gan, real: Tensor, noise: Tensor) -> Any:
@@ -144,7 +145,7 @@ def with_r1(step: Step, gamma: float) -> Step:
             weights = [p for p in gan.discriminator.parameters() if p.requires_grad]
             point = real.detach().requires_grad_()
             (slope,) = torch.autograd.grad(gan.discriminator(point).sum(), point, create_graph=True)
-            penalty = gamma / 2 * slope.square().sum() / len(real)
+            penalty = gamma / 2 * slope.square().sum() / (samples or len(real))
             for weight, g in zip(
                 weights, torch.autograd.grad(penalty, weights, allow_unused=True), strict=True
             ):

@@ -7,8 +7,9 @@ import torch
 
 from gan_lessons import STRATEGIES, Gan, dcgan, mlp_gan
 from gan_lessons.data import ring
+from gan_lessons.dirac import with_r1
 from gan_lessons.many_seeds import bootstrap_interval, sign_flip_p, stacked
-from gan_lessons.ring_study import MODES, STD, Seeds, ring_gan, score
+from gan_lessons.ring_study import BATCH, MODES, STD, Seeds, ring_gan, score
 
 
 def doubled(seed: int) -> Gan:
@@ -35,6 +36,19 @@ def test_one_seed_of_the_batch_is_the_ordinary_step(key):
     start = doubled(0).generator.parameters()
     moved = [w - v for w, v in zip(alone[0].generator.parameters(), start, strict=True)]
     assert max(float(m.detach().abs().max()) for m in moved) > 1e-3  # far more than that difference
+
+
+def test_a_penalty_on_all_seeds_is_each_seeds_own():
+    seeds, alone = Seeds(3, doubled), [doubled(seed) for seed in range(3)]
+    real, noise = (x.double() for x in seeds.batch())
+    with_r1(STRATEGIES["detach"].step, 0.5, samples=BATCH)(seeds.gan, real, noise)
+    for i, gan in enumerate(alone):
+        with_r1(STRATEGIES["detach"].step, 0.5)(gan, real[i], noise[i])
+        own = zip(seeds.gan.discriminator.parameters(), gan.discriminator.parameters(), strict=True)
+        for stack, weight in own:
+            assert stack.grad is not None
+            assert weight.grad is not None
+            torch.testing.assert_close(stack.grad[i], weight.grad, rtol=1e-9, atol=1e-12)
 
 
 def test_seeds_do_not_feel_each_other():
