@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     from gan_lessons.classroom.claims import verdict
     from gan_lessons.classroom.cost_lab_widget import PARTS, WIDTHS, cost_lab
     from gan_lessons.classroom.dynamics_figures import (
+        draw_ring,
         eigenvalue_plane,
         phase_frame,
         phase_portrait,
+        plot_history,
         ring_frame,
     )
     from gan_lessons.classroom.environment import check_environment
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from gan_lessons.classroom.questions import predict_choice, predict_number, predict_received
     from gan_lessons.classroom.step_checks import check_step
     from gan_lessons.classroom.together import Together
+    from gan_lessons.classroom.training_widget import TrainingPanel, training_panel
 
 # Name -> its module. A name that is also that of a module would be hidden by it.
 _HOMES = {
@@ -31,6 +34,7 @@ _HOMES = {
     "STATE_LETTERS": "film",
     "StrategyExplorer": "explorer",
     "Together": "together",
+    "TrainingPanel": "training_widget",
     "WIDTHS": "cost_lab_widget",
     "caption": "captions",
     "Frame": "frames",
@@ -40,6 +44,7 @@ _HOMES = {
     "check_value": "exercises",
     "cost_lab": "cost_lab_widget",
     "curves": "figures",
+    "draw_ring": "dynamics_figures",
     "eigenvalue_plane": "dynamics_figures",
     "explore": "explorer",
     "held_bytes": "figures",
@@ -48,11 +53,13 @@ _HOMES = {
     "phase_frame": "dynamics_figures",
     "phase_portrait": "dynamics_figures",
     "play": "frames",
+    "plot_history": "dynamics_figures",
     "predict_choice": "questions",
     "predict_number": "questions",
     "predict_received": "questions",
     "ring_frame": "dynamics_figures",
     "spread": "figures",
+    "training_panel": "training_widget",
     "verdict": "claims",
 }
 
@@ -66,12 +73,14 @@ __all__ = [
     "FramePlayer",
     "StrategyExplorer",
     "Together",
+    "TrainingPanel",
     "caption",
     "check_environment",
     "check_step",
     "check_value",
     "cost_lab",
     "curves",
+    "draw_ring",
     "eigenvalue_plane",
     "explore",
     "held_bytes",
@@ -80,11 +89,13 @@ __all__ = [
     "phase_frame",
     "phase_portrait",
     "play",
+    "plot_history",
     "predict_choice",
     "predict_number",
     "predict_received",
     "ring_frame",
     "spread",
+    "training_panel",
     "verdict",
 ]
 

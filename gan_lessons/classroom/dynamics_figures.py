@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_lessons.classroom.figures import COLOURS, DASHES, MARKERS, Chart
 from gan_lessons.classroom.frames import Frame
+from gan_lessons.training import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 Nets = tuple[nn.Module, nn.Module]
 PATH = "{name}: radius {first:.3g} at the start, {last:.3g} after {steps} steps"
+LOSSES = (
+    "{steps:,} steps; loss of D from {d_first:.3f} to {d_last:.3f} nats, "
+    "of G from {g_first:.3f} to {g_last:.3f}."
+)
+STOPPED = "It was stopped by hand."
 EIGENVALUES = "{name}: eigenvalues of size {sizes}"
 
 
@@ -105,6 +111,30 @@ def draw_ring(axes: Axes, nets: Nets, real: Tensor, noise: Tensor, arrows: int =
     axes.quiver(*some.detach().T, *push.T, color=COLOURS[1], width=0.005, angles="xy")
     axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), xticks=[], yticks=[])
     axes.set_aspect("equal")
+
+
+def draw_losses(axes: Axes, history: History) -> None:
+    """Both losses over the steps."""
+    axes.plot(history.d_loss, DASHES[0], color=COLOURS[0], label="loss of D", linewidth=1.4)
+    axes.plot(history.g_loss, DASHES[1], color=COLOURS[1], label="loss of G", linewidth=1.4)
+    axes.set(xlabel="step", ylabel="loss (nats)")
+    axes.legend(loc="upper right")
+
+
+def plot_history(history: History) -> Chart:
+    """What `train` returns, drawn. They are no score: each is measured against the other player.
+
+    Raises ValueError where no step was taken.
+    """
+    if not history.d_loss:
+        raise ValueError("plot_history() got a history without a step")
+    figure, (axes,) = _figure(6.4, 3.4)
+    draw_losses(axes, history)
+    told = LOSSES.format(
+        steps=len(history.d_loss), d_first=history.d_loss[0], d_last=history.d_loss[-1],
+        g_first=history.g_loss[0], g_last=history.g_loss[-1],
+    )  # fmt: skip
+    return Chart(figure, f"{told} {STOPPED}" if history.interrupted else told)
 
 
 def ring_frame(shown: Mapping[str, tuple[Nets, str]], real: Tensor, noise: Tensor) -> Frame:
