@@ -20,6 +20,7 @@ from gan_lessons.data import noise as normal_noise
 from gan_lessons.gan import Gan, StepLosses
 from gan_lessons.models import ShapedModule
 from gan_lessons.put_back import modes_kept, seeded
+from gan_lessons.ranks import every_one, share
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
 
@@ -46,6 +47,9 @@ class Training:
     random numbers are the training's own, and the global ones stay where they are. schedules: of
     torch, on the optimizers of `gan`; each moves once per step. `step` may be changed in between.
 
+    Where torch.distributed has joined several processes, all draw the same batch of `batch_size`,
+    and each takes its share of it; see `ranks.joined`. The losses are those of the own share.
+
     Raises TypeError or ValueError for bad arguments, before anything is changed.
     """
 
@@ -61,15 +65,17 @@ class Training:
         schedules: Sequence[LRScheduler] = (),
     ) -> None:
         self.noise_shape = noise_shape or _noise_shape(gan.generator)
-        _check_arguments(data, batch_size)
+        rank, processes = share()
+        _check_arguments(data, batch_size, processes)
         self.gan, self.data, self.step = gan, data, step
         self.batch_size, self.schedules = batch_size, tuple(schedules)
         self._past = History()  # losses that have been looked at
         self._new: list[StepLosses] = []
         self._device = next(gan.generator.parameters()).device
         self._order = rng(seed)
+        self._share = slice(rank, None, processes)
         self._is_running = False
-        with seeded(seed, self._device):
+        with seeded(seed + rank, self._device):  # dropout, say, is each process's own
             self._random = _random_states(self._device)
 
     @property
@@ -104,10 +110,10 @@ class Training:
         Raises FloatingPointError, at the latest after `LOOK_EVERY` steps, for a loss that is not
         finite.
         """
-        real = batch(self.data, self.batch_size, self._order).to(self._device)
-        noise = normal_noise(self.batch_size, self.noise_shape, self._order).to(self._device)
+        real = batch(self.data, self.batch_size, self._order)[self._share]
+        noise = normal_noise(self.batch_size, self.noise_shape, self._order)[self._share]
         try:
-            losses = self.step(self.gan, real, noise)
+            losses = self.step(self.gan, real.to(self._device), noise.to(self._device))
         except RuntimeError as error:
             if not _is_blown_up(self.gan):
                 raise
@@ -149,13 +155,18 @@ class Training:
         states, the order of the data, the losses.
 
         The file appears whole or not at all: whoever is killed while saving keeps the older one.
+        Of several processes all must call it; the first one writes, for all.
         """
         path, history = Path(path), self.history
+        random = _random_states(self._device) if self._is_running else self._random
+        random = [every_one(state) for state in random]
+        if share()[0] > 0:
+            return path
         state = {
             "version": 1,
             "losses": torch.tensor([history.d_loss, history.g_loss], dtype=torch.float64),
             "order": self._order.get_state(),
-            "random": _random_states(self._device) if self._is_running else self._random,
+            "random": random,  # (processes, ...) each
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -189,10 +200,14 @@ class Training:
                 f"{path} is no checkpoint of a training with these parts: "
                 f"{', '.join(sorted(expected))}"
             )
+        rank, processes = share()
+        if (saved := len(state["random"][0])) != processes:
+            raise ValueError(f"{path} was saved by {saved} processes; go on with as many")
         for name, part in parts.items():
             part.load_state_dict(state[name])
         self._order.set_state(state["order"].cpu())
-        self._random = [random.cpu() for random in state["random"]]
+        # Copies: torch 2.13's set_rng_state crashes on a view into a larger storage.
+        self._random = [random[rank].cpu().clone() for random in state["random"]]
         if self._is_running:
             _put_random_states(self._random, self._device)
         d_loss, g_loss = state["losses"].tolist()
@@ -235,7 +250,7 @@ def _noise_shape(generator: nn.Module) -> tuple[int, ...]:
     )
 
 
-def _check_arguments(data: Tensor, batch_size: int) -> None:
+def _check_arguments(data: Tensor, batch_size: int, processes: int) -> None:
     if not isinstance(data, Tensor):
         raise TypeError(f"data must be a tensor (n, ...), got {type(data).__name__}")
     if data.ndim == 0 or len(data) == 0:
@@ -243,3 +258,7 @@ def _check_arguments(data: Tensor, batch_size: int) -> None:
     check_finite("data", data)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if batch_size % processes:
+        raise ValueError(
+            f"batch_size {batch_size} cannot be shared by {processes} processes; take a multiple"
+        )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gan_lessons.gan import Gan
 from gan_lessons.put_back import modes_kept
+from gan_lessons.ranks import ranks_agree
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
 from gan_lessons.training import History, Training
@@ -34,34 +36,51 @@ def train(
 ) -> History:
     """Take `steps` training steps on random batches of data (n, ...), in train mode.
 
-    Moves the weights and buffers of both nets, their optimizers' state and `schedules`. The
-    batches, the noise and what is random inside the nets follow from `seed`. The global random
-    state and the nets' train/eval modes are put back on every way out. A KeyboardInterrupt (the
-    stop button) ends the training early and returns the history so far.
+    Moves the weights and buffers of both nets, their optimizers' state and `schedules`. Batches,
+    noise and what is random inside the nets follow from `seed`. The global random state and the
+    nets' modes are put back on every way out. A KeyboardInterrupt (the stop button) ends it early
+    and returns the history so far.
 
     noise_shape: of one sample, read from the generator where it is one of ours.
     on_progress: called with the `Training` after every `every` steps and after the last.
     checkpoint: a file that is written as often; where it is there already, the training goes on
     from it, up to `steps` in all, as if it had never stopped.
-    Raises TypeError or ValueError for bad arguments, before anything is changed, and
-    FloatingPointError for losses that are not finite.
+    Many processes (see `ranks.joined`) are asked as often whether their weights are the same.
+    Raises TypeError or ValueError for bad arguments, before anything is changed, FloatingPointError
+    for losses that are not finite, RuntimeError naming the first weight that differs.
     """
-    for name, value, least in (("steps", steps, 0), ("every", every, 1)):
+    _require_at_least(steps=(steps, 0), every=(every, 1))
+    begin = partial(
+        Training, gan, data, step,
+        batch_size=batch_size, seed=seed, noise_shape=noise_shape, schedules=schedules,
+    )  # fmt: skip
+    report = partial(_report, every, steps, on_progress, checkpoint)
+    return _run(begin, steps, progress, report, checkpoint)
+
+
+def _require_at_least(**counts: tuple[int, int]) -> None:
+    for name, (value, least) in counts.items():
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
+
+
+def _run(
+    begin: Callable[[], Training],
+    steps: int,
+    progress: bool,
+    report: Callable[[Training], None],
+    checkpoint: str | Path | None,
+) -> History:
     training = None
     try:
-        training = Training(
-            gan, data, step,
-            batch_size=batch_size, seed=seed, noise_shape=noise_shape, schedules=schedules,
-        )  # fmt: skip
+        training = begin()
         if checkpoint is not None and Path(checkpoint).exists():
             training.load(checkpoint)
+        _require_agreement(training)
         with training.running():
-            for number in _counted(training, steps, progress):
+            for _ in _counted(training, steps, progress):
                 training.advance()
-                if (number + 1) % every == 0 or number + 1 == steps:
-                    _report(training, on_progress, checkpoint)
+                report(training)
     except KeyboardInterrupt:
         done = training.history if training is not None else History()
         return replace(done, interrupted=True)
@@ -69,14 +88,28 @@ def train(
 
 
 def _report(
-    training: Training,
+    every: int,
+    last: int,
     on_progress: Callable[[Training], None] | None,
     checkpoint: str | Path | None,
+    training: Training,
 ) -> None:
+    if training.steps % every and training.steps != last:
+        return
+    _require_agreement(training)  # before it is saved
     if checkpoint is not None:
         training.save(checkpoint)
     if on_progress is not None:
         on_progress(training)
+
+
+def _require_agreement(training: Training) -> None:
+    """Raise RuntimeError, on every process, where they no longer train one GAN."""
+    if not (found := ranks_agree(training.gan)):
+        raise RuntimeError(
+            f"{found}, at step {training.steps}: are gradients averaged in this step? Train inside "
+            "`with ranks.joined(gan):`"
+        )
 
 
 def sample(generator: nn.Module, noise: Tensor) -> Tensor:
