@@ -5,7 +5,7 @@
 
 A way is how gradients get from process to process: "hook" is this package's (see `ranks`), "one
 DDP" a DistributedDataParallel around a module that holds both nets, the others one around each
-net, with one of its options.
+net; "unused" is its option find_unused_parameters, "static_graph" another.
 """
 
 import time
@@ -30,7 +30,8 @@ WAYS: Mapping[str, dict[str, Any]] = {
     "hook": {},
     "DDP": {},
     "one DDP": {},
-    "find_unused_parameters": {"find_unused_parameters": True},
+    "one DDP, unused": {"find_unused_parameters": True},
+    "unused": {"find_unused_parameters": True},
     "static_graph": {"static_graph": True},
 }
 # As printed both raise on one process already; before 1.5 the first one ran.
@@ -72,7 +73,7 @@ def sharing(gan: Gan, way: str, **options: Any) -> Iterator[tuple[Gan, Sent]]:
             yield gan, sent
         return
     wrapped: dict[str, nn.Module] = {}
-    if way == "one DDP":
+    if way.startswith("one DDP"):
         both = DistributedDataParallel(_Both(gan), **options)
         both.register_comm_hook((sent, "G and D"), _count_and_average)
         wrapped = {net: _Part(both, net) for net in gan.nets}
