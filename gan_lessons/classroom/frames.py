@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
-from gan_lessons.classroom.page import PageWidget, module, static
+from gan_lessons.classroom.page import StrategyWidget, module, static
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,8 +49,8 @@ class Frame:
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
-class FramePlayer(PageWidget):
-    """Shows frame number ``frame`` of the series ``strategy``; see ``PageWidget``."""
+class FramePlayer(StrategyWidget):
+    """Shows frame number ``frame`` of the series ``strategy``; see ``StrategyWidget``."""
 
     kind = "frames"
     state = ("strategy", "frame")
