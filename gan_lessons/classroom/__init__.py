@@ -7,14 +7,24 @@ if TYPE_CHECKING:
     from gan_lessons.classroom.captions import caption
     from gan_lessons.classroom.claims import verdict
     from gan_lessons.classroom.cost_lab_widget import PARTS, WIDTHS, cost_lab
+    from gan_lessons.classroom.dynamics_figures import (
+        draw_ring,
+        eigenvalue_plane,
+        phase_frame,
+        phase_portrait,
+        plot_history,
+        ring_frame,
+    )
     from gan_lessons.classroom.environment import check_environment
     from gan_lessons.classroom.exercises import Check, check_value
     from gan_lessons.classroom.explorer import StrategyExplorer, explore
     from gan_lessons.classroom.figures import curves, held_bytes, image_grid, spread
     from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, make_film
+    from gan_lessons.classroom.frames import Frame, FramePlayer, play
     from gan_lessons.classroom.questions import predict_choice, predict_number, predict_received
     from gan_lessons.classroom.step_checks import check_step
     from gan_lessons.classroom.together import Together
+    from gan_lessons.classroom.training_widget import TrainingPanel, training_panel
 
 # Name -> its module. A name that is also that of a module would be hidden by it.
 _HOMES = {
@@ -24,29 +34,42 @@ _HOMES = {
     "STATE_LETTERS": "film",
     "StrategyExplorer": "explorer",
     "Together": "together",
+    "TrainingPanel": "training_widget",
     "WIDTHS": "cost_lab_widget",
     "caption": "captions",
+    "Frame": "frames",
+    "FramePlayer": "frames",
     "check_environment": "environment",
     "check_step": "step_checks",
     "check_value": "exercises",
     "cost_lab": "cost_lab_widget",
     "curves": "figures",
+    "draw_ring": "dynamics_figures",
+    "eigenvalue_plane": "dynamics_figures",
     "explore": "explorer",
     "held_bytes": "figures",
     "image_grid": "figures",
     "make_film": "film",
+    "phase_frame": "dynamics_figures",
+    "phase_portrait": "dynamics_figures",
+    "play": "frames",
+    "plot_history": "dynamics_figures",
     "predict_choice": "questions",
     "predict_number": "questions",
     "predict_received": "questions",
+    "ring_frame": "dynamics_figures",
     "spread": "figures",
+    "training_panel": "training_widget",
     "verdict": "claims",
 }
 
 __all__ = [
-    "KIND_LETTERS", "PARTS", "STATE_LETTERS", "WIDTHS", "Check", "StrategyExplorer", "Together",
-    "caption", "check_environment", "check_step", "check_value", "cost_lab", "curves",
-    "explore", "held_bytes", "image_grid", "make_film", "predict_choice", "predict_number",
-    "predict_received", "spread", "verdict",
+    "KIND_LETTERS", "PARTS", "STATE_LETTERS", "WIDTHS", "Check", "Frame", "FramePlayer",
+    "StrategyExplorer", "Together", "TrainingPanel", "caption", "check_environment",
+    "check_step", "check_value", "cost_lab", "curves", "draw_ring", "eigenvalue_plane",
+    "explore", "held_bytes", "image_grid", "make_film", "phase_frame", "phase_portrait", "play",
+    "plot_history", "predict_choice", "predict_number", "predict_received", "ring_frame",
+    "spread", "training_panel", "verdict",
 ]  # fmt: skip
 
 

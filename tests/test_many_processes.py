@@ -1,0 +1,288 @@
+"""Real processes, joined by gloo: who agrees, who is right, who drifts, and who says so."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gan_lessons import STRATEGIES, rank_trials, ranks, tiny_gan
+from gan_lessons.process_pool import Processes
+from gan_lessons.train.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def both():
+    with Processes(2) as pool:
+        yield pool
+
+
+def in_both(pool, code):
+    """Run a program in each process; an assertion that fails there fails here."""
+    start = "import torch\nfrom gan_lessons import *\nfrom gan_lessons import data, ranks\n"
+    pool.run(exec, start + code, {})
+
+
+# The table of lesson 10 -------------------------------------------------------------------------
+
+RAISE = ("retain_graph_as_printed", "detach_as_printed")
+DRIFT_IN_G = ("retain_graph", "retain_graph_before_1_5")
+NEEDS_ALL_USED = ("detach", "generator_first", "frozen")
+
+
+UNUSED = {  # what the error of one wrapper advises: right at twice the bytes, or worse
+    **dict.fromkeys(["retain_graph", "one_stage", "retain_graph_before_1_5"], "raises"),
+    "selective": "drifts in G",
+}
+
+
+def expected(key, way):
+    if way == "one DDP, unused" and key in UNUSED:
+        return UNUSED[key]
+    if key in RAISE or (way == "one DDP" and key in NEEDS_ALL_USED):
+        return "raises"
+    if way != "hook" and key in DRIFT_IN_G:
+        return "drifts in G"
+    return "drifts in D" if (key, way) == ("frozen", "static_graph") else "right"
+
+
+def times_sent(key, way):
+    """How often each net's gradient travels in a step."""
+    if way == "one DDP, unused":
+        return {"G": 2, "D": 2}
+    wasted = way not in ("hook", "one DDP") and key in ("detach", "generator_first")
+    return {"G": 1, "D": 2 if wasted else 1}
+
+
+def test_every_strategy_in_every_way(both):
+    first, second = both.run(rank_trials.all_trials)
+    assert first.keys() == {(k, w) for k in rank_trials.steps() for w in rank_trials.WAYS}
+    assert {k for k, _ in first} >= {*STRATEGIES, *RAISE}
+    for (key, way), trial in first.items():
+        assert str(trial) == expected(key, way), (key, way, trial)
+        assert str(second[key, way]) == str(trial)
+        if str(trial) == "right":
+            assert trial.off <= 1e-6
+            assert trial.sent == second[key, way].sent
+            size = {n: sum(p.nbytes for p in net.parameters()) for n, net in small_nets()}
+            whole = {net: times_sent(key, way)[net] * size[net] for net in size}
+            together = {"G and D": sum(whole.values())}
+            assert trial.sent == (together if way.startswith("one DDP") else whole)
+
+
+def small_nets():
+    return rank_trials._small_gan().nets.items()
+
+
+def test_a_trial_sees_a_wrong_gradient_and_not_only_drift():
+    """What agrees may still be wrong: three words, three things."""
+    assert str(rank_trials.Trial(off=0.1)) == "agrees, wrong"
+    assert str(rank_trials.Trial(first="G net.0.weight", off=0.0)) == "drifts in G"
+    assert str(rank_trials.Trial(raised="no")) == "raises"
+    assert not rank_trials.Trial(first="G net.0.weight", off=0.0).is_right
+
+
+def test_buffers_are_each_processs_own(both):
+    for broadcast in (True, False):
+        told = both.run(rank_trials.buffers, "detach", broadcast)
+        assert told == ["weights agree, buffers do not"] * 2
+    (told, _) = both.run(rank_trials.buffers, "one_stage", False)
+    assert told.startswith("raises: the discriminator mixes")
+
+
+def test_accumulation_sends_once_with_no_sync_or_with_the_hook(both):
+    once = sum(p.nbytes for p in dict(small_nets())["D"].parameters())
+    asked = [("hook",), ("DDP",), ("DDP", True)]
+    assert [both.run(rank_trials.accumulation, *a)[0] for a in asked] == [once, 4 * once, once]
+
+
+# ranks_agree ------------------------------------------------------------------------------------
+
+
+def test_the_first_parameter_that_differs_is_named_on_every_process(both):
+    in_both(both, """
+gan, rank = dcgan(16, 1, 5, width=2), ranks.share()[0]
+agreed = ranks.ranks_agree(gan)
+assert agreed and str(agreed) == "2 processes agree"
+weights = dict(gan.discriminator.named_parameters())
+name, weight = list(weights.items())[1]
+with torch.no_grad():
+    kept = weight.clone()
+    if rank:  # one weight, by the smallest step there is
+        weight.view(-1)[-1] = torch.nextafter(kept.view(-1)[-1], torch.tensor(9.0))
+    found = ranks.ranks_agree(gan)
+    assert not found and found.first == f"D {name}", found
+    weight.copy_(kept)
+    flat = next(gan.generator.parameters()).view(-1)
+    if rank:  # the same values, in another order
+        flat[:2] = flat[:2].flip(0).clone()
+    assert ranks.ranks_agree(gan).first == "G net.0.weight"
+""")  # fmt: skip
+
+
+def test_nan_minus_zero_half_precision_and_buffers(both):
+    in_both(both, """
+gan, rank = dcgan(16, 1, 5, width=2), ranks.share()[0]
+first = next(gan.generator.parameters())
+with torch.no_grad():
+    first.fill_(float("nan"))
+    assert ranks.ranks_agree(gan)
+    first.fill_(-0.0 if rank else 0.0)
+    assert not ranks.ranks_agree(gan)
+    first.zero_()
+    for dtype in (torch.bfloat16, torch.float64):
+        gan.generator.to(dtype)
+        assert ranks.ranks_agree(gan)
+    next(b for b in gan.discriminator.buffers()).fill_(rank)
+    assert ranks.ranks_agree(gan)
+    assert ranks.ranks_agree(gan, buffers=True).first.endswith("running_mean")
+""")  # fmt: skip
+
+
+def test_the_number_of_processes_that_was_asked_for_is_required(both, monkeypatch):
+    gan = tiny_gan()
+    assert ranks.ranks_agree(gan)
+    assert str(ranks.ranks_agree(gan)) == "one process"
+    with pytest.raises(RuntimeError, match="3 processes were asked for, and 1 take part"):
+        ranks.ranks_agree(gan, 3)
+    monkeypatch.setenv("WORLD_SIZE", "2")  # torchrun started two, and nobody joined them
+    for act in (lambda: ranks.ranks_agree(gan), lambda: ranks.joined(gan).__enter__()):
+        with pytest.raises(RuntimeError, match=r"2 processes were asked for.*init_process_group"):
+            act()
+    with pytest.raises(RuntimeError, match="1 processes were asked for, and 2 take part"):
+        both.run(ranks.require_processes, 1)
+
+
+def test_joined_begins_alike_and_leaves_no_hook(both):
+    in_both(both, """
+gan = tiny_gan(seed=ranks.share()[0])
+assert not ranks.ranks_agree(gan)
+before = [dict(o._optimizer_step_pre_hooks) for o in gan.optimizers.values()]
+try:
+    with ranks.joined(gan) as count:
+        assert count == 2 and ranks.ranks_agree(gan)
+        raise ZeroDivisionError
+except ZeroDivisionError:
+    pass
+assert [dict(o._optimizer_step_pre_hooks) for o in gan.optimizers.values()] == before
+""")  # fmt: skip
+
+
+# train() ----------------------------------------------------------------------------------------
+
+TRAIN = """
+from gan_lessons.train import train as run
+from gan_lessons.training import Training
+ring = data.ring(200)
+how = dict(progress=False, batch_size=8, noise_shape=(2,))
+"""
+
+
+def test_two_processes_train_the_gan_of_one(both):
+    in_both(both, TRAIN + """
+for strategy in STRATEGIES.values():
+    many, alone = tiny_gan(), tiny_gan()
+    with ranks.joined(many):
+        run(many, ring, strategy.step, steps=6, every=2, **how)
+    training, rank = Training(alone, ring, strategy.step, batch_size=8), ranks.share()[0]
+    training._share = slice(None)  # the whole batch, in each process
+    with training.running():
+        for _ in range(6):
+            training.advance()
+    for ours, theirs in zip(many.generator.parameters(), alone.generator.parameters()):
+        assert torch.allclose(ours, theirs, atol=1e-6), strategy.key
+""")  # fmt: skip
+
+
+def test_train_says_where_nobody_averages(both):
+    in_both(both, TRAIN + """
+try:
+    run(tiny_gan(), ring, step_detach, steps=9, every=3, **how)
+except RuntimeError as error:
+    assert "G net.0.weight is not the same on all 2 processes, at step 3" in str(error), error
+    assert "ranks.joined" in str(error)
+else:
+    raise AssertionError("nobody said anything")
+""")  # fmt: skip
+
+
+RESUME = (
+    TRAIN
+    + """
+def noisy():
+    gan = mlp_gan((2,), 2, (8,), (8,))
+    gan.discriminator.net.insert(1, torch.nn.Dropout(0.5))
+    return gan
+def trained(gan, steps, path=None):
+    with ranks.joined(gan):
+        run(gan, ring, step_detach, steps=steps, every=2, checkpoint=path, **how)
+    return gan
+"""
+)
+
+
+def test_a_checkpoint_of_many_goes_on_bit_by_bit(both, tmp_path):
+    path = str(tmp_path / "training.pt")
+    in_both(both, RESUME + f"""
+whole = trained(noisy(), 8)
+trained(noisy(), 4, {path!r})
+again = trained(noisy(), 8, {path!r})
+for a, b in zip(whole.discriminator.parameters(), again.discriminator.parameters()):
+    assert torch.equal(a, b)
+states = torch.load({path!r}, weights_only=True)["random"][0]
+assert len(states) == 2 and not torch.equal(*states)  # each its own dropout
+""")  # fmt: skip
+    assert os.listdir(tmp_path) == ["training.pt"]
+    from gan_lessons.training import Training
+
+    alone = Training(tiny_gan(), torch.zeros(9, 2))
+    loaded = torch.load(path, weights_only=True)
+    parts = {name: part.state_dict() for name, part in alone._parts().items()}
+    torch.save({**loaded, **parts}, path)
+    with pytest.raises(ValueError, match="saved by 2 processes; go on with as many"):
+        alone.load(path)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(both):
+    with pytest.raises(ValueError, match="batch_size 7 cannot be shared by 2"):
+        in_both(both, TRAIN + "run(tiny_gan(), ring, step_detach, steps=1, batch_size=7)")
+
+
+def test_the_command_alone_and_under_torchrun(capsys, tmp_path):
+    how = ["--strategy", "detach", "--data", "digits", "--steps", "6", "--every", "3"]
+    how += ["--device", "cpu", "--checkpoint", "training.pt"]
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run(
+        [sys.executable, *starter, "gan_lessons.train", *how, "--processes", "2"],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    main([*how[:-1], str(tmp_path / "alone.pt")])
+    alone = capsys.readouterr().out.splitlines()
+    assert len(alone) == 3
+    told = [line for line in done.stdout.splitlines() if "Gloo" not in line]
+    assert [line.replace(" on 2 processes", "") for line in told[:2]] == alone[:2]
+    assert told[2:] == ["6 steps with detach on cpu; 2 processes agree"]
+    assert sorted(os.listdir(tmp_path)) == ["alone.pt", "training.pt"]
+
+
+def test_the_command_alone_refuses_what_was_asked_for(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(RuntimeError, match="2 processes were asked for, and 1 take part"):
+        main(["--steps", "1", "--device", "cpu", "--processes", "2"])
+
+
+# The processes themselves -----------------------------------------------------------------------
+
+
+def test_an_error_comes_back_and_nothing_is_left_behind():
+    before = set(multiprocessing.active_children())
+    with Processes(1) as one:
+        assert one.run(eval, "2 + 2") == [4]
+        with pytest.raises(ZeroDivisionError):
+            one.run(eval, "1 / 0")
+    assert set(multiprocessing.active_children()) == before
+    with pytest.raises(ValueError, match="at least one"):
+        Processes(0)
