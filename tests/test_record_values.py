@@ -153,3 +153,33 @@ def test_the_line_is_the_users_and_not_a_librarys(nets):
     (call,) = rec.backward_calls
     assert call.line.file == __file__
     assert 'names["fit"]' in call.line.text
+
+
+class Wrapper(torch.optim.Optimizer):
+    """The shape of accelerate's: an optimizer by class, with nothing of its own."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        self.inner = inner
+
+    param_groups = property(lambda self: self.inner.param_groups)
+    state = property(lambda self: self.inner.state)
+    defaults = property(lambda self: self.inner.defaults)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.inner.zero_grad(set_to_none)
+
+    def step(self, closure=None):
+        return self.inner.step(closure)
+
+
+@pytest.mark.parametrize("named", ["the wrapper", "what it wraps"])
+def test_a_wrapper_and_what_it_wraps_are_one_optimizer(nets, named):
+    inner = torch.optim.SGD(nets["D"].parameters(), lr=0.1)
+    outer = Wrapper(inner)
+    with record(nets, {"mine": outer if named == "the wrapper" else inner}) as rec:
+        outer.zero_grad()
+        nets["D"](torch.randn(4, 2)).sum().backward()
+        outer.step()
+    seen = [(e.kind, e.target) for e in rec.events if e.kind in ("zero_grad", "step")]
+    assert seen == [("zero_grad", "mine"), ("step", "mine")]
+    assert list(rec.holds) == ["mine"]

@@ -115,14 +115,17 @@ class Recorder:
 
     def _around_zero_grad(self, original: _Function, obj: Any, *args: Any, **kwargs: Any) -> Any:
         target = self._name_of(obj) if self._mine else None
-        if target is None or id(obj) in self._clearing:
+        if target is None:
+            return original(obj, *args, **kwargs)
+        key = id(obj.param_groups if isinstance(obj, Optimizer) else obj)
+        if key in self._clearing:
             return original(obj, *args, **kwargs)
         line = caller_line()
-        self._clearing.add(id(obj))
+        self._clearing.add(key)
         try:
             result = original(obj, *args, **kwargs)
         finally:
-            self._clearing.discard(id(obj))
+            self._clearing.discard(key)
         self.journal.event("zero_grad", target, line)
         return result
 
@@ -146,7 +149,7 @@ class Recorder:
         if (target := self._name_of(optimizer)) is None:
             return
         done, record, inside = self._before.pop(), self._record, self.journal.inside
-        if any(step.optimizer is optimizer for step in self._before):
+        if any(step.optimizer.param_groups is optimizer.param_groups for step in self._before):
             return  # super().step() inside the step of a class of one's own: they are one
         if internals.is_skipped(optimizer):
             return
@@ -164,7 +167,9 @@ class Recorder:
     def _name_of(self, obj: Any) -> str | None:
         """The name of an optimizer or of the net that ``obj`` is (part of); None for a stranger."""
         if isinstance(obj, Optimizer):
-            named = [n for n, o in self._optimizers.items() if o is obj]
+            # A wrapper (accelerate's, say) and what it wraps are one: they share their groups.
+            groups = obj.param_groups
+            named = [n for n, o in self._optimizers.items() if o.param_groups is groups]
             if not named and self._held_by(obj):
                 kind = type(obj).__name__  # nobody named it: it goes by its class
                 others = sum(name.startswith(kind) for name in self._optimizers)
