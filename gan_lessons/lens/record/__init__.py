@@ -5,7 +5,7 @@ from gan_lessons.lens.record.line_by_line import innermost, readable_source, rec
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.recording import record
 from gan_lessons.lens.record.source_lines import caller_line
-from gan_lessons.lens.record.torch_patches import (
+from gan_lessons.lens.record.torch_internals import (
     ENGINE,
     held_parameters,
     is_compiler_at_work,

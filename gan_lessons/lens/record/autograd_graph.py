@@ -28,7 +28,7 @@ from gan_lessons.lens.model import (
     Node,
     Saved,
 )
-from gan_lessons.lens.record import torch_patches as internals
+from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_nodes import (
     op_name,
     owner_of,

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gan_lessons.lens.model import FOLDABLE, Graph, Node
-from gan_lessons.lens.record.torch_patches import (
+from gan_lessons.lens.record.torch_internals import (
     is_leaf,
     output_shape,
     read_saved,

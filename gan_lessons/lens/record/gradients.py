@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_lessons.lens.model import Event, GradState
-from gan_lessons.lens.record import torch_patches as internals
+from gan_lessons.lens.record import torch_internals as internals
 
 Names: TypeAlias = Mapping[str, Mapping[str, nn.Parameter]]  # net -> name -> parameter
 Grads: TypeAlias = Mapping[str, Mapping[str, GradState]]  # the same with what each .grad holds

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
-from gan_lessons.lens.record import torch_patches as internals
+from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.gradients import Content, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.operations import tensors_in

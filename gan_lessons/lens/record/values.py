@@ -15,7 +15,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import TensorWeakRef
 
 from gan_lessons.lens.model import Cut, Line
-from gan_lessons.lens.record import torch_patches as internals
+from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.source_lines import caller_line
 
@@ -68,7 +68,7 @@ class Values:
         past, storage = self.past(tensor), _storage(tensor)
         if past is not None or storage is None:
             return past
-        ref, past = self._storages.get(storage._cdata, (None, None))
+        ref, past = self._storages.get(internals.identity_of(storage), (None, None))
         if ref is None or ref.expired() or past is None:
             return None
         self.mark(tensor, past)
@@ -83,7 +83,7 @@ class Values:
         for tensor in made:
             self.mark(tensor, past)
             if (storage := _storage(tensor)) is not None:
-                self._storages[storage._cdata] = StorageWeakRef(storage), past
+                self._storages[internals.identity_of(storage)] = StorageWeakRef(storage), past
 
     def came_out(self, tensor: Tensor) -> None:
         """The forward that runs made this tensor without a graph."""

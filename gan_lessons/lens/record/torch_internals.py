@@ -1,4 +1,4 @@
-"""All that this package knows of torch's insides, in one place: each private name with a line why.
+"""All that the recorder knows of torch's insides, in one place: each private name with a line why.
 
 Public torch says neither what a graph still holds, nor when a backward call begins, nor who calls
 ``zero_grad``. When a new version of torch breaks the record, this is the file to look at.
@@ -76,9 +76,14 @@ def storage_of(tensor: Tensor) -> tuple[int, int]:
     """(identity, bytes) of a tensor's storage; a tensor without one counts for itself."""
     try:
         storage = tensor.untyped_storage()
-        return storage._cdata, storage.nbytes()  # the address of the storage, not of its bytes
+        return identity_of(storage), storage.nbytes()
     except (NotImplementedError, RuntimeError):  # sparse, functorch and fake tensors
         return id(tensor), tensor.numel() * tensor.element_size()
+
+
+def identity_of(storage: torch.UntypedStorage) -> int:
+    """The address of the storage, not of its bytes: two views have the same."""
+    return storage._cdata
 
 
 def is_memory_shared(tensor: Tensor) -> bool:
@@ -88,7 +93,7 @@ def is_memory_shared(tensor: Tensor) -> bool:
     except (NotImplementedError, RuntimeError):
         return True
     # Two hold it always: the tensor and the name `storage`. What came from numpy has a fixed size.
-    return not storage.resizable() or torch._C._storage_Use_Count(storage._cdata) > 2
+    return not storage.resizable() or torch._C._storage_Use_Count(identity_of(storage)) > 2
 
 
 def weights_and_buffers(nets: Iterable[nn.Module]) -> list[Tensor]:
