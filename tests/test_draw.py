@@ -645,21 +645,26 @@ for i in range(20):
 usual, interrupts = (time.perf_counter() - begun) / 20, 0
 for i in range(100):
     try:
-        signal.setitimer(signal.ITIMER_REAL, random.random() * 2 * usual + 1e-6)
+        signal.setitimer(signal.ITIMER_REAL, random.random() * usual + 1e-6)
         draw(i)
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         interrupts += 1
     draw(1000 + i)
 children = Path(f"/proc/self/task/{os.getpid()}/children")
-print(interrupts > 20, len(children.read_text().split()) <= 1 if children.exists() else True)
+for _ in range(100):  # a process needs a moment to end
+    left = len(children.read_text().split()) if children.exists() else 1
+    if left > 1:
+        time.sleep(0.1)
+        draw(0)  # starting another process clears away what ended
+print(interrupts > 5, left)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no timers there that send a signal")
 def test_interrupted_many_times():
     done = run("-X", "faulthandler", "-W", "ignore::ResourceWarning", "-c", INTERRUPTED)
-    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "True 1\n"), done.stderr
 
 
 FORKED = """
@@ -724,7 +729,8 @@ def test_who_waits_for_a_layout_is_told_and_can_stop_it(slow_graph, monkeypatch,
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert capsys.readouterr().err.count("still laying out this graph") == 1
+    assert capsys.readouterr().err.count("Graphviz needs long to lay out this graph") == 1
+    monkeypatch.undo()  # a new process starts for it, which may take longer than that
     assert svg("digraph {a}").startswith("<svg")
     assert capsys.readouterr().err == ""
 

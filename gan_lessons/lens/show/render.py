@@ -1,22 +1,25 @@
 """DOT in, SVG or positions out: by the system's ``dot`` if there is one, else by pygraphviz.
 
-Each lays out in a process of its own. Layout time explodes with residuals and double backward (369
-nodes: more than 100 s), and only a process can be stopped, by a limit or by Ctrl-C. Interrupted in
-this one, pygraphviz can close its handle twice, and that kills a notebook's kernel.
+Each lays out in a process of its own. Layout time explodes with residuals and double backward (284
+nodes: more than a minute), and only a process can be stopped, by a limit or by Ctrl-C. Interrupted
+in this one, pygraphviz can close its handle twice, and that kills a notebook's kernel.
 """
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,61 +52,93 @@ def layout(dot: str, *, wait: bool = False) -> dict[str, Any]:
 
 
 def _laid_out(dot: str, form: str, wait: bool) -> str:
-    """Tries every Graphviz there is: a broken ``dot`` does not hide a working wheel."""
-    failures, begun, limit = [], time.monotonic(), None if wait else LIMIT
-    for render in _renderers():
-        try:
-            with _after(LIMIT, _say_that_it_takes_long) if wait else nullcontext():
-                return render(dot, form, limit)
-        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-            if limit is not None and time.monotonic() - begun >= limit:
-                text = (
+    """Graphviz is asked in a thread: no signal lands there, so nothing is left half done."""
+    layout, begun, told = _Layout(dot, form), time.monotonic(), False
+    try:
+        _thread.start_new_thread(layout.run, ())  # Thread.start waits with locks of its own
+        while not layout.done.acquire(timeout=0.1):  # without a timeout, Windows hears no Ctrl-C
+            if told or time.monotonic() - begun < LIMIT:
+                continue
+            if not wait:
+                raise RuntimeError(
                     "Graphviz was stopped after {limit:g} seconds, for this graph takes long to "
-                    "lay out. Use .save('graph.svg'), which waits for it, or read the words."
+                    "lay out. Use .save('graph.svg'), which waits for it, or read the "
+                    "words.".format(limit=LIMIT)
                 )
-                raise RuntimeError(text.format(limit=limit)) from error
-            failures.append(f"{type(error).__name__}: {error}")
-    text = "Graphviz could not lay out this graph: {why}"
-    if not failures:
-        text = (
-            "No picture: Graphviz was not found. `pip install pygraphviz` brings it along "
-            "(or install Graphviz itself, so that `dot` can be called), then draw again."
-        )
-    raise RuntimeError(text.format(why="; ".join(failures)))
+            told = True
+            text = "Graphviz needs long to lay out this graph. Interrupt to stop it."
+            print(text, file=sys.stderr)
+    finally:
+        layout.stop()
+    if layout.said:
+        print(layout.said, file=sys.stderr)
+    if not layout.drawn:
+        raise RuntimeError(layout.failure)
+    return layout.drawn
 
 
-def _renderers() -> list[Callable[[str, str, float | None], str]]:
+class _Layout:
+    """A graph on its way through Graphviz, and the process that it is in."""
+
+    def __init__(self, dot: str, form: str) -> None:
+        self.dot, self.form = dot, form
+        self.drawn = self.said = self.failure = ""
+        self.process: subprocess.Popen[str] | None = None
+        self.over = False
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        """Tries every Graphviz there is: a broken ``dot`` does not hide a working wheel."""
+        failures = []
+        try:
+            for render in _renderers():
+                try:
+                    self.drawn = render(self)
+                    return
+                except (OSError, ValueError) as error:
+                    failures.append(f"{type(error).__name__}: {error}")
+            text = "Graphviz could not lay out this graph: {why}"
+            if not failures:
+                text = (
+                    "No picture: Graphviz was not found. `pip install pygraphviz` brings it along "
+                    "(or install Graphviz itself, so that `dot` can be called), then draw again."
+                )
+            self.failure = text.format(why="; ".join(failures))
+        finally:
+            self.process = None
+            self.done.release()
+
+    def enter(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        if self.over:
+            self.stop()
+
+    def stop(self) -> None:
+        """Nobody waits any more."""
+        self.over = True
+        process = self.process
+        if process is not None and process.returncode is None:
+            with suppress(OSError):
+                os.kill(process.pid, signal.SIGTERM)  # Popen.kill takes a lock: not in this thread
+
+
+def _renderers() -> list[Callable[[_Layout], str]]:
     wheel = importlib.util.find_spec("pygraphviz") is not None
     return [*[_by_dot] * bool(shutil.which("dot")), *[_by_wheel] * wheel]
 
 
-@contextmanager
-def _after(seconds: float, do: Callable[[], object]) -> Iterator[None]:
-    """Call ``do`` if what stands inside takes longer; never after it."""
-    timer = threading.Timer(seconds, do)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-
-
-def _say_that_it_takes_long() -> None:
-    text = "Graphviz is still laying out this graph, which may take minutes. Interrupt to stop it."
-    print(text, file=sys.stderr)
-
-
-def _by_dot(source: str, form: str, limit: float | None) -> str:
-    command = ["dot", "-Kdot", f"-T{form}"]  # run here: graphviz.Source.pipe knows no limit
-    done = subprocess.run(
-        command, input=source.encode(), capture_output=True, check=False, timeout=limit
-    )
-    drawn = done.stdout.decode()
-    if done.returncode or ("<svg" if form == "svg" else "{") not in drawn:
-        complaint = done.stderr.decode(errors="replace").strip()
-        raise ValueError(complaint or f"dot ended with status {done.returncode} and no picture")
+def _by_dot(layout: _Layout) -> str:
+    command = ["dot", "-Kdot", f"-T{layout.form}"]  # not by graphviz.Source.pipe: it has no stop
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace"
+    ) as process:
+        layout.enter(process)
+        drawn, complaint = process.communicate(layout.dot)
+    if process.returncode or ("<svg" if layout.form == "svg" else "{") not in drawn:
+        told = f"dot ended with status {process.returncode} and no picture"
+        raise ValueError(complaint.strip() or told)
     return drawn
 
 
@@ -113,32 +148,33 @@ _WORKER = Path(__file__).with_name("graphviz_worker.py")
 _idle: list[subprocess.Popen[str]] = []  # loading Graphviz takes 50 ms, so the process is kept
 
 
-def _by_wheel(source: str, form: str, limit: float | None) -> str:
-    worker = _taken()
-    try:
-        with nullcontext() if limit is None else _after(limit, worker.kill):
-            print(json.dumps([source, form]), file=worker.stdin, flush=True)
-            answer = worker.stdout.readline() if worker.stdout else ""
-        if not answer:
-            raise ValueError(f"pygraphviz ended with status {worker.wait()} and no picture")
-    except BaseException:  # Ctrl-C too: an answer that nobody read must not be taken for the next
-        _end(worker)
-        raise
-    _idle.append(worker)
+def _by_wheel(layout: _Layout) -> str:
+    process = _taken()
+    layout.enter(process)
+    answer = ""
+    with suppress(OSError):
+        print(json.dumps([layout.dot, layout.form]), file=process.stdin, flush=True)
+        answer = process.stdout.readline() if process.stdout else ""
+    layout.process = None  # first this, then a look whether it was stopped
+    if answer and not layout.over:
+        _idle.append(process)
+    else:
+        _end(process)
+    if not answer:
+        raise ValueError(f"pygraphviz ended with status {process.returncode} and no picture")
     drawn, said = json.loads(answer)
     if drawn is None:
         raise ValueError(said.replace("\n", ". "))
-    if said:
-        print(said, file=sys.stderr)
+    layout.said = said
     return str(drawn)
 
 
 def _taken() -> subprocess.Popen[str]:
     """A process that nobody else asks meanwhile. To a forked one, its parent's seem ended."""
     with suppress(IndexError):
-        while (worker := _idle.pop()).poll() is not None:
-            _end(worker)
-        return worker
+        while (process := _idle.pop()).poll() is not None:
+            _end(process)
+        return process
     return subprocess.Popen(
         [sys.executable, "-P", str(_WORKER)],  # -P: it finds no modules beside itself
         stdin=subprocess.PIPE,
@@ -148,9 +184,9 @@ def _taken() -> subprocess.Popen[str]:
     )
 
 
-def _end(worker: subprocess.Popen[str]) -> None:
-    worker.kill()
-    with suppress(OSError), worker:  # closes the pipes and waits for its end
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    with suppress(OSError), process:  # closes the pipes and waits for its end
         pass
 
 
