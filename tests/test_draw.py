@@ -652,19 +652,17 @@ for i in range(100):
         interrupts += 1
     draw(1000 + i)
 children = Path(f"/proc/self/task/{os.getpid()}/children")
-for _ in range(100):  # a process needs a moment to end
+for _ in range(100):  # one that was stopped needs a moment to end
     left = len(children.read_text().split()) if children.exists() else 1
-    if left > 1:
-        time.sleep(0.1)
-        draw(0)  # starting another process clears away what ended
-print(interrupts > 5, left)
+    time.sleep(0.1 if left > 1 else 0)
+print(interrupts > 5, left <= 1)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no timers there that send a signal")
 def test_interrupted_many_times():
     done = run("-X", "faulthandler", "-W", "ignore::ResourceWarning", "-c", INTERRUPTED)
-    assert (done.returncode, done.stdout) == (0, "True 1\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
 
 
 FORKED = """
@@ -729,8 +727,7 @@ def test_who_waits_for_a_layout_is_told_and_can_stop_it(slow_graph, monkeypatch,
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert capsys.readouterr().err.count("Graphviz needs long to lay out this graph") == 1
-    monkeypatch.undo()  # a new process starts for it, which may take longer than that
+    assert capsys.readouterr().err.count("needs long to lay out this graph") == 1
     assert svg("digraph {a}").startswith("<svg")
     assert capsys.readouterr().err == ""
 

@@ -11,6 +11,7 @@ import _thread
 import atexit
 import importlib.util
 import json
+import math
 import os
 import shutil
 import signal
@@ -52,29 +53,34 @@ def layout(dot: str, *, wait: bool = False) -> dict[str, Any]:
 
 
 def _laid_out(dot: str, form: str, wait: bool) -> str:
-    """Graphviz is asked in a thread: no signal lands there, so nothing is left half done."""
-    layout, begun, told = _Layout(dot, form), time.monotonic(), False
+    layout = _Layout(dot, form)
     try:
-        _thread.start_new_thread(layout.run, ())  # Thread.start waits with locks of its own
-        while not layout.done.acquire(timeout=0.1):  # without a timeout, Windows hears no Ctrl-C
-            if told or time.monotonic() - begun < LIMIT:
-                continue
-            if not wait:
-                raise RuntimeError(
-                    "Graphviz was stopped after {limit:g} seconds, for this graph takes long to "
-                    "lay out. Use .save('graph.svg'), which waits for it, or read the "
-                    "words.".format(limit=LIMIT)
-                )
-            told = True
+        # No signal lands in a thread, so nothing is left half done there. (A threading.Thread
+        # would wait for its start, and an interrupt could break that.)
+        _thread.start_new_thread(layout.run, ())
+        if not layout.is_done_in(LIMIT):
             text = "Graphviz needs long to lay out this graph. Interrupt to stop it."
+            if not wait:
+                text = (
+                    "Graphviz was stopped after {limit:g} seconds, for this graph takes long to "
+                    "lay out. Use .save('graph.svg'), which waits for it, or read the words."
+                )
+                raise RuntimeError(text.format(limit=LIMIT))
             print(text, file=sys.stderr)
+            layout.is_done_in(math.inf)
     finally:
         layout.stop()
     if layout.said:
         print(layout.said, file=sys.stderr)
-    if not layout.drawn:
-        raise RuntimeError(layout.failure)
-    return layout.drawn
+    if layout.drawn:
+        return layout.drawn
+    text = "Graphviz could not lay out this graph: {why}"
+    if not layout.failures:
+        text = (
+            "No picture: Graphviz was not found. `pip install pygraphviz` brings it along "
+            "(or install Graphviz itself, so that `dot` can be called), then draw again."
+        )
+    raise RuntimeError(text.format(why="; ".join(layout.failures)))
 
 
 class _Layout:
@@ -82,7 +88,7 @@ class _Layout:
 
     def __init__(self, dot: str, form: str) -> None:
         self.dot, self.form = dot, form
-        self.drawn = self.said = self.failure = ""
+        self.drawn, self.said, self.failures = "", "", list[str]()
         self.process: subprocess.Popen[str] | None = None
         self.over = False
         self.done = threading.Lock()
@@ -90,24 +96,22 @@ class _Layout:
 
     def run(self) -> None:
         """Tries every Graphviz there is: a broken ``dot`` does not hide a working wheel."""
-        failures = []
         try:
             for render in _renderers():
                 try:
                     self.drawn = render(self)
-                    return
+                    break
                 except (OSError, ValueError) as error:
-                    failures.append(f"{type(error).__name__}: {error}")
-            text = "Graphviz could not lay out this graph: {why}"
-            if not failures:
-                text = (
-                    "No picture: Graphviz was not found. `pip install pygraphviz` brings it along "
-                    "(or install Graphviz itself, so that `dot` can be called), then draw again."
-                )
-            self.failure = text.format(why="; ".join(failures))
+                    self.failures.append(f"{type(error).__name__}: {error}")
         finally:
             self.process = None
             self.done.release()
+
+    def is_done_in(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not (done := self.done.acquire(timeout=0.1)) and time.monotonic() < end:
+            pass  # a longer wait would hear no Ctrl-C on Windows
+        return done
 
     def enter(self, process: subprocess.Popen[str]) -> None:
         self.process = process
