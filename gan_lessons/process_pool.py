@@ -8,6 +8,7 @@ They stay alive between calls, since each start imports torch anew.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import tempfile
@@ -20,6 +21,8 @@ from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
+
+from gan_lessons import ranks
 
 Result = TypeVar("Result")
 LONGEST_WAIT = timedelta(seconds=60)  # for a process that does not come to a collective
@@ -74,6 +77,5 @@ def _join(rank: int, count: int, meeting: str) -> None:
             os.dup2(nowhere.fileno(), stream)
     os.environ["WORLD_SIZE"] = str(count)  # as torchrun would have it
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=meeting, rank=rank, world_size=count, timeout=LONGEST_WAIT
-    )
+    ranks.join(init_method=meeting, rank=rank, world_size=count, timeout=LONGEST_WAIT)
+    atexit.register(dist.destroy_process_group)

@@ -10,6 +10,7 @@ travel while backward still computes.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,17 @@ from gan_lessons.gan import Gan
 def is_joined() -> bool:
     """Is this one of several processes that know of each other?"""
     return dist.is_available() and dist.is_initialized()
+
+
+def join(backend: str = "gloo", **how: Any) -> None:
+    """`torch.distributed.init_process_group(backend, **how)`, which can be destroyed for good.
+
+    Building an optimizer imports torch.distributed.nn, whose functions keep the process group that
+    is there at that moment. Its threads would outlive destroy_process_group(), and now and then
+    abort the process at its end. So it is imported before there is a group to keep.
+    """
+    importlib.import_module("torch.distributed.nn")
+    dist.init_process_group(backend, **how)
 
 
 def require_processes(asked: int | None = None) -> int:

@@ -274,6 +274,26 @@ def test_the_command_alone_refuses_what_was_asked_for(monkeypatch):
         main(["--steps", "1", "--device", "cpu", "--processes", "2"])
 
 
+def test_nothing_keeps_the_processes_joined(tmp_path):
+    """Else gloo's threads outlive the group, and abort the process at its end now and then."""
+    meeting = (tmp_path / "meeting").as_uri()
+    program = f"""
+import torch.distributed as dist
+from gan_lessons import ranks, tiny_gan
+ranks.join(init_method={meeting!r}, rank=0, world_size=1)
+tiny_gan()  # an optimizer imports what keeps the group that is there
+import torch.distributed.nn.functional as functions
+assert dist.is_initialized() and dist.group.WORLD is not None
+print(functions.broadcast.__defaults__)
+dist.destroy_process_group()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "(None,)"
+
+
 # The processes themselves -----------------------------------------------------------------------
 
 

@@ -71,7 +71,7 @@ def _processes(device: str | None) -> Iterator[torch.device]:
     if place is not None:
         torch.cuda.set_device(place)
     if "WORLD_SIZE" in os.environ:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if place is not None else "gloo")
+        ranks.join("cpu:gloo,cuda:nccl" if place is not None else "gloo")
     try:
         yield place or torch.device("cpu")
     finally:
