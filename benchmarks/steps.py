@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
 import json
 import math
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -355,6 +357,47 @@ def everything(device: str, quick: bool, seconds: float, rows: list[Row]) -> Ite
         yield
 
 
+# glibc gives freed memory back to the system, and pays with page faults to get it again. Whom that
+# hits depends on who ran before; so while steps take turns it keeps what it has.
+KEPT = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+ALONE = (REFERENCE, *ONE_STAGE, "By halves")
+
+
+def keep_memory() -> None:
+    """What KEPT does, for this process."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        for option, value in ((-1, 2**30), (-3, 2**25)):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(option, value)
+
+
+def alone(name: str) -> None:
+    """Print the CPU milliseconds and the page faults of one step of the MLP pair, as JSON."""
+    import resource
+
+    torch.set_num_threads(1)
+    run = prepared(ALL[name], Pair("MLP 64 / 512", mlp(), 64, 1), PLAIN, "cpu")
+    before, taken = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, []
+    for _ in range(200):
+        start = time.process_time()
+        run()
+        taken.append(1e3 * (time.process_time() - start))
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    print(json.dumps([statistics.median(taken), faults / len(taken)]))
+
+
+def in_own_processes() -> dict[str, list[list[float]]]:
+    """Step -> (ms, page faults), with malloc as it comes and with KEPT."""
+    found: dict[str, list[list[float]]] = {}
+    for name in ALONE:
+        command = [sys.executable, __file__, "--alone", name]
+        runs = (
+            subprocess.run(command, env=os.environ | more, capture_output=True, check=True)
+            for more in ({}, KEPT)
+        )
+        found[name] = [json.loads(run.stdout) for run in runs]
+    return found
+
+
 # What grows -> its values, and the milliseconds of each step there.
 Growth = dict[str, tuple[list[int], dict[str, list[float]]]]
 RANGES: dict[str, tuple[list[int], Callable[[int], tuple[Gan, int]]]] = {
@@ -431,6 +474,14 @@ def pair_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def memory_table(measured: Mapping[str, list[list[float]]]) -> str:
+    lines = ["| step, alone in its process | as it comes | memory kept |", "|---|---|---|"]
+    for name, found in measured.items():
+        cells = [f"{ms:.2f} ms, {faults:.0f} page faults" for ms, faults in found]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def growth_table(measured: Growth) -> str:
     """Milliseconds, with the slope of the logarithm between the last two values."""
     lines = ["| what grows | values | S2, ms | one stage, ms | last slope, S2 / one stage |"]
@@ -481,6 +532,14 @@ def report(results: dict[str, Any]) -> str:
     for pair in dict.fromkeys(row.pair for row in rows):
         parts += [f"**{pair}**", pair_table([row for row in rows if row.pair == pair])]
     parts.append(PUBLISHED)
+    if results["alone"]:
+        settings = " ".join(f"{name}={value}" for name, value in KEPT.items())
+        parts.append(
+            "Free for both sides on Linux: glibc gives freed memory back at every step, and pays "
+            f"with page faults to get it again. `{settings}` in the environment keeps it, as it is "
+            "kept for the tables above. MLP 64 / 512, CPU time of the process:"
+        )
+        parts.append(memory_table(results["alone"]))
     if results["growth"]:
         parts.append("How the time grows (MLP pair, both nets alike, plain Adam):")
         parts.append(growth_table(results["growth"]))
@@ -504,12 +563,14 @@ def put_between(page: Path, device: str, text: str) -> None:
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Measure; what is known so far goes to --json after every group, in case it is the last."""
     torch.set_num_threads(options.threads)
+    keep_memory()
     rows: list[Row] = []
     results = {
         "device": options.device,
         "machine": machine(options.device),
         "load": load(),
         "rows": [],
+        "alone": {},
         "growth": {},
     }
     limit = options.seconds or (150 if options.device == "cuda" and options.quick else 3600)
@@ -519,6 +580,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         print(len(rows), rows[-1], file=sys.stderr, flush=True)
     if options.device == "cpu":
         results["growth"] = growth(options.device, options.quick)
+        if sys.platform == "linux" and not options.quick:
+            results["alone"] = in_own_processes()
     results["rows"] = [asdict(row) for row in rows]
     results["load"] = f"{results['load']} at the start, {load()} at the end"
     return results
@@ -538,7 +601,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the results there")
     parser.add_argument("--from", type=Path, dest="old", help="take the results from there")
     parser.add_argument("--markdown", type=Path, help="put the tables between its markers")
+    parser.add_argument("--alone", choices=ALONE, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.alone:
+        alone(options.alone)
+        return 0
     if options.old:
         results = json.loads(options.old.read_text(encoding="utf-8"))
     else:

@@ -17,6 +17,7 @@ def benchmark(root: Path, monkeypatch):
     monkeypatch.setitem(sys.modules, "steps_benchmark", module)  # for its dataclasses
     spec.loader.exec_module(module)
     monkeypatch.setattr(module.torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(module, "keep_memory", lambda: None)
     return module
 
 
