@@ -23,42 +23,49 @@ def use_one_call(D: nn.Module, real: Tensor, asked: bool | None) -> bool:
     """What was asked for; None: is one call of D on (2 batch, ...) faster, backward included?
 
     Measured at the tenth step with D and this shape, on copies of D's buffers, and remembered as
-    long as its independence is. Until then it is False; and always where a time would mean nothing
-    or a choice would do harm: under a recorder or a counter, with a compiled D, in several
+    long as its independence is. Until then it is False, and it stays so where a time would mean
+    nothing or a choice would do harm: under a recorder or a counter, with a compiled D, in several
     processes, when torch is told to be deterministic, or where D is not the same twice (dropout,
     spectral norm). Raises ValueError where one call is asked for and gives other predictions.
     """
     known = known_of(D, real)
-    if asked:
-        if known.differs_in_one_call is None:
-            known.differs_in_one_call = _differs_in_one_call(D, real)
-        if known.differs_in_one_call:
-            raise ValueError(
-                "one call of the discriminator on fake and real gives other predictions than a "
-                "call for each: they depend on the place in the batch or on its size; use "
-                "one_call=False"
-            )
-        return True
-    if asked is None and known.one_call is None:
-        known.steps += 1
-        if known.steps >= WARM_UP and _is_alone(D, real):
-            known.one_call = _is_the_same_twice(D, real) and not _differs_in_one_call(D, real)
-            known.one_call = known.one_call and _measured(D, real)
-    return bool(asked is None and known.one_call)
+    if asked is None:
+        if known.one_call is None:
+            known.steps += 1
+            if known.steps >= WARM_UP and not _is_watched(real):
+                known.one_call = _is_faster(D, real)
+        return bool(known.one_call)
+    if asked and known.differs_in_one_call is None:
+        known.differs_in_one_call = _differs_in_one_call(D, real)
+    if asked and known.differs_in_one_call:
+        raise ValueError(
+            "one call of the discriminator on fake and real gives other predictions than a call "
+            "for each: they depend on the place in the batch or on its size; use one_call=False"
+        )
+    return asked
 
 
-def _is_alone(D: nn.Module, real: Tensor) -> bool:
-    """Nobody else is looking, compiling or waiting for the same calls from us."""
-    watching = _get_current_function_mode()
-    return not (
-        _get_current_dispatch_mode() is not None
-        or (watching is not None and not isinstance(watching, DeviceContext))
-        or any(m._compiled_call_impl is not None or hasattr(m, "_orig_mod") for m in D.modules())
+def _is_watched(real: Tensor) -> bool:
+    """Is somebody counting, recording, capturing, or waiting for the same calls from us?"""
+    mode = _get_current_function_mode()
+    return (
+        (mode is not None and not isinstance(mode, DeviceContext))
+        or _get_current_dispatch_mode() is not None
         or torch.compiler.is_compiling()
         or torch.are_deterministic_algorithms_enabled()
         or (torch.distributed.is_available() and torch.distributed.is_initialized())
         or (real.is_cuda and torch.cuda.is_current_stream_capturing())
     )
+
+
+def _is_faster(D: nn.Module, real: Tensor) -> bool:
+    compiled = any(
+        module._compiled_call_impl is not None or hasattr(module, "_orig_mod")
+        for module in D.modules()
+    )
+    if compiled or not _is_the_same_twice(D, real) or _differs_in_one_call(D, real):
+        return False
+    return _measured(D, real)
 
 
 @torch.no_grad()
