@@ -29,13 +29,7 @@ from gan_lessons.lens.model import (
     Saved,
 )
 from gan_lessons.lens.record import torch_internals as internals
-from gan_lessons.lens.record.autograd_nodes import (
-    op_name,
-    owner_of,
-    owners_of,
-    reachable,
-    walk,
-)
+from gan_lessons.lens.record.autograd_nodes import op_name, owner_of, owners_of, reachable, walk
 
 _numbers = itertools.count()
 

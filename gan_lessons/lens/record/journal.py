@@ -51,7 +51,7 @@ class Journal(Generic[AnyRecord]):
             inside = self.inside is not None
             states, held = ({}, HeldBytes()) if inside else self.graph.look(roots)
             self.operations.values.forget_the_dead()
-            self._ledger.observe()
+            self._ledger.observe(clearing=kind == "zero_grad")
             grads, moved = self._ledger.grads(), self._weights.moved()
         record.graph = self.graph.graph()
         event = Event(index, kind, target, line, grads, moved, held, states, **details)

@@ -132,10 +132,8 @@ class Recorder:
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._mine or torch.compiler.is_compiling() or self._name_of(optimizer) is None:
             return
-        held, depth = (
-            internals.held_parameters(optimizer),
-            sum(1 for _ in walk_stack(sys._getframe())),
-        )
+        held = internals.held_parameters(optimizer)
+        depth = sum(1 for _ in walk_stack(sys._getframe()))
         begun = len(self._record.events), len(self._record.backward_calls)
         # What is no shallower than we are cannot be around us: it raised, and is over.
         self._before = [step for step in self._before if step.depth < depth]
