@@ -9,7 +9,7 @@ from gan_lessons.lens import record
 ROOM = Path(record.__file__).parent
 # Private names that only this package defines or that Python itself has.
 OURS = {"sys._getframe", "_asdict", "_replace"}
-PRIVATE = re.compile(r"_[a-z]")
+PRIVATE = re.compile(r"_[a-zA-Z]")
 
 
 def private_names(source: str) -> set[str]:

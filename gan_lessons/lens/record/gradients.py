@@ -99,11 +99,12 @@ class Ledger:
             if grad is None:
                 if now is not _NOTHING:
                     found[i] = _NOTHING
-            elif call is not None and parameter in received:
+                continue
+            as_it_was = now.ref() is grad and now.version == internals.version_of(grad)
+            if not as_it_was and parameter in received:
                 doubtful.append((i, grad, call))
             elif (
-                now.ref() is not grad
-                or now.version != internals.version_of(grad)
+                not as_it_was
                 or now.watched
                 or now.storage in self._exposed
                 or (closely and parameter in closely)
@@ -156,7 +157,8 @@ class Ledger:
 
     def _state(self, was: GradState, value: float, call: int | None, same: bool) -> GradState:
         if call is not None:
-            return replace(was, value=value, sources=(*was.sources, call))
+            before = was.sources[:-1] if was.sources[-1:] == (call,) else was.sources
+            return replace(was, value=value, sources=(*before, call))
         still_zeros = was.value == 0.0 and was.is_gradient and not self._clearing  # clipped, say
         if value == 0.0 and not (same and still_zeros):
             return GradState(0.0)
@@ -171,6 +173,11 @@ class Ledger:
     def contents(self, parameters: Collection[Tensor]) -> list[Content]:
         """What those of these parameters that are followed hold, as last observed."""
         return [self._now[i] for i, p in enumerate(self._parameters) if p in parameters]
+
+    def written_by(self, call: int) -> set[Tensor]:
+        """The parameters whose ``.grad`` was last written by this call, as last observed."""
+        pairs = zip(self._parameters, self._now, strict=True)
+        return {p for p, now in pairs if now.state.sources[-1:] == (call,)}
 
     def grads(self) -> Grads:
         """What every ``.grad`` holds, as last observed, by name."""

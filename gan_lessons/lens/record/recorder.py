@@ -138,8 +138,7 @@ class Recorder:
         # What is no shallower than we are cannot be around us: it raised, and is over.
         self._before = [step for step in self._before if step.depth < depth]
         self._before.append(_StepUnderWay(optimizer, depth, *begun, self.journal.contents(held)))
-        if self.journal.inside is not None:  # in a backward, before we hear who received
-            self._received |= {p for p in held if p.grad is not None}
+        self._received |= self.journal.written_inside()  # it may be cleared before we hear of it
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._mine or torch.compiler.is_compiling() or not self._before:

@@ -149,9 +149,9 @@ def output_shape(node: Any) -> tuple[int, ...] | None:
 
 
 @functools.cache
-def saved_attributes(kind: Any) -> list[str]:
+def saved_attributes(kind: Any) -> dict[str, None]:
     """Names under which nodes of this kind keep what they saved; told without reading any."""
-    return [n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n]
+    return dict.fromkeys(n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n)
 
 
 def read_saved(
@@ -179,7 +179,7 @@ def read_saved(
         items = value if isinstance(value, (tuple, list)) else (value,)
         found = [(i, item) for i, item in enumerate(items) if isinstance(item, Tensor)]
         if not found and items:
-            saved_attributes(kind).remove(name)  # numbers, as in all nodes of this kind
+            saved_attributes(kind).pop(name, None)  # numbers, as in all nodes of this kind
             continue
         alive.append(name)
         key = name.removeprefix("_saved_")
