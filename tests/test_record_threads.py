@@ -1,4 +1,4 @@
-"""Several threads record and train at once, and blocks end in any order."""
+"""Several threads record and train at once, blocks end in any order, modes come and go."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -144,3 +144,50 @@ def test_on_a_gpu_receivers_are_told_as_on_the_cpu() -> None:
         received[device] = [dict(call.received) for call in rec.backward_calls]
     assert received["cpu"] == received["cuda"]
     assert received["cpu"][-1] == {"G": (), "D": ("weight", "bias"), "other": ()}
+
+
+class Passes(torch.overrides.TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+def test_operations_are_heard_again_after_a_step_that_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one of torch's own optimizers steps, our mode is off the stack."""
+    gan, stack = tiny_gan(), torch.overrides._get_current_function_mode_stack
+    seen: list[Any] = []
+
+    def raises(*_: Any, **__: Any) -> None:
+        seen.append(stack())
+        raise OverflowError
+
+    monkeypatch.setattr(sys.modules["torch.optim.sgd"], "sgd", raises)
+    with record(gan.nets, gan.optimizers) as rec:
+        gan.discriminator(REAL).sum().backward()
+        (ours,) = stack()
+        with pytest.raises(OverflowError):
+            gan.optimizer_d.step()
+        with Passes() as theirs:  # it would take ours off in its own place, had we come after it
+            gan.generator(NOISE)
+            assert stack() == [theirs]
+        assert stack() == []
+        gan.discriminator(gan.generator(NOISE).detach())
+        assert stack() == [ours]
+    assert (seen, stack()) == ([[]], [])
+    assert [cut.how for cut in rec.graph.cuts] == ["detach()"]
+    assert [e.kind for e in rec.events] == ["forward", "backward", *["forward"] * 3]
+
+
+def test_an_optimizer_of_ones_own_is_heard_all_the_time() -> None:
+    class Own(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            gan.discriminator(gan.generator(NOISE).detach()).sum().backward()
+            return super().step(closure)
+
+    gan = tiny_gan()
+    optimizer = Own(gan.discriminator.parameters(), 0.1)
+    with record(gan.nets, {"D": optimizer}) as rec:
+        optimizer.step()
+    assert len(rec.graph.cuts) == 1
+    assert [e.kind for e in rec.events] == ["forward", "forward", "backward", "step"]
