@@ -1,73 +1,130 @@
-"""What recording costs: a plain step against the same step under ``record``, taken in turn.
+"""What recording costs: a plain step against the same step recorded, on one thread of the CPU.
 
-python benchmarks/record.py            # about half a minute; prints a table
-python benchmarks/record.py --quick    # does it run?
+    python benchmarks/record.py            # about a minute
+    python benchmarks/record.py --quick    # does it run? Seconds; says little
+    python benchmarks/record.py --import   # `import gan_lessons` against `import torch`
 
-A ratio is the median over rounds of (time recorded / time plain in the same round), so that a busy
-moment hits both alike. One thread.
+Both take turns on the same nets. A ratio is the median over rounds of (recorded / plain), in CPU
+seconds of the process, which a busy machine disturbs less than the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from gan_lessons import Gan, data, dcgan, mlp_gan, record, step_detach
+from gan_lessons import Gan, mlp_gan, record, record_step, step_detach
+from gan_lessons.losses import bce_with_logits
+from gan_lessons.models import DCDiscriminator, DCGenerator
+from gan_lessons.put_back import seeded
 
 
-def mlp() -> tuple[Gan, Tensor, Tensor]:
-    """Widths 64 / 512, batch 64, images of 784 values."""
-    gan = mlp_gan((784,), 64, (64, 64), (512, 512), logits=True)
-    return gan, data.noise(64, (784,), seed=1), data.noise(64, (64,), seed=2)
+def pairs(quick: bool) -> dict[str, tuple[Gan, int, int]]:
+    """Name -> GAN, batch, rounds."""
+    if quick:
+        return {"MLP 8 / 8, batch 4": (mlp(8, 8), 4, 3), "DCGAN 16x16": (conv(4, 16), 4, 3)}
+    return {
+        "MLP 64 / 512, batch 64": (mlp(64, 512), 64, 200),
+        "DCGAN 64x64, width 32, batch 8": (conv(32, 64), 8, 40),
+    }
 
 
-def conv() -> tuple[Gan, Tensor, Tensor]:
-    """DCGAN for 64x64 images, width 32, batch 8."""
-    gan = dcgan(64, 3, 100, width=32, batchnorm=False, logits=True)
-    return gan, data.noise(8, (3, 64, 64), seed=1), data.noise(8, (100,), seed=2)
+def mlp(width_g: int, width_d: int) -> Gan:
+    return mlp_gan((784,), 64, [width_g] * 2, [width_d] * 2, logits=True)
 
 
-def recorded(gan: Gan, real: Tensor, noise: Tensor) -> None:
-    with record(gan.nets, gan.optimizers):
+def conv(width: int, size: int) -> Gan:
+    with seeded(0):
+        G = DCGenerator(100, size, 3, width)
+        D = DCDiscriminator(size, 3, width, batchnorm=False, logits=True)
+    return Gan.with_adam(G, D, bce_with_logits)
+
+
+def plain(gan: Gan, real: Tensor, noise: Tensor, steps: int) -> None:
+    for _ in range(steps):
         step_detach(gan, real, noise)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+def recorded(gan: Gan, real: Tensor, noise: Tensor, steps: int) -> None:
+    with record(gan.nets, gan.optimizers):
+        plain(gan, real, noise, steps)
 
 
-def compared(make: Callable[[], tuple[Gan, Tensor, Tensor]], rounds: int) -> str:
-    """``11.2 ms plain, 18.3 ms recorded, ratio 1.63 [1.58, 1.70]``"""
-    batch = make()
-    taken = []
-    for number in range(rounds + 3):
-        pair = seconds(lambda: step_detach(*batch)), seconds(lambda: recorded(*batch))
-        if number >= 3:  # the first runs fill caches
-            taken.append(pair)
-    plain, under = (statistics.median(times) for times in zip(*taken, strict=True))
-    ratios = [b / a for a, b in taken]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return (
-        f"{plain * 1e3:.1f} ms plain, {under * 1e3:.1f} ms recorded, "
-        f"ratio {middle:.2f} [{low:.2f}, {high:.2f}]"
-    )
+def line_by_line(gan: Gan, real: Tensor, noise: Tensor, steps: int) -> None:
+    for _ in range(steps):
+        record_step(step_detach, gan, real, noise)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+WAYS = {
+    "record, a step": (recorded, 1),
+    "record, five steps": (recorded, 5),
+    "record_step": (line_by_line, 1),
+}
+
+
+def in_turns(runs: list[Callable[[], None]], rounds: int) -> list[list[float]]:
+    """CPU seconds of each, round by round; who begins changes from round to round."""
+    found: list[list[float]] = [[] for _ in runs]
+    for run in runs:
+        run()  # optimizers make their states, torch and Python their caches
+    for i in range(rounds):
+        for k in sorted(range(len(runs)), reverse=bool(i % 2)):
+            start = time.process_time()
+            runs[k]()
+            found[k].append(time.process_time() - start)
+    return found
+
+
+def table(quick: bool) -> list[str]:
+    lines = [f"{'':32}{'':22}{'plain':>10}{'recorded':>12}{'ratio':>8}"]
+    for name, (gan, n, rounds) in pairs(quick).items():
+        shapes = gan.discriminator.in_shape, gan.generator.in_shape
+        real, noise = (torch.randn(n, *shape) for shape in shapes)
+        for way, (run, steps) in WAYS.items():
+            given = (gan, real.tanh(), noise, steps)
+            base, found = in_turns(
+                [partial(plain, *given), partial(run, *given)], rounds // steps or 1
+            )
+            ratio = statistics.median(b / a for a, b in zip(base, found, strict=True))
+            ms = [1e3 * statistics.median(times) / steps for times in (base, found)]
+            lines.append(f"{name:32}{way:22}{ms[0]:7.2f} ms{ms[1]:9.2f} ms{ratio:8.2f}")
+    return lines
+
+
+def imports(rounds: int) -> str:
+    """Each in a process of its own, in turns."""
+    codes = [f"import time; t = time.process_time(); import {name}; print(time.process_time() - t)"
+             for name in ("torch", "gan_lessons")]  # fmt: skip
+    found: list[list[float]] = [[], []]
+    for _ in range(rounds):
+        for code, times in zip(codes, found, strict=True):
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+            times.append(float(done.stdout))
+    torch_alone, ours = map(statistics.median, found)
+    ratio = ours / torch_alone
+    return f"import torch {torch_alone:.3f} s, import gan_lessons {ours:.3f} s: {ratio:.3f}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="does it run?")
-    rounds = 3 if parser.parse_args().quick else 60
+    parser.add_argument("--import", dest="imports", action="store_true", help="time the import")
+    options = parser.parse_args(arguments)
+    if options.imports:
+        print(imports(2 if options.quick else 15))
+        return 0
     torch.set_num_threads(1)
-    for name, make in (("MLP 64 / 512, batch 64", mlp), ("DCGAN 64x64, width 32, batch 8", conv)):
-        print(f"{name}: {compared(make, rounds)}", flush=True)
+    print("\n".join(table(options.quick)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

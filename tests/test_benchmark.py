@@ -89,3 +89,18 @@ def test_it_needs_torch_alone_where_the_gpu_is(benchmark, root):
         assert reader.outside(name) <= {"torch"}
     rest = {name.split(".")[0] for name in found - ours} - {"gan_lessons", "__future__"}
     assert rest - sys.stdlib_module_names == {"torch"}
+
+
+def test_the_cost_of_recording_is_told(root, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("record_benchmark", root / "benchmarks/record.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module.torch, "set_num_threads", lambda n: None)
+    assert module.main(["--quick"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["plain", "recorded", "ratio"]
+    assert len(rows) == 2 * len(module.WAYS)
+    for row in rows:
+        assert all(float(x) > 0 for x in row.replace("ms", "").split()[-3:])
+    assert module.main(["--quick", "--import"]) == 0
+    assert capsys.readouterr().out.startswith("import torch ")

@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import ctypes
+import functools
 import gc
 import itertools
 import pickle
@@ -11,6 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from gan_lessons import STRATEGIES, dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Record
-from gan_lessons.lens.record import record
+from gan_lessons.lens.record import gradients, record
 from gan_lessons.lens.record import record as observe
 from gan_lessons.models import ShapedModule
 from gan_lessons.strategies import THREE
@@ -531,6 +534,88 @@ def test_zeroing_through_data_is_seen(gan: Gan, real: Tensor) -> None:
                 p.grad.data.zero_()  # the version counter does not move
     backwards = [e for e in rec.events if e.kind == "backward"]
     assert [e.grads["D"][W].sources for e in backwards] == [(0,), (1,)]
+
+
+def _into(grad: Tensor, values: Tensor) -> None:
+    grad.data = values
+
+
+MEMORY: dict[str, Callable[[nn.Parameter], Callable[[], object]]] = {
+    "data": lambda p: lambda: cast(Tensor, p.grad).data.zero_(),
+    "an alias made before": lambda p: cast(Tensor, p.grad).data.zero_,
+    "numpy": lambda p: lambda: cast(Tensor, p.grad).numpy().fill(0),
+    "an array made before": lambda p: functools.partial(cast(Tensor, p.grad).numpy().fill, 0),
+    "storage": lambda p: lambda: cast(Tensor, p.grad).untyped_storage().fill_(0),
+    "exchanged": lambda p: lambda: _into(cast(Tensor, p.grad), torch.zeros_like(p)),
+}
+
+
+@pytest.mark.parametrize("how", MEMORY)
+@pytest.mark.parametrize("before", [True, False], ids=["before", "inside"])
+def test_what_torch_does_not_count_is_seen(gan: Gan, real: Tensor, how: str, before: bool) -> None:
+    """Gradients are measured anew where others hold their memory, or have asked for it."""
+    D = gan.discriminator
+    weight = dict(D.named_parameters())[W]
+    if before:  # the recording finds the gradient, and perhaps an alias
+        D(real).sum().backward()
+        write = MEMORY[how](weight)
+    with record(**watch(gan)) as rec:
+        if not before:
+            D(real).sum().backward()
+            write = MEMORY[how](weight)
+        D(real)
+        write()
+        D(real)
+    assert number(rec.events[-2].grads["D"][W].value) > 0
+    assert rec.events[-1].grads["D"][W].value == 0.0
+
+
+def test_gradients_in_memory_from_outside_are_watched(gan: Gan, real: Tensor) -> None:
+    weight = dict(gan.discriminator.named_parameters())[W]
+    array = np.ones(tuple(weight.shape), np.float32)
+    flat = torch.ones(weight.numel())
+    with record(**watch(gan)) as rec:
+        weight.grad = torch.from_numpy(array)
+        gan.discriminator(real)
+        array.fill(2)
+        gan.discriminator(real)
+        weight.grad = flat.data.view_as(weight)
+        flat.mul_(3)
+        gan.discriminator(real)
+    one = weight.numel() ** 0.5
+    values = [number(e.grads["D"][W].value) for e in rec.events]
+    assert values == pytest.approx([one, 2 * one, 3 * one])
+
+
+def test_a_step_finds_what_nobody_could_see_written(gan: Gan, real: Tensor) -> None:
+    """As by the kernels of an extension: no torch function, no version."""
+    weight = dict(gan.discriminator.named_parameters())[W]
+    with record(**watch(gan)) as rec:
+        BCE(gan.discriminator(real), ONES).backward()
+        grad = cast(Tensor, weight.grad)
+        with torch._C.DisableTorchFunction():
+            ctypes.memset(grad.data_ptr(), 0, grad.nbytes)
+        gan.optimizer_d.step()
+    assert rec.events[-1].kind == "step"
+    assert rec.events[-1].grads["D"][W].value == 0.0
+
+
+def test_what_has_not_changed_is_not_measured_again(
+    gan: Gan, real: Tensor, noise: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    measured = gradients.measured
+
+    def counts_them(tensors: Any) -> Any:
+        counted.append(len(tensors))
+        return measured(tensors)
+
+    monkeypatch.setattr(gradients, "measured", counts_them)
+    with record(**watch(gan)) as rec:
+        STRATEGIES["detach"].step(gan, real, noise)
+    # The weights; D's gradients after its backward and before its step; D's and G's; G's.
+    assert [n for n in counted if n] == [8, 4, 4, 8, 4]
+    assert len(rec.events) == 10
 
 
 def test_a_gradient_by_hand_that_only_looks_like_an_old_one(real: Tensor) -> None:

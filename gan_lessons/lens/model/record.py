@@ -81,11 +81,21 @@ class Record:
 
     def _received(self, call: int, *, in_vain: bool) -> dict[str, tuple[str, ...]]:
         grads = self.end_of(call).grads
-        found = {
-            net: tuple(name for name in names if (grads[net][name].used_by is None) == in_vain)
-            for net, names in self.backward_calls[call].received.items()
-        }
+        inside = self._used_inside.get(call, set()) if self.complete else set()
+        found: dict[str, tuple[str, ...]] = {}
+        for net, names in self.backward_calls[call].received.items():
+            vain = {n for n in names if grads[net][n].used_by is None and (net, n) not in inside}
+            found[net] = tuple(name for name in names if (name in vain) == in_vain)
         return {net: names for net, names in found.items() if names}
+
+    @cached_property
+    def _used_inside(self) -> dict[int, set[tuple[str, str]]]:
+        """Backward call -> (net, parameter) of what steps inside it used, and may have cleared."""
+        found: dict[int, set[tuple[str, str]]] = {}
+        for event in self.events:
+            if event.kind == "step" and event.call is not None:
+                found.setdefault(event.call, set()).update(self.consumed(event))
+        return found
 
     @property
     def vain_count(self) -> int:

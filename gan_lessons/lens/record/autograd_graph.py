@@ -29,13 +29,7 @@ from gan_lessons.lens.model import (
     Saved,
 )
 from gan_lessons.lens.record import torch_internals as internals
-from gan_lessons.lens.record.autograd_nodes import (
-    op_name,
-    owner_of,
-    owners_of,
-    reachable,
-    walk,
-)
+from gan_lessons.lens.record.autograd_nodes import op_name, owner_of, owners_of, reachable, walk
 
 _numbers = itertools.count()
 
@@ -156,21 +150,20 @@ class LiveGraph:
         inputs = {internals.storage_of(tensor)[0] for tensor in given}
         states: dict[int, str] = {}
         kept: dict[int, int] = {}
+        moved, can_be_read = self.memory_moved, internals.can_be_read
         for node in reachable([*self._live_roots(), *roots]):
             tag = node.metadata.get(self._key)
-            if tag is None and not internals.is_leaf(node):
-                self.tag(node)
-                tag = node.metadata[self._key]
             if tag is None:
-                states[self.id_of(node)] = NOTHING
-                continue
-            as_it_was = tag.state == HELD and not self.memory_moved
-            if tag.attributes != () and not (
-                as_it_was and internals.can_be_read(node, tag.attributes)
-            ):
+                number = self.id_of(node)  # which tags it, unless it is a parameter's
+                if (tag := node.metadata.get(self._key)) is None:
+                    states[number] = NOTHING
+                    continue
+            names = tag.attributes  # () for what was freed, or saved nothing: that stays as it is
+            if names != () and (moved or tag.state != HELD or not can_be_read(node, names)):
                 self._read(node, tag, inputs)
             states[tag.id] = tag.state
-            kept.update(tag.kept)
+            if tag.kept:
+                kept.update(tag.kept)
         self.memory_moved = False
         return states, self._sorted_bytes(kept, inputs, UNKNOWN not in states.values())
 

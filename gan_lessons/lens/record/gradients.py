@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -83,9 +84,13 @@ class Ledger:
         self,
         call: int | None = None,
         received: Collection[Tensor] = (),
+        *,
         closely: Collection[Tensor] = (),
+        clearing: bool = False,
     ) -> None:
-        """Compare every ``.grad`` with what is known; ``received`` got theirs from ``call``."""
+        """Compare every ``.grad`` with what is known; ``received`` got theirs from ``call``.
+        ``clearing``: a ``zero_grad`` has just run."""
+        self._clearing = clearing
         found: dict[int, Content] = {}
         doubtful: list[tuple[int, Tensor, int | None]] = []
         for i, parameter in enumerate(self._parameters):
@@ -94,11 +99,12 @@ class Ledger:
             if grad is None:
                 if now is not _NOTHING:
                     found[i] = _NOTHING
-            elif call is not None and parameter in received:
+                continue
+            as_it_was = now.ref() is grad and now.version == internals.version_of(grad)
+            if not as_it_was and parameter in received:
                 doubtful.append((i, grad, call))
             elif (
-                now.ref() is not grad
-                or now.version != internals.version_of(grad)
+                not as_it_was
                 or now.watched
                 or now.storage in self._exposed
                 or (closely and parameter in closely)
@@ -135,13 +141,14 @@ class Ledger:
         same = now.ref() is grad
         if call is None and same and now.version == version and alike(now.fingerprint, fingerprint):
             return now, False
-        past = self._past[i][::-1] if call is None and not same else ()
-        old = next((c for c in past if c.state.value and alike(c.fingerprint, fingerprint)), None)
+        past = reversed(self._past[i] if call is None and not same else [])
+        known = (c for c in past if alike(c.fingerprint, fingerprint))
+        old = next((c for c in known if c.state.value or c.ref() is grad), None)
         if old is not None:
             state, chain, epoch = old.state, old.chain, old.epoch
         else:
             state = self._state(now.state, value, call, same)
-            goes_on = now is not _NOTHING and (call is not None or (same and value != 0.0))
+            goes_on = now is not _NOTHING and state.is_gradient and (same or call is not None)
             chain, epoch = (now.chain, now.epoch + 1) if goes_on else (self._new_chain(), 0)
         watched = now.watched if same else internals.is_memory_shared(grad)
         storage, ref = internals.storage_of(grad)[0], weakref.ref(grad)
@@ -150,8 +157,10 @@ class Ledger:
 
     def _state(self, was: GradState, value: float, call: int | None, same: bool) -> GradState:
         if call is not None:
-            return replace(was, value=value, sources=(*was.sources, call))
-        if value == 0.0:
+            before = was.sources[:-1] if was.sources[-1:] == (call,) else was.sources
+            return replace(was, value=value, sources=(*before, call))
+        still_zeros = was.value == 0.0 and was.is_gradient and not self._clearing  # clipped, say
+        if value == 0.0 and not (same and still_zeros):
             return GradState(0.0)
         if same:  # rewritten in place by something other than backward
             return replace(was, value=value, rewritten=was.rewritten + 1)
@@ -164,6 +173,11 @@ class Ledger:
     def contents(self, parameters: Collection[Tensor]) -> list[Content]:
         """What those of these parameters that are followed hold, as last observed."""
         return [self._now[i] for i, p in enumerate(self._parameters) if p in parameters]
+
+    def written_by(self, call: int) -> set[Tensor]:
+        """The parameters whose ``.grad`` was last written by this call, as last observed."""
+        pairs = zip(self._parameters, self._now, strict=True)
+        return {p for p, now in pairs if now.state.sources[-1:] == (call,)}
 
     def grads(self) -> Grads:
         """What every ``.grad`` holds, as last observed, by name."""
@@ -181,9 +195,7 @@ class Ledger:
 
     def settle(self) -> None:
         """All is over: say in every state that was told which step used it."""
-        for content in (
-            c for past, now in zip(self._past, self._now, strict=True) for c in [*past, now]
-        ):
+        for content in itertools.chain(self._now, *self._past):
             uses = sorted(self._uses.get(content.chain, ()))
             used_by = next((event for event, epoch in uses if epoch >= content.epoch), None)
             if content.state.is_gradient:

@@ -37,9 +37,16 @@ class Journal(Generic[AnyRecord]):
 
     def contents(self, parameters: Collection[Tensor]) -> list[Content]:
         """What the ``.grad`` of these holds: looked at closely, for something will use it."""
+        # A step inside a backward call uses what that call has written until then.
+        call = None if self.inside in (None, -1) else self.inside
+        received = () if call is None else parameters
         with internals.without_torch_functions():
-            self._ledger.observe(closely=parameters)
+            self._ledger.observe(call, received, closely=parameters)
             return self._ledger.contents(parameters)
+
+    def written_inside(self) -> set[Tensor]:
+        """What the backward call under way has written, as last observed."""
+        return set() if self.inside is None else self._ledger.written_by(self.inside)
 
     def event(
         self, kind: Kind, target: str | None, line: Line, roots: Any = (), **details: Any
@@ -51,7 +58,7 @@ class Journal(Generic[AnyRecord]):
             inside = self.inside is not None
             states, held = ({}, HeldBytes()) if inside else self.graph.look(roots)
             self.operations.values.forget_the_dead()
-            self._ledger.observe()
+            self._ledger.observe(clearing=kind == "zero_grad")
             grads, moved = self._ledger.grads(), self._weights.moved()
         record.graph = self.graph.graph()
         event = Event(index, kind, target, line, grads, moved, held, states, **details)

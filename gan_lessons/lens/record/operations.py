@@ -39,6 +39,7 @@ class Operations(TorchFunctionMode):
         self._graph, self._exposed = graph, exposed
         self.values = Values(graph)
         self.ended = False
+        self._paused = 0  # how deep the stack of modes was
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
@@ -64,6 +65,18 @@ class Operations(TorchFunctionMode):
                 taken = () if func is torch.autograd.grad else (args, kwargs)
                 self._operation(name, taken, made)
         return out
+
+    def pause(self) -> None:
+        """Hear nothing until ``resume``: most calls of a step are those of its optimizer."""
+        if not self._paused and internals.function_modes()[-1:] == [self]:
+            internals.pop_mode()
+            self._paused = len(internals.function_modes()) + 1
+
+    def resume(self) -> None:
+        """Not where somebody's mode came meanwhile: it would take ours off when it goes."""
+        if self._paused == len(internals.function_modes()) + 1:
+            self._paused = 0
+            internals.push_mode(self)
 
     def _written(self, name: str, args: Any, kwargs: Any) -> None:
         """An operation is about to write into a tensor: by its name, or because it was asked to."""

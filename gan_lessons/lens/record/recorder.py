@@ -82,15 +82,18 @@ class Recorder:
             internals.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
         internals.enter_mode(undo, self.journal.operations)
 
-    @property
-    def _mine(self) -> bool:
-        return threading.get_ident() == self._thread and not self._record.complete
+    def _hears(self) -> bool:
+        """Is what happens here ours to hear? Then operations are too, also where a step raised."""
+        if threading.get_ident() != self._thread or self._record.complete:
+            return False
+        self.journal.operations.resume()
+        return True
 
     # Forwards ---------------------------------------------------------------------------------
 
     # torch leaves out ``kwargs`` where a hook was removed by another one, just before it.
     def _before_forward(self, name: str, module: nn.Module, args: Any, kwargs: Any = None) -> None:
-        if not self._mine:
+        if not self._hears():
             return
         index, during = len(self._record.forwards), self.journal.inside
         forward = Forward(index, name, caller_line(), module.training, self._steps[name], during)
@@ -100,7 +103,7 @@ class Recorder:
         self._graph.running.append(forward)
 
     def _after_forward(self, module: nn.Module, args: Any, output: Any) -> None:
-        if not self._mine or not self._graph.running:
+        if not self._hears() or not self._graph.running:
             return
         forward = self._graph.running[-1]
         if self._nets[forward.net] is not module:
@@ -114,7 +117,7 @@ class Recorder:
     # Optimizers -------------------------------------------------------------------------------
 
     def _around_zero_grad(self, original: _Function, obj: Any, *args: Any, **kwargs: Any) -> Any:
-        target = self._name_of(obj) if self._mine else None
+        target = self._name_of(obj) if self._hears() else None
         if target is None:
             return original(obj, *args, **kwargs)
         key = id(obj.param_groups if isinstance(obj, Optimizer) else obj)
@@ -129,22 +132,21 @@ class Recorder:
         self.journal.event("zero_grad", target, line)
         return result
 
-    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
-        if not self._mine or torch.compiler.is_compiling() or self._name_of(optimizer) is None:
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not self._hears() or torch.compiler.is_compiling() or self._name_of(optimizer) is None:
             return
-        held, depth = (
-            internals.held_parameters(optimizer),
-            sum(1 for _ in walk_stack(sys._getframe())),
-        )
+        held = internals.held_parameters(optimizer)
+        depth = sum(1 for _ in walk_stack(sys._getframe()))
         begun = len(self._record.events), len(self._record.backward_calls)
         # What is no shallower than we are cannot be around us: it raised, and is over.
         self._before = [step for step in self._before if step.depth < depth]
         self._before.append(_StepUnderWay(optimizer, depth, *begun, self.journal.contents(held)))
-        if self.journal.inside is not None:  # in a backward, before we hear who received
-            self._received |= {p for p in held if p.grad is not None}
+        self._received |= self.journal.written_inside()  # it may be cleared before we hear of it
+        if internals.is_plain_step(optimizer, args, kwargs):
+            self.journal.operations.pause()
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
-        if not self._mine or torch.compiler.is_compiling() or not self._before:
+        if not self._hears() or torch.compiler.is_compiling() or not self._before:
             return
         if (target := self._name_of(optimizer)) is None:
             return
@@ -192,7 +194,7 @@ class Recorder:
     def _around_engine(self, original: _Function, outputs: Any, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         # A backward inside a backward is part of it; a compiler's is nobody's.
-        if not self._mine or self.journal.inside is not None or internals.is_compiler_at_work():
+        if not self._hears() or self.journal.inside is not None or internals.is_compiler_at_work():
             with self._followed(outputs if internals.graph_task() in self._tasks else ()):
                 return original(outputs, *args, **kwargs)
         line = caller_line()

@@ -30,6 +30,9 @@ ENGINE = (torch.autograd, "_engine_run_backward")
 graph_task = torch._C._current_graph_task_id
 # The 2-norms of tensors of one device and dtype in one call, which is faster.
 norms = torch._foreach_norm
+# This thread's stack of TorchFunctionModes; only their ``with`` block is public.
+function_modes = torch.overrides._get_current_function_mode_stack
+pop_mode, push_mode = torch.overrides._pop_mode, torch.overrides._push_mode
 # How a TorchFunctionMode is told that an attribute is read or written.
 READS_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
 READS_GRAD = torch.Tensor.grad.__get__  # type: ignore[union-attr]
@@ -127,6 +130,12 @@ def held_twice(optimizer: Optimizer) -> set[Tensor]:
     return {p for p in held_parameters(optimizer) if listed[id(p)] > 1}
 
 
+def is_plain_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """A step of torch's own, without a closure: it builds no graph, and reads no values."""
+    own = type(optimizer).__module__.startswith("torch.optim.")
+    return own and len(args) == 1 and not kwargs and not optimizer.defaults.get("differentiable")
+
+
 def is_skipped(optimizer: Optimizer) -> bool:
     """Does the step that ends do nothing? A GradScaler leaves a word for fused optimizers there."""
     return bool(getattr(optimizer, "found_inf", False))
@@ -149,9 +158,9 @@ def output_shape(node: Any) -> tuple[int, ...] | None:
 
 
 @functools.cache
-def saved_attributes(kind: Any) -> list[str]:
+def saved_attributes(kind: Any) -> dict[str, None]:
     """Names under which nodes of this kind keep what they saved; told without reading any."""
-    return [n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n]
+    return dict.fromkeys(n for n in dir(kind) if n.startswith("_saved_") and "_sym_" not in n)
 
 
 def read_saved(
@@ -179,7 +188,7 @@ def read_saved(
         items = value if isinstance(value, (tuple, list)) else (value,)
         found = [(i, item) for i, item in enumerate(items) if isinstance(item, Tensor)]
         if not found and items:
-            saved_attributes(kind).remove(name)  # numbers, as in all nodes of this kind
+            saved_attributes(kind).pop(name, None)  # numbers, as in all nodes of this kind
             continue
         alive.append(name)
         key = name.removeprefix("_saved_")
@@ -247,12 +256,12 @@ def enter_mode(undo: Undo | ExitStack, mode: Any) -> None:
 
     def leave() -> None:
         mode.ended = True
-        stack = torch.overrides._get_current_function_mode_stack()
+        stack = function_modes()
         first = next((i for i, m in enumerate(stack) if getattr(m, "ended", False)), len(stack))
         for _ in stack[first:]:
-            torch.overrides._pop_mode()
+            pop_mode()
         for other in (m for m in stack[first:] if not getattr(m, "ended", False)):
-            torch.overrides._push_mode(other)
+            push_mode(other)
 
     undo.callback(leave)
     mode.__enter__()

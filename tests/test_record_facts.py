@@ -1,0 +1,177 @@
+"""The facts that are read off a record, each decided once, in lens/model."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gan_lessons import Gan, record, record_step, step_detach, step_retain_graph, tiny_gan
+from gan_lessons.classroom.captions import caption
+from gan_lessons.lens.model import HeldBytes
+from gan_lessons.lens.show import GradientTable
+
+BCE = nn.BCELoss()
+REAL, NOISE = torch.ones(4, 2), torch.linspace(-1, 1, 8).reshape(4, 2)
+ONES, ZEROS = torch.ones(4, 1), torch.zeros(4, 1)
+ALL = ("net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias")
+
+
+@pytest.fixture
+def gan() -> Gan:
+    return tiny_gan(seed=3)
+
+
+def test_used_and_in_vain_share_out_what_was_received(gan: Gan) -> None:
+    rec = record_step(step_retain_graph, gan, REAL, NOISE)
+    assert [(rec.used(i), rec.in_vain(i)) for i in range(2)] == [
+        ({"D": ALL}, {"G": ALL}),
+        ({"G": ALL}, {"D": ALL}),
+    ]
+    for call in rec.backward_calls:
+        told = {
+            net: sorted((*rec.used(call.index).get(net, ()), *rec.in_vain(call.index).get(net, ())))
+            for net in rec.parameters
+        }
+        assert told == {net: sorted(names) for net, names in call.received.items()}
+
+
+def test_a_call_ends_with_its_own_event_though_steps_and_errors_belong_to_it(gan: Gan) -> None:
+    D = gan.discriminator
+    optimizers = {p: torch.optim.SGD([p], 0.1) for p in D.parameters()}
+    handles = [
+        p.register_post_accumulate_grad_hook(lambda p: optimizers[p].step()) for p in optimizers
+    ]
+    with record({"D": D}) as rec:
+        BCE(D(REAL), ONES).backward()
+        for handle in handles:
+            handle.remove()
+        loss = BCE(D(REAL), ONES)
+        loss.backward()
+        with pytest.raises(RuntimeError):
+            loss.backward()
+    kinds = [e.kind for e in rec.events if e.call is not None]
+    assert kinds == ["step"] * 4 + ["backward", "backward", "error"]
+    assert [rec.end_of(i).kind for i in range(3)] == ["backward", "backward", "error"]
+    assert rec.used(0) == {"D": ALL}
+    assert (rec.used(1), rec.in_vain(1)) == ({}, {"D": ALL})
+    assert (rec.used(2), rec.in_vain(2)) == ({}, {})
+
+
+def test_consumed_is_what_the_step_found(gan: Gan) -> None:
+    D, opt = gan.discriminator, gan.optimizer_d
+    opt.register_step_post_hook(lambda opt, *_: opt.zero_grad())  # it is gone when the step is told
+    with record(gan.nets, gan.optimizers) as rec:
+        for _ in range(2):
+            BCE(D(REAL), ONES).backward()
+        found = {name: float(p.grad.norm()) for name, p in D.named_parameters()}
+        opt.step()
+        opt.step()  # finds nothing
+        gan.optimizer_g.step()
+    first, second, of_g = [e for e in rec.events if e.kind == "step"]
+    consumed = rec.consumed(first)
+    assert {place: s.value for place, s in consumed.items()} == {
+        ("D", name): pytest.approx(value) for name, value in found.items()
+    }
+    assert {s.sources for s in consumed.values()} == {(0, 1)}
+    assert {s.used_by for s in consumed.values()} == {first.index}
+    assert rec.consumed(second) == rec.consumed(of_g) == {}
+
+
+def test_passes_through_a_net(gan: Gan) -> None:
+    """A penalty on the weights reaches the parameters and passes through nothing."""
+    G, D = gan.generator, gan.discriminator
+    with record(gan.nets, gan.optimizers) as rec:
+        sum(p.square().sum() for p in G.parameters()).backward()
+    assert (rec.forward_counts, rec.backward_counts) == ({"G": 0, "D": 0}, {"G": 0, "D": 0})
+    assert rec.backward_calls[0].received == {"G": ALL, "D": ()}
+    with record(gan.nets, gan.optimizers) as rec:
+        loss = BCE(D(G(NOISE)), ONES)
+        BCE(D(G(NOISE).detach()), ZEROS).backward()
+        loss.backward()
+        with pytest.raises(RuntimeError):
+            loss.backward()  # not counted
+    assert (rec.forward_counts, rec.backward_counts) == ({"G": 2, "D": 2}, {"G": 1, "D": 2})
+
+
+def test_the_peak_is_the_most_that_was_ever_held(gan: Gan) -> None:
+    rec = record_step(step_detach, gan, REAL, NOISE)
+    seen = [m.held for m in rec.moments] + [e.held for e in rec.events]
+    seen += [c.held_before for c in rec.backward_calls]
+    assert rec.peak in seen
+    assert rec.peak.activations == max(held.activations for held in seen) > 0
+    with record(gan.nets) as nothing:
+        pass
+    assert nothing.peak == HeldBytes()
+    with record(gan.nets) as rec:
+        y = gan.generator(NOISE).sin().cos()  # held at no event: at the start of a call alone
+        y.sum().backward()
+    assert rec.peak == rec.backward_calls[0].held_before
+    assert rec.peak.activations > max(e.held.activations for e in rec.events)
+
+
+# A gradient of zeros ------------------------------------------------------------------------------
+
+
+def step_on_zeros(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    opt_d = gan.optimizer_d
+    loss = (gan.discriminator(real) * 0).sum()
+    loss.backward()
+    opt_d.step()
+
+
+def step_on_clipped_zeros(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    opt_d = gan.optimizer_d
+    loss = (gan.discriminator(real) * 0).sum()
+    loss.backward()
+    nn.utils.clip_grad_norm_(gan.discriminator.parameters(), 1.0)
+    opt_d.step()
+
+
+def step_on_stashed_zeros(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    opt_d = gan.optimizer_d
+    loss = (gan.discriminator(real) * 0).sum()
+    loss.backward()
+    stash = [p.grad for p in gan.discriminator.parameters()]
+    opt_d.zero_grad()
+    for p, grad in zip(gan.discriminator.parameters(), stash, strict=True):
+        p.grad = grad
+    opt_d.step()
+
+
+@pytest.mark.parametrize("step", [step_on_zeros, step_on_clipped_zeros, step_on_stashed_zeros])
+def test_zeros_that_backward_wrote_are_used_as_any_gradient(step, gan: Gan) -> None:
+    rec = record_step(step, gan, REAL, NOISE)
+    assert (rec.used(0), rec.in_vain(0)) == ({"D": ALL}, {})
+    stepped = next(e for e in rec.events if e.kind == "step")
+    assert {(s.value, s.used_by) for s in stepped.grads["D"].values()} == {(0.0, stepped.index)}
+    assert len(rec.consumed(stepped)) == 4
+    (moment,) = [m for m in rec.moments if rec.text(m) == "loss.backward()"]
+    assert "in vain" not in caption(rec, moment)
+    assert caption(rec, moment).startswith("D's 4 parameters received gradient.")
+    cells = {row.cells[-1] for row in GradientTable(rec, events=["backward", "step"]).rows()["D"]}
+    assert {(cell.kind, cell.value, cell.used) for cell in cells} == {("zero", 0.0, True)}
+
+
+def test_zeros_of_clearing_are_no_gradient(gan: Gan) -> None:
+    D, opt = gan.discriminator, gan.optimizer_d
+    with record(gan.nets, gan.optimizers) as rec:
+        (D(REAL) * 0).sum().backward()
+        opt.zero_grad(set_to_none=False)  # zeros where zeros were
+        opt.step()
+        BCE(D(REAL), ONES).backward()
+    assert (rec.used(0), rec.in_vain(0)) == ({}, {"D": ALL})
+    assert {s.sources for s in rec.events[-1].grads["D"].values()} == {(1,)}
+    cleared = next(e for e in rec.events if e.kind == "zero_grad")
+    assert not any(s.is_gradient for s in cleared.grads["D"].values())
+
+
+def test_states_are_settled_when_the_record_is_complete(gan: Gan) -> None:
+    with record(gan.nets, gan.optimizers) as rec:
+        BCE(gan.discriminator(REAL), ONES).backward()
+        early = rec.events[-1].grads["D"][ALL[0]]
+        assert early.used_by is None
+        gan.optimizer_d.step()
+    told = rec.events[1].grads["D"][ALL[0]]
+    assert told.used_by == rec.events[-1].index
+    assert dataclasses.replace(told, used_by=None) == dataclasses.replace(early, used_by=None)
