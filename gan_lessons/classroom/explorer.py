@@ -15,6 +15,7 @@ import traitlets
 from torch import Tensor
 
 from gan_lessons import data
+from gan_lessons.classroom.field import PlaneWatch
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import StrategyWidget, module
 from gan_lessons.classroom.templating import template
@@ -46,7 +47,7 @@ class StrategyExplorer(StrategyWidget):
 
     kind = "explorer"
     state = ("strategy", "moment", "what_if", "compare")
-    _esm = module("explorer.js", css="explorer.css")
+    _esm = module("field.js", "explorer.js", css=("explorer.css", "field.css"))
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
@@ -112,17 +113,19 @@ class _Run:
     ) -> None:
         self.strategy, self.start, self.batch, self.seed = strategy, gan, (real, noise), seed
         self.judge: Judge | None = None
+        self.plane = PlaneWatch(real)
         try:
-            self.judge = Judge(strategy.step, gan, real, noise, seed)
+            self.judge = Judge(strategy.step, gan, real, noise, seed, self.plane)
         except ValueError:  # it raises, moves nobody, or brings nets of its own
             with seeded(seed, real.device):
-                self.record = record_step(strategy.step, copied(gan), real, noise)
+                self.record = record_step(strategy.step, copied(gan), real, noise, self.plane)
         else:
             self.record, self.start = self.judge.reference, self.judge.start
 
     def film(self) -> Json:
         title, summary = self.strategy.title, self.strategy.summary
-        return make_film(self.record, title, summary, self.flops(self.strategy.step))
+        field = self.plane.field(self.record)
+        return make_film(self.record, title, summary, self.flops(self.strategy.step), field)
 
     def variants(self, base: Json) -> list[Json]:
         """The same step with one line changed, each with what became of it."""
@@ -135,7 +138,8 @@ class _Run:
         """A film that leaves out what is as in ``base``: the browser takes it from there."""
         title = changed.title.replace("`", "")
         flops = None if outcome.error else self.flops(changed.step)
-        film = make_film(outcome.record, title, flops=flops)
+        field = self.plane.field(outcome.record, base["field"])
+        film = make_film(outcome.record, title, flops=flops, field=field)
         message = outcome.message.replace("`", "")
         if outcome.kind == "error" and outcome.line is not None:  # that line's caption says why
             message = "line {line} of the code.".format(line=outcome.line)

@@ -23,10 +23,17 @@ STATE_LETTERS = {state: state[0] for state in STATES}
 KIND_LETTERS = dict(zip(show.GRADIENT, "nzfahbv", strict=True))
 
 
-def make_film(record: StepRecord, title: str, summary: str = "", flops: int | None = None) -> Json:
+def make_film(
+    record: StepRecord,
+    title: str,
+    summary: str = "",
+    flops: int | None = None,
+    field: Json | None = None,
+) -> Json:
     """All that can be seen of one recorded step, as JSON.
 
-    flops: of the step, counted in another run; None if they were not.
+    flops: of the step, counted in another run; None if they were not. field: what it did in the
+    plane, of ``PlaneWatch.field``.
     """
     picture = show.draw_graph(record=record, compact=True)
     graph = picture.graph
@@ -47,6 +54,7 @@ def make_film(record: StepRecord, title: str, summary: str = "", flops: int | No
         **_matrix(record),
         "moments": _moments(record, moments, graph, places),
         "totals": totals(record, flops),
+        "field": field,
         "error": str(record.error) if record.error else "",
     }
 

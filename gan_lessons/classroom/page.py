@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,10 +24,12 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def module(name: str, css: str = "") -> str:
-    """The ES module of a front end: what all share, its style sheet as ``CSS``, its own file."""
-    looks = [f"const CSS = {json.dumps(static(css))};"] if css else []
-    return "\n".join([static("page.js"), *looks, static(name)])
+def module(*names: str, css: str | Iterable[str] = "") -> str:
+    """The ES module of a front end: what all share, its style sheets as ``CSS``, its own files."""
+    sheets = [css] if isinstance(css, str) else css
+    looks = "".join(static(sheet) for sheet in sheets if sheet)
+    parts = [f"const CSS = {json.dumps(looks)};"] if looks else []
+    return "\n".join([static("page.js"), *parts, *(static(name) for name in names)])
 
 
 def classic(text: str) -> str:
