@@ -9,6 +9,7 @@ The steps run when it is made, on copies; afterwards the page needs no kernel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -18,6 +19,7 @@ from gan_lessons import data
 from gan_lessons.classroom.field import PlaneWatch
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import StrategyWidget, module
+from gan_lessons.classroom.saved_page import save_page
 from gan_lessons.classroom.templating import template
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
@@ -59,6 +61,19 @@ class StrategyExplorer(StrategyWidget):
     def __repr__(self) -> str:
         shown = ", ".join(self.data["films"][key]["title"] for key in self.data["order"])
         return f"StrategyExplorer({shown}; at {self.strategy!r}, moment {self.moment})"
+
+    def save(self, path: str | Path, title: str = "") -> Path:
+        """Write one file of HTML that shows this, in any browser, with no network and no kernel.
+
+        Its address chooses what is shown first: ``s1.html#strategy=detach&at=8``, and ``whatif=``
+        with a key of ``data["variants"]``. at: the number of the moment, as it is shown; the first
+        is 1. So a moment can be linked, and shown in an iframe. title: of the page, plain text.
+
+        Returns the path. A file that is there is replaced in one piece. Raises ValueError for a
+        name that does not end in .html, OSError where it cannot be written.
+        """
+        names = [self.data["films"][key]["title"] for key in self.data["order"]]
+        return save_page(path, title or " · ".join(names), self.fragment(self.group or "page"))
 
     def still(self) -> str:
         """The graph as an image, and the table."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ class PlaneWatch:
     def __init__(self, real: Tensor) -> None:
         self._real = real.detach().clone() if is_plane(real) else None
         self._runs: list[PlaneRun] = []
+        self._asked: Gan | None = None  # a copy that is asked, with the weights of any run
 
     @contextmanager
     def __call__(self, gan: Gan, record: StepRecord) -> Iterator[Callable[[], None]]:
@@ -82,7 +84,8 @@ class PlaneWatch:
             return None
         if not run.looks or len(run.looks) != len(record.moments):  # its lines are not known
             return None
-        plane = _Plane(run, self._real)
+        self._asked = self._asked or copied(run.gan)
+        plane = _Plane(run, self._real, self._asked)
         return plane.as_json(written) if plane.is_repeatable() else None
 
 
@@ -95,13 +98,15 @@ def _are_small(gan: Gan) -> bool:
 class _Plane:
     """One run, looked at when it is over."""
 
-    def __init__(self, run: PlaneRun, real: Tensor) -> None:
-        self._run, self._real = run, real
-        self._gan = copied(run.gan)
-        self._gan.discriminator.eval()  # what it says of a place must not depend on the others
+    def __init__(self, run: PlaneRun, real: Tensor, gan: Gan) -> None:
+        self._run, self._real, self._gan = run, real, gan
+        gan.discriminator.eval()  # what it says of a place must not depend on the others
         self._moments = run.record.moments
         self._pulls = run.pulls()
         self._clouds: list[Tensor] = []
+        self._fakes = cache(self._fakes_by)  # a moment mostly asks what the one before has asked
+        self._mean = cache(self._mean_of)
+        self._rises = cache(self._rise_along)
 
     def is_repeatable(self) -> bool:
         """Do the same noise and weights give the same fakes? Not with dropout in G."""
@@ -124,7 +129,8 @@ class _Plane:
             "moments": shown,
         }
 
-    def _fakes(self, made: Made, weights: int) -> Tensor:
+    def _fakes_by(self, made: Made, weights: int) -> Tensor:
+        """Where G puts the same noise with these weights."""
         return self._call(self._gan.generator, self._run.g.state(weights), made.noise)
 
     def _says(self, weights: int, points: Tensor) -> Tensor:
@@ -150,7 +156,7 @@ class _Plane:
             self._mean(look.d, made.fakes), tuple(pulls), look.judged,
         )  # fmt: skip
 
-    def _mean(self, weights: int, points: Tensor) -> float:
+    def _mean_of(self, weights: int, points: Tensor) -> float:
         return float(self._says(weights, points).mean())
 
     def _waiting(self, moment: Moment) -> list[int]:
@@ -177,18 +183,22 @@ class _Plane:
         record = self._run.record
         made, pull = self._pulls[call]
         at = self._run.made[made].fakes
-        # A step so short that D is straight on it: does D find the fakes more real there?
-        along = pull * (1e-3 / float(pull.abs().max().clamp_min(1e-30)))
-        rises = self._mean(look.d, at + along) - self._mean(look.d, at)
         return Pull(
             call=call,
             source=record.backward_calls[call].source,
             at=at,
             arrows=pull,
-            rises=rises,
+            rises=self._rises(call, look.d),
             is_new=any(record.events[i].call == call for i in moment.events),
             in_vain="G" not in record.used(call),
         )
+
+    def _rise_along(self, call: int, weights: int) -> float:
+        """How much more real D finds the fakes so short a way along that D is straight on it."""
+        made, pull = self._pulls[call]
+        at = self._run.made[made].fakes
+        along = pull * (1e-3 / float(pull.abs().max().clamp_min(1e-30)))
+        return float(self._says(weights, at + along).mean()) - self._mean(weights, at)
 
     def _shown(self, seen: Seen) -> Json:
         found: Json = {"d": seen.d}

@@ -67,13 +67,17 @@ class PageWidget(anywidget.AnyWidget):
 
     def to_html(self) -> str:
         """A fragment that works in any page, from disk, with no network; and without scripts."""
+        return self.fragment(self.group)
+
+    def fragment(self, group: str) -> str:
+        """The same, as one of this group."""
         start = {name: getattr(self, name) for name in self.state}
         payload = json.dumps({"data": self.data, "state": start}, separators=(",", ":"))
         # Inside a script element nothing may look like a tag, not even a comment's beginning.
         payload = payload.replace("<", "\\u003c")
-        group = f' data-gl-group="{html.escape(self.group)}"' if self.group else ""
+        mark = f' data-gl-group="{html.escape(group)}"' if group else ""
         return (
-            f'<div class="gl-{self.kind} mathjax_ignore tex2jax_ignore" data-gl-{self.kind}{group}>'
+            f'<div class="gl-{self.kind} mathjax_ignore tex2jax_ignore" data-gl-{self.kind}{mark}>'
             f"<div data-gl-still>{self.still()}</div>"
             f'<script type="application/json">{payload}</script>'
             f"<script>{self._script()}</script></div>"

@@ -17,7 +17,7 @@ from gan_lessons.lens.model import StepRecord
 from gan_lessons.lens.record import node_of, watch_forwards, without_torch_functions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Made:
     """One forward of G: from what, by which weights, and the fakes (batch, 2)."""
 
