@@ -34,7 +34,7 @@ def opened(chromium, saved):
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or wrong.append(r.url))
+        page.on("request", lambda r: wrong.extend(outside(r.url)))
         page.goto(path.as_uri() + address)
         page.locator("section.explorer").wait_for()
         return page
@@ -43,6 +43,11 @@ def opened(chromium, saved):
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+def outside(url):
+    """The address, if it is none of a file or of what is in the page."""
+    return [] if url.startswith(("file:", "data:")) else [url]
 
 
 def lines_of(page):
