@@ -111,8 +111,10 @@ def test_the_grid_is_what_d_says_there():
     gan = tiny_gan(seed=0)
     before = copied(gan).discriminator
     record, field = seen_of(STRATEGIES["detach"].step, gan)
-    line = torch.linspace(field["box"][0], field["box"][2], field["side"])
-    places = torch.tensor([[x, y] for y in line.tolist() for x in line.tolist()])
+    left, bottom, right, top = field["box"]
+    across, up = (torch.linspace(*ends, field["side"]).tolist()
+                  for ends in ((left, right), (bottom, top)))  # fmt: skip
+    places = torch.tensor([[x, y] for y in up for x in across])
     low, high = field["says"]
     told = []
     for net, moment in ((before, 0), (gan.discriminator, len(record.moments) - 1)):

@@ -10,7 +10,6 @@ put the same noise, is computed afterwards on copies. See ``PlaneWatch.field`` f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -36,7 +35,12 @@ FIRST = 35  # the character of the least: from "#" on none is special in JSON or
 LETTERS = [chr(c) for c in range(FIRST, 127) if chr(c) not in "<\\"]
 assert len(LETTERS) >= LEVELS + 1
 PLACES = 4  # decimals of a coordinate
-LONGEST = 0.22  # of the width: the longest arrow, and about the longest move, as they are drawn
+ASPECT = 1.4  # width of the box by its height
+ARROW, MOVE = 0.2, 0.14  # of the width: the longest arrow and, about, the longest move, as drawn
+REACH = (
+    -1.0,
+    2.2,
+)  # so many times its move a fake of a changed step may go and still be in the box
 
 
 class PlaneWatch:
@@ -77,7 +81,8 @@ class PlaneWatch:
         Of a moment, ``d``: its grid; ``fakes``: where G puts its noise now; ``from``: where the
         fakes were that the step goes on with, if that is elsewhere; ``judged``: what D looks at,
         "real" and "fakes"; ``pulls``: the gradients in G's ``.grad`` that no step has used yet,
-        [cloud, arrows, is it new, is it in vain]; ``words``: what is seen.
+        [cloud, arrows, is it new, is it in vain]; ``words``: what has happened; ``says``: what D
+        says now.
         """
         run = next((run for run in self._runs if run.record is record), None)
         if run is None or self._real is None or not run.made or not run.in_plane:
@@ -116,7 +121,7 @@ class _Plane:
     def as_json(self, written: Json | None) -> Json:
         seen = [self._seen(m, look) for m, look in zip(self._moments, self._run.looks, strict=True)]
         told = words(self._run.record, seen, None if written is None else written["moved"])
-        shown = [self._shown(one) | {"words": text} for one, text in zip(seen, told, strict=True)]
+        shown = [self._shown(one) | text for one, text in zip(seen, told, strict=True)]
         scales = self._scales(seen) if written is None else written
         arrows = [pull for _, pull in self._pulls.values()]
         return {
@@ -124,7 +129,7 @@ class _Plane:
             "real": _whole(self._real),
             "clouds": [_whole(cloud) for cloud in self._clouds],
             "arrows": [_whole(arrow, PLACES + 2) for arrow in arrows],
-            "grids": [self._grid(d, scales) for d in range(len(self._run.d.states))],
+            "grids": [self._grid(d, scales) for d in self._states()],
             "moved": self._moved(seen),
             "moments": shown,
         }
@@ -233,28 +238,33 @@ class _Plane:
 
     def _scales(self, seen: Sequence[Seen]) -> Json:
         """What a step as written and its changed ones have in common."""
-        clouds = [x for one in seen for x in (one.fakes, one.now) if x is not None]
-        points = torch.cat([self._real, *clouds])
-        half = max(1.0, math.ceil(10 * (float(points.abs().max()) + 0.1)) / 10)
-        moves = [(one.now - one.fakes).norm(dim=1).max() for one in seen
+        pairs = [(one.fakes, one.now) for one in seen
                  if one.fakes is not None and one.now is not None]  # fmt: skip
         used = [p.arrows for one in seen for p in one.pulls]
         longest = max((float(arrow.norm(dim=1).max()) for arrow in used), default=0.0)
-        grid = _places(half).to(self._real)
-        says = torch.cat([self._says(d, grid) for d in range(len(self._run.d.states))])
+        far = max(float((now - fakes).norm(dim=1).max()) for fakes, now in pairs)
+        width = 2 * float(self._real.abs().max()) + 0.2
+        zoom = _nice(width * MOVE / far) if far else 1
+        reached = [fakes + k * zoom * (now - fakes) for fakes, now in pairs for k in REACH]
+        box = _box(torch.cat([self._real, *reached]), width)
+        says = torch.cat([self._says(d, _places(box, self._real)) for d in self._states()])
         return {
             "per": 10**PLACES,
-            "box": [-half, -half, half, half],
+            "box": box,
             "side": SIDE,
             "letters": "".join(LETTERS[: LEVELS + 1]),
             "says": [round(float(says.min()), 4), round(float(says.max()), 4)],
-            "stretch": 2 * half * LONGEST / longest / 100 if longest else 1.0,
-            "zoom": _nice(2 * half * LONGEST / max((*map(float, moves), 1e-9))),
+            "stretch": (box[2] - box[0]) * ARROW / longest / 100 if longest else 1.0,
+            "zoom": zoom,
         }
+
+    def _states(self) -> range:
+        """The states of D's weights."""
+        return range(len(self._run.d.states))
 
     def _grid(self, weights: int, scales: Json) -> str:
         low, high = scales["says"]
-        says = self._says(weights, _places(scales["box"][2]).to(self._real)).double()
+        says = self._says(weights, _places(scales["box"], self._real)).double()
         level = ((says - low) / max(high - low, 1e-9)).clamp(0, 1).nan_to_num()
         return "".join(LETTERS[int(n)] for n in (level * LEVELS).round().tolist())
 
@@ -262,16 +272,29 @@ class _Plane:
 _SCALES = ("per", "box", "side", "letters", "says", "stretch", "zoom")
 
 
-def _places(half: float) -> Tensor:
+def _box(points: Tensor, width: float) -> list[float]:
+    """Left, bottom, right, top around all of these, with air and of the shape that is drawn."""
+    low, high = points.min(0).values, points.max(0).values
+    middle, size = (low + high) / 2, (high - low) * 1.12
+    half = max(width, float(size[0]), float(size[1]) * ASPECT) / 2
+    x, y = middle.tolist()
+    box = [x - half, y - half / ASPECT, x + half, y + half / ASPECT]
+    return [round(edge, 4) for edge in box]
+
+
+def _places(box: Sequence[float], like: Tensor) -> Tensor:
     """(SIDE * SIDE, 2) places of the box, row by row from the bottom."""
-    line = torch.linspace(-half, half, SIDE)
+    left, bottom, right, top = box
+    line = torch.linspace(0, 1, SIDE)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], 1)
+    across, up = left + (right - left) * x.flatten(), bottom + (top - bottom) * y.flatten()
+    return torch.stack([across, up], 1).to(like)
 
 
 def _nice(factor: float) -> int:
-    """The largest of 1, 2, 5, 10, 20 ... that is no more than it; 1 for anything less."""
-    found = [n * 10**k for k in range(6) for n in (1, 2, 5) if n * 10**k <= factor]
+    """The largest of 1, 2, 3, 5, 10, 15, 20, 30 ... that is no more than it; 1 for less."""
+    steps = (1, 1.5, 2, 3, 5)
+    found = [int(n * 10**k) for k in range(6) for n in steps if n * 10**k <= factor]
     return max(found, default=1)
 
 

@@ -53,13 +53,16 @@ class Seen:
 
 def words(
     record: StepRecord, seen: Sequence[Seen], written: Sequence[Sequence[float]] | None
-) -> list[str]:
-    """For each moment. written: how far each fake goes in the unchanged step, for a changed one."""
+) -> list[dict[str, str]]:
+    """For each moment, ``words``: what happened, and ``says``: how D judges.
+
+    written: how far each fake goes in the unchanged step, for a changed one.
+    """
     found = []
     before: Seen | None = None
     for one in seen:
-        told = [*_happened(record, before, one, written), _stands(one)]
-        found.append(" ".join(told))
+        happened = " ".join(_happened(record, before, one, written))
+        found.append({"words": happened, "says": _stands(one)})
         before = one
     return found
 
@@ -107,15 +110,16 @@ def _judged(one: Seen) -> str:
 
 
 def _pulled(pull: Pull) -> str:
+    loss = pull.source.partition(".backward")[0]
     if not bool(pull.arrows.any()):
-        return "`{source}` pulls at no fake: the gradient is zero.".format(source=pull.source)
+        return "`{loss}` pulls at no fake: the gradient is zero.".format(loss=loss)
     texts = {
-        (True, False): "`{source}` pulls the fakes uphill, to where D says real.",
-        (False, False): "`{source}` pulls the fakes downhill, to where D says fake.",
-        (True, True): "`{source}` pulls the fakes uphill, but in vain: no step will use it.",
-        (False, True): "`{source}` pulls the fakes downhill, but in vain: no step will use it.",
+        (True, False): "`{loss}` pulls the fakes uphill, to where D says real.",
+        (False, False): "`{loss}` pulls the fakes downhill, to where D says fake.",
+        (True, True): "`{loss}` pulls the fakes uphill, but in vain: no step will use it.",
+        (False, True): "`{loss}` pulls the fakes downhill, but in vain: no step will use it.",
     }
-    return texts[pull.rises > 0, pull.in_vain].format(source=pull.source)
+    return texts[pull.rises > 0, pull.in_vain].format(loss=loss)
 
 
 def _moved(before: Tensor, one: Seen, written: Sequence[Sequence[float]] | None) -> Iterator[str]:

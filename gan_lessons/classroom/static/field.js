@@ -2,11 +2,10 @@
 // the gradient at the fakes. It draws what gan_lessons/classroom/field.py found, at one moment.
 
 const FIELD_UI = {
-  real: "real", fake: "fake", old: "where it was",
-  pull: "−∂loss/∂fake", vain: "the same, in vain",
-  says: "D says fake", saysReal: "real", zoom: "Moves are drawn {zoom} times as long.",
+  real: "real", fake: "fake", old: "before", zoom: "moves ×{zoom}",
+  zoomTold: "Moves are drawn {zoom} times as long as they are.", says: "D: {says}",
 };
-const FIELD_SIZE = 320; // of the drawing, in units of its own
+const [FIELD_WIDTH, FIELD_HEIGHT] = [300, 214]; // of the drawing, in units of its own
 const FIELD_BANDS = 8; // heights of D's judgement that are told apart
 
 // Draw `field` as it is at moment number `index` into `element`, which is kept for the next moment.
@@ -25,19 +24,20 @@ class FieldPicture {
     this.ghosts = draw("g", {});
     this.fakes = draw("g", {});
     this.real = draw("g", {}, ...field.real.map((point) => fieldMark("real", ...this.place(point))));
-    this.svg = draw("svg", { viewBox: `0 0 ${FIELD_SIZE} ${FIELD_SIZE}`, role: "img" },
+    this.svg = draw("svg", { viewBox: `0 0 ${FIELD_WIDTH} ${FIELD_HEIGHT}`, role: "img" },
       this.back, this.real, this.trails, this.ghosts, this.pulls, this.fakes,
-      draw("rect", { class: "frame", width: FIELD_SIZE, height: FIELD_SIZE }));
+      draw("rect", { class: "frame", width: FIELD_WIDTH, height: FIELD_HEIGHT }));
+    this.says = field.says.map((says) => make("span", { class: "field-says", "aria-hidden": "true" }, filled(FIELD_UI.says, { says: says.toFixed(2) })));
     this.words = make("p", { class: "field-words" });
     element.classList.add("field");
-    element.replaceChildren(make("div", { class: "field-map" }, this.svg, this.scale()), this.words, this.legend());
+    element.replaceChildren(this.legend(), make("div", { class: "field-map" }, this.svg, ...this.says), this.words);
   }
 
   // From the whole numbers of the field to the drawing.
   place([x, y]) {
     const [left, bottom, right] = this.field.box;
-    const unit = FIELD_SIZE / (right - left);
-    return [(x / this.field.per - left) * unit, FIELD_SIZE - (y / this.field.per - bottom) * unit];
+    const unit = FIELD_WIDTH / (right - left);
+    return [(x / this.field.per - left) * unit, FIELD_HEIGHT - (y / this.field.per - bottom) * unit];
   }
 
   at(index) {
@@ -58,8 +58,9 @@ class FieldPicture {
       })));
     for (const [what, group] of [["real", this.real], ["fakes", moved ? this.ghosts : this.fakes]])
       group.classList.toggle("judged", Boolean(now.judged?.includes(what)));
-    this.words.replaceChildren(...now.words.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)));
-    this.svg.setAttribute("aria-label", now.words.replaceAll("`", ""));
+    const words = now.words || now.says;
+    this.words.replaceChildren(...words.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part)));
+    this.svg.setAttribute("aria-label", [now.words.replaceAll("`", ""), now.says, filled(FIELD_UI.zoomTold, { zoom })].join(" ").trim());
   }
 
   // Fakes glide to where they go, where one wants motion.
@@ -79,29 +80,26 @@ class FieldPicture {
       const heights = Array.from(grids[state], (letter) => letters.indexOf(letter) / (letters.length - 1));
       const layers = Array.from({ length: FIELD_BANDS - 1 }, (_, i) =>
         draw("path", { class: "band", d: fieldRegion(heights, side, (i + 1) / FIELD_BANDS) }));
-      const low = draw("rect", { class: "low", width: FIELD_SIZE, height: FIELD_SIZE });
-      this.hills.set(state, draw("g", {}, low, ...layers));
+      const low = draw("rect", { class: "low", width: FIELD_WIDTH, height: FIELD_HEIGHT });
+      this.hills.set(state, { hill: draw("g", {}, low, ...layers), heights });
     }
-    return this.hills.get(state);
+    const { hill, heights } = this.hills.get(state);
+    [Math.min(...heights), Math.max(...heights)].forEach((extreme, i) => this.label(this.says[i], heights.indexOf(extreme)));
+    return hill;
   }
 
-  scale() {
-    const [low, high] = this.field.says.map((x) => x.toFixed(2));
-    const bands = Array.from({ length: FIELD_BANDS }, (_, i) =>
-      draw("svg", { viewBox: "0 0 10 10", preserveAspectRatio: "none" }, draw("rect", { class: "low", width: 10, height: 10 }),
-        ...Array.from({ length: i }, () => draw("path", { class: "band", d: "M0 0H10V10H0z" }))));
-    const steps = make("span", { class: "steps", "aria-hidden": "true" }, ...bands);
-    return make("p", { class: "field-scale" }, `${FIELD_UI.says} `, make("b", {}, low), steps, make("b", {}, high), ` ${FIELD_UI.saysReal}`);
+  // A label stands where D says the least, or the most, and within the map.
+  label(element, place) {
+    const { side } = this.field;
+    const part = (n) => n / (side - 1);
+    element.style.left = `${100 * Math.min(Math.max(part(place % side), 0.13), 0.87)}%`;
+    element.style.top = `${100 * (1 - Math.min(Math.max(part(Math.floor(place / side)), 0.07), 0.93))}%`;
   }
 
   legend() {
-    const sample = (...parts) => draw("svg", { viewBox: "-14 -10 28 20", "aria-hidden": "true" }, ...parts);
-    const entries = [
-      [FIELD_UI.real, fieldMark("real", 0, 0)], [FIELD_UI.fake, fieldMark("fake", 0, 0)],
-      [FIELD_UI.old, fieldMark("ghost", 0, 0)], [FIELD_UI.pull, fieldArrow("pull", [-13, 0], [13, 0], 0)],
-      [FIELD_UI.vain, fieldArrow("pull vain", [-13, 0], [13, 0], 0)],
-    ];
-    const items = entries.map(([text, mark]) => make("li", {}, sample(mark), ` ${text}`));
+    const sample = (mark) => draw("svg", { viewBox: "-10 -10 20 20", "aria-hidden": "true" }, fieldMark(mark, 0, 0));
+    const items = [["real", FIELD_UI.real], ["fake", FIELD_UI.fake], ["ghost", FIELD_UI.old]]
+      .map(([mark, text]) => make("li", {}, sample(mark), ` ${text}`));
     const { zoom } = this.field;
     if (zoom > 1) items.push(make("li", {}, filled(FIELD_UI.zoom, { zoom })));
     return make("ul", { class: "field-legend" }, ...items);
@@ -134,11 +132,11 @@ function fieldRegion(heights, side, level) {
   const height = (i, j) => (i < 0 || j < 0 || i >= side || j >= side ? -1 : heights[j * side + i]);
   const inside = (i, j) => height(i, j) >= level;
   const clip = (i) => Math.min(Math.max(i, 0), side - 1); // around the map stands a rim without width
-  const unit = FIELD_SIZE / (side - 1);
   const crossing = ([i, j], [k, l]) => {
     const part = (level - height(i, j)) / (height(k, l) - height(i, j));
     const mix = (a, b) => clip(a) + part * (clip(b) - clip(a));
-    return `${(mix(i, k) * unit).toFixed(1)} ${(FIELD_SIZE - mix(j, l) * unit).toFixed(1)}`;
+    const [x, y] = [mix(i, k) / (side - 1), mix(j, l) / (side - 1)];
+    return `${(x * FIELD_WIDTH).toFixed(1)} ${((1 - y) * FIELD_HEIGHT).toFixed(1)}`;
   };
   // Around a cell, anticlockwise: the line goes from where one leaves the region to where one comes
   // back into it. `next`: from each crossing of an edge to the one after it.
