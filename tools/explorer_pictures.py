@@ -41,12 +41,13 @@ class Shot:
 
 SHOTS = (
     Shot("s1-in-vain", "retain_graph", "d_loss.backward("),
+    Shot("s1-pulled", "retain_graph", "g_loss.backward("),
     Shot("s1-moved", "retain_graph", "opt_g.step("),
     Shot("s2-through-the-new-d", "detach", "g_loss.backward("),
     Shot("s3-old-fakes", "generator_first", "d_loss.backward("),
     Shot("what-if-no-zero-grad", "retain_graph", "opt_g.step(", "no_zero_grad_g"),
 )
-README = Shot("readme", "retain_graph", "g_loss.backward(")
+README = SHOTS[0]
 
 
 def film_of(explorer: StrategyExplorer, shot: Shot) -> Film:
