@@ -25,7 +25,8 @@ def static(name: str) -> str:
 
 
 def module(*names: str, css: str | Iterable[str] = "") -> str:
-    """The ES module of a front end: what all share, its style sheets as ``CSS``, its own files."""
+    """The ES module of a front end: what all share, its style sheets as ``CSS``, its own files, of
+    which the last one exports."""
     sheets = [css] if isinstance(css, str) else css
     looks = "".join(static(sheet) for sheet in sheets if sheet)
     parts = [f"const CSS = {json.dumps(looks)};"] if looks else []
