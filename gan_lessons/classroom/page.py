@@ -41,11 +41,13 @@ class PageWidget(anywidget.AnyWidget):
     group: views of one exported page that share it follow each other.
 
     A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
-    page starts from; ``still()`` is what stands there without JavaScript.
+    page starts from; those in ``kept`` it has again after it was loaded anew. ``still()`` is what
+    stands there without JavaScript.
     """
 
     kind: ClassVar[str]
     state: ClassVar[tuple[str, ...]]
+    kept: ClassVar[tuple[str, ...]] = ()
     data = traitlets.Dict().tag(sync=True)
 
     def __init__(self, group: str = "", **traits: Any) -> None:
@@ -65,7 +67,8 @@ class PageWidget(anywidget.AnyWidget):
     def to_html(self) -> str:
         """A fragment that works in any page, from disk, with no network; and without scripts."""
         start = {name: getattr(self, name) for name in self.state}
-        payload = json.dumps({"data": self.data, "state": start}, separators=(",", ":"))
+        parts = {"data": self.data, "state": start, "kept": self.kept}
+        payload = json.dumps(parts, separators=(",", ":"))
         # Inside a script element nothing may look like a tag, not even a comment's beginning.
         payload = payload.replace("<", "\\u003c")
         group = f' data-gl-group="{html.escape(self.group)}"' if self.group else ""
