@@ -302,18 +302,18 @@ def test_off_by_says_what_would_have_counted():
     assert asked.compare(4).items[0].note == "Off by 1 ms."
 
 
-# A sentence for a wrong answer ----------------------------------------------------------------------
+# A sentence for a wrong answer --------------------------------------------------------------------
 
 
 def test_a_wrong_choice_gets_its_own_sentence():
     said = {"S1": "S1 runs D once less.", "S3": "S3 runs the same lines as S2."}
     asked = predict_choice("Which costs least?", ["S1", "S2", "S3"], if_wrong=said)
     (entry,) = asked.inputs.values()
-    notes = {}
+    notes: dict[str | None, str] = {}
     for answer in ("S1", "S2", "S3", None):
         entry.value = answer
         notes[answer] = asked.compare("S2").items[0].note
-    assert notes == {**said, "S2": "", None: ""}
+    assert notes == said | {"S2": "", None: ""}
     entry.value = "S3"
     assert said["S3"] in asked.compare("S2").to_html()
     assert asked.compare("S3").items[0].note == ""  # what is right is not reproached
@@ -344,7 +344,7 @@ def test_who_is_wrong_about_a_net_gets_the_sentence_of_that_call(rec):
     [
         (lambda: predict_choice("Which?", ["G", "D"], if_wrong={"H": "no"}), ValueError),
         (lambda: predict_received(["G"], CALLS, if_wrong={("D", 0): "no"}), ValueError),
-        (lambda: predict_number("How many?", if_wrong={"3": "no"}), TypeError),
+        (lambda: predict_number("How many?", if_wrong={True: "no"}), TypeError),
         (lambda: predict_number("How many?", if_wrong={math.inf: "no"}), ValueError),
     ],
 )

@@ -130,13 +130,15 @@ def slides(page: Page) -> Iterator[tuple[int, str]]:
 
 # How far down what can be read on the current slide reaches, where 1 is its lower edge.
 _FILL = """() => {
-    const sheet = Reveal.getCurrentSlide().querySelector('.sheet'), frame = sheet.getBoundingClientRect();
+    const sheet = Reveal.getCurrentSlide().querySelector('.sheet');
+    const frame = sheet.getBoundingClientRect();
     const all = root => [...root.querySelectorAll('*')].flatMap(
         part => part.shadowRoot ? [part, ...all(part.shadowRoot)] : [part]);
     const read = all(sheet).filter(part => part.checkVisibility() && !part.closest('.running') &&
         (/^(img|svg|input|button)$/.test(part.localName) ||
          [...part.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())));
-    return (Math.max(...read.map(part => part.getBoundingClientRect().bottom)) - frame.top) / frame.height;
+    const bottom = Math.max(...read.map(part => part.getBoundingClientRect().bottom));
+    return (bottom - frame.top) / frame.height;
 }"""
 
 

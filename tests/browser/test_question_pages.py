@@ -12,8 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 
 from gan_lessons import record, step_retain_graph, tiny_gan
 from gan_lessons.classroom import check_value, predict_choice, predict_number, predict_received
-from gan_lessons.classroom.question_view import UI
 from gan_lessons.classroom.page import module
+from gan_lessons.classroom.question_view import UI
 from gan_lessons.classroom.scoring import VERDICT, Item, Json, judged
 
 pytestmark = pytest.mark.browser
@@ -196,8 +196,8 @@ def reloaded(page):
     return page
 
 
-def test_a_prediction_and_the_votes_survive_a_reload(from_disk, asked, rec):
-    fragments, question = asked
+def test_a_prediction_and_the_votes_survive_a_reload(from_disk, asked):
+    fragments, _ = asked
     other = predict_number("How many calls?")
     fragments += [other.to_html(), other.compare(2).to_html()]
     slide = (

@@ -90,7 +90,8 @@ def test_nothing_is_seen_before_its_answer(notebook_path, built, offline):
     )
     asked, answered = (set(page.evaluate(hosts, kind)) for kind in ("question", "answers"))
     assert asked == answered
-    pending, found = set(), []
+    pending: set[str] = set()
+    found: list[str] = []
     while True:
         seen = page.evaluate(SEEN)
         where = page.evaluate("Reveal.getCurrentSlide().id")
@@ -113,7 +114,8 @@ def test_what_is_given_away_is_found(built, offline):
     )
     page.evaluate("Reveal.sync()")
     seen = page.evaluate(SEEN)
-    found, pending = [], set()
+    pending: set[str] = set()
+    found: list[str] = []
     while not page.evaluate("Reveal.isLastSlide()"):
         found += given_away(page.evaluate(SEEN), pending)
         page.evaluate("Reveal.next()")

@@ -18,7 +18,9 @@ SHOW_CODE = "slide-code"
 HIDE_OUTPUT = "slide-hide-output"
 # The next question is about this code: it is shown again beside the question.
 ASKED_ABOUT = "slide-asked"
-SLIDE_TAGS = {SHOW_CODE, HIDE_OUTPUT, ASKED_ABOUT}
+# An explorer before a question keeps to itself what the step costs: the templates look for the tag.
+NO_TOTALS = "slide-no-totals"
+SLIDE_TAGS = {SHOW_CODE, HIDE_OUTPUT, ASKED_ABOUT, NO_TOTALS}
 SOLUTION = "Solution"  # stands above one
 
 Cell = Any  # a NotebookNode: its fields are attributes, which mypy cannot know

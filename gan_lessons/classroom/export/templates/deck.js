@@ -134,6 +134,7 @@
 
   document.documentElement.classList.add("scripted");
   const printing = /print-pdf/.test(location.search);
+  glExplorers.prepare(printing);
   Reveal.initialize({
     width: 1280, height: 720, margin: 0, minScale: 0.2, maxScale: 3, center: false,
     hash: true, respondToHashChanges: true, navigationMode: "linear", slideNumber: "c/t", transition: "none",
@@ -148,6 +149,7 @@
       });
       return;
     }
+    glExplorers.start(Reveal);
     fitNow(Reveal.getCurrentSlide());
     Reveal.on("slidechanged", (event) => fitNow(event.currentSlide));
     Reveal.on("resize", () => fitNow(Reveal.getCurrentSlide()));
