@@ -8,6 +8,7 @@ The steps run when it is made, on copies; afterwards the page needs no kernel.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import traitlets
 from torch import Tensor
 
 from gan_lessons import data
-from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
+from gan_lessons.classroom.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import StrategyWidget, module
 from gan_lessons.classroom.templating import template
 from gan_lessons.factories import tiny_gan
@@ -46,7 +47,10 @@ class StrategyExplorer(StrategyWidget):
 
     kind = "explorer"
     state = ("strategy", "moment", "what_if", "compare")
-    _esm = module("explorer.js", css="explorer.css")
+    _esm = module(
+        "explorer_stage.js", "explorer_graph.js", "explorer_code.js", "explorer_matrix.js",
+        "explorer.js", css="explorer.css",
+    )  # fmt: skip
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
@@ -100,7 +104,10 @@ def explore(
     shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
     records = {key: run.record for key, run in runs.items()}
     first = next(iter(chosen))
-    return StrategyExplorer(records, group, data=shown, strategy=first, compare=compare)
+    start = next((i for i, m in enumerate(films[first]["moments"]) if "silent" not in m), 0)
+    return StrategyExplorer(
+        records, group, data=shown, strategy=first, moment=start, compare=compare
+    )
 
 
 class _Run:
@@ -143,6 +150,7 @@ class _Run:
             "key": changed.key,
             "title": title,
             "film": {name: value for name, value in film.items() if value != base[name]},
+            "line": _touched(changed),
             "edits": [{"line": e.line, "old": e.old, "new": e.new} for e in changed.edits],
             "outcome": {"kind": outcome.kind, "message": message},
         }
@@ -207,8 +215,18 @@ def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tu
     return real.to(like), noise.to(like)
 
 
+def _touched(changed: WhatIf) -> int:
+    """The line of the step as written at which a change is offered: the one that it rewrites or
+    takes away, else the one before which it puts something."""
+    old, new = changed.before.splitlines(), changed.source.splitlines()
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    found = [(kind == "insert", start) for kind, start, *_ in blocks if kind != "equal"]
+    return min(found, default=(False, 0))[1] + 1
+
+
 def _legend() -> Json:
     """What is the same for all films: the symbols, with what they mean."""
     kinds = {KIND_LETTERS[kind]: [*told, kind] for kind, told in GRADIENT.items()}
+    kinds[MIXED] = ["±", "mixed", "its parameters differ; the row unfolds", "mixed"]
     states = {STATE_LETTERS.get(state, "."): [*told, state] for state, told in BUFFER.items()}
     return {"kinds": kinds, "states": states, "used": USED, "received": RECEIVED, "cut": CUT}

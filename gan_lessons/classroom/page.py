@@ -23,10 +23,11 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def module(name: str, css: str = "") -> str:
-    """The ES module of a front end: what all share, its style sheet as ``CSS``, its own file."""
+def module(*names: str, css: str = "") -> str:
+    """The ES module of a front end: what all share, its style sheet as ``CSS``, its own files, of
+    which the last one exports."""
     looks = [f"const CSS = {json.dumps(static(css))};"] if css else []
-    return "\n".join([static("page.js"), *looks, static(name)])
+    return "\n".join([static("page.js"), *looks, *map(static, names)])
 
 
 def classic(text: str) -> str:

@@ -194,10 +194,10 @@ def test_the_explorer_has_its_own_keys_on_a_live_slide(stage):
     press(page, "Space", at=at)
     explorer = ExplorerPage(page.page.locator(".jp-deck-mod-visible section.explorer").first)
     page.page.keyboard.press("Tab")  # from the cell into the explorer
-    assert explorer.shown().count == "1 of 16"
+    assert explorer.shown().count == "1 of 13"
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
         page.page.keyboard.press(key)
-    assert explorer.shown().count == "3 of 16"
+    assert explorer.shown().count == "3 of 13"
     assert place(page)["active"] == at
     press(page, "Escape", at=at)
     press(page, "Space", at=at + 1)

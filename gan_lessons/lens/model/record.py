@@ -139,6 +139,19 @@ class Record:
         return last
 
     @property
+    def versions(self) -> list[dict[str, int]]:
+        """For each event: net -> how many optimizer steps had moved its weights by then.
+
+        A step that found nothing to use moves nothing, and makes no new version.
+        """
+        now, found = dict.fromkeys(self.parameters, 0), []
+        for event in self.events:
+            if event.kind == "step":
+                now = {net: n + bool(event.moved.get(net)) for net, n in now.items()}
+            found.append(now)
+        return found
+
+    @property
     def forward_counts(self) -> dict[str, int]:
         """Net -> how often it ran forward."""
         ran = [forward.net for forward in self.forwards]
