@@ -28,6 +28,7 @@ from gan_lessons.lens.diagnose.ownership import (
 from gan_lessons.lens.diagnose.partly_cut_off import constant_term, never_received
 from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
+from gan_lessons.lens.diagnose.processes_apart import ranks_differ
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.unused_loss import never_walked, thrown_away
@@ -37,7 +38,7 @@ from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
     errors, cut_off, constant_term, polluted, stale_weights, never_walked, thrown_away,
-    never_stepped, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
+    never_stepped, ranks_differ, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
     memory_growth, update_kind, from_before, never_received, frozen,
     batchnorm_updates,
 )  # fmt: skip
@@ -112,7 +113,8 @@ def diagnose(record: Record) -> Diagnosis:
     Wrong gradients: ``cut-off`` (no gradient arrived, or a part of it is missing), ``polluted``,
     ``stale-weights``, ``never-stepped``, ``never-walked`` (a loss without a backward; only waste
     where its value was read), ``thrown-away`` (cleared before any step), ``ownership`` (a net in no
-    optimizer, a parameter twice in one, one module under two names).
+    optimizer, a parameter twice in one, one module under two names), ``ranks-differ`` (the
+    processes of one training no longer hold the same weights).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``.
 
