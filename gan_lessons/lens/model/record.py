@@ -32,6 +32,9 @@ class Record:
     ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
     ``twice``: optimizer -> net -> parameters that it holds more than once.
     ``shared``: nets that are made of the same parameters, every one of them.
+    ``processes``: how many, joined by torch.distributed, compared their weights at the end (1: none
+    did). ``apart``: net -> parameters that all of them held alike when the recording began, and no
+    longer when it ended.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -44,6 +47,8 @@ class Record:
     batchnorm: Mapping[str, int] = field(default_factory=dict)
     twice: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     shared: tuple[tuple[str, ...], ...] = ()
+    processes: int = 1
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     complete: bool = False
 
     @property
