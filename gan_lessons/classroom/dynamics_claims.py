@@ -37,7 +37,7 @@ def good(scores: Sequence[Score]) -> list[float]:
 
 
 def ranking_by_training(kept: Kept, s1_is_s3: bool) -> Verdict:
-    """C17. It would hold if S3 ended ahead of S2 in most settings, and S1 trained otherwise than S3.
+    """C17. It would hold if S3 ended ahead of S2 in most settings, and S1 did not train like S3.
 
     kept: what ``ring_scores`` returns; each setting is judged by its last number of steps.
     s1_is_s3: did both end at the same weights, bit by bit? Raises ValueError without a setting.
