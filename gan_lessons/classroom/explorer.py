@@ -15,6 +15,7 @@ import traitlets
 from torch import Tensor
 
 from gan_lessons import data
+from gan_lessons.arguments import require, require_whole
 from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import StrategyWidget, module
 from gan_lessons.classroom.templating import template
@@ -89,17 +90,21 @@ def explore(
     what is no step, ValueError where a batch cannot be made; what a step raises before it has done
     anything goes on to the caller.
     """
+    require_whole("explore", seed=seed)
+    require("explore", str, "a name", compare=compare, group=group)
     chosen = _chosen(steps or THREE, compare)
     gan = tiny_gan(seed) if gan is None else gan
+    require("explore", Gan, "a Gan, such as tiny_gan()", gan=gan)
     batch = _batch(gan, real, noise, seed)
+    gan.check(*batch)
     runs = {key: _Run(strategy, gan, *batch, seed) for key, strategy in chosen.items()}
     films = {key: run.film() for key, run in runs.items()}
+    require("explore", (bool, type(None)), "True, False or None", what_if=what_if)
     if what_if is None:
         what_if = sum(p.numel() for net in gan.nets.values() for p in net.parameters()) <= SMALL
     changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
     shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
-    records = {key: run.record for key, run in runs.items()}
-    first = next(iter(chosen))
+    records, first = {key: run.record for key, run in runs.items()}, next(iter(chosen))
     return StrategyExplorer(records, group, data=shown, strategy=first, compare=compare)
 
 

@@ -23,14 +23,14 @@ from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
+from gan_lessons.arguments import require
+from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Moment, StepRecord
 from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.recording import recording
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from gan_lessons.gan import Gan
 
 
 def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor) -> StepRecord:
@@ -48,6 +48,7 @@ def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor)
             f"record_step() got a step of type {type(step).__name__}; expected a function "
             "step(gan, real, noise), such as step_detach"
         )
+    require("record_step", Gan, "a Gan, such as tiny_gan()", gan=gan)
     code, source = readable_source(step)
     watch = _Watch(code, _statements(source))
     journal: Journal[StepRecord] | None = None
