@@ -163,7 +163,8 @@ class Training:
         """Write all that is needed to go on bit by bit: weights, optimizers, schedules, random
         states, the order of the data, the losses.
 
-        The file appears whole or not at all: whoever is killed while saving keeps the older one.
+        The file appears whole or not at all: whoever is killed while saving keeps the older one,
+        and may find a half-written `.name.…` beside it, which nothing reads.
         Of several processes all must call it; the first one writes, for all.
         """
         path, history = Path(path), self.history
