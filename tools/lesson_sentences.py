@@ -9,6 +9,19 @@ import re
 from typing import Any
 
 SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "01-autograd-in-five-moves": {
+        "7c956493": (
+            r"d = 8,  e = 8,  a\.grad = 1\.0,  b\.grad = None",
+        ),  # "as if nothing had been"
+        "788b97e7": (r"to None +moved by \+0\.00\n", r"to tensor\(0\.\) +moved by -0\.[1-9]"),
+        "a6d65cfb": (r"difference: \d\.\de-1[5-9]",),
+        "b020010d": (r"second time", r"modified by an inplace operation"),
+        "5a287934": (r"AsStrided|TBackward", r"opt_d\.step\(\)` has rewritten it"),
+        # "Some boxes are left out": as many as torchviz has of the two kinds
+        "ba59b04f": (r"left out in ours: 16 boxes", r"these are 8 and 8 in torchviz's"),
+        "db710490": (r"alike: +True\n", r"the same again: +True\n", r"still the same: +True"),
+        "d444ef68": (r"freed: +\{'G': 0, 'D': 8\}", r"received: \{'G': 0, 'D': 4\}"),
+    },
     "02-strategy-1-retain-graph": {
         "e115746c": (r"⊕",),  # "D steps on the sum of both losses (⊕)"
         "876b2402": (r"AsStrided|TBackward",),  # "AsStrided stands for a view of a tensor"
@@ -41,6 +54,19 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "90c06587": (r"✓ holds",),
         "cfc2aaca": (r"S2, k = 1, the same .*e-0[678]\n", r"new noise .*e-0[12]\n", r"k = 2.*e-01"),
         "0f5e5db1": (r"into 0 parameters of G\n", r"into 0 parameters of D"),
+    },
+    "04-strategy-3-generator-first": {
+        "4cdae8cd": (r"detach +G learned from D: 1", r"generator_first +G .* D: 0 +D .* of G: 0"),
+        "8082372f": (r"✗ does not hold: it raises",),
+        "79ac6849": (r"detach .*'G': False", r"generator_first .*'G': True, 'D': True"),
+        "358c54d4": (r"retain_graph: True\n", r"detach: False"),  # "pixel for pixel"
+        "d806d230": (r"per step: 3\n", r"per step: 2\n", r"train mode.*: 0\n", r"eval.*: 0\.\d"),
+        # the two counts of one graph agree, and "so by a hair"
+        "929979b9": (r"behind g_loss (\d+\.\d) KiB; in the chart, after D\(fake\): \1 KiB",),
+        "3adc6103": (r"D 512 wide", r"1,0\d\d\.\d KiB", r"G 512 wide"),
+        "67ea07d5": (r"✓ holds",),
+        "98c8dc55": (r"✗ does not hold: median .* 0\.9\d; .* 0\.8\d",),
+        "32f5d9bd": (r"bit for bit: True",),
     },
 }
 
