@@ -68,6 +68,30 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "98c8dc55": (r"✗ does not hold: median .* 0\.9\d; .* 0\.8\d",),
         "32f5d9bd": (r"bit for bit: True",),
     },
+    "06-leaner-steps": {
+        "726be1ee": (r"halves .*float32 \d\.\de-0[678], float64 \d\.\de-1[456]",),
+        "1f628b9c": (r"less time in \d+ of 100 rounds\n",),
+        "ca4fcb91": (r"mixes the samples",),  # "a layer that it has never heard of"
+        "3b187d42": (r"4 numbers per sample.*by halves: difference \d(\.\d+e-0[6-9]|\.0)",),
+        "0b3edfb2": (  # what the text under it says of each surrounding
+            r"autocast\n",
+            r"inputs= +differs by 0e\+00",
+            r"halves +differs by \de-0[34]\n",
+            r"checkpointed\n",
+            r"inputs= +differs by 0e\+00",
+            r"halves +differs by \de-0[678]\n",
+            r"older form\n",
+            r"inputs= +differs by 1e\+00",
+            r"halves +differs by \de-0[678]\n",
+            r"compiled\n",
+            r"inputs= +raises: .*donated",
+            r"halves +differs by \de-0[678]\n",
+            r"one process\n",
+            r"inputs= +differs by 0e\+00",
+            r"halves +differs by \de-0[678]\n",
+        ),
+        "b8f5ac93": (r"without BatchNorm .*e-0[4-9]", r"with BatchNorm .*(e-0[4-9]|0\.0e\+00)"),
+    },
 }
 
 
