@@ -92,6 +92,23 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "b8f5ac93": (r"without BatchNorm .*e-0[4-9]", r"with BatchNorm .*(e-0[4-9]|0\.0e\+00)"),
     },
+    "08-clinic": {
+        "762b6cd0": (r"Measured: a player gets its gradient plus another loss's",),
+        "17799b42": (r"Measured: a player gets no gradient",),
+        "a9fb64aa": (r"Measured: a player gets its gradient plus another loss's",),
+        "1d6d8c8f": (r"Measured: right gradients, graphs kept for nothing",),
+        "40ac825a": (r"Measured: old activations, new weights",),
+        "0ee26fba": (r"Measured: nothing is wrong",),
+        "c4144659": (  # "Both together keep a graph for every step"
+            r"False +losses detached: False +bytes: \[0, 0, 0\]\n",
+            r"True +losses detached: True +bytes: \[0, 0, 0\]\n",
+            r"True +losses detached: False +bytes: \[147968, 295936, 443904\]",
+        ),
+        "56379f65": (r"cosine 0\.[89]\d to the right one",),  # "it points another way"
+        "c63f5231": (r"cosine (1\.00|0\.99) to the right one, 0\.9\d",),  # "but it is shorter"
+        "a034e427": (r"Both players step on the same gradients",),
+        "43c2d477": (*[r"diagnose agrees\n"] * 6,),
+    },
 }
 
 
@@ -111,4 +128,5 @@ def _text(output: Any) -> str:
     """What a reader sees of an output, as text."""
     if output.output_type == "error":
         return str(output.evalue)
-    return str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+    data = output.get("data", {})
+    return str(output.get("text", "")) + str(data.get("text/markdown", data.get("text/plain", "")))
