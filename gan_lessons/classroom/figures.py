@@ -40,6 +40,7 @@ class Chart:
 
     figure: Figure
     text: str
+    is_photo: bool = False  # a dark page turns the light of a drawing round, of a photo not
 
     @property
     def svg(self) -> str:
@@ -49,8 +50,9 @@ class Chart:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         data = base64.b64encode(self.svg.encode()).decode()
+        kind = 'class="gl-as-it-is" ' if self.is_photo else ""
         image = (
-            f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(self.text)}" '
+            f'<img {kind}src="data:image/svg+xml;base64,{data}" alt="{html.escape(self.text)}" '
             'style="max-width:100%;background:#fff;border-radius:6px;padding:6px">'
         )
         return {"text/html": image, "text/plain": self.text}
@@ -81,7 +83,8 @@ def image_grid(images: Tensor, title: str = "", columns: int = 12) -> Chart:
     figure, axes = _axes(0.75 * columns, 0.75 * len(rows) + 0.3, title=title)
     axes.imshow(torch.cat(rows).numpy(), cmap="gray", vmin=-1, vmax=1)
     axes.set_axis_off()
-    return Chart(figure, "{count} images. {title}".format(count=len(images), title=title))
+    text = "{count} images. {title}".format(count=len(images), title=title)
+    return Chart(figure, text, is_photo=True)
 
 
 def held_bytes(record: Record) -> Chart:
