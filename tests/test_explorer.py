@@ -81,7 +81,7 @@ def test_every_moment_shows_the_gradients_of_the_record(pair):
 def test_the_matrix_is_the_records_table(pair):
     rec, shown = pair
     table = rec.table()
-    own = [i for i, c in enumerate(shown["columns"]) if c["verb"] not in ("aside", "return")]
+    own = [i for i, c in enumerate(shown["columns"]) if c["verb"] not in ("↧", "↥")]
     assert [shown["columns"][i]["text"] for i in own] == [event_text(e) for e in table.columns]
     for net, told in zip(rec.parameters, shown["rows"], strict=True):
         assert (told["net"], told["count"]) == (net, len(rec.parameters[net]))
@@ -235,8 +235,8 @@ def test_stale_and_mixed_calls_are_told():
 def test_gradients_put_aside_have_columns_and_a_mark(explorer):
     film = explorer.data["films"]["retain_graph"]
     assert [(c["verb"], c["whose"]) for c in film["columns"]] == [
-        ("zero", "D"), ("back", "d_loss"), ("zero", "G"), ("aside", "D"), ("back", "g_loss"),
-        ("return", "D"), ("step", "D"), ("step", "G"),
+        ("zero", "D"), ("back", "d_loss"), ("zero", "G"), ("↧", "D"), ("back", "g_loss"),
+        ("↥", "D"), ("step", "D"), ("step", "G"),
     ]  # fmt: skip
     aside = [[cell[5] for cell in row["cells"]] for row in film["rows"]]
     assert aside == [[0] * 8, [0, 0, 0, 1, 1, 0, 0, 0]]
