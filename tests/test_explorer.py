@@ -21,7 +21,6 @@ from gan_lessons.classroom import (
     film,
     make_film,
 )
-from gan_lessons.classroom.captions import marks
 from gan_lessons.classroom.paint import colours, folded
 from gan_lessons.lens.model import STATES
 from gan_lessons.lens.show import describe, event_text
@@ -514,7 +513,7 @@ def test_a_variant_shows_its_own_source_and_its_own_run(explorer):
 
 def captions(step):
     rec = record_step(step, tiny_gan(seed=0), REAL, NOISE)
-    return {rec.text(m).partition("  #")[0]: marks(caption(rec, m))[0] for m in rec.moments}
+    return {rec.text(m).partition("  #")[0]: caption(rec, m) for m in rec.moments}
 
 
 def test_captions_of_strategy_1():

@@ -79,6 +79,8 @@ section => {
         if (!code || e === code) within(e, box, frame, 'the explorer');
         else if (box.right > code.getBoundingClientRect().right) cut.push(`${name(e)} is cut`);
         if (own) within(e, box, e.closest('.players')?.getBoundingClientRect(), 'the stage');
+        const bar = e.matches('.holds') && e.parentElement.querySelector('.bar');
+        if (bar) within(e, box, bar.getBoundingClientRect(), 'its bar');
         within(e, box, e.closest('.tables')?.parentElement.getBoundingClientRect(), 'its place');
     }
     return {texts, cut};

@@ -93,12 +93,15 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
     page = from_disk(wanted.to_html())
     page.set_viewport_size({"width": 390, "height": 844})
     explorer = ExplorerPage(page.locator("section.explorer"))
-    places = [explorer.section.locator(f"{name} >> nth=0").bounding_box()["y"]
-              for name in (".transport", ".said", ".stage", ".code", ".below")]  # fmt: skip
+
+    def top(name: str) -> float:
+        box = explorer.section.locator(f"{name} >> nth=0").bounding_box()
+        assert box is not None
+        return box["y"]
+
+    places = [top(name) for name in (".transport", ".said", ".stage", ".code", ".below")]
     assert places == sorted(places)
     page.mouse.wheel(0, 700)
     page.wait_for_function("window.scrollY > 300")
-    for name in (".transport", ".caption >> nth=0"):
-        box = explorer.section.locator(name).bounding_box()
-        assert 0 <= box["y"] < 250
+    assert 0 <= top(".transport") < top(".caption") < 250
     assert explorer.too_small(stage=14) == []
