@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ def in_turns(runs: list[Callable[[], None]], rounds: int) -> list[list[float]]:
 def table(quick: bool) -> list[str]:
     lines = [f"{'':32}{'':22}{'plain':>10}{'recorded':>12}{'ratio':>8}"]
     for name, (gan, n, rounds) in pairs(quick).items():
-        shapes = gan.discriminator.in_shape, gan.generator.in_shape
+        shapes: Any = gan.discriminator.in_shape, gan.generator.in_shape
         real, noise = (torch.randn(n, *shape) for shape in shapes)
         for way, (run, steps) in WAYS.items():
             given = (gan, real.tanh(), noise, steps)

@@ -193,9 +193,11 @@ def batch_for(gan: Gan, n: int, device: str = "cpu") -> tuple[Tensor, Tensor]:
     return real.tanh(), noise
 
 
-def prepared(step: Step, pair: Pair, setting: Setting, device: str) -> Callable[[], Any]:
-    """A warm step on its own copy of the GAN, ready to be timed."""
-    gan = on(pair.gan, device, **setting.adam)
+def prepared(
+    step: Step, pair: Pair, setting: Setting, device: str, gan: Gan | None = None
+) -> Callable[[], Any]:
+    """A warm step on its own copy of the GAN (or on this one), ready to be timed."""
+    gan = gan or on(pair.gan, device, **setting.adam)
     real, noise = batch_for(gan, pair.batch, device)
     for net in gan.nets.values():
         if setting.channels_last:

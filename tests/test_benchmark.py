@@ -92,9 +92,9 @@ def test_it_needs_torch_alone_where_the_gpu_is(benchmark, root):
 
 
 def test_the_cost_of_recording_is_told(root, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("record_benchmark", root / "benchmarks/record.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    monkeypatch.delitem(sys.modules, "record", raising=False)
+    module = importlib.import_module("record")
     monkeypatch.setattr(module.torch, "set_num_threads", lambda n: None)
     assert module.main(["--quick"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
@@ -104,3 +104,37 @@ def test_the_cost_of_recording_is_told(root, monkeypatch, capsys):
         assert all(float(x) > 0 for x in row.replace("ms", "").split()[-3:])
     assert module.main(["--quick", "--import"]) == 0
     assert capsys.readouterr().out.startswith("import torch ")
+
+
+def test_where_the_time_goes_adds_up(root, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    module = importlib.import_module("where_time_goes")
+    monkeypatch.setattr(module.torch, "set_num_threads", lambda n: None)
+    monkeypatch.setattr(module, "keep_memory", lambda: None)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- profile: begin --><!-- profile: end -->")
+    assert module.main(["--quick", "--markdown", str(page)]) == 0
+    assert capsys.readouterr().out.strip() in page.read_text()
+    rows = [r for r in page.read_text().splitlines() if r.endswith("ms |")]
+    assert len(rows) == 2 * len(module.STEPS)
+    for row in rows:
+        _, _, ratio, *cells, _ = (cell.strip() for cell in row.split("|"))
+        whole, *parts = (float(cell.removesuffix(" ms")) for cell in cells)
+        assert float(ratio) > 0
+        assert len(parts) == len(module.PARTS) + 1
+        assert sum(parts) == pytest.approx(whole, abs=0.05)
+        assert all(part > 0 for part in parts[:-1])
+
+
+def test_one_stage_by_hand_has_the_gradients_of_ours(root, monkeypatch):
+    """A floor that computed something else would say nothing."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    module = importlib.import_module("where_time_goes")
+    gan = module.mlp(8, 8)
+    found = []
+    for step in (module.one_stage_by_hand, module.step_one_stage):
+        mine = module.steps.on(gan, "cpu")
+        module.torch.manual_seed(0)
+        step(mine, *module.steps.batch_for(mine, 4))
+        found.append([p.grad for net in mine.nets.values() for p in net.parameters()])
+    module.torch.testing.assert_close(*found)

@@ -545,7 +545,7 @@ MEMORY: dict[str, Callable[[nn.Parameter], Callable[[], object]]] = {
     "an alias made before": lambda p: cast(Tensor, p.grad).data.zero_,
     "numpy": lambda p: lambda: cast(Tensor, p.grad).numpy().fill(0),
     "an array made before": lambda p: functools.partial(cast(Tensor, p.grad).numpy().fill, 0),
-    "storage": lambda p: lambda: cast(Tensor, p.grad).untyped_storage().fill_(0),
+    "storage": lambda p: lambda: cast(Any, p.grad).untyped_storage().fill_(0),
     "exchanged": lambda p: lambda: _into(cast(Tensor, p.grad), torch.zeros_like(p)),
 }
 

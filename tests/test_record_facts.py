@@ -1,6 +1,7 @@
 """The facts that are read off a record, each decided once, in lens/model."""
 
 import dataclasses
+from typing import cast
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_consumed_is_what_the_step_found(gan: Gan) -> None:
     with record(gan.nets, gan.optimizers) as rec:
         for _ in range(2):
             BCE(D(REAL), ONES).backward()
-        found = {name: float(p.grad.norm()) for name, p in D.named_parameters()}
+        found = {name: float(cast(Tensor, p.grad).norm()) for name, p in D.named_parameters()}
         opt.step()
         opt.step()  # finds nothing
         gan.optimizer_g.step()
@@ -82,7 +83,7 @@ def test_passes_through_a_net(gan: Gan) -> None:
     """A penalty on the weights reaches the parameters and passes through nothing."""
     G, D = gan.generator, gan.discriminator
     with record(gan.nets, gan.optimizers) as rec:
-        sum(p.square().sum() for p in G.parameters()).backward()
+        torch.stack([p.square().sum() for p in G.parameters()]).sum().backward()
     assert (rec.forward_counts, rec.backward_counts) == ({"G": 0, "D": 0}, {"G": 0, "D": 0})
     assert rec.backward_calls[0].received == {"G": ALL, "D": ()}
     with record(gan.nets, gan.optimizers) as rec:

@@ -17,6 +17,7 @@ import traitlets
 from torch import Tensor
 
 from gan_lessons import data
+from gan_lessons.arguments import require, require_whole
 from gan_lessons.classroom.field import PlaneWatch
 from gan_lessons.classroom.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import StrategyWidget, module
@@ -110,6 +111,7 @@ def explore(
     what is no step, ValueError where a batch cannot be made; what a step raises before it has done
     anything goes on to the caller.
     """
+    _check_kinds(seed, compare, group, what_if)
     chosen = _chosen(steps or THREE, compare)
     gan = tiny_gan(seed) if gan is None else gan
     batch = _batch(gan, real, noise, seed)
@@ -119,8 +121,7 @@ def explore(
         what_if = sum(p.numel() for net in gan.nets.values() for p in net.parameters()) <= SMALL
     changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
     shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
-    records = {key: run.record for key, run in runs.items()}
-    first = next(iter(chosen))
+    records, first = {key: run.record for key, run in runs.items()}, next(iter(chosen))
     start = next((i for i, m in enumerate(films[first]["moments"]) if "silent" not in m), 0)
     return StrategyExplorer(
         records, group, data=shown, strategy=first, moment=start, compare=compare
@@ -216,7 +217,20 @@ def _chosen(steps: Iterable[str | Strategy | Step], compare: str) -> dict[str, S
     return found
 
 
+def _check_kinds(seed: Any, compare: Any, group: Any, what_if: Any) -> None:
+    require_whole("explore", seed=seed)
+    require("explore", str, "a name", compare=compare, group=group)
+    require("explore", (bool, type(None)), "True, False or None", what_if=what_if)
+
+
 def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
+    require("explore", Gan, "a Gan, such as tiny_gan()", gan=gan)
+    batch = _made(gan, real, noise, seed)
+    gan.check(*batch)
+    return batch
+
+
+def _made(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
     if real is not None and noise is not None:
         return real, noise
     d_shape, g_shape = (getattr(n, "in_shape", None) for n in (gan.discriminator, gan.generator))

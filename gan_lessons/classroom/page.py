@@ -45,11 +45,13 @@ class PageWidget(anywidget.AnyWidget):
     group: views of one exported page that share it follow each other.
 
     A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
-    page starts from; ``still()`` is what stands there without JavaScript.
+    page starts from; those in ``kept`` it has again after it was loaded anew. ``still()`` is what
+    stands there without JavaScript.
     """
 
     kind: ClassVar[str]
     state: ClassVar[tuple[str, ...]]
+    kept: ClassVar[tuple[str, ...]] = ()
     data = traitlets.Dict().tag(sync=True)
 
     def __init__(self, group: str = "", **traits: Any) -> None:
@@ -73,7 +75,8 @@ class PageWidget(anywidget.AnyWidget):
     def fragment(self, group: str) -> str:
         """The same, as one of this group."""
         start = {name: getattr(self, name) for name in self.state}
-        payload = json.dumps({"data": self.data, "state": start}, separators=(",", ":"))
+        parts = {"data": self.data, "state": start, "kept": self.kept}
+        payload = json.dumps(parts, separators=(",", ":"))
         # Inside a script element nothing may look like a tag, not even a comment's beginning.
         payload = payload.replace("<", "\\u003c")
         mark = f' data-gl-group="{html.escape(group)}"' if group else ""

@@ -8,11 +8,11 @@ from gan_lessons.lens.record.line_by_line import (
     record_step,
 )
 from gan_lessons.lens.record.operations import tensors_in
+from gan_lessons.lens.record.optimizer_steps import held_parameters
 from gan_lessons.lens.record.recording import record
 from gan_lessons.lens.record.source_lines import caller_line
 from gan_lessons.lens.record.torch_internals import (
     ENGINE,
-    held_parameters,
     is_compiler_at_work,
     node_of,
     read_saved,

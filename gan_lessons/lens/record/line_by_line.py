@@ -23,6 +23,8 @@ from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
+from gan_lessons.arguments import require
+from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Moment, StepRecord
 from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.recording import recording
@@ -30,8 +32,6 @@ from gan_lessons.lens.record.torch_internals import without_torch_functions
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from gan_lessons.gan import Gan
 
 # An instrument that looks at the same run: entered with the GAN and the record, which is being
 # filled in, and left when the step is over. What it yields is called after each line.
@@ -56,6 +56,7 @@ def record_step(
             f"record_step() got a step of type {type(step).__name__}; expected a function "
             "step(gan, real, noise), such as step_detach"
         )
+    require("record_step", Gan, "a Gan, such as tiny_gan()", gan=gan)
     code, source = readable_source(step)
     watch = _Watch(code, _statements(source))
     journal: Journal[StepRecord] | None = None

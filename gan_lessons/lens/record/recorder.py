@@ -20,6 +20,12 @@ from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.gradients import Content, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.operations import tensors_in
+from gan_lessons.lens.record.optimizer_steps import (
+    held_parameters,
+    held_twice,
+    is_plain_step,
+    is_skipped,
+)
 from gan_lessons.lens.record.source_lines import backward_operand, caller_line
 from gan_lessons.lens.record.undo import Undo
 
@@ -135,14 +141,14 @@ class Recorder:
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not self._hears() or torch.compiler.is_compiling() or self._name_of(optimizer) is None:
             return
-        held = internals.held_parameters(optimizer)
+        held = held_parameters(optimizer)
         depth = sum(1 for _ in walk_stack(sys._getframe()))
         begun = len(self._record.events), len(self._record.backward_calls)
         # What is no shallower than we are cannot be around us: it raised, and is over.
         self._before = [step for step in self._before if step.depth < depth]
         self._before.append(_StepUnderWay(optimizer, depth, *begun, self.journal.contents(held)))
         self._received |= self.journal.written_inside()  # it may be cleared before we hear of it
-        if internals.is_plain_step(optimizer, args, kwargs):
+        if is_plain_step(optimizer, args, kwargs):
             self.journal.operations.pause()
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
@@ -153,9 +159,9 @@ class Recorder:
         done, record, inside = self._before.pop(), self._record, self.journal.inside
         if any(step.optimizer.param_groups is optimizer.param_groups for step in self._before):
             return  # super().step() inside the step of a class of one's own: they are one
-        if internals.is_skipped(optimizer):
+        if is_skipped(optimizer):
             return
-        held, holds = internals.held_parameters(optimizer), self._held_by(optimizer)
+        held, holds = held_parameters(optimizer), self._held_by(optimizer)
         record.holds = {**record.holds, target: holds}
         self._tell_twice(target, optimizer)
         closure_ran = len(record.backward_calls) > done.calls  # backward, inside the step
@@ -183,11 +189,11 @@ class Recorder:
         return direct[0] if direct else next(inside, None)
 
     def _tell_twice(self, name: str, optimizer: Optimizer) -> None:
-        if twice := by_net(self._names, internals.held_twice(optimizer)):
+        if twice := by_net(self._names, held_twice(optimizer)):
             self._record.twice = {**self._record.twice, name: twice}
 
     def _held_by(self, optimizer: Optimizer) -> dict[str, tuple[str, ...]]:
-        return by_net(self._names, internals.held_parameters(optimizer))
+        return by_net(self._names, held_parameters(optimizer))
 
     # Backward ---------------------------------------------------------------------------------
 

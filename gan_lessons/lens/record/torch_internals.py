@@ -10,14 +10,13 @@ import functools
 import sys
 import threading
 import weakref
-from collections import Counter, UserDict
+from collections import UserDict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from gan_lessons.lens.model import FREED, HELD, NOTHING, STALE, UNKNOWN
 from gan_lessons.lens.record.undo import Undo
@@ -47,6 +46,16 @@ def is_compiler_at_work() -> bool:
 def are_saved_tensors_hooked() -> bool:
     """Does somebody's hook pack what is saved now? To read it would run the hook that unpacks."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def joined_processes() -> tuple[Any, int, int] | None:
+    """(the store by which torch.distributed joined them, rank, how many); None for one alone."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return None
+    count = distributed.get_world_size()
+    store = distributed.distributed_c10d._get_default_store
+    return (store(), distributed.get_rank(), count) if count > 1 else None
 
 
 # Tensors ------------------------------------------------------------------------------------------
@@ -117,28 +126,6 @@ def batchnorm_updates(net: nn.Module) -> int:
     norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     counters = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
     return max((int(count) for count in counters if not count.is_meta), default=0)
-
-
-def held_parameters(optimizer: Optimizer) -> set[Tensor]:
-    """All that its groups hold now: groups may be added while it lives."""
-    return {p for group in optimizer.param_groups for p in group["params"]}
-
-
-def held_twice(optimizer: Optimizer) -> set[Tensor]:
-    """What its groups list more than once: each step moves that as often."""
-    listed = Counter(id(p) for group in optimizer.param_groups for p in group["params"])
-    return {p for p in held_parameters(optimizer) if listed[id(p)] > 1}
-
-
-def is_plain_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """A step of torch's own, without a closure: it builds no graph, and reads no values."""
-    own = type(optimizer).__module__.startswith("torch.optim.")
-    return own and len(args) == 1 and not kwargs and not optimizer.defaults.get("differentiable")
-
-
-def is_skipped(optimizer: Optimizer) -> bool:
-    """Does the step that ends do nothing? A GradScaler leaves a word for fused optimizers there."""
-    return bool(getattr(optimizer, "found_inf", False))
 
 
 # Graph nodes --------------------------------------------------------------------------------------
