@@ -138,10 +138,12 @@ def test_it_can_be_read_from_the_last_row(look):
 def test_all_of_it_is_within_the_explorer(offline, explorer, saved):
     for shot in SHOTS:
         page = offline.open(saved, address(explorer, shot))
-        section, words, field = (
+        section, words, field, keeps = (
             page.locator(f"section.explorer {part}").bounding_box()
-            for part in (".body", ".field-words", ".field-map")
+            for part in (".body", ".field-words", ".field-map", ".keeps")
         )
+        matrix = page.locator("section.explorer .matrix").bounding_box()
+        assert keeps["y"] + keeps["height"] <= matrix["y"] + matrix["height"] + 1
         assert words["y"] + words["height"] <= section["y"] + section["height"] + 1
         assert field["width"] / field["height"] == pytest.approx(300 / 214, abs=0.02)
         assert field["height"] >= 150

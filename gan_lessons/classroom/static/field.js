@@ -91,9 +91,9 @@ class FieldPicture {
   // A label stands where D says the least, or the most, and within the map.
   label(element, place) {
     const { side } = this.field;
-    const part = (n) => n / (side - 1);
-    element.style.left = `${100 * Math.min(Math.max(part(place % side), 0.13), 0.87)}%`;
-    element.style.top = `${100 * (1 - Math.min(Math.max(part(Math.floor(place / side)), 0.07), 0.93))}%`;
+    const within = (part, air) => `clamp(${air}px, ${100 * part}%, 100% - ${air}px)`;
+    element.style.left = within((place % side) / (side - 1), 34);
+    element.style.top = within(1 - Math.floor(place / side) / (side - 1), 12);
   }
 
   legend() {
