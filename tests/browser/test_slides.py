@@ -146,6 +146,23 @@ def test_what_does_not_fit_is_found(said, spoil, deck, offline):
     assert [line for line in overflows(page) if said in line]
 
 
+@pytest.mark.parametrize(
+    ("said", "spoil"),
+    {
+        **SPOILS,
+        "text of 15.0 px": '<div class="code"><p style="font-size:15px">x = 1</p></div>',
+    }.items(),
+)
+def test_what_does_not_fit_in_an_explorer_is_found(said, spoil, explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    assert overflows(page) == []
+    page.locator("section.present .explorer").evaluate(
+        "(section, spoil) => section.insertAdjacentHTML('beforeend', spoil)", spoil
+    )
+    assert [line for line in overflows(page) if said in line]
+
+
 def test_keys_walk_through_all_slides(deck, offline):
     page = offline.open(deck)
     seen = []
@@ -259,7 +276,9 @@ def test_print_has_every_slide(notebook_path, built, tmp_path, offline):
     total = offline.open(deck).evaluate("Reveal.getTotalSlides()")
     pdf = tmp_path / "deck.pdf"
     print_pdf(offline, deck, pdf)
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) == total
+    explorers = deck.read_text(encoding="utf-8").count('<div class="gl-explorer')
+    pages = len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
+    assert pages == total + 2 * explorers  # each is shown at three moments
     assert [path.name for path in tmp_path.iterdir()] == ["deck.pdf"]
 
 
@@ -314,30 +333,99 @@ def explorer_deck(tmp_path_factory):
     return folder / "slides" / "90-explorer.html"
 
 
-def test_the_explorer_steps_and_the_slide_stays(explorer_deck, offline):
+HOST = "Reveal.getCurrentSlide().querySelector('[data-gl-explorer]')"
+
+
+def moment(page):
+    """(Number of the slide, moment of its explorer or None)."""
+    return tuple(page.evaluate(f"[Reveal.getSlidePastCount(), {HOST}?.explorerMoment ?? null]"))
+
+
+def test_a_clicker_walks_all_moments_and_back(explorer_deck, offline):
     page = offline.open(explorer_deck)
     page.keyboard.press("ArrowRight")
-    number = page.evaluate("Reveal.getSlidePastCount()")
-    assert number == 1
-    assert overflows(page) == []
-    explorer = ExplorerPage(page.locator("section.present .explorer").last)
-    start = explorer.shown()
-    explorer.press("ArrowRight", "ArrowRight", "ArrowRight")
-    moved = explorer.shown()
-    assert moved.count.split(" of ")[0] == str(int(start.count.split(" of ")[0]) + 3)
-    assert moved.lines != start.lines
-    explorer.choose("S2: detach")
-    assert explorer.shown().strategy == "S2: detach"
-    assert explorer.shown().ran != moved.ran
-    assert page.evaluate("Reveal.getSlidePastCount()") == number
-    # Escape gives the keys back to the slides; a clicker's Page Down would need no Escape.
-    explorer.press("Escape")
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+    count = page.evaluate(f"{HOST}.explorerMoments")
+    assert count > 5
+    way = [(0, None), *((1, k) for k in range(count)), (2, None)]
     page.keyboard.press("PageUp")
-    explorer.section.focus()
+    for steps, keys in (
+        (way, ("PageDown", "Space", "ArrowRight")),
+        (way[::-1], ("PageUp", "ArrowLeft")),
+    ):
+        assert moment(page) == steps[0]
+        for key, place in zip(itertools.cycle(keys), steps[1:]):
+            page.keyboard.press(key)
+            assert moment(page) == place, key
+
+
+def test_the_slide_goes_on_from_where_the_explorer_was_moved_to(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    explorer = ExplorerPage(page.locator("section.present .explorer").last)
+    explorer.press("ArrowRight", "ArrowRight", "ArrowRight")
+    assert moment(page) == (1, 3)
+    page.keyboard.press("PageDown")  # a clicker needs no Escape
+    assert moment(page) == (1, 4)
+    explorer.choose("S2: detach")  # another strategy has other moments
+    assert explorer.shown().strategy == "S2: detach"
+    count = page.evaluate(f"{HOST}.explorerMoments")
+    explorer.press("End")
+    assert moment(page) == (1, count - 1)
+    page.keyboard.press("PageUp")
+    assert moment(page) == (1, count - 2)
+    explorer.press("Home")
+    page.keyboard.press("PageUp")
+    assert moment(page)[0] == 0
+
+
+def test_an_explorer_with_the_focus_leaves_the_deck_its_keys(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    explorer = ExplorerPage(page.locator("section.present .explorer").last)
+    for key, state in (("b", "isPaused"), (".", "isPaused"), ("o", "isOverview")):
+        explorer.press(key)
+        assert page.evaluate(f"Reveal.{state}()"), key
+        page.keyboard.press(key)
+        assert not page.evaluate(f"Reveal.{state}()"), key
+    explorer.press("f")
+    wait_until(page, "document.fullscreenElement !== null")
+    page.evaluate("document.exitFullscreen()")
+    with offline.context.expect_page() as opened:
+        explorer.press("s")
+    notes = opened.value
+    notes.locator(".speaker-controls-notes").wait_for(state="attached")
     page.keyboard.press("PageDown")
-    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+    # What is shown in the speaker view walks with it.
+    wait_until(notes.frames[1], f"{HOST}?.explorerMoment === {moment(page)[1]}")
+    assert moment(page)[0] == 1
+
+
+def test_paper_shows_the_moments_that_matter(explorer_deck, offline, tmp_path):
+    total = offline.open(explorer_deck).evaluate("Reveal.getTotalSlides()")
+    page = offline.open(explorer_deck, "?print-pdf")
+    captions = page.locator(".pdf-page .explorer .caption:not(:empty)").all_inner_texts()
+    lines = page.locator(".pdf-page .explorer .code [aria-current=step]").all_inner_texts()
+    assert len(captions) == len({*captions}) == 3
+    for line, call in zip(
+        lines, ("d_loss.backward(", "g_loss.backward(", "opt_g.step("), strict=True
+    ):
+        assert call in line
+    print_pdf(offline, explorer_deck, tmp_path / "deck.pdf")
+    pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "deck.pdf").read_bytes())
+    assert len(pages) == total + 2
+
+
+def test_an_explorer_before_a_question_keeps_the_totals_to_itself(built, offline):
+    page = offline.open(built / "slides" / "05-compare.html")
+    host = page.locator(".slide-no-totals [data-gl-explorer]")
+    page.evaluate(
+        "host => Reveal.slide(...Object.values(Reveal.getIndices(host.closest('section'))))",
+        host.element_handle(),
+    )
+    ExplorerPage(host.locator(".explorer")).press("End")
+    assert host.locator(".matrix, .stage").first.is_visible()
+    assert not host.locator(".totals").is_visible()
+    assert "FLOPs" not in host.locator(".explorer").inner_text()
 
 
 def test_an_explorer_that_grows_still_fits(explorer_deck, offline):
