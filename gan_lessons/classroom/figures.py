@@ -12,6 +12,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -127,7 +128,7 @@ def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | No
     ):
         spots = [x + 0.25 * (i / max(1, len(values) - 1) - 0.5) for i in range(len(values))]
         axes.plot(spots, values, marker, color=colour, alpha=0.6, markersize=5)
-        middle = float(torch.tensor(values, dtype=torch.float64).median())
+        middle = median(values)  # of two in the middle, their mean
         axes.hlines(middle, x - 0.3, x + 0.3, color="#222", linewidth=2)
         text = "{name}: from {low:.2f} to {high:.2f}, median {mid:.2f}"
         rows.append(text.format(name=name, low=min(values), mid=middle, high=max(values)))

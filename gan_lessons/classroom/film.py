@@ -29,10 +29,17 @@ MIXED = "m"  # of a whole net whose parameters differ
 _NET_LETTERS = {**KIND_LETTERS, "mixed": MIXED}
 
 
-def make_film(record: StepRecord, title: str, summary: str = "", flops: int | None = None) -> Json:
+def make_film(
+    record: StepRecord,
+    title: str,
+    summary: str = "",
+    flops: int | None = None,
+    field: Json | None = None,
+) -> Json:
     """All that can be seen of one recorded step, as JSON.
 
-    flops: of the step, counted in another run; None if they were not.
+    flops: of the step, counted in another run; None if they were not. field: what it did in the
+    plane, of ``PlaneWatch.field``.
     """
     picture = show.draw_graph(record=record, compact=True)
     graph = picture.graph
@@ -59,6 +66,7 @@ def make_film(record: StepRecord, title: str, summary: str = "", flops: int | No
         **matrix(story, _NET_LETTERS),
         "moments": _moments(story, graph, places),
         "totals": totals(record, flops),
+        "field": field,
         "error": str(record.error) if record.error else "",
     }
 
