@@ -9,6 +9,7 @@ import time
 import deck_browser
 import nbformat
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from deck_browser import DeckBrowser, overflows, print_pdf, slides
 from explorer_page import ExplorerPage
 
@@ -57,6 +58,7 @@ SEEN = """() => {
     const parts = [...sheet.querySelectorAll('.prose, .highlight, .outputs')]
         .filter(part => !part.parentElement.closest('.prose, .outputs'));
     return {
+        section: Reveal.getIndices().h,
         entered: !Reveal.getCurrentSlide().querySelector('.fragment.visible'),
         empty: ![...parts, ...sheet.querySelectorAll('.waits')].some(seen),
         parts: parts.map(part => ({
@@ -69,17 +71,20 @@ SEEN = """() => {
 
 
 def given_away(seen, pending):
-    """What can be seen though a question is not answered yet. ``pending`` is kept up to date."""
+    """What can be seen though a question is not answered yet. ``pending``, group -> the section
+    that asked, is kept up to date. A bet on the whole lesson counts for two sections."""
     found, covered = [], False
     for part in seen["parts"]:
         if part["seen"] and covered:
             found.append(f"{part['text']!r} stands below an answer that is still hidden")
-        if part["seen"] and seen["entered"] and pending and part["output"] and not part["asks"]:
+        near = any(asked >= seen["section"] - 1 for asked in pending.values())
+        if part["seen"] and seen["entered"] and near and part["output"] and not part["asks"]:
             found.append(f"{part['text']!r} comes between a question and its answer")
         covered = covered or bool(part["answers"] and not part["seen"])
         if part["seen"]:
-            pending.update(part["asks"])
-            pending.difference_update(part["answers"])
+            pending |= dict.fromkeys(part["asks"], seen["section"])
+            for group in part["answers"]:
+                pending.pop(group, None)
     return found
 
 
@@ -90,7 +95,7 @@ def test_nothing_is_seen_before_its_answer(notebook_path, built, offline):
     )
     asked, answered = (set(page.evaluate(hosts, kind)) for kind in ("question", "answers"))
     assert asked == answered
-    pending: set[str] = set()
+    pending: dict[str, int] = {}
     found: list[str] = []
     while True:
         seen = page.evaluate(SEEN)
@@ -104,7 +109,7 @@ def test_nothing_is_seen_before_its_answer(notebook_path, built, offline):
             break
         page.evaluate("Reveal.next()")
     assert found == []
-    assert pending == set()  # every answer was seen
+    assert pending == {}  # every answer was seen
 
 
 def test_what_is_given_away_is_found(built, offline):
@@ -114,7 +119,7 @@ def test_what_is_given_away_is_found(built, offline):
     )
     page.evaluate("Reveal.sync()")
     seen = page.evaluate(SEEN)
-    pending: set[str] = set()
+    pending: dict[str, int] = {}
     found: list[str] = []
     while not page.evaluate("Reveal.isLastSlide()"):
         found += given_away(page.evaluate(SEEN), pending)
@@ -122,7 +127,7 @@ def test_what_is_given_away_is_found(built, offline):
     assert any("between a question and its answer" in line for line in found)
     part = {"text": "x", "output": True, "asks": [], "answers": []}
     hidden, shown = {**part, "seen": False, "answers": ["q"]}, {**part, "seen": True}
-    below = given_away({**seen, "parts": [hidden, shown]}, {"q"})
+    below = given_away({**seen, "parts": [hidden, shown]}, {"q": 0})
     assert "'x' stands below an answer that is still hidden" in below
 
 
@@ -246,6 +251,77 @@ def test_an_exercise_that_asks_for_a_value_checks_it(deck, offline):
     entry.fill("d_loss, g_loss")
     entry.press("Enter")
     assert verdict.inner_text() == "✓ passed\nYour answer is what was measured."
+
+
+# Light, dark, high contrast; a magnifying glass ---------------------------------------------------
+
+LOOKS = """() => ({
+    theme: document.documentElement.dataset.theme,
+    paper: getComputedStyle(document.body).backgroundColor,
+    ink: getComputedStyle(document.body).color,
+    forms: [...new Set([...document.querySelectorAll('[data-gl-view]')].map(
+        view => view.shadowRoot.querySelector('.ask, .explorer').classList.contains('dark')))],
+    turned: [...new Set([...document.querySelectorAll('.output img:not(.gl-as-it-is)')].map(
+        image => getComputedStyle(image).filter.includes('invert')))],
+    photos: [...new Set([...document.querySelectorAll('.output img.gl-as-it-is')].map(
+        image => getComputedStyle(image).filter))],
+})"""
+
+
+def test_the_light_is_a_key_and_a_button_and_remembered(deck, offline):
+    page = offline.open(deck)
+    light = page.evaluate(LOOKS)
+    assert (light["theme"], light["paper"]) == ("light", "rgb(255, 255, 255)")
+    assert light["forms"] == light["turned"] == [False]
+    page.keyboard.press("t")
+    page.wait_for_timeout(100)  # the forms look one frame later
+    dark = page.evaluate(LOOKS)
+    assert dark["theme"] == "dark"
+    assert sum(map(int, re.findall(r"\d+", dark["paper"])[:3])) < 120
+    assert dark["forms"] == dark["turned"] == [True]  # a white chart would dazzle
+    assert dark["photos"] == ["none"]  # white digits stay white
+    again = offline.open(deck)
+    assert again.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert offline.open(deck, "?print-pdf").evaluate(LOOKS)["theme"] == "light"
+    again.mouse.move(300, 300)
+    again.get_by_role("button", name="Dark (T)").click()
+    bright = again.evaluate(LOOKS)
+    assert (bright["theme"], bright["ink"]) == ("bright", "rgb(0, 0, 0)")
+    again.keyboard.press("t")
+    assert again.evaluate(LOOKS)["theme"] == "light"
+
+
+@pytest.mark.parametrize("presses", range(3), ids=["light", "dark", "bright"])
+def test_every_light_has_contrast(presses, deck, offline):
+    page = offline.open(deck)
+    for _ in range(presses):
+        page.keyboard.press("t")
+    for anchor in ("Predict", "Run,-and-compare", "Computed-in-vain", "The-step,-as-it-runs"):
+        go_to(page, anchor)
+        while page.evaluate("Reveal.availableFragments().next"):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(100)
+        found = Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
+        assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found] == [], anchor
+
+
+def test_a_button_magnifies_and_escape_ends_it(deck, offline):
+    page = offline.open(deck)
+    go_to(page, "Computed-in-vain")
+    heading = page.locator("section.present section.present h3")
+    before = heading.bounding_box()
+    page.mouse.move(300, 300)
+    page.get_by_role("button", name="Magnify").click()
+    page.mouse.click(before["x"], before["y"])
+    assert heading.bounding_box()["width"] == pytest.approx(2 * before["width"], rel=0.01)
+    assert heading.bounding_box()["x"] == pytest.approx(before["x"], abs=1)  # it grows in its place
+    page.keyboard.press("Escape")
+    assert heading.bounding_box() == before
+    assert not page.evaluate("Reveal.isOverview()")
+    page.keyboard.press("m")
+    assert heading.bounding_box()["width"] > before["width"]
+    page.keyboard.press("PageDown")  # the next slide comes whole
+    assert page.evaluate("document.querySelector('.reveal').style.transform") == ""
 
 
 def test_the_speaker_view_opens_from_disk(deck, offline):
