@@ -18,6 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gan_lessons.arguments import require, require_whole
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost.copies import copied
 from gan_lessons.lens.cost.flops import counting
@@ -60,6 +61,9 @@ def cost_all(
     Raises TypeError for what is no step, ValueError for no steps or a negative ``repeat``.
     """
     named = _checked(steps, repeat)
+    require("cost_all", Gan, "a Gan, such as tiny_gan()", gan=gan)
+    require_whole("cost_all", seed=seed)
+    gan.check(real, noise)
     found: dict[str, StepCost] = {}
     with seeded(seed, real.device):
         trials = {name: copied(gan) for name in named}

@@ -11,6 +11,7 @@ from gan_lessons.lens.show.format import (
     leaf_name,
     marked,
     norm_text,
+    owned_name,
     shape_text,
     short,
     visible,
@@ -25,5 +26,5 @@ __all__ = [
     "BUFFER", "CUT", "GRADIENT", "LARGE", "RECEIVED", "USED", "Cell", "GradientTable",
     "GraphPicture", "Scene", "aligned", "bytes_text", "describe", "draw_graph", "event_text",
     "flops_text", "fold_parameters", "graphviz_available", "group_title", "layout", "leaf_groups",
-    "leaf_name", "marked", "norm_text", "shape_text", "short", "svg", "visible",
+    "leaf_name", "marked", "norm_text", "owned_name", "shape_text", "short", "svg", "visible",
 ]  # fmt: skip

@@ -73,6 +73,12 @@ def leaf_name(node: Node) -> str:
     return "leaf tensor" if node.parameter is None else visible(node.parameter)
 
 
+def owned_name(node: Node) -> str:
+    """A parameter's name with the net that it belongs to: ``D 0.weight``."""
+    name = leaf_name(node)
+    return f"{visible(node.net)} {name}" if node.net and node.parameter is not None else name
+
+
 def group_title(net: str | None, forward: int | None) -> str:
     """``D, forward 1``"""
     if net is None:
