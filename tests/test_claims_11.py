@@ -184,3 +184,10 @@ def test_a_verdict_is_made_of_its_conditions(met: list[bool], title: str) -> Non
     assert title in board._repr_html_()
     assert CLAIMS["C2"] in str(board)
     assert "C1 " not in str(board)
+
+
+def test_the_score_in_three_rows(board: Scoreboard) -> None:
+    rows = {title: names.split(", ") for title, _, names in board.by_verdict().rows}
+    assert {*rows["✓ holds"]} == HOLD
+    assert {*rows["✗ does not hold"]} == FAIL
+    assert {*rows["± in part"]} == set(IN_PART)
