@@ -8,14 +8,11 @@ import math
 import torch
 from torch import Tensor
 
-Seed = int | torch.Generator
+from gan_lessons.checked_arguments import checked, number, rows, sizes, whole
+from gan_lessons.put_back import Seed, rng
 
 
-def rng(seed: Seed) -> torch.Generator:
-    """A generator on the CPU with this seed; a generator is returned as it is."""
-    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-
-
+@checked(n=whole(1), modes=whole(1), std=number)
 def ring(n: int, seed: Seed = 0, modes: int = 8, std: float = 0.02) -> Tensor:
     """(n, 2) points around `modes` places on a circle of radius 0.8: does G find all of them?"""
     generator = rng(seed)
@@ -23,6 +20,7 @@ def ring(n: int, seed: Seed = 0, modes: int = 8, std: float = 0.02) -> Tensor:
     return 0.8 * torch.cat([angle.cos(), angle.sin()], 1) + std * noise(n, (2,), generator)
 
 
+@checked(n=whole(1), std=number)
 def spiral(n: int, seed: Seed = 0, std: float = 0.02) -> Tensor:
     """(n, 2) points along a curve of two turns, out to radius 0.9."""
     generator = rng(seed)
@@ -38,11 +36,13 @@ def digits() -> Tensor:
     return torch.tensor(load_digits().images, dtype=torch.float32).unsqueeze(1) / 8 - 1
 
 
+@checked(data=rows, n=whole(1))
 def batch(data: Tensor, n: int, seed: Seed = 0) -> Tensor:
     """(n, ...) rows of data (rows, ...), drawn with replacement."""
     return data[torch.randint(len(data), (n,), generator=rng(seed))]
 
 
+@checked(n=whole(1), shape=sizes)
 def noise(n: int, shape: tuple[int, ...], seed: Seed = 0) -> Tensor:
     """(n, *shape) standard normal, on the CPU, so that every device sees the same."""
     return torch.randn(n, *shape, generator=rng(seed))

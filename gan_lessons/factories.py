@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import nn, optim
 
+from gan_lessons.arguments import require, require_sizes, require_whole
 from gan_lessons.gan import Gan
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator, Discriminator, Generator
@@ -23,6 +24,10 @@ def mlp_gan(
     seed: int = 0,
 ) -> Gan:
     """An MLP GAN with Adam; the sizes fit the digits, which train fast with lr=2e-3."""
+    require_whole("mlp_gan", seed=seed)
+    require_whole("mlp_gan", 1, noise_dim=noise_dim)
+    require("mlp_gan", bool, "True or False", logits=logits)
+    require_sizes("mlp_gan", sample_shape=sample_shape, hidden_g=hidden_g, hidden_d=hidden_d)
     with seeded(seed):
         G = Generator(noise_dim, sample_shape, hidden_g)
         D = Discriminator(sample_shape, hidden_d, logits)
@@ -40,6 +45,9 @@ def dcgan(
     seed: int = 0,
 ) -> Gan:
     """A DCGAN with Adam; `width` counts channels at the finest scale, `batchnorm` is D's."""
+    require_whole("dcgan", seed=seed)
+    require("dcgan", bool, "True or False", batchnorm=batchnorm, logits=logits)
+    require_whole("dcgan", 1, size=size, channels=channels, noise_dim=noise_dim, width=width)
     with seeded(seed):
         G = DCGenerator(noise_dim, size, channels, width).apply(_dcgan_init)
         D = DCDiscriminator(size, channels, width, batchnorm, logits).apply(_dcgan_init)
@@ -48,6 +56,7 @@ def dcgan(
 
 def tiny_gan(seed: int = 0) -> Gan:
     """Points in the plane, 17 + 13 weights, SGD: a graph that can be read node by node."""
+    require_whole("tiny_gan", seed=seed)
     with seeded(seed):
         G, D = Generator(2, (2,), hidden=(3,)), Discriminator((2,), hidden=(3,))
     return Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))

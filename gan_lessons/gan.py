@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gan_lessons import checks
+from gan_lessons.arguments import require, require_number
 from gan_lessons.checks import Loss
 
 
@@ -55,6 +56,11 @@ class Gan:
         cls, generator: nn.Module, discriminator: nn.Module, loss: Loss, lr: float = 2e-4
     ) -> Gan:
         """The usual optimizers of GAN papers: Adam with betas (0.5, 0.999) for both players."""
+        nets = {"generator": generator, "discriminator": discriminator}
+        require("Gan.with_adam", nn.Module, "a torch.nn.Module", **nets)
+        require_number("Gan.with_adam", lr=lr)
+        for name, net in nets.items():
+            checks.first_parameter(name, net)
         opt_g, opt_d = (
             Adam(net.parameters(), lr, betas=(0.5, 0.999)) for net in (generator, discriminator)
         )

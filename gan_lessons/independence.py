@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
@@ -91,9 +91,21 @@ class _OnCopies(nn.Module):
 
 def on_copies(D: nn.Module, work: Callable[[Forward], T], given: Tensors | None = None) -> T:
     """work(D's forward), past D's hooks, on copies of its buffers; `given` goes before its own."""
-    buffers = {name: buffer.clone() for name, buffer in D.named_buffers()}
-    state = {f"D.{name}": tensor for name, tensor in {**buffers, **(given or {})}.items()}
-    return functional_call(_OnCopies(D), state, (work,))
+    own: dict[str, Tensor] = {**dict(D.named_parameters()), **dict(D.named_buffers())}
+    copies = {name: buffer.clone() for name, buffer in D.named_buffers()}
+    new = {id(own[name]): tensor for name, tensor in {**copies, **(given or {})}.items()}
+    state = {f"D.{place}": new[id(old)] for place, old in _places(D) if id(old) in new}
+    # Ties are followed here: torch would exchange a module that has two names twice, and put back
+    # what it had put there itself. Fabric's wrapper is of that kind.
+    return functional_call(_OnCopies(D), state, (work,), tie_weights=False)
+
+
+def _places(D: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every place in D that holds a tensor, under one name; a tied tensor has several places."""
+    for path, module in D.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                yield f"{path}.{name}" if path else name, tensor
 
 
 def predict(D: nn.Module, batch: Tensor, given: Tensors | None = None) -> Tensor:

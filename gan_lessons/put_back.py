@@ -12,6 +12,18 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_lessons.arguments import require_whole
+
+Seed = int | torch.Generator
+
+
+def rng(seed: Seed) -> torch.Generator:
+    """A generator on the CPU with this seed; a generator is returned as it is."""
+    if isinstance(seed, torch.Generator):
+        return seed
+    require_whole("rng", seed=seed)
+    return torch.Generator().manual_seed(seed)
+
 
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:

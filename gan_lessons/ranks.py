@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gan_lessons.arguments import require
 from gan_lessons.gan import Gan
 
 
@@ -89,6 +90,7 @@ def ranks_agree(gan: Gan, processes: int | None = None, *, buffers: bool = False
     processes: see ``require_processes``. buffers: compare those too; BatchNorm's running statistics
     are each process's own.
     """
+    require("ranks_agree", Gan, "a Gan, such as tiny_gan()", gan=gan)
     count = require_processes(processes)
     tensors = {
         f"{key} {name.replace('module.', '')}": tensor

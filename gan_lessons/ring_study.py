@@ -1,4 +1,5 @@
-"""Does a strategy train? A ring of 8 Gaussians, many seeds at once, and a score that is no loss."""
+"""Does a strategy train? Clusters in the plane (a ring of 8, a grid of 25), many seeds at once, and
+a score that is no loss."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gan_lessons.data import batch, rng
 from gan_lessons.data import noise as normal_noise
-from gan_lessons.data import ring, rng
 from gan_lessons.gan import Gan
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.many_seeds import StackedNet, stacked
@@ -19,6 +20,7 @@ from gan_lessons.put_back import seeded
 from gan_lessons.strategies import Step
 
 MODES, STD, BATCH, NOISE_SCALE = 8, 0.05, 256, 2.0
+Device = torch.device | str
 Stages = Sequence[tuple[float, int]]  # learning rate, number of steps
 STAGES: Stages = ((2e-3, 1500), (8e-4, 750), (2e-4, 750))
 
@@ -32,34 +34,78 @@ def ring_gan(seed: int, lr: float = 2e-3, betas: tuple[float, float] = (0.5, 0.9
 
 
 @dataclass(frozen=True)
+class Clusters:
+    """Equally many points around each of some places, normally spread.
+
+    centres: (clusters, 2). std: of both coordinates, alike for all.
+    """
+
+    centres: Tensor
+    std: float
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n, 2)."""
+        return batch(self.centres, n, generator) + self.std * normal_noise(n, (2,), generator)
+
+
+def ring_of_8(std: float = STD) -> Clusters:
+    """What ``data.ring`` draws, to the last bit."""
+    angle = 2 * pi * torch.arange(MODES) / MODES
+    return Clusters(0.8 * torch.stack([angle.cos(), angle.sin()], 1), std)
+
+
+def grid(side: int = 5, std: float = 0.03) -> Clusters:
+    """side x side places, from -0.8 to 0.8. With 5 and 0.03 the clusters are about as narrow,
+    measured by their distance, as those of the ring."""
+    line = torch.linspace(-0.8, 0.8, side)
+    return Clusters(torch.cartesian_prod(line, line), std)
+
+
+@dataclass(frozen=True)
 class Score:
-    """``modes``: of the 8, how many have at least a quarter of their fair share of good samples.
-    ``good``: share of samples within 3 standard deviations of a mode."""
+    """``modes``: of all clusters (``of``), how many have at least a quarter of their fair share of
+    good samples. ``good``: share of samples within 3 standard deviations of a cluster's centre."""
 
     modes: int
     good: float
+    of: int = MODES
 
     @property
     def passed(self) -> bool:
         """All modes, and at least 90 % good samples."""
-        return self.modes == MODES and self.good >= 0.9
+        return self.modes == self.of and self.good >= 0.9
 
 
-def score(samples: Tensor, std: float = STD) -> Score:
-    """Of samples (n, 2) against the ring that ``data.ring`` draws."""
-    angle = 2 * pi * torch.arange(MODES) / MODES
-    centres = 0.8 * torch.stack([angle.cos(), angle.sin()], 1)  # (MODES, 2)
-    distance, mode = torch.cdist(samples, centres).min(1)
-    good = distance <= 3 * std
-    counts = torch.bincount(mode[good], minlength=MODES)
-    return Score(int((counts >= len(samples) / MODES / 4).sum()), float(good.double().mean()))
+def score(samples: Tensor, clusters: Clusters | None = None) -> Score:
+    """Of samples (n, 2) against these clusters; left out: the ring."""
+    clusters = clusters or ring_of_8()
+    distance, mode = torch.cdist(samples, clusters.centres).min(1)
+    good, count = distance <= 3 * clusters.std, len(clusters.centres)
+    counts = torch.bincount(mode[good], minlength=count)
+    found = int((counts >= len(samples) / count / 4).sum())
+    return Score(found, float(good.double().mean()), count)
 
 
 class Seeds:
-    """GANs with the seeds 0 ... n - 1, trained at once by one step; each has its own batches."""
+    """GANs with the seeds 0 ... n - 1, trained at once by one step; each has its own batches.
 
-    def __init__(self, n: int, make: Callable[[int], Gan] = ring_gan, std: float = STD) -> None:
-        self.gan, self.std = stacked([make(seed) for seed in range(n)]), std
+    Every device sees the same weights, batches and noise: they are drawn on the CPU.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        make: Callable[[int], Gan] = ring_gan,
+        clusters: Clusters | None = None,
+        device: Device = "cpu",
+    ) -> None:
+        self.gan, self.clusters = (
+            stacked([make(seed) for seed in range(n)]),
+            clusters or ring_of_8(),
+        )
+        self.device = torch.device(device)
+        for net in self.gan.nets.values():
+            net.to(self.device)  # in place: the optimizers hold the same parameters
         self._generators = [rng(1000 + seed) for seed in range(n)]
 
     def nets(self, seed: int) -> tuple[nn.Module, nn.Module]:
@@ -71,9 +117,10 @@ class Seeds:
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """real and noise, (seeds, batch, 2) each."""
-        reals = [ring(BATCH, g, MODES, self.std) for g in self._generators]
+        reals = [self.clusters.draw(BATCH, g) for g in self._generators]
         noises = [NOISE_SCALE * normal_noise(BATCH, (2,), g) for g in self._generators]
-        return torch.stack(reals), torch.stack(noises)
+        real, noise = (torch.stack(drawn).to(self.device) for drawn in (reals, noises))
+        return real, noise
 
     def samples(self, n: int = 2000) -> Tensor:
         """(seeds, n, 2), from the same noise at every call."""
@@ -81,12 +128,12 @@ class Seeds:
             NOISE_SCALE * normal_noise(n, (2,), 5000 + i) for i in range(len(self._generators))
         ]
         with torch.no_grad():
-            made: Tensor = self.gan.generator(torch.stack(draws))
+            made: Tensor = self.gan.generator(torch.stack(draws).to(self.device))
         return made
 
     def scores(self) -> list[Score]:
         """One for each seed."""
-        return [score(samples, self.std) for samples in self.samples()]
+        return [score(samples, self.clusters) for samples in self.samples().cpu()]
 
     def train(
         self, step: Step, stages: Stages = STAGES, look_at: Sequence[int] = ()
@@ -107,31 +154,37 @@ class Seeds:
         return {**found, done: self.scores()}
 
 
-# Scores that a long run has left behind; ``benchmarks/ring.py`` makes them anew.
+# Scores that long runs have left behind; ``benchmarks/ring.py`` makes them anew.
 KEPT = Path(__file__).with_name("ring_scores.json")
 Kept = dict[str, dict[str, dict[int, list[Score]]]]
 
 
-def ring_scores() -> Kept:
+def ring_scores(path: Path = KEPT) -> Kept:
     """Setting -> "S2" or "S3" -> number of steps -> one score for each seed, as they were kept."""
-    kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
+    settings = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.exists() else {}
     return {
         setting: {
             name: {int(steps): [Score(*s) for s in scores] for steps, scores in by_steps.items()}
             for name, by_steps in strategies.items()
         }
-        for setting, strategies in kept.items()
+        for setting, strategies in settings.items()
     }
 
 
-def keep_scores(setting: str, scores: Mapping[str, Mapping[int, list[Score]]]) -> None:
-    """Write the scores of one setting beside those of the others."""
-    kept = {**ring_scores(), setting: scores}
-    plain = {
-        one: {
-            name: {str(steps): [astuple(s) for s in found] for steps, found in by_steps.items()}
-            for name, by_steps in strategies.items()
-        }
-        for one, strategies in kept.items()
-    }
-    KEPT.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+def measured_on(path: Path = KEPT) -> str:
+    """The device that made these scores, in words."""
+    device: str = json.loads(path.read_text(encoding="utf-8"))["device"]
+    return device
+
+
+def keep_scores(kept: Kept, device: str, path: Path = KEPT) -> None:
+    """Write scores beside those of other settings, a line for each setting."""
+    lines = [
+        f"  {json.dumps(setting)}: {json.dumps(strategies, default=astuple)}"
+        for setting, strategies in {**ring_scores(path), **kept}.items()
+    ]
+    text = ",\n".join(lines)
+    path.write_text(
+        f'{{\n "device": {json.dumps(device)},\n "settings": {{\n{text}\n }}\n}}\n',
+        encoding="utf-8",
+    )

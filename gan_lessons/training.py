@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from gan_lessons.arguments import require, require_callable, require_sizes, require_whole
 from gan_lessons.checks import check_finite
 from gan_lessons.data import batch, rng
 from gan_lessons.data import noise as normal_noise
@@ -64,7 +65,15 @@ class Training:
         noise_shape: tuple[int, ...] | None = None,
         schedules: Sequence[LRScheduler] = (),
     ) -> None:
-        self.noise_shape = noise_shape or _noise_shape(gan.generator)
+        require("train", Gan, "a Gan, such as tiny_gan()", gan=gan)
+        require_callable("train", "a function step(gan, real, noise)", step=step)
+        require("train", Sequence, "a sequence of torch's schedulers", schedules=schedules)
+        for number, schedule in enumerate(schedules):
+            require("train", LRScheduler, "one of torch's", **{f"schedules[{number}]": schedule})
+        require_whole("train", seed=seed)
+        require_whole("train", 1, batch_size=batch_size)
+        self.noise_shape = _noise_shape(gan.generator) if noise_shape is None else noise_shape
+        require_sizes("train", noise_shape=self.noise_shape)
         rank, processes = share()
         _check_arguments(data, batch_size, processes)
         self.gan, self.data, self.step = gan, data, step
@@ -154,7 +163,8 @@ class Training:
         """Write all that is needed to go on bit by bit: weights, optimizers, schedules, random
         states, the order of the data, the losses.
 
-        The file appears whole or not at all: whoever is killed while saving keeps the older one.
+        The file appears whole or not at all: whoever is killed while saving keeps the older one,
+        and may find a half-written `.name.…` beside it, which nothing reads.
         Of several processes all must call it; the first one writes, for all.
         """
         path, history = Path(path), self.history
@@ -256,8 +266,6 @@ def _check_arguments(data: Tensor, batch_size: int, processes: int) -> None:
     if data.ndim == 0 or len(data) == 0:
         raise ValueError(f"data must hold at least one sample, got shape {tuple(data.shape)}")
     check_finite("data", data)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     if batch_size % processes:
         raise ValueError(
             f"batch_size {batch_size} cannot be shared by {processes} processes; take a multiple"

@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import LBFGS, SGD, Adam
 
-from gan_lessons import Gan, data, dcgan, losses, mlp_gan, published, tiny_gan
+from gan_lessons import (
+    Gan,
+    data,
+    dcgan,
+    draw_graph,
+    losses,
+    mlp_gan,
+    published,
+    record,
+    tiny_gan,
+)
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
+from tests.stress import bad_input
 
 STEPS = [
     step_retain_graph,
@@ -312,3 +323,23 @@ def test_a_moved_or_copied_gan_is_checked_as_it_is_now():
 def test_adam_with_part_of_a_net_is_allowed():
     G, D = nets()
     Gan(G, D, Adam(list(G.parameters())[-1:]), sgd(D))
+
+
+def test_nets_beside_a_record_are_not_ignored():
+    gan = tiny_gan()
+    with record(gan.nets, gan.optimizers) as rec:
+        step_detach(gan, data.ring(4), torch.randn(4, 2))
+    with pytest.raises(ValueError, match="leave out nets="):
+        draw_graph(record=rec, nets=gan.nets)
+
+
+def test_every_public_function_says_what_is_wrong():
+    """The short form of ``python -m tests.stress.bad_input``."""
+    few = ("None", "a text", "minus one", "a dict of numbers", "a tensor")
+    wrong = {name: bad_input.WRONG[name] for name in few}
+    fell = [
+        f"{function}({argument}={name}): {said}"
+        for function, argument, name, outcome, said in bad_input.tried(wrong)
+        if outcome not in ("refused", "accepted") and not bad_input.is_known(function, argument)
+    ]
+    assert fell == []

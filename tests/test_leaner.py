@@ -30,7 +30,7 @@ from gan_lessons import (
     tiny_gan,
 )
 from gan_lessons.checks import Loss
-from gan_lessons.independence import require_independent
+from gan_lessons.independence import predict, require_independent
 from gan_lessons.lean_steps import gradient_ratio, ratio_of, ratio_of_bce
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator, ShapedModule
@@ -546,6 +546,51 @@ def test_the_trial_puts_buffers_back_when_d_raises():
         require_independent(D, data.noise(4, (6,), seed=0))
     assert all(torch.equal(before[k], v) for k, v in D.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
+
+
+class UnderTwoNames(nn.Module):
+    """A wrapper that knows one net twice, as Lightning Fabric's does."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.wrapped, self.original = net, net
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = self.wrapped(batch)
+        return out
+
+
+def test_the_trial_puts_back_a_net_that_stands_under_two_names():
+    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4).eval(), nn.Linear(4, 1))
+    nn.init.zeros_(net[0].bias)  # what the trial moves
+    D = UnderTwoNames(net)
+    before = [*net.parameters(), *net.buffers()]
+    values = [tensor.detach().clone() for tensor in before]
+    require_independent(D, data.noise(4, (6,), seed=0))
+    after = [*net.parameters(), *net.buffers()]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+    assert all(torch.equal(one, value) for one, value in zip(after, values, strict=True))
+
+
+def test_a_wrapped_d_learns_in_one_stage_as_it_does_alone():
+    alone, wrapped = (mlp_gan((6,), 4, (8,), (8,), logits=True) for _ in range(2))
+    wrapped.discriminator = UnderTwoNames(wrapped.discriminator)
+    for _ in range(2):
+        for gan in (alone, wrapped):
+            step_one_stage(gan, *batch_for(alone), one_call=False)
+    for found, expected in zip(gradients(wrapped), gradients(alone), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_a_weight_that_two_layers_share_is_exchanged_in_both():
+    D = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 1))
+    D[2].weight = D[0].weight
+    batch, name = data.noise(4, (6,), seed=0), "0.weight"
+    doubled = 2 * D[0].weight.detach()
+    found = predict(D, batch, {name: doubled})
+    with torch.no_grad():
+        D[0].weight.mul_(2)
+    torch.testing.assert_close(found, D(batch))
 
 
 def certain(gan: Gan, logit: float) -> Gan:

@@ -6,10 +6,23 @@ import pytest
 import torch
 
 from gan_lessons import STRATEGIES, Gan, dcgan, mlp_gan
-from gan_lessons.data import ring
+from gan_lessons.data import ring, rng
 from gan_lessons.dirac import with_r1
 from gan_lessons.many_seeds import bootstrap_interval, sign_flip_p, stacked
-from gan_lessons.ring_study import BATCH, MODES, STD, Seeds, ring_gan, score
+from gan_lessons.ring_study import (
+    BATCH,
+    MODES,
+    STD,
+    Score,
+    Seeds,
+    grid,
+    keep_scores,
+    measured_on,
+    ring_gan,
+    ring_of_8,
+    ring_scores,
+    score,
+)
 
 
 def doubled(seed: int) -> Gan:
@@ -84,6 +97,45 @@ def test_scores():
     assert score(one_mode).good == 1.0
     assert not score(one_mode).passed
     assert score(torch.zeros(100, 2)).good == 0.0
+
+
+def test_scores_on_the_grid():
+    clusters, generator = grid(), rng(0)
+    assert clusters.centres.shape == (25, 2)
+    found = score(clusters.draw(20_000, generator), clusters)
+    assert found == Score(25, pytest.approx(1 - math.exp(-4.5), abs=3e-3), 25)
+    assert found.passed
+    without = clusters.draw(20_000, generator)
+    corner = (without - clusters.centres[0]).norm(dim=1) < 0.2
+    assert score(without[~corner], clusters).modes == 24
+    assert not score(without[~corner], clusters).passed
+
+
+def test_the_ring_is_that_of_the_data():
+    for n in (1, 7, 256):
+        assert torch.equal(ring_of_8(0.02).draw(n, rng(3)), ring(n, 3, MODES, 0.02))
+
+
+def test_seeds_learn_the_clusters_that_they_are_given():
+    """Their batches come from there, and they are judged against it."""
+    seeds = Seeds(2, clusters=grid())
+    real, noise = seeds.batch()
+    assert real.shape == noise.shape == (2, BATCH, 2)
+    assert score(real[0], grid()).good > 0.95 > score(real[0], ring_of_8()).good
+    assert [s.of for s in seeds.scores()] == [25, 25]
+
+
+def test_scores_are_kept_beside_those_of_other_settings(tmp_path):
+    path = tmp_path / "scores.json"
+    assert ring_scores(path) == {}
+    first = {"a": {"S2": {3: [Score(8, 0.5)]}, "S3": {3: [Score(7, 0.25)]}}}
+    second = {"b": {"S2": {3: [Score(25, 1.0, 25)]}, "S3": {3: [Score(0, 0.0, 25)]}}}
+    keep_scores(first, "here", path)
+    keep_scores(second, "there", path)
+    assert ring_scores(path) == first | second
+    assert measured_on(path) == "there"
+    keep_scores({"a": second["b"]}, "there", path)
+    assert ring_scores(path)["a"] == second["b"]
 
 
 def test_sign_flips_by_hand():

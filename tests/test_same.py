@@ -212,7 +212,9 @@ def test_everything_is_put_back(gan):
 
 def test_bad_input_is_refused(gan):
     loop = looped(step_detach, gan)
-    with pytest.raises(TypeError, match="loop_b of type int"):
+    with pytest.raises(
+        TypeError, match=r"same\(\) got loop_b=3, of type int; expected a function of the batches"
+    ):
         same(loop, 3, gan.nets, gan.optimizers, BATCHES)
     with pytest.raises(ValueError, match="no batches"):
         same(loop, loop, gan.nets, gan.optimizers, [])

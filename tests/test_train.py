@@ -144,8 +144,8 @@ def test_a_strangers_generator_needs_the_noise_shape():
         ({"data": RING / 0}, ValueError, "data holds 400 values that are NaN or infinite"),
         ({"data": RING.double()}, ValueError, r"call real.to\(torch.float32\)"),
         ({"data": RING[:, :1]}, ValueError, r"expects \(batch, 2\)"),
-        ({"steps": -1}, ValueError, "steps must be at least 0, got -1"),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+        ({"steps": -1}, ValueError, r"train\(\) got steps=-1; it must be at least 0"),
+        ({"batch_size": 0}, ValueError, r"train\(\) got batch_size=0; it must be at least 1"),
     ],
 )
 def test_bad_arguments_change_nothing(how, error, text):
@@ -190,6 +190,7 @@ def test_sample_is_in_eval_mode_without_a_graph():
 def test_sample_puts_the_modes_back_after_an_error():
     gan, _ = mixed_modes()
     gan.generator.train()
+    gan.generator.net.append(nn.Linear(1, 1))  # it fails inside, once it is in eval mode
     with pytest.raises(RuntimeError):
-        sample(gan.generator, torch.randn(3, 4))
+        sample(gan.generator, torch.randn(3, 5))
     assert all(modes(gan.generator))

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from gan_lessons.classroom.captions import caption
     from gan_lessons.classroom.claims import verdict
     from gan_lessons.classroom.cost_lab_widget import PARTS, WIDTHS, cost_lab
+    from gan_lessons.classroom.dynamics_claims import needs_an_accurate_d, ranking_by_training
     from gan_lessons.classroom.dynamics_figures import (
         draw_ring,
         eigenvalue_plane,
@@ -50,6 +51,7 @@ _HOMES = {
     "held_bytes": "figures",
     "image_grid": "figures",
     "make_film": "film",
+    "needs_an_accurate_d": "dynamics_claims",
     "phase_frame": "dynamics_figures",
     "phase_portrait": "dynamics_figures",
     "play": "frames",
@@ -57,6 +59,7 @@ _HOMES = {
     "predict_choice": "questions",
     "predict_number": "questions",
     "predict_received": "questions",
+    "ranking_by_training": "dynamics_claims",
     "ring_frame": "dynamics_figures",
     "spread": "figures",
     "training_panel": "training_widget",
@@ -67,9 +70,9 @@ __all__ = [
     "KIND_LETTERS", "PARTS", "STATE_LETTERS", "WIDTHS", "Check", "Frame", "FramePlayer",
     "StrategyExplorer", "Together", "TrainingPanel", "caption", "check_environment",
     "check_step", "check_value", "cost_lab", "curves", "draw_ring", "eigenvalue_plane",
-    "explore", "held_bytes", "image_grid", "make_film", "phase_frame", "phase_portrait", "play",
-    "plot_history", "predict_choice", "predict_number", "predict_received", "ring_frame",
-    "spread", "training_panel", "verdict",
+    "explore", "held_bytes", "image_grid", "make_film", "needs_an_accurate_d", "phase_frame",
+    "phase_portrait", "play", "plot_history", "predict_choice", "predict_number",
+    "predict_received", "ranking_by_training", "ring_frame", "spread", "training_panel", "verdict",
 ]  # fmt: skip
 
 

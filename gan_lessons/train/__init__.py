@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from gan_lessons.arguments import require, require_callable, require_whole
+from gan_lessons.checks import check_batch, first_parameter
 from gan_lessons.gan import Gan
 from gan_lessons.put_back import modes_kept
 from gan_lessons.ranks import ranks_agree
@@ -49,7 +52,7 @@ def train(
     Raises TypeError or ValueError for bad arguments, before anything is changed, FloatingPointError
     for losses that are not finite, RuntimeError naming the first weight that differs.
     """
-    _require_at_least(steps=(steps, 0), every=(every, 1))
+    _check(steps, every, progress, on_progress, checkpoint)
     begin = partial(
         Training, gan, data, step,
         batch_size=batch_size, seed=seed, noise_shape=noise_shape, schedules=schedules,
@@ -58,10 +61,14 @@ def train(
     return _run(begin, steps, progress, report, checkpoint)
 
 
-def _require_at_least(**counts: tuple[int, int]) -> None:
-    for name, (value, least) in counts.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+def _check(steps: Any, every: Any, progress: Any, on_progress: Any, checkpoint: Any) -> None:
+    require_whole("train", 0, steps=steps)
+    require_whole("train", 1, every=every)
+    require("train", bool, "True or False", progress=progress)
+    if on_progress is not None:
+        require_callable("train", "a function of the Training", on_progress=on_progress)
+    if checkpoint is not None:
+        require("train", (str, Path), "the path of a file", checkpoint=checkpoint)
 
 
 def _run(
@@ -117,9 +124,12 @@ def sample(generator: nn.Module, noise: Tensor) -> Tensor:
 
     The noise is moved to the generator's device. Afterwards the modes are what they were.
     """
-    device = next(generator.parameters()).device
+    require("sample", nn.Module, "a torch.nn.Module", generator=generator)
+    require("sample", Tensor, "a tensor (batch, ...)", noise=noise)
+    weight = first_parameter("generator", generator)
+    check_batch("noise", noise.to(weight.device), "generator", generator, weight)
     with modes_kept(generator), torch.no_grad():
-        return generator.eval()(noise.to(device))
+        return generator.eval()(noise.to(weight.device))
 
 
 def _counted(training: Training, steps: int, progress: bool) -> Iterator[int]:

@@ -46,6 +46,86 @@ def test_every_slide_fits(notebook_path, built, offline):
     assert visited > 5
 
 
+# What is on the current slide, from top to bottom: groups asked and answered there, can it be seen?
+SEEN = """() => {
+    const sheet = Reveal.getCurrentSlide().querySelector('.sheet');
+    const groups = (part, kind) =>
+        [...part.querySelectorAll(`[data-gl-${kind}]`)].map(host => host.dataset.glGroup);
+    // Beside a tall drawing the parts have no box of their own, but what is in them has one.
+    const seen = part => [part, ...part.querySelectorAll('*')].some(
+        one => one.checkVisibility({ opacityProperty: true, visibilityProperty: true }));
+    const parts = [...sheet.querySelectorAll('.prose, .highlight, .outputs')]
+        .filter(part => !part.parentElement.closest('.prose, .outputs'));
+    return {
+        entered: !Reveal.getCurrentSlide().querySelector('.fragment.visible'),
+        empty: ![...parts, ...sheet.querySelectorAll('.waits')].some(seen),
+        parts: parts.map(part => ({
+            text: part.textContent.trim().slice(0, 40), seen: seen(part),
+            output: part.matches('.outputs'),
+            asks: groups(part, 'question'), answers: groups(part, 'answers'),
+        })),
+    };
+}"""
+
+
+def given_away(seen, pending):
+    """What can be seen though a question is not answered yet. ``pending`` is kept up to date."""
+    found, covered = [], False
+    for part in seen["parts"]:
+        if part["seen"] and covered:
+            found.append(f"{part['text']!r} stands below an answer that is still hidden")
+        if part["seen"] and seen["entered"] and pending and part["output"] and not part["asks"]:
+            found.append(f"{part['text']!r} comes between a question and its answer")
+        covered = covered or bool(part["answers"] and not part["seen"])
+        if part["seen"]:
+            pending.update(part["asks"])
+            pending.difference_update(part["answers"])
+    return found
+
+
+def test_nothing_is_seen_before_its_answer(notebook_path, built, offline):
+    page = offline.open(built / "slides" / f"{notebook_path.stem}.html")
+    hosts = (
+        "kind => [...document.querySelectorAll(`[data-gl-${kind}]`)].map(h => h.dataset.glGroup)"
+    )
+    asked, answered = (set(page.evaluate(hosts, kind)) for kind in ("question", "answers"))
+    assert asked == answered
+    pending: set[str] = set()
+    found: list[str] = []
+    while True:
+        seen = page.evaluate(SEEN)
+        where = page.evaluate("Reveal.getCurrentSlide().id")
+        found += [f"#{where}: {line}" for line in given_away(seen, pending)]
+        found += [f"#{where} comes empty"] if seen["empty"] else []
+        if seen["entered"]:
+            forms = page.locator("section.present section.present [data-gl-question] .verdict")
+            assert not any(forms.all_inner_texts())
+        if page.evaluate("Reveal.isLastSlide() && !Reveal.availableFragments().next"):
+            break
+        page.evaluate("Reveal.next()")
+    assert found == []
+    assert pending == set()  # every answer was seen
+
+
+def test_what_is_given_away_is_found(built, offline):
+    page = offline.open(built / "slides" / "06-leaner-steps.html")
+    page.evaluate(
+        "document.querySelectorAll('.fragment').forEach(f => f.classList.remove('fragment'))"
+    )
+    page.evaluate("Reveal.sync()")
+    seen = page.evaluate(SEEN)
+    pending: set[str] = set()
+    found: list[str] = []
+    while not page.evaluate("Reveal.isLastSlide()"):
+        found += given_away(page.evaluate(SEEN), pending)
+        page.evaluate("Reveal.next()")
+    assert any("between a question and its answer" in line for line in found)
+    part = {"text": "x", "output": True, "asks": [], "answers": []}
+    hidden, shown = {**part, "seen": False, "answers": ["q"]}, {**part, "seen": True}
+    below = given_away({**seen, "parts": [hidden, shown]}, {"q"})
+    assert "'x' stands below an answer that is still hidden" in below
+
+
 # The check itself: what it has to find, and that it names it.
 SPOILS = {
     "px too low": '<p style="margin-top:700px">deep</p>',
@@ -248,7 +328,7 @@ def test_the_explorer_steps_and_the_slide_stays(explorer_deck, offline):
     assert moved.lines != start.lines
     explorer.choose("S2: detach")
     assert explorer.shown().strategy == "S2: detach"
-    assert explorer.shown().lines != moved.lines
+    assert explorer.shown().ran != moved.ran
     assert page.evaluate("Reveal.getSlidePastCount()") == number
     # Escape gives the keys back to the slides; a clicker's Page Down would need no Escape.
     explorer.press("Escape")

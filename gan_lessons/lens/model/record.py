@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gan_lessons.arguments import require, require_whole
 from gan_lessons.lens.model.as_json import from_plain, to_plain
 from gan_lessons.lens.model.events import BackwardCall, Event, Forward, GradState, Moment
 from gan_lessons.lens.model.graph import Graph, HeldBytes
@@ -31,6 +32,9 @@ class Record:
     ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
     ``twice``: optimizer -> net -> parameters that it holds more than once.
     ``shared``: nets that are made of the same parameters, every one of them.
+    ``processes``: how many, joined by torch.distributed, compared their weights at the end (1: none
+    did). ``apart``: net -> parameters that all of them held alike when the recording began, and no
+    longer when it ended.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -43,6 +47,8 @@ class Record:
     batchnorm: Mapping[str, int] = field(default_factory=dict)
     twice: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     shared: tuple[tuple[str, ...], ...] = ()
+    processes: int = 1
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     complete: bool = False
 
     @property
@@ -61,6 +67,12 @@ class Record:
 
     def end_of(self, call: int) -> Event:
         """The event with which backward call number ``call`` ended: "backward", or its "error"."""
+        require_whole("end_of", call=call)
+        if not 0 <= call < len(self.backward_calls):
+            raise IndexError(
+                f"backward call {call} of a record with {len(self.backward_calls)}; see "
+                "record.backward_calls"
+            )
         return (self._ends if self.complete else self._find_ends())[call]
 
     @cached_property
@@ -139,6 +151,19 @@ class Record:
         return last
 
     @property
+    def versions(self) -> list[dict[str, int]]:
+        """For each event: net -> how many optimizer steps had moved its weights by then.
+
+        A step that found nothing to use moves nothing, and makes no new version.
+        """
+        now, found = dict.fromkeys(self.parameters, 0), []
+        for event in self.events:
+            if event.kind == "step":
+                now = {net: n + bool(event.moved.get(net)) for net, n in now.items()}
+            found.append(now)
+        return found
+
+    @property
     def forward_counts(self) -> dict[str, int]:
         """Net -> how often it ran forward."""
         ran = [forward.net for forward in self.forwards]
@@ -161,6 +186,7 @@ class Record:
 
     def graph_at(self, event: int) -> Graph:
         """The whole graph, with the states its nodes had right after event number ``event``."""
+        require_whole("graph_at", event=event)
         if not -len(self.events) <= event < len(self.events):
             raise IndexError(
                 f"event {event} of a record with {len(self.events)} events; "
@@ -182,7 +208,13 @@ class Record:
 
         Raises ValueError for text that is no such JSON, or of another version.
         """
-        plain = json.loads(text)
+        require("from_json", str, "what to_json() wrote", text=text)
+        try:
+            plain = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"from_json() got a text that is no JSON ({error}); expected what to_json() wrote"
+            ) from error
         if not isinstance(plain, dict) or plain.get("version") != VERSION:
             version = plain.get("version") if isinstance(plain, dict) else None
             raise ValueError(

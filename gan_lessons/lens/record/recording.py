@@ -42,7 +42,7 @@ def record(
 
     Raises ``TypeError``/``ValueError`` for anything but named modules and optimizers.
     """
-    with recording(Record, nets, optimizers or {}) as journal:
+    with recording(Record, nets, {} if optimizers is None else optimizers) as journal:
         yield journal.record
 
 

@@ -48,6 +48,16 @@ def are_saved_tensors_hooked() -> bool:
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
+def joined_processes() -> tuple[Any, int, int] | None:
+    """(the store by which torch.distributed joined them, rank, how many); None for one alone."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return None
+    count = distributed.get_world_size()
+    store = distributed.distributed_c10d._get_default_store
+    return (store(), distributed.get_rank(), count) if count > 1 else None
+
+
 # Tensors ------------------------------------------------------------------------------------------
 
 

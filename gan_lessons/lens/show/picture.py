@@ -13,9 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
+from gan_lessons.arguments import require, require_whole
 from gan_lessons.lens.model import BackwardCall, Graph, Record
 from gan_lessons.lens.record import caller_line, snapshot
 from gan_lessons.lens.show.dot import digraph
@@ -137,14 +139,26 @@ def draw_graph(
     so. Mutates nothing and keeps no tensor. Raises TypeError and ValueError for what cannot be
     drawn, IndexError for a call or event that is not in the record.
     """
+    _check_kinds(record, call, event, fold, compact)
     marked = _call(record, call)
     if outputs:
         scene = _scene_of_tensors(_named(outputs, names), nets, record, marked, event)
     else:
+        if record is not None and nets is not None:
+            raise ValueError(
+                "draw_graph() got nets= and record=; leave out nets=: a record has its own"
+            )
         scene = _scene_of_record(record, marked, event)
     if compact and record is not None:
         scene = replace(scene, lines={f.index: f.line.expression for f in record.forwards})
     return _picture(scene, fold, direction, compact)
+
+
+def _check_kinds(record: Any, call: Any, event: Any, fold: Any, compact: Any) -> None:
+    if record is not None:
+        require("draw_graph", Record, "what record(...) gave", record=record)
+    require("draw_graph", (int, type(None)), "a whole number", call=call, event=event)
+    require("draw_graph", bool, "True or False", fold=fold, compact=compact)
 
 
 def _picture(scene: Scene, fold: bool, direction: str, compact: bool) -> GraphPicture:
@@ -270,6 +284,7 @@ def _call(record: Record | None, call: int | None) -> BackwardCall | None:
         return None
     if record is None:
         raise ValueError("call= is a backward call of a record: pass record= as well")
+    require_whole("draw_graph", call=call)
     calls = record.backward_calls
     if not -len(calls) <= call < len(calls):
         raise IndexError(

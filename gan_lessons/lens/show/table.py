@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
+from gan_lessons.arguments import require, require_whole
 from gan_lessons.lens.model import Event, Record
 from gan_lessons.lens.show.cells import Cell, Row, rows_of
 from gan_lessons.lens.show.format import (
@@ -55,6 +56,9 @@ class GradientTable:
         fold: int = 12,
         width: int = 100,
     ) -> None:
+        require_whole("table", 1, fold=fold, width=width)
+        if events is not None:
+            require("table", (list, tuple, set, frozenset), "kinds of events", events=events)
         kinds = [kind for kind in EVENT if kind != "forward"] if events is None else list(events)
         if unknown := [k for k in kinds if k not in EVENT]:
             raise ValueError(f"events must be among {', '.join(EVENT)}; got {unknown[0]!r}")

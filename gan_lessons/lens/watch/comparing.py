@@ -23,6 +23,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from gan_lessons.arguments import require, require_callable
 from gan_lessons.lens.model import Line, Record
 from gan_lessons.lens.record import held_parameters, record
 from gan_lessons.lens.show import visible
@@ -131,17 +132,7 @@ def same(
 
     Raises what the loops raise, TypeError for what cannot be called, ValueError without batches.
     """
-    for name, loop in (("loop_a", loop_a), ("loop_b", loop_b)):
-        if not callable(loop):
-            raise TypeError(
-                f"same() got {name} of type {type(loop).__name__}; expected a function that takes "
-                "the batches: def loop(batches): for batch in batches: ..."
-            )
-    given = list(batches)
-    if not given:
-        raise ValueError("same() got no batches; one or more are needed to run the loops on")
-    with record(nets, optimizers):  # refuses bad input in its own words
-        pass
+    given = _checked(loop_a, loop_b, nets, optimizers, batches)
     with state_kept(nets.values(), optimizers.values()) as start:
         a = _run(loop_a, nets, optimizers, given)
         start.put_back()
@@ -173,6 +164,22 @@ class _Run(NamedTuple):
     record: Record
     weights: dict[str, Tensor]
     buffers: dict[str, Tensor]
+
+
+def _checked(loop_a: Any, loop_b: Any, nets: Any, optimizers: Any, batches: Any) -> list[Any]:
+    """The batches. Raises TypeError or ValueError for what `same` cannot use."""
+    for name, loop in (("loop_a", loop_a), ("loop_b", loop_b)):
+        expected = "a function of the batches: def loop(batches): for batch in batches: ..."
+        require_callable("same", expected, **{name: loop})
+    require("same", Iterable, "the batches to run the loops on", batches=batches)
+    given = list(batches)
+    if not given:
+        raise ValueError("same() got no batches; one or more are needed to run the loops on")
+    names = 'a dict of names, such as {"G": opt_g, "D": opt_d}'
+    require("same", Mapping, names, optimizers=optimizers)
+    with record(nets, optimizers):  # refuses bad input in its own words
+        pass
+    return given
 
 
 def _run(

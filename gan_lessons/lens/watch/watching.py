@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_lessons.arguments import require_callable, require_whole
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record
 from gan_lessons.lens.watch.finding_players import Players, find_players, loop_frame
@@ -129,6 +130,8 @@ class watched(Generic[Batch]):
                 f"watched() got a loader of type {type(loader).__name__}; expected something to "
                 "iterate over: for batch in watched(loader)"
             )
+        require_whole("watched", iterations=iterations, every=every)
+        require_callable("watched", "a function of the text to tell", tell=tell)
         if iterations < 1 or (every and every < iterations):
             raise ValueError(
                 f"watched() got iterations={iterations}, every={every}; expected iterations of at "

@@ -1,0 +1,79 @@
+"""What training says about two claims of the article: the ranking (C17) and the accurate D (C18).
+
+Each verdict takes what was measured, and says beforehand when it would hold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from gan_lessons.classroom.claims import Verdict, verdict
+from gan_lessons.many_seeds import bootstrap_interval
+from gan_lessons.ring_study import Kept, Score
+
+RANKED = (
+    "at the end of {settings} settings S2 has more good samples than S3 in {s2}, fewer in {s3}, "
+    "and in {neither} the two are not told apart; {s1}"
+)
+S1_IS_S3 = "S1 and S3 end at the same weights, bit by bit, so S1 is no worse than S3"
+S1_IS_NOT_S3 = "S1 and S3 end at different weights"
+ACCURATE = (
+    "cosine to the gradient by an accurate D, with S3 and with S2: {cosines}; good samples of S3 "
+    "{few:.2f}, and {many:.2f} with a more accurate D"
+)
+
+
+def ahead(a: Sequence[float], b: Sequence[float]) -> str | None:
+    """ "a" or "b", whichever is larger seed by seed, if the 95 % interval of the difference leaves
+    0 out; else None."""
+    low, high = bootstrap_interval([x - y for x, y in zip(a, b, strict=True)])
+    return "a" if low > 0 else "b" if high < 0 else None
+
+
+def good(scores: Sequence[Score]) -> list[float]:
+    """The share of good samples, seed by seed."""
+    return [score.good for score in scores]
+
+
+def ranking_by_training(kept: Kept, s1_is_s3: bool) -> Verdict:
+    """C17. It would hold if S3 ended ahead of S2 in most settings, and S1 did not train like S3.
+
+    kept: what ``ring_scores`` returns; each setting is judged by its last number of steps.
+    s1_is_s3: did both end at the same weights, bit by bit? Raises ValueError without a setting.
+    """
+    if not kept:
+        raise ValueError("ranking_by_training() got no setting; benchmarks/ring.py makes them")
+    found = Counter(
+        ahead(*(good(by_strategy[name][max(by_strategy[name])]) for name in ("S2", "S3")))
+        for by_strategy in kept.values()
+    )
+    evidence = RANKED.format(
+        settings=len(kept), s2=found["a"], s3=found["b"], neither=found[None],
+        s1=S1_IS_S3 if s1_is_s3 else S1_IS_NOT_S3,
+    )  # fmt: skip
+    return verdict("C17", 2 * found["b"] > len(kept) and not s1_is_s3, evidence)
+
+
+def needs_an_accurate_d(
+    aims: Mapping[int, Mapping[str, Sequence[float]]], few: Sequence[float], many: Sequence[float]
+) -> Verdict:
+    """C18. It would hold if S3's D pushed G less in the accurate direction than S2's at every
+    moment, and a more accurate D brought S3 more good samples; both seed by seed, with intervals.
+
+    aims: number of steps -> what ``d_accuracy.aims`` returns. few, many: good samples of each seed,
+    with S3 as it is and with a more accurate D. Raises ValueError without a moment.
+    """
+    if not aims:
+        raise ValueError("needs_an_accurate_d() got no moment; d_accuracy.aims() measures them")
+    less_accurate = all(ahead(aim["S2"], aim["S3"]) == "a" for aim in aims.values())
+    cosines = ", ".join(
+        f"{mean(aim['S3']):.2f} and {mean(aim['S2']):.2f} after {steps} steps"
+        for steps, aim in aims.items()
+    )
+    evidence = ACCURATE.format(cosines=cosines, few=mean(few), many=mean(many))
+    return verdict("C18", less_accurate and ahead(many, few) == "a", evidence)
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
