@@ -86,6 +86,14 @@ def test_every_claim_names_a_lesson_that_exists(root: Path) -> None:
         assert said.where
 
 
+def test_every_claim_links_its_lesson_where_it_is_quoted() -> None:
+    text = ""
+    for cell in nbformat.read(claims_table.LESSON, as_version=4).cells:
+        if quoted := re.search(r'board.claim\("(C\d+)"\)', cell.source):
+            assert f"({ARTICLE[quoted[1]].lesson}.ipynb)" in text, quoted[1]
+        text = cell.source
+
+
 def test_the_verdicts(board: Scoreboard) -> None:
     assert board.missing == []
     for name, found in board.checked.items():

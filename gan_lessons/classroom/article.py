@@ -207,7 +207,7 @@ TITLES = {True: "✓ holds", None: "± in part", False: "✗ does not hold"}
 _CARD = template(
     '<div style="border-left: 4px solid #888; padding-left: 0.8em"><strong>{{ name }}</strong>: '
     "“{{ s.quote }}”<br><em>{{ s.where }}</em> · "
-    '<a href="{{ address }}">the article</a> · <a href="{{ s.lesson }}.ipynb">the lesson</a>'
+    '<a href="{{ address }}">the article</a>'
     "<br>We shall say that it holds if<ul>"
     "{% for text in s.conditions %}<li>{{ text }}</li>{% endfor %}</ul></div>"
 )
