@@ -509,7 +509,7 @@ def test_errors():
     with pytest.raises(ValueError, match="nothing to draw"):
         draw_graph()
     with pytest.raises(TypeError, match="got list at position 0"):
-        draw_graph([loss])
+        draw_graph([loss])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="x has no graph"):
         draw_graph(x)
     with pytest.raises(ValueError, match="direction must be one of TB, LR; got 'RL'"):
@@ -517,7 +517,7 @@ def test_errors():
     with pytest.raises(ValueError, match="one distinct name for each of the 1 outputs"):
         draw_graph(loss, names=["a", "b"])
     with pytest.raises(TypeError, match="nets must map names to modules"):
-        draw_graph(loss, nets={"G": loss})
+        draw_graph(loss, nets={"G": loss})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="pass record= as well"):
         draw_graph(loss, call=0)
     with pytest.raises(ValueError, match="leave out the outputs"):
