@@ -148,6 +148,9 @@ def test_receivers_are_marked_in_label_border_and_class():
     assert "received" in got["class"].split()
     assert look(dot, "n4 -> n5")["class"] == "edge walked"
     assert look(dot, "n6 -> n7")["class"] == "edge walked"
+    # The arrow of gradient points to where gradient goes, as on the explorer's stage.
+    assert look(dot, "n6 -> n7")["dir"] == "back"
+    assert "dir" not in look(dot, "n1 -> n2")
     assert look(dot, "n1 -> n2")["class"] == "edge absent"
     assert "∇" not in GraphPicture(made()).dot
 
