@@ -471,15 +471,18 @@ def test_an_explorer_with_the_focus_leaves_the_deck_its_keys(explorer_deck, offl
     notes = opened.value
     notes.locator(".speaker-controls-notes").wait_for(state="attached")
     page.keyboard.press("PageDown")
+    while len(notes.frames) < 3:
+        notes.wait_for_timeout(50)
     # What is shown in the speaker view walks with it.
-    wait_until(notes.frames[1], f"{HOST}?.explorerMoment === {moment(page)[1]}")
+    follows = f"{HOST}?.explorerMoment === {moment(page)[1]}"
+    wait_until(notes.frames[1], f"window.Reveal?.isReady?.() && {follows}")
     assert moment(page)[0] == 1
 
 
 def test_paper_shows_the_moments_that_matter(explorer_deck, offline, tmp_path):
     total = offline.open(explorer_deck).evaluate("Reveal.getTotalSlides()")
     page = offline.open(explorer_deck, "?print-pdf")
-    captions = page.locator(".pdf-page .explorer .caption:not(:empty)").all_inner_texts()
+    captions = [*filter(None, page.locator(".pdf-page .explorer .caption").all_inner_texts())]
     lines = page.locator(".pdf-page .explorer .code [aria-current=step]").all_inner_texts()
     assert len(captions) == len({*captions}) == 3
     for line, call in zip(
