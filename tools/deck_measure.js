@@ -42,7 +42,8 @@ smallest => {
     if (right > 0) tell(element, `is ${right} px right of the slide`);
     if (/auto|scroll|hidden|clip/.test(style.overflowX + style.overflowY) && !element.closest('svg, math')) {
       const x = element.scrollWidth - element.clientWidth, y = element.scrollHeight - element.clientHeight;
-      if (x > 1 || y > 1) tell(element, `hides ${x} x ${y} px of its content`);
+      const has = element.innerText?.trim() || element.querySelector('img, svg, input, button');
+      if (has && (x > 1 || y > 1)) tell(element, `hides ${x} x ${y} px of its content`);
     }
     const own_box = /block|grid|flex|list-item|table-cell/.test(style.display) && style.overflowX === 'visible';
     if (own_box && element.scrollWidth > element.clientWidth + 2 && !element.closest('svg, math, table'))

@@ -3,7 +3,7 @@
   "use strict";
   const STEP = 0.05;
   const FOOT = 38; // where the slide's number and the arrows are
-  const SMALLEST = { "--blocks": 0.7, "--text": 0.79 }; // of 20 px code and 26 px text
+  const SMALLEST = { "--blocks": 0.7, "--text": 0.7 }; // of 20 px code and 26 px text
   const LARGEST = { "--blocks": 1.5, "--text": 1.4 };
   const FULL = 0.66; // what is less of the slide's height grows, until it fills that much of it
   const SMALLEST_EXPLORER = 0.7;
@@ -60,6 +60,10 @@
       for (const host of hosts) host.style.zoom = zoom.toFixed(2);
       if (bottom(sheet) <= sheet.clientHeight - 4) break;
     }
+    const end = sheet.getBoundingClientRect().bottom;
+    for (const host of hosts)
+      for (const tables of host.querySelector("[data-gl-view]")?.shadowRoot.querySelectorAll(".tables") ?? [])
+        if (tables.getBoundingClientRect().bottom > end) tables.closest(".explorer").classList.add("tight");
   };
   const watchExplorers = () => {
     const grown = new ResizeObserver((all) => requestAnimationFrame(() => {

@@ -89,18 +89,20 @@
     }
   };
 
-  // What the step costs in all would answer the question that follows.
-  const keepTotals = () => {
-    for (const host of document.querySelectorAll(`.slide-no-totals ${HOSTS}`)) {
+  // What the step costs in all would answer the question that follows. And where a step needs more
+  // room than a slide has, the bars of the bytes go: the row above them says the same.
+  const leaveOut = () => {
+    for (const host of document.querySelectorAll(HOSTS)) {
       const style = document.createElement("style");
-      style.textContent = ".totals, .memory { display: none !important; }";
-      viewOf(host).shadowRoot.append(style);
+      const totals = host.closest(".slide-no-totals") ? ".totals, .memory, " : "";
+      style.textContent = `${totals}.tight .memory { display: none !important; }`;
+      viewOf(host)?.shadowRoot.append(style);
     }
   };
 
   window.glExplorers = {
     prepare(printing) {
-      keepTotals();
+      leaveOut();
       (printing ? print : walk)();
     },
     start(deck) {
