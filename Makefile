@@ -24,7 +24,7 @@ The installation did not finish. Look for these words in the lines above:
         The index lacks the pinned version for this Python or system. Try another Python:
         'make clean', then PYTHON=python3.12; or another TORCH_INDEX, or none.
   "No space left on device"
-        Free some gigabytes. On Linux a CPU wheel index as TORCH_INDEX needs far less: README.md.
+        Free some gigabytes. On Linux a CPU wheel index as TORCH_INDEX needs far less: docs/install.md.
   "ensurepip is not available"
         Install your system's venv package (Debian, Ubuntu: apt install python3-venv).
 Then type the same command again: it goes on where it stopped. 'make clean' starts from nothing.
