@@ -7,6 +7,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 from gan_lessons import losses, published, train
+from gan_lessons.extras import installed_for
 from gan_lessons.factories import dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, StepLosses
 from gan_lessons.lean_steps import step_by_halves, step_frozen, step_one_stage, step_selective
@@ -76,7 +77,8 @@ def __getattr__(name: str) -> Any:
         return metadata.version("gan-lessons")
     if name not in _LAZY:
         raise AttributeError(f"module 'gan_lessons' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    with installed_for(name):
+        return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
