@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import io
 import linecache
+import tempfile
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,6 +221,8 @@ def outcome(function: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple
     """("accepted" | "refused" | "fell over", what it said); ``tried`` has one more."""
     try:
         with (
+            tempfile.TemporaryDirectory() as folder,
+            chdir(folder),  # a text may be taken for the name of a file to write
             warnings.catch_warnings(),
             redirect_stdout(nowhere := io.StringIO()),
             redirect_stderr(nowhere),
