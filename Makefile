@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help lab present slides slides-pdf site test clean
+.PHONY: help lab present slides slides-pdf site pictures test clean
 
 define ADVICE
 
@@ -24,7 +24,7 @@ The installation did not finish. Look for these words in the lines above:
         The index lacks the pinned version for this Python or system. Try another Python:
         'make clean', then PYTHON=python3.12; or another TORCH_INDEX, or none.
   "No space left on device"
-        Free some gigabytes. On Linux a CPU wheel index as TORCH_INDEX needs far less: README.md.
+        Free some gigabytes. On Linux a CPU wheel index as TORCH_INDEX needs far less: docs/install.md.
   "ensurepip is not available"
         Install your system's venv package (Debian, Ubuntu: apt install python3-venv).
 Then type the same command again: it goes on where it stopped. 'make clean' starts from nothing.
@@ -41,6 +41,7 @@ help:  ## show this list
 	@echo "make slides run the lessons and write build/slides/: one file each, works with no network"
 	@echo "make slides-pdf  print these slides into build/pdf/, with the Chromium that is installed"
 	@echo "make site   all lessons as pages, an index and the slides: build/site/, for any web server"
+	@echo "make pictures  pictures of the explorer at the moments that decide: build/pictures/"
 	@echo "make test   install what the tests need too, then run ruff, mypy and pytest"
 	@echo "make clean  remove $(VENV), build/ and all caches"
 	@echo "PYTHON=python3.12 chooses the Python (>= 3.11), TORCH_INDEX=https://... an index for torch"
@@ -100,6 +101,9 @@ site: $(VENV)/.lab  ## all lessons as pages, the slides beside them
 # Playwright, which drives the Chromium, comes with what the tests need.
 slides-pdf: $(VENV)/.test slides  ## the slides on paper
 	$(PY) tools/deck_browser.py --pdf build/pdf build/slides/*.html
+
+pictures: $(VENV)/.test  ## the explorer, light and dark
+	$(PY) tools/explorer_pictures.py build/pictures
 
 test: $(VENV)/.test  ## all checks
 	$(PY) -m ruff check .

@@ -13,7 +13,7 @@ import nbformat
 import pytest
 import torch
 
-from gan_lessons import STRATEGIES, data, diagnose
+from gan_lessons import STRATEGIES, data, diagnose, published
 from gan_lessons.lens.whatif import Judge
 
 
@@ -48,6 +48,22 @@ def test_each_patient_has_what_the_lesson_says(lesson: SimpleNamespace) -> None:
         "as_printed, homemade": ("wrong", "stale-weights", "D"),
         "penalised": ("waste", "in-vain", "D"),
     }
+
+
+def test_the_judge_knows_the_illness_by_the_gradients_alone(lesson: SimpleNamespace) -> None:
+    assert list(lesson.words.values()) == [
+        "polluted", "cut-off", "polluted", "needless-retain", "stale-weights", ""
+    ]  # fmt: skip
+    for name, word in lesson.words.items():  # and diagnose is judged by him
+        assert lesson.gravest(lesson.ward[name]) == word, name
+
+
+def test_the_judge_calls_a_right_loop_right_and_tells_a_sum_from_a_mixture(
+    lesson: SimpleNamespace,
+) -> None:
+    s1, s2, s3 = (STRATEGIES[key].step for key in ("retain_graph", "detach", "generator_first"))
+    assert lesson.truth(s3, s1) == lesson.truth(s1, s1) == lesson.truth(s2, s2) == ""
+    assert lesson.truth(published.retain_graph_before_1_5, s1) == "stale-weights"
 
 
 def test_the_second_opinion_agrees(lesson: SimpleNamespace) -> None:

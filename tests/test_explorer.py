@@ -21,8 +21,9 @@ from gan_lessons.classroom import (
     film,
     make_film,
 )
+from gan_lessons.classroom.paint import colours, folded
 from gan_lessons.lens.model import STATES
-from gan_lessons.lens.show import describe
+from gan_lessons.lens.show import describe, event_text
 from gan_lessons.strategies import THREE
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
@@ -79,13 +80,18 @@ def test_every_moment_shows_the_gradients_of_the_record(pair):
 def test_the_matrix_is_the_records_table(pair):
     rec, shown = pair
     table = rec.table()
-    assert [c["event"] for c in shown["columns"]] == [e.index for e in table.columns]
-    rows = [row for net_rows in table.rows().values() for row in net_rows]
-    for row, told in zip(rows, shown["rows"], strict=True):
-        assert [LETTER_OF_KIND[cell[0]] for cell in told["cells"]] == [c.kind for c in row.cells]
-        assert [tuple(cell[2]) for cell in told["cells"]] == [c.sources for c in row.cells]
-    seen = [column for frame in shown["moments"] for column in frame["columns"]]
-    assert seen == [c["event"] for c in shown["columns"]]
+    own = [i for i, c in enumerate(shown["columns"]) if c["verb"] not in ("↧", "↥")]
+    assert [shown["columns"][i]["text"] for i in own] == [event_text(e) for e in table.columns]
+    for net, told in zip(rec.parameters, shown["rows"], strict=True):
+        assert (told["net"], told["count"]) == (net, len(rec.parameters[net]))
+        assert "parts" not in told  # all parameters of a net have one story in these steps
+        for row in table.rows()[net]:
+            cells = [told["cells"][i] for i in own]
+            assert [LETTER_OF_KIND[cell[0]] for cell in cells] == [c.kind for c in row.cells]
+            assert [tuple(cell[2]) for cell in cells] == [c.sources for c in row.cells]
+            assert [bool(cell[4]) for cell in cells] == [c.used for c in row.cells]
+    moments = [c["moment"] for c in shown["columns"]]
+    assert moments == sorted(moments)
 
 
 def test_backward_calls_mark_who_received(pair):
@@ -110,10 +116,11 @@ def test_parameters_share_a_node_where_they_go_into_the_same_operations(pair):
     together = [[shown["parameters"][i] for i in n["parameters"]] for n in shown["nodes"]
                 if n.get("parameters")]  # fmt: skip
     layers = [["net.0.weight", "net.0.bias"], ["net.2.weight", "net.2.bias"]]
+    names = [node["name"] for node in shown["nodes"]]
+    assert {"G 0.weight, 0.bias", "D 0.weight, 0.bias"} <= {*names}
     assert sorted(together) == sorted(
         [[net, name] for name in names] for net in ("G", "D") for names in layers
     )
-    assert [node["name"] for node in shown["nodes"]].count("0.weight, 0.bias") == 2
 
 
 def test_the_picture_has_a_place_for_all_that_a_moment_marks(pair):
@@ -129,6 +136,237 @@ def test_the_picture_has_a_place_for_all_that_a_moment_marks(pair):
     assert cuts == [cut.how for cut in rec.graph.cuts]
     assert set(layout["labels"]) == {edge["id"] for edge in shown["edges"] if "cut" in edge}
     assert {end for edge in shown["edges"] for end in edge["ends"]} <= nodes
+
+
+# The players --------------------------------------------------------------------------------------
+
+
+def ways(shown):
+    """(from, to) of each way as it reads on the stage: a net, the title of a call, a loss."""
+    stage, nets = shown["stage"], shown["nets"]
+    names = {
+        "net": nets,
+        "call": [call["title"] for call in stage["calls"]],
+        "loss": [loss["name"] for loss in stage["losses"]],
+    }
+    return [tuple(names[kind][i] for kind, i in edge["ends"]) for edge in stage["edges"]]
+
+
+def walks(shown):
+    """For each backward call: way -> what its gradient is good for."""
+    found = [
+        m["stage"]["walk"] for m in shown["moments"] if "backward" in m and not m.get("raised")
+    ]
+    return [
+        {way: letter for way, letter in zip(ways(shown), walk, strict=True) if letter != "."}
+        for walk in found
+    ]
+
+
+def test_the_first_backward_of_strategy_1_walks_on_into_g_in_vain(explorer):
+    first, second = walks(explorer.data["films"]["retain_graph"])
+    assert first == {
+        ("D(fake)", "d_loss"): "u", ("D(real)", "d_loss"): "u", ("D", "D(fake)"): "u",
+        ("D", "D(real)"): "u", ("G(noise)", "D(fake)"): "v", ("G", "G(noise)"): "v",
+    }  # fmt: skip
+    assert second == {
+        ("D(fake)", "g_loss"): "u", ("D", "D(fake)"): "v", ("G(noise)", "D(fake)"): "u",
+        ("G", "G(noise)"): "u",
+    }  # fmt: skip
+
+
+def test_a_cut_way_is_there_and_no_gradient_takes_it(explorer):
+    for key in ("detach", "generator_first"):
+        shown = explorer.data["films"][key]
+        cut = [w for w, e in zip(ways(shown), shown["stage"]["edges"], strict=True) if "cut" in e]
+        assert cut == [("G(noise)", "D(fake.detach())")]
+        assert all(cut[0] not in walk for walk in walks(shown))
+
+
+def test_walks_agree_with_who_received(pair):
+    rec, shown = pair
+    for call, walk in zip(
+        [c for c in rec.backward_calls if not c.error], walks(shown), strict=True
+    ):
+        reached = {way[0]: letter for way, letter in walk.items() if way[0] in rec.parameters}
+        assert {net for net, kind in reached.items() if kind == "u"} == {*rec.used(call.index)}
+        assert {net for net, kind in reached.items() if kind == "v"} == {*rec.in_vain(call.index)}
+
+
+def test_versions_are_those_of_the_record(pair):
+    rec, shown = pair
+    assert shown["versions"] == [f.weights for f in rec.forwards]  # every step moved its net here
+    last = shown["moments"][-1]["stage"]["versions"]
+    moved = [sum(e.kind == "step" and bool(e.moved.get(net)) for e in rec.events)
+             for net in rec.parameters]  # fmt: skip
+    assert last == moved
+    assert rec.versions[-1] == dict(zip(rec.parameters, moved, strict=True))
+
+
+def test_each_gradient_says_which_weights_it_came_through(explorer):
+    def saw(key, loss):
+        """What stands under both .grad right after the backward from ``loss``."""
+        film = explorer.data["films"][key]
+        (moment,) = [m for m in film["moments"]
+                     if "backward" in m and f"`{loss}`" in m["caption"]]  # fmt: skip
+        return dict(zip(film["nets"], moment["stage"]["saw"], strict=True))
+
+    assert saw("retain_graph", "g_loss")["G"] == "via D v0"
+    assert saw("detach", "g_loss")["G"] == "via D v1"  # the D that has just moved
+    assert saw("generator_first", "g_loss")["G"] == "via D v0"
+    assert saw("generator_first", "d_loss")["D"] == "at v0"
+
+
+def test_a_step_that_moves_nothing_makes_no_version(explorer):
+    (variant,) = [v for v in explorer.data["variants"]["detach"] if v["key"] == "step_first"]
+    film = explorer.data["films"]["detach"] | variant["film"]
+    empty = next(m for m in film["moments"] if "nothing moves" in m["caption"])
+    assert empty["stage"]["versions"] == [0, 0]
+
+
+def test_stale_and_mixed_calls_are_told():
+    stale = explore(published.retain_graph_as_printed).data["films"]["retain_graph_as_printed"]
+    assert stale["moments"][-1]["stage"]["calls"] == "hss"
+    mixed = explore(published.retain_graph_before_1_5).data["films"]["retain_graph_before_1_5"]
+    assert [m["stage"]["old"] for m in mixed["moments"] if "old" in m["stage"]] == [[1]]
+
+
+def test_gradients_put_aside_have_columns_and_a_mark(explorer):
+    film = explorer.data["films"]["retain_graph"]
+    assert [(c["verb"], c["whose"]) for c in film["columns"]] == [
+        ("zero", "D"), ("back", "d_loss"), ("zero", "G"), ("↧", "D"), ("back", "g_loss"),
+        ("↥", "D"), ("step", "D"), ("step", "G"),
+    ]  # fmt: skip
+    aside = [[cell[5] for cell in row["cells"]] for row in film["rows"]]
+    assert aside == [[0] * 8, [0, 0, 0, 1, 1, 0, 0, 0]]
+    lines = [
+        film["source"][m["line"] - 1].strip() for m in film["moments"] if "aside" in m["stage"]
+    ]
+    assert [line.partition(":")[0] for line in lines] == [
+        "with gradients_kept(opt_d)", "g_loss.backward()"
+    ]  # fmt: skip
+
+
+def test_a_gradient_that_never_comes_back_was_not_put_aside():
+    def my_step(gan, real, noise):
+        gan.discriminator(gan.generator(noise)).mean().backward()
+        for p in gan.discriminator.parameters():
+            p.grad = None
+        gan.optimizer_g.step()
+
+    film = explore(my_step, what_if=False).data["films"]["my_step"]
+    assert not any("aside" in m["stage"] for m in film["moments"])
+    assert "aside" not in " ".join(m["caption"] for m in film["moments"])
+
+
+def test_a_row_unfolds_where_the_parameters_of_a_net_differ():
+    def my_step(gan, real, noise):
+        first = next(iter(gan.discriminator.parameters()))
+        gan.discriminator(real).mean().backward(inputs=[first])
+        gan.optimizer_d.step()
+
+    film = explore(my_step, what_if=False).data["films"]["my_step"]
+    rows = {row["net"]: row for row in film["rows"]}
+    back = next(i for i, c in enumerate(film["columns"]) if c["verb"] == "back")
+    assert "parts" not in rows["G"]
+    assert rows["D"]["cells"][back][0] == "m"
+    parts = {part["name"]: part["cells"][back][0] for part in rows["D"]["parts"]}
+    assert parts == {"net.0.weight": "a", "net.0.bias, net.2.weight, net.2.bias": "n"}
+
+
+def test_players_of_any_step():
+    """A critic that runs often, fakes without a graph."""
+    G, D = nn.Linear(2, 2), nn.Linear(2, 2)
+    gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+
+    def my_step(gan, real, noise):
+        for _ in range(3):
+            with torch.no_grad():
+                made = gan.generator(noise)
+            gan.optimizer_d.zero_grad()
+            (gan.discriminator(made) - gan.discriminator(real)).mean().backward()
+            gan.optimizer_d.step()
+
+    shown = explore(my_step, gan=gan, real=torch.ones(4, 2), noise=torch.ones(4, 2))
+    film = shown.data["films"]["my_step"]
+    assert len(film["stage"]["calls"]) == 9
+    assert [e["cut"] for e in film["stage"]["edges"] if "cut" in e] == ["no_grad"] * 3
+    assert film["versions"] == [0, 0, 0, 0, 1, 1, 0, 2, 2]
+    assert_apart(film)
+
+
+def assert_apart(film):
+    """No player stands on another, and all are within the size."""
+    stage = film["stage"]
+    width, height = stage["size"]
+    boxes = [part["box"] for part in [*stage["calls"], *stage["losses"]]]
+    for i, (x, y, wide, tall) in enumerate(boxes):
+        assert 0 <= x < x + wide <= width
+        assert 0 <= y < y + tall <= height
+        for left, top, w, h in boxes[:i]:
+            assert x + wide <= left or left + w <= x or y + tall <= top or top + h <= y
+    for frame in stage["frames"]:
+        left, top, w, h = frame["box"]
+        assert 0 <= left < left + w <= width
+        assert 0 <= top < top + h <= height
+
+
+def test_players_stand_apart(pair):
+    assert_apart(pair[1])
+
+
+def test_counts_so_far_end_in_the_totals(pair):
+    _, shown = pair
+    totals, last = shown["totals"], shown["moments"][-1]["sofar"]
+    assert dict(zip(shown["nets"], last["forwards"], strict=True)) == totals["forwards"]
+    assert dict(zip(shown["nets"], last["backwards"], strict=True)) == totals["backwards"]
+    assert (last["vain"], last["peakText"]) == (totals["vain"], totals["peakText"])
+    vain = [m["sofar"]["vain"] for m in shown["moments"]]
+    assert vain == sorted(vain)
+    assert vain[0] == 0
+
+
+def test_it_starts_at_something_and_silent_lines_are_known(explorer):
+    film = explorer.data["films"]["retain_graph"]
+    assert film["source"][film["moments"][explorer.moment]["line"] - 1].strip() == "fake = G(noise)"
+    silent = [film["source"][m["line"] - 1].strip() for m in film["moments"] if m.get("silent")]
+    assert [line.partition(" =")[0] for line in silent] == [
+        "gan.check(real, noise)", "G, D, opt_g, opt_d, loss", "ones, zeros"
+    ]  # fmt: skip
+
+
+def test_source_is_coloured_and_its_head_folded(explorer):
+    film = explorer.data["films"]["detach"]
+    assert [line.strip() for line in film["source"]][film["folded"] - 1] == "gan.check(real, noise)"
+    for line, runs in zip(film["source"], film["paint"], strict=True):
+        assert sum(int(n) for n in re.findall(r"\d+", runs)) == len(line)
+    assert colours(["x = 'a'  # b"]) == ["t4s3t2c3"]
+    assert colours(["x = 'a", "for"])[1] in ("t3", "k3")  # no Python: something, and no error
+    assert folded(["no function"]) == 0
+    assert folded(["def f():", '    """Only this."""']) == 1
+
+
+def test_marks_hold_the_sentences_on_gradient(explorer):
+    films = explorer.data["films"].values()
+    for shown in films:
+        for moment in shown["moments"]:
+            for start, end, kind in moment.get("marks", []):
+                sentence = moment["caption"][start:end]
+                assert ("in vain" in sentence) == (kind == "vain")
+                assert sentence.endswith(".")
+    assert all(c.isprintable() for f in films
+               for m in f["moments"] for c in m["caption"])  # fmt: skip
+
+
+def test_a_what_if_is_offered_at_the_line_that_it_changes(explorer):
+    for key, found in explorer.data["variants"].items():
+        source = explorer.data["films"][key]["source"]
+        for variant in found:
+            gone = {edit["old"] for edit in variant["edits"]} - {None}
+            assert source[variant["line"] - 1] in gone or not gone
+
+
+# The graph ----------------------------------------------------------------------------------------
 
 
 def test_all_of_the_picture_is_within_its_size(pair):
@@ -185,8 +423,7 @@ def test_a_large_graph_has_no_picture_and_all_the_rest(monkeypatch):
     gan = dcgan(size=16, channels=1, noise_dim=8, width=4)
     shown = explore("detach", gan=gan, what_if=False).data["films"]["detach"]
     assert shown["layout"]
-    names = [row["name"] for row in shown["rows"]]
-    assert len(names) <= len(shown["parameters"])
+    assert [row["net"] for row in shown["rows"]] == ["G", "D"]
     monkeypatch.setattr(film.show, "LARGE", len(shown["nodes"]) - 1)
     larger = explore("detach", gan=gan, what_if=False).data["films"]["detach"]
     assert larger == shown | {"layout": None}
@@ -282,25 +519,29 @@ def captions(step):
 def test_captions_of_strategy_1():
     told = captions(STEPS["retain_graph"])
     d_backward = told["d_loss.backward(retain_graph=True)"]
-    assert d_backward.startswith("D's 4 parameters received gradient. So did G's 4: nobody asked")
-    assert "The graph is kept" in d_backward
+    assert d_backward.startswith(
+        "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain: nobody asked"
+    )
+    assert "The graph stays" in d_backward
     assert told["opt_g.zero_grad()"] == "G's 4 gradients are cleared."
     assert told["with gradients_kept(opt_d):"] == "D's 4 gradients are put back into .grad."
-    assert told["g_loss.backward()"].startswith("G's 4 parameters received gradient. So did D's 4")
-    assert told["opt_g.step()"] == "G's 4 parameters move."
+    assert told["g_loss.backward()"].startswith(
+        "Backward from `g_loss`. G gets its gradient. D gets some as well, in vain"
+    )
+    assert told["opt_g.step()"] == "G moves: its 4 parameters go from version 0 to version 1."
 
 
 def test_captions_of_strategy_2():
     told = captions(STEPS["detach"])
-    assert (
-        "detach() cuts: values pass to D"
-        in told["pred_fake, pred_real = D(fake.detach()), D(real)"]
-    )
+    forward = told["pred_fake, pred_real = D(fake.detach()), D(real)"]
+    assert forward.startswith("D runs forward twice: `D(fake.detach())` and `D(real)`.")
+    assert "detach()` cuts: values pass to D" in forward
     assert told["d_loss.backward()"].startswith(
-        "D's 4 parameters received gradient. What the graph"
+        "Backward from `d_loss`. D gets its gradient. The graph"
     )
     assert "third time" in told["g_loss = loss(D(fake), ones)"]
-    assert "now holds 0 B" in told["g_loss.backward()"]
+    assert "this is D of version 1." in told["g_loss = loss(D(fake), ones)"]
+    assert "freed: 0 B are left" in told["g_loss.backward()"]
 
 
 def test_captions_of_an_error_say_why():

@@ -87,6 +87,86 @@ def test_a_cell_goes_on_without_a_type_and_with_a_written_hyphen():
         assert [[c.source for c in slide.cells] for slide in stack.slides] == [["# T", "text"]]
 
 
+def widget(kind, group):
+    html = f'<div class="gl-{kind}" data-gl-{kind} data-gl-group="{group}"></div>'
+    return nbformat.v4.new_output("display_data", {"text/html": html})
+
+
+def parts_of(slide):
+    """Does it wait?, and what it shows: "code" or "text" by its source, ">code" its outputs."""
+    told = []
+    for part in slide.parts:
+        faces = [(p.cell.source, p.source, p.outputs) for p in part.pieces]
+        told.append(
+            (
+                part.fragment,
+                [("" if s else ">") + t + (" >" if s and o else "") for t, s, o in faces],
+            )
+        )
+    return told
+
+
+def test_an_answer_waits_and_all_below_it_waits_with_it():
+    asked = cell("ask", code=True, outputs=[widget("question", "question-1")])
+    answer = cell(
+        "run",
+        code=True,
+        tags=["slide-code"],
+        outputs=[printed("1"), widget("answers", "question-1")],
+    )
+    after = cell("more", code=True, outputs=[printed("2")])
+    (stack,) = slides.arrange(notebook(cell("# T", "slide"), asked, answer, cell("so"), after))
+    assert parts_of(stack.slides[0]) == [
+        (False, ["# T", ">ask", "run"]),
+        (True, [">run", "so", ">more"]),
+    ]
+
+
+def test_what_may_give_an_answer_away_waits_too():
+    """Between a question and its answer each output has a key of its own; a question has none."""
+    first = cell("one", code=True, outputs=[widget("question", "question-1")])
+    second = cell("two", code=True, outputs=[widget("question", "question-2")])
+    never = cell("never answered", code=True, outputs=[widget("question", "question-3")])
+    between = cell("between", "subslide", code=True, outputs=[printed("1")])
+    answers = [
+        cell(f"answer {n}", code=True, outputs=[widget("answers", f"question-{n}")]) for n in (1, 2)
+    ]
+    after = cell("after", "subslide", code=True, outputs=[printed("2")])
+    cells = [first, second, never, between, *answers, cell("so"), after]
+    (stack,) = slides.arrange(notebook(cell("# T", "slide"), *cells))
+    assert [parts_of(slide) for slide in stack.slides] == [
+        [(False, ["# T", ">one", ">two", ">never answered"])],
+        [(True, [">between"]), (True, [">answer 1"]), (True, [">answer 2", "so"])],
+        [(False, [">after"])],
+    ]
+
+
+def test_a_bet_on_the_whole_lesson_keeps_back_two_sections_and_the_answer():
+    bet = cell("bet", code=True, outputs=[widget("question", "question-1")])
+    outputs = [cell(f"run {n}", "slide", code=True, outputs=[printed("1")]) for n in (2, 3, 4)]
+    answer = cell("answer", code=True, outputs=[widget("answers", "question-1")])
+    stacks = slides.arrange(notebook(cell("# T", "slide"), bet, *outputs, answer))
+    assert [parts_of(stack.slides[0]) for stack in stacks[1:]] == [
+        [(True, [">run 2"])],
+        [(False, [">run 3"])],
+        [(False, [">run 4"]), (True, [">answer"])],
+    ]
+
+
+def test_on_live_slides_too_what_follows_an_answer_waits_for_a_key(notebook_path):
+    """There a cell without a type comes with the cell above it, and all of it was run before."""
+    at_once, answer = [], None
+    for cell in nbformat.read(notebook_path, as_version=4).cells:
+        kind = slides.slide_type(cell)
+        if kind in ("skip", "notes"):
+            continue
+        compares = cell.cell_type == "code" and ".compare(" in cell.source
+        if answer and kind == "-" and not compares:
+            at_once.append(cell.source[:60])
+        answer = compares
+    assert at_once == []
+
+
 def test_code_is_hidden_unless_it_is_the_point():
     quiet = cell("x = 1", code=True)
     told = cell("print(1)", code=True, outputs=[printed("1")])

@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import exercise_rules
+import lesson_sentences
 import nbformat
 import notebook_rules
+import one_name
 import pytest
+import reading_time
 from lab_server import kernel_environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -17,6 +20,8 @@ from nbclient.exceptions import CellExecutionError
 # Per cell, only to end a notebook that hangs. The promise of a minute per lesson is reported,
 # not asserted: this machine may be busy.
 HANG_SECONDS = 300
+LONGEST_LESSON = 50  # minutes
+HELD = ("01", "02", "03", "04", "05", "06", "08", "09", "11", "12")  # lessons
 
 
 def run_twice(path: Path, scratch: Path) -> tuple[list[str], list[float], nbformat.NotebookNode]:
@@ -77,6 +82,26 @@ def test_runs_twice_in_a_fresh_kernel(notebook_path, tmp_path, record_property):
     record_property("cell seconds", f"{first:.1f} s fresh, {second:.1f} s again")
     assert warnings == []
     assert exercise_rules.exercise_problems(executed) == []
+    assert lesson_sentences.missing(notebook_path.stem, executed) == []
+
+
+def test_every_sentence_belongs_to_a_lesson(root):
+    lessons = {path.stem for path in (root / "notebooks").glob("*.ipynb")}
+    assert set(lesson_sentences.SENTENCES) <= lessons
+
+
+@pytest.mark.parametrize("number", HELD)
+def test_one_name_is_one_thing(number, root):
+    (path,) = (root / "notebooks").glob(f"{number}-*.ipynb")
+    assert one_name.two_things(reading_time.read(path)) == []
+
+
+@pytest.mark.parametrize("number", HELD)
+def test_names_the_minutes_that_it_takes(number, root):
+    (path,) = (root / "notebooks").glob(f"{number}-*.ipynb")
+    notebook, overviews = reading_time.read(path), reading_time.read_overviews(path.parent)
+    assert list(reading_time.problems(path.name, notebook, overviews)) == []
+    assert reading_time.readings(notebook)[0].minutes <= LONGEST_LESSON
 
 
 # The checks themselves: each has to find what it looks for.
@@ -196,6 +221,96 @@ def test_rules_find(spoil, said):
     assert notebook_rules.problems(notebook) == []
     spoil(notebook)
     assert [problem for problem in notebook_rules.problems(notebook) if said in problem]
+
+
+TWO_THINGS = [
+    ("a loss, then a text", ["loss = max", "for loss in 'ab':\n    print(loss)", "loss(1, 2)"]),
+    ("read by a function", ["step = 1", "def walk():\n    return step", "step = [walk]"]),
+    ("taken apart", ["a, b = 1, 2", "a, b = 3, 2", "print(a)"]),
+    ("added to", ["found = []", "found = {}", "found |= {}"]),
+]
+ONE_THING = [
+    ("a fresh start", ["gan = dict(seed=0)", "gan['x'] = 1", "gan = dict(seed=0)"]),
+    ("of each cell alone", ["for x in (1, 2):\n    print(x)", "x = 'a'\nprint(x)"]),
+    ("a local name", ["n = 1", "def f():\n    n = 'a'\n    return n", "print(n)"]),
+    ("in a comprehension", ["n = 1", "[n for n in 'abc']", "print(n)"]),
+]
+
+
+def lesson_of(sources: list[str]) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in sources])
+
+
+@pytest.mark.parametrize("sources", [s for _, s in TWO_THINGS], ids=[i for i, _ in TWO_THINGS])
+def test_a_name_for_two_things_is_found(sources):
+    assert len(one_name.two_things(lesson_of(sources))) == 1
+
+
+@pytest.mark.parametrize("sources", [s for _, s in ONE_THING], ids=[i for i, _ in ONE_THING])
+def test_a_name_for_one_thing_is_left_alone(sources):
+    assert one_name.two_things(lesson_of(sources)) == []
+
+
+def long_lesson(minutes: int, plan: str = "Plan: all (20).") -> nbformat.NotebookNode:
+    notebook = good_notebook()
+    notebook.cells[0].source = f"# A lesson\n\n*About {minutes} minutes. You need: time.*"
+    prose = nbformat.v4.new_markdown_cell("word " * 20 * reading_time.WORDS_PER_MINUTE)
+    note = nbformat.v4.new_markdown_cell(f"**Teacher, 20 minutes.** {plan}\n\n</details>")
+    note.metadata = nbformat.from_dict({"slideshow": {"slide_type": "notes"}})
+    curious = nbformat.v4.new_markdown_cell("## For the curious: more\n\n" + "word " * 1000)
+    notebook.cells += [prose, note, curious]
+    return notebook
+
+
+@pytest.mark.parametrize(
+    ("notebook", "overview", "said"),
+    [
+        (long_lesson(25), "", "its first cell says (25, 0)"),
+        (long_lesson(20), "", "counted: (20, 10)"),
+        (long_lesson(20, "Plan: run (9), talk (12, at home)."), "", "the plan needs 21"),
+        (long_lesson(20), "| [A](a.ipynb) | 35 | all |", "00 says 35 minutes"),
+    ],
+)
+def test_wrong_minutes_are_found(notebook, overview, said):
+    assert [p for p in reading_time.problems("a.ipynb", notebook, {"00": overview}) if said in p]
+
+
+def test_minutes_are_mended_where_they_are_named(tmp_path, monkeypatch):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    start = nbformat.v4.new_markdown_cell("# Map\n\n| [A](a.ipynb) | 35 | all |")
+    nbformat.write(nbformat.v4.new_notebook(cells=[start]), folder / "00-map.ipynb")
+    (tmp_path / "README.md").write_text("| [A](notebooks/a.ipynb) | 5 | all |\n")
+    nbformat.write(long_lesson(35), folder / "a.ipynb")
+    assert reading_time.main([str(folder / "a.ipynb")]) == 1
+    assert reading_time.main(["--fix", str(folder / "a.ipynb")]) == 0
+    assert reading_time.stated(reading_time.read(folder / "a.ipynb")) == (20, 10)
+    assert (tmp_path / "README.md").read_text() == "| [A](notebooks/a.ipynb) | 20 | all |\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "shows"),
+    [
+        ("x = 1", False), ("x = 1\nx", True), ("print(1)\ny = f(a, b)", True), ("x.a = 2", False),
+        ("def f():\n    return 1", False), ("import os", False), ("a |= b", False),
+        ("f(\n    x,\n)", True), ("x = f(\n    a,\n)", False), ("a, b = f()", False),
+        ("for i in x:\n    f(i)", False), ("for i in x:\n    print(i)", True),
+        ("x = a == b", False), ("def f():\n    print(1)", False),
+    ],
+)  # fmt: skip
+def test_what_shows_something_is_known(source, shows):
+    assert reading_time.shows_something(source) is shows
+
+
+def test_a_sentence_whose_cell_shows_otherwise_is_found(monkeypatch):
+    cell = nbformat.v4.new_code_cell("1 + 1", id="sum")
+    cell.outputs = [nbformat.v4.new_output("stream", text="a 2\nb 3\n")]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    for patterns, problems in (((r"a 2\n", "b 3"), 0), (("b 3", "a 2"), 1), (("a 3",), 1)):
+        monkeypatch.setattr(lesson_sentences, "SENTENCES", {"x": {"sum": patterns}})
+        assert len(lesson_sentences.missing("x", notebook)) == problems
+    monkeypatch.setattr(lesson_sentences, "SENTENCES", {"x": {"gone": ("a",)}})
+    assert "no cell gone" in lesson_sentences.missing("x", notebook)[0]
 
 
 def test_fix_mends_what_running_leaves_behind(tmp_path, capsys):

@@ -12,7 +12,7 @@ from ipywidgets.widgets.widget import _instances as living_widgets
 from torch import nn
 
 from gan_lessons import STRATEGIES, published, step_retain_graph, tiny_gan
-from gan_lessons.classroom import comparison, predict_choice, predict_number, predict_received
+from gan_lessons.classroom import predict_choice, predict_number, predict_received, question_view
 from gan_lessons.classroom.scoring import read_number
 from gan_lessons.lens.record import record
 
@@ -215,21 +215,21 @@ def test_names_are_no_markup():
 
 def test_running_a_cell_again_closes_what_it_asked_before(monkeypatch):
     before = len(living_widgets)
-    monkeypatch.setattr(comparison, "_made", {})
-    monkeypatch.setattr(comparison, "_running_cell", lambda: ("cell", "first run"))
+    monkeypatch.setattr(question_view, "_made", {})
+    monkeypatch.setattr(question_view, "_running_cell", lambda: ("cell", "first run"))
     predict_received(["G"], CALLS)
     predict_number("How many?").compare(3)
     both = len(living_widgets)
-    monkeypatch.setattr(comparison, "_running_cell", lambda: ("other cell", "second run"))
+    monkeypatch.setattr(question_view, "_running_cell", lambda: ("other cell", "second run"))
     other = predict_choice("Which?", ["G", "D"])
     with_other = len(living_widgets)
     assert before < both < with_other
     for run in ("third run", "fourth run"):
-        monkeypatch.setattr(comparison, "_running_cell", lambda run=run: ("cell", run))
+        monkeypatch.setattr(question_view, "_running_cell", lambda run=run: ("cell", run))
         predict_received(["G"], CALLS)
         predict_number("How many?").compare(3)
         assert len(living_widgets) == with_other
-    for made in comparison._made["cell"][1]:
+    for made in question_view._made["cell"][1]:
         made.close()
     other.close()
     assert len(living_widgets) == before
@@ -300,6 +300,74 @@ def test_off_by_says_what_would_have_counted():
     asked.inputs["How long?"].value = "3"
     assert asked.compare(4, 0.5).items[0].note == "Off by 1 ms; up to 0.5 ms counts as predicted."
     assert asked.compare(4).items[0].note == "Off by 1 ms."
+
+
+# A sentence for a wrong answer --------------------------------------------------------------------
+
+
+def test_a_wrong_choice_gets_its_own_sentence():
+    said = {"S1": "S1 runs D once less.", "S3": "S3 runs the same lines as S2."}
+    asked = predict_choice("Which costs least?", ["S1", "S2", "S3"], if_wrong=said)
+    (entry,) = asked.inputs.values()
+    notes: dict[str | None, str] = {}
+    for answer in ("S1", "S2", "S3", None):
+        entry.value = answer
+        notes[answer] = asked.compare("S2").items[0].note
+    assert notes == said | {"S2": "", None: ""}
+    entry.value = "S3"
+    assert said["S3"] in asked.compare("S2").to_html()
+    assert asked.compare("S3").items[0].note == ""  # what is right is not reproached
+
+
+def test_a_wrong_number_gets_its_own_sentence():
+    asked = predict_number("a.grad?", if_wrong={3: "b + 1: both ways count."})
+    (entry,) = asked.inputs.values()
+    entry.value = "3,0"
+    assert asked.compare(4).items[0].note == "Off by 1. b + 1: both ways count."
+    assert asked.compare(3).items[0].note == ""
+    entry.value = "2"
+    assert asked.compare(4).items[0].note == "Off by 2."
+
+
+def test_who_is_wrong_about_a_net_gets_the_sentence_of_that_call(rec):
+    asked = predict_received(["G", "D"], CALLS, if_wrong={("G", 0): "A loss belongs to nobody."})
+    for answer, note in (
+        (False, "No optimizer step used it. A loss belongs to nobody."),
+        (True, ""),
+    ):
+        asked.inputs["G", 0].value = answer
+        assert asked.compare(rec).items[0].note == note
+
+
+@pytest.mark.parametrize(
+    ("ask", "error"),
+    [
+        (lambda: predict_choice("Which?", ["G", "D"], if_wrong={"H": "no"}), ValueError),
+        (lambda: predict_received(["G"], CALLS, if_wrong={("D", 0): "no"}), ValueError),
+        (lambda: predict_number("How many?", if_wrong={True: "no"}), TypeError),
+        (lambda: predict_number("How many?", if_wrong={math.inf: "no"}), ValueError),
+    ],
+)
+def test_a_sentence_for_what_is_not_asked_is_refused(ask, error):
+    with pytest.raises(error, match="if_wrong"):
+        ask()
+
+
+def test_the_form_waits_for_who_has_predicted_nothing(question, rec):
+    question.compare(rec)
+    assert not question.shown
+    question.inputs["G", 0].value = True
+    question.compare(rec)
+    assert question.shown
+
+
+def test_what_a_class_voted_is_known_here(question, rec):
+    """The front end sends the counts; the comparison starts from them."""
+    question.set_state({"votes": [{"∇ yes": 2, "– no": 1}, {}, {}, {}]})
+    comparison = question.compare(rec)
+    assert question.shown
+    assert comparison.votes[0] == {"∇ yes": 2, "– no": 1}
+    assert comparison.summary == NOTHING  # a vote of the class is nobody's prediction
 
 
 def test_an_answer_that_cannot_be_given_is_refused(question):

@@ -31,6 +31,8 @@ CONDA_NAMES = {
 }
 # The package itself, installed by pip into the conda environment, brings these along.
 LEFT_TO_PIP = {"pygraphviz", "sphinx-revealjs", "latex2mathml"}
+REASONS = "docs/dependencies.md"
+DOCS = list((ROOT / "docs").glob("*.md"))
 ONLY_CONDA = {"python", "pip", "graphviz"}
 
 
@@ -114,10 +116,10 @@ def test_conda_installs_the_package_and_its_python_fits():
 
 
 @pytest.mark.parametrize("requirement", ALL, ids=name_of)
-def test_readme_says_what_each_dependency_is_for(requirement):
+def test_the_docs_say_what_each_dependency_is_for(requirement):
     name = name_of(requirement)
-    rows = re.findall(rf"^\| `{re.escape(name)}` \| (.+?) \| (.+) \|$", read("README.md"), re.M)
-    assert len(rows) == 1, f"README.md has {len(rows)} rows for {name}, expected one"
+    rows = re.findall(rf"^\| `{re.escape(name)}` \| (.+?) \| (.+) \|$", read(REASONS), re.M)
+    assert len(rows) == 1, f"{REASONS} has {len(rows)} rows for {name}, expected one"
     needed_for = rows[0][0].strip("`")
     expected = next(
         (
@@ -130,16 +132,22 @@ def test_readme_says_what_each_dependency_is_for(requirement):
     assert needed_for == expected
 
 
-def test_readme_names_no_other_dependency():
-    table = read("README.md").split("\n## Dependencies\n")[1].split("\n## ")[0]
-    rows = set(re.findall(r"^\| `([\w-]+)` \|", table, re.M))
-    assert rows == {name_of(requirement) for requirement in ALL}
+def test_the_docs_name_no_other_dependency():
+    rows = re.findall(r"^\| `([\w-]+)` \|", read(REASONS), re.M)
+    assert sorted(rows) == sorted(name_of(requirement) for requirement in ALL)
 
 
-def test_readme_links_exist():
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{p.name}" for p in DOCS)])
+def test_links_of_a_page_exist(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", read(page))
+    folder = (ROOT / page).parent
+    assert [link for link in links if not (folder / link).exists()] == []
+
+
+def test_the_readme_leads_to_every_page_and_stays_short():
     links = re.findall(r"\]\((?!https?:)([^)#]+)", read("README.md"))
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert {f"docs/{page.name}" for page in DOCS} <= set(links)
+    assert len(read("README.md").splitlines()) < 120
 
 
 def test_readme_lists_every_lesson():

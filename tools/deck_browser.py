@@ -3,7 +3,8 @@
 python tools/deck_browser.py build/slides/02-*.html --sheets /tmp/sheets   # pictures, 9 slides each
 python tools/deck_browser.py build/slides/*.html                           # only what overflows
 
-With ``--pdf FOLDER`` each deck is printed, one page per slide.
+With ``--pdf FOLDER`` each deck is printed, one page per slide; with ``--fill`` the slides that end
+above half of the height are listed.
 """
 
 from __future__ import annotations
@@ -127,6 +128,27 @@ def slides(page: Page) -> Iterator[tuple[int, str]]:
         page.evaluate("Reveal.next()")
 
 
+# How far down what can be read on the current slide reaches, where 1 is its lower edge.
+_FILL = """() => {
+    const sheet = Reveal.getCurrentSlide().querySelector('.sheet');
+    const frame = sheet.getBoundingClientRect();
+    const all = root => [...root.querySelectorAll('*')].flatMap(
+        part => part.shadowRoot ? [part, ...all(part.shadowRoot)] : [part]);
+    const read = all(sheet).filter(part => part.checkVisibility() && !part.closest('.running') &&
+        (/^(img|svg|input|button)$/.test(part.localName) ||
+         [...part.childNodes].some(node => node.nodeType === 3 && node.textContent.trim())));
+    const bottom = Math.max(...read.map(part => part.getBoundingClientRect().bottom));
+    return (bottom - frame.top) / frame.height;
+}"""
+
+
+def fill(page: Page) -> float:
+    """How far down the current slide is filled: 1 is its lower edge. The title is centred: 1."""
+    if page.evaluate("Reveal.getCurrentSlide().querySelector('.sheet.title') !== null"):
+        return 1.0
+    return float(page.evaluate(_FILL))
+
+
 def overflows(page: Page) -> list[str]:
     """What leaves the current slide, is cut off in it, or is too small to read."""
     return list(page.evaluate(_MEASURE, SMALLEST_TEXT))
@@ -162,6 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("decks", nargs="+", type=Path)
     parser.add_argument("--sheets", type=Path, help="folder for pictures of all slides")
+    parser.add_argument("--fill", action="store_true", help="list slides that are half empty")
     parser.add_argument("--pdf", type=Path, help="folder for PDFs")
     options = parser.parse_args(arguments)
     broken = 0
@@ -172,9 +195,21 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"wrote {options.pdf / path.stem}.pdf", flush=True)
                 continue
             broken += _look_at(browser, path, options.sheets)
+            if options.fill:
+                _list_half_empty(browser, path)
     for line in (*browser.requests, *browser.errors):
         print(line)
     return 1 if broken or browser.requests or browser.errors else 0
+
+
+def _list_half_empty(browser: DeckBrowser, path: Path) -> None:
+    page = browser.open(path)
+    filled = {f"{number} (#{name})": fill(page) for number, name in slides(page)}
+    page.close()
+    half = {name: part for name, part in filled.items() if part < 0.5}
+    print(f"{path.name}: {len(half)} of {len(filled)} slides end above half of the height")
+    for name, part in half.items():
+        print(f"  slide {name}: {part:.0%}")
 
 
 def _look_at(browser: DeckBrowser, path: Path, sheets: Path | None) -> int:

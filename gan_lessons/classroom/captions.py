@@ -2,52 +2,108 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from gan_lessons.lens.model import FREED, STALE, BackwardCall, Event, GradState, Moment, StepRecord
 from gan_lessons.lens.show import bytes_text, visible
 
 _Grads = Mapping[str, Mapping[str, GradState]]
 
+NOTHING = "Nothing changes for gradients, graph or memory."
+
+# Around a sentence on gradient that a step will use, or on gradient in vain. Neither is printable,
+# so that no name can hold them.
+_USED, _VAIN, _END = "\x01", "\x02", "\x03"
+_MARKS = {_USED: "used", _VAIN: "vain"}
+
 
 def caption(record: StepRecord, moment: Moment, moments: Sequence[Moment] = ()) -> str:
     """What the line of ``moment`` did, in words. ``moments``: all of them, if not the record's."""
+    return marked_caption(record, moment, moments)[0]
+
+
+def marked_caption(
+    record: StepRecord, moment: Moment, moments: Sequence[Moment] = ()
+) -> tuple[str, list[list[int | str]]]:
+    """The caption, and [start, end, "used" or "vain"] of its sentences on gradient."""
+    return _marks(_told(record, moment, moments))
+
+
+def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
+    """The caption, sentences on gradient between control characters."""
     moments = moments or record.moments
     before = moments[moment.index - 1] if moment.index else None
     events = [record.events[i] for i in moment.events]
-    told = [text for event in events for text in _event(record, event)]
+    told: list[str] = []
+    for kind, group in groupby(events, key=lambda event: (event.kind, event.target)):
+        told += _event(record, kind[0], list(group))
     told += _cuts(record, moment)
     if not events:
-        told += _by_hand(before.grads if before else record.before, moment.grads)
+        told += _by_hand(record, moments, moment)
     told += _graph(record, moment, before, events)
     if moment.raised:
         told.append(record.explanation or "This line raises an error.")
     elif moment is moments[-1] and record.text(moment).startswith("return"):
         told.append("The step is over.")
-    return " ".join(told) or "Nothing changes for gradients, graph or memory."
+    return " ".join(told) or NOTHING
 
 
-def _event(record: StepRecord, event: Event) -> Iterator[str]:
-    if event.kind == "forward" and event.forward is not None:
-        yield _forward(record, event.forward)
-    elif event.kind == "zero_grad":
-        yield from _cleared(record, event)
-    elif event.kind == "backward" and event.call is not None:
-        yield from _backward(record, record.backward_calls[event.call], event)
-    elif event.kind == "grad":
-        yield "A gradient is computed without being written into any .grad."
-    elif event.kind == "step":
-        yield from _step(event)
+def _marks(text: str) -> tuple[str, list[list[int | str]]]:
+    """The text without control characters, and what they held."""
+    found: list[list[int | str]] = []
+    plain = ""
+    for part in re.split(f"([{_USED}{_VAIN}][^{_END}]*{_END})", text):
+        if part[:1] in _MARKS:
+            found.append([len(plain), len(plain) + len(part) - 2, _MARKS[part[0]]])
+            part = part[1:-1]
+        plain += part
+    return plain, found
 
 
-def _forward(record: StepRecord, index: int) -> str:
-    net = record.forwards[index].net
-    n = sum(f.net == net for f in record.forwards[: index + 1])
-    nth = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}.get(n, f"{n}th")
-    text = "{net} runs forward, for the {nth} time in this step."
-    if n == 1:
-        text = "{net} runs forward."
-    return text.format(net=visible(net), nth=nth)
+def _event(record: StepRecord, kind: str, events: Sequence[Event]) -> Iterator[str]:
+    """Events of one kind and one target, one after the other."""
+    if kind == "forward":
+        yield from _forwards(record, events)
+        return
+    for event in events:
+        if kind == "zero_grad":
+            yield from _cleared(record, event)
+        elif kind == "backward" and event.call is not None:
+            yield from _backward(record, record.backward_calls[event.call], event)
+        elif kind == "grad":
+            yield "A gradient is computed without being written into any .grad."
+        elif kind == "step":
+            yield from _step(record, event)
+
+
+_TIMES = {1: "once", 2: "twice"}
+_NTH = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+
+
+def _forwards(record: StepRecord, events: Sequence[Event]) -> Iterator[str]:
+    ran = [record.forwards[e.forward] for e in events if e.forward is not None]
+    if not ran:
+        return
+    net = ran[0].net
+    before = sum(f.net == net for f in record.forwards[: ran[0].index])
+    version = record.versions[events[0].index][net]
+    calls = [f.line.expression for f in ran]
+    which = ": " + " and ".join(f"`{visible(c)}`" for c in calls) if all(calls) else ""
+    text = "{net} runs forward{which}."
+    if before:
+        text = "{net} runs forward, for the {nth} time in this step{which}."
+    elif len(ran) > 1:
+        text = "{net} runs forward {times}{which}."
+    nth, count = before + 1, len(ran)
+    yield text.format(
+        net=visible(net), nth=_NTH.get(nth, f"{nth}th"), which=which,
+        times=_TIMES.get(count, f"{count} times"),
+    )  # fmt: skip
+    if version:
+        text = "Its weights have moved meanwhile: this is {net} of version {version}."
+        yield text.format(net=visible(net), version=version)
 
 
 def _cleared(record: StepRecord, event: Event) -> Iterator[str]:
@@ -72,36 +128,38 @@ def _state(grads: _Grads, net: str, name: str) -> GradState:
 
 def _backward(record: StepRecord, call: BackwardCall, event: Event) -> Iterator[str]:
     """Who received gradient that a step will use comes first, then who received it in vain."""
+    name = call.source.partition(".backward")[0].strip()
+    if name.isidentifier():
+        yield "Backward from `{name}`.".format(name=name)
     if not any(call.received.values()):
         yield "No parameter received gradient."
         return
     useful = record.used(call.index)
     for net, names in useful.items():
-        total = len(record.parameters[net])
-        text = "{net}: {count} of {total} parameters received gradient."
-        if len(names) == total:
-            text = "{net}'s {count} parameters received gradient."
-        yield text.format(net=visible(net), count=len(names), total=total)
+        yield _USED + _received(record, net, names, "{net} gets its gradient.") + _END
         states = event.grads[net]
         if any(len(states[n].sources) > 1 or states[n].before for n in names):
-            yield "It was added to what they held already."
+            yield "It is added to what was there already."
     for net, names in record.in_vain(call.index).items():
-        total = len(record.parameters[net])
-        text = "{net}'s {count} parameters received gradient in vain: no step will use it."
-        if len(names) < total:
-            text = (
-                "{net}: {count} of {total} parameters received gradient in vain: "
-                "no step will use it."
-            )
-        elif useful:
-            text = "So did {net}'s {count}: nobody asked for those, no step will use them."
-        yield text.format(net=visible(net), count=len(names), total=total)
+        text = "{net} gets gradient in vain: no step will use it."
+        if useful:
+            text = "{net} gets some as well, in vain: nobody asked, and no step will use it."
+        yield _VAIN + _received(record, net, names, text) + _END
 
 
-def _step(event: Event) -> Iterator[str]:
+def _received(record: StepRecord, net: str, names: Sequence[str], text: str) -> str:
+    """The sentence for a net; where only some of its parameters received, of how many it is so."""
+    total = len(record.parameters[net])
+    who = "{net} ({count} of {total} parameters)" if len(names) < total else "{net}"
+    return text.format(net=who.format(net=visible(net), count=len(names), total=total))
+
+
+def _step(record: StepRecord, event: Event) -> Iterator[str]:
     moved = {net: names for net, names in event.moved.items() if names}
     for net, names in moved.items():
-        yield "{net}'s {count} parameters move.".format(net=visible(net), count=len(names))
+        new = record.versions[event.index].get(net, 0)
+        text = "{net} moves: its {count} parameters go from version {old} to version {new}."
+        yield text.format(net=visible(net), count=len(names), old=new - 1, new=new)
     if not moved:
         text = "{optimizer} has no gradient to use: nothing moves."
         yield text.format(optimizer=visible(event.target or ""))
@@ -111,28 +169,38 @@ def _cuts(record: StepRecord, moment: Moment) -> Iterator[str]:
     for cut in record.graph.cuts:
         if cut.target in moment.built:
             net = record.graph.nodes[cut.target].net
-            text = "{how} cuts: values pass, no gradient will come back this way."
+            text = "`{how}` cuts: values pass, no gradient will come back this way."
             if net:
-                text = "{how} cuts: values pass to {net}, no gradient will come back this way."
+                text = "`{how}` cuts: values pass to {net}, no gradient will come back this way."
             yield text.format(how=visible(cut.how), net=visible(net or ""))
 
 
-def _by_hand(before: _Grads, now: _Grads) -> Iterator[str]:
+def _by_hand(record: StepRecord, moments: Sequence[Moment], moment: Moment) -> Iterator[str]:
     """Gradients that changed in a line without an event."""
-    for net, states in now.items():
+    before = moments[moment.index - 1].grads if moment.index else record.before
+    for net, states in moment.grads.items():
         was = {name: _state(before, net, name) for name in states}
         changed = {n: s for n, s in states.items() if s.value != was[n].value}
         gone = [n for n, s in changed.items() if s.value is None]
+        kept = [n for n in gone if _comes_back(moments[moment.index + 1 :], net, n, was[n])]
+        lost = [n for n in gone if n not in kept]
         back = [n for n, s in changed.items() if not s.by_hand and s.sources != was[n].sources]
         back = [n for n in back if n not in gone]
         rest = [n for n in changed if n not in {*gone, *back}]
         for text, names in (
-            ("{net}'s {count} gradients are taken out of .grad and laid aside.", gone),
+            ("{net}'s {count} gradients are taken out of .grad and put aside.", kept),
+            ("{net}'s {count} gradients are taken out of .grad.", lost),
             ("{net}'s {count} gradients are put back into .grad.", back),
             ("{net}: {count} gradients are rewritten by hand.", rest),
         ):
             if names:
                 yield text.format(net=visible(net), count=len(names))
+
+
+def _comes_back(later: Iterable[Moment], net: str, name: str, held: GradState) -> bool:
+    """Is this very gradient in ``.grad`` again at a later moment?"""
+    states = (_state(moment.grads, net, name) for moment in later)
+    return any((s.value, s.sources) == (held.value, held.sources) for s in states)
 
 
 def _graph(
@@ -145,9 +213,9 @@ def _graph(
     lost = before is not None and moment.held.activations < before.held.activations
     built = sum(not record.graph.nodes[i].is_leaf for i in moment.built)
     if built:
-        text = "The graph grows by {count} operations and now holds {held}."
+        text = "The graph grows by {count} operations and keeps {held}."
         if built == 1:
-            text = "The graph grows by one operation and now holds {held}."
+            text = "The graph grows by one operation and keeps {held}."
         yield text.format(count=built, held=held)
     elif kinds == {"forward"}:
         yield "It builds no graph: nothing here can be walked backward."
@@ -155,12 +223,12 @@ def _graph(
     if moment.raised:
         return  # what it let go of is nothing to learn from
     if "backward" in kinds:
-        text = "The graph is kept: it still holds {held}."
+        text = "The graph stays: it still keeps {held}."
         if lost or _newly(FREED, moment.states, states) or len(moment.states) < len(states):
-            text = "What the graph saved on the way is freed: it now holds {held}."
+            text = "The graph on the way is freed: {held} are left."
         yield text.format(held=held)
     elif lost and not built:
-        yield "Tensors go out of use, and with them graph: it now holds {held}.".format(held=held)
+        yield "Tensors go out of use, and with them graph: it keeps {held}.".format(held=held)
 
 
 def _stale(count: int) -> Iterator[str]:

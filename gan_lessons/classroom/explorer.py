@@ -8,7 +8,9 @@ The steps run when it is made, on copies; afterwards the page needs no kernel.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import traitlets
@@ -16,8 +18,10 @@ from torch import Tensor
 
 from gan_lessons import data
 from gan_lessons.arguments import require, require_whole
-from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, Json, make_film
+from gan_lessons.classroom.field import PlaneWatch
+from gan_lessons.classroom.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.page import StrategyWidget, module
+from gan_lessons.classroom.saved_page import save_page
 from gan_lessons.classroom.templating import template
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
@@ -47,7 +51,10 @@ class StrategyExplorer(StrategyWidget):
 
     kind = "explorer"
     state = ("strategy", "moment", "what_if", "compare")
-    _esm = module("explorer.js", css="explorer.css")
+    _esm = module(
+        "explorer_stage.js", "explorer_graph.js", "explorer_code.js", "explorer_matrix.js",
+        "field.js", "explorer.js", css=("explorer.css", "field.css"),
+    )  # fmt: skip
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
     compare = traitlets.Unicode("").tag(sync=True)
@@ -59,6 +66,20 @@ class StrategyExplorer(StrategyWidget):
     def __repr__(self) -> str:
         shown = ", ".join(self.data["films"][key]["title"] for key in self.data["order"])
         return f"StrategyExplorer({shown}; at {self.strategy!r}, moment {self.moment})"
+
+    def save(self, path: str | Path, title: str = "") -> Path:
+        """Write one file of HTML that shows this, in any browser, with no network and no kernel.
+
+        Its address chooses what is shown first: ``s1.html#strategy=detach&at=8``, and ``whatif=``
+        with a key of ``data["variants"]``. at: the number of the moment as it is shown, from 1;
+        lines that change nothing are not counted. So a moment can be linked, and shown in an
+        iframe. title: of the page, plain text.
+
+        Returns the path. A file that is there is replaced in one piece. Raises ValueError for a
+        name that does not end in .html, OSError where it cannot be written.
+        """
+        names = [self.data["films"][key]["title"] for key in self.data["order"]]
+        return save_page(path, title or " · ".join(names), self.fragment(self.group or "page"))
 
     def still(self) -> str:
         """The graph as an image, and the table."""
@@ -90,22 +111,21 @@ def explore(
     what is no step, ValueError where a batch cannot be made; what a step raises before it has done
     anything goes on to the caller.
     """
-    require_whole("explore", seed=seed)
-    require("explore", str, "a name", compare=compare, group=group)
+    _check_kinds(seed, compare, group, what_if)
     chosen = _chosen(steps or THREE, compare)
     gan = tiny_gan(seed) if gan is None else gan
-    require("explore", Gan, "a Gan, such as tiny_gan()", gan=gan)
     batch = _batch(gan, real, noise, seed)
-    gan.check(*batch)
     runs = {key: _Run(strategy, gan, *batch, seed) for key, strategy in chosen.items()}
     films = {key: run.film() for key, run in runs.items()}
-    require("explore", (bool, type(None)), "True, False or None", what_if=what_if)
     if what_if is None:
         what_if = sum(p.numel() for net in gan.nets.values() for p in net.parameters()) <= SMALL
     changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
     shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
     records, first = {key: run.record for key, run in runs.items()}, next(iter(chosen))
-    return StrategyExplorer(records, group, data=shown, strategy=first, compare=compare)
+    start = next((i for i, m in enumerate(films[first]["moments"]) if "silent" not in m), 0)
+    return StrategyExplorer(
+        records, group, data=shown, strategy=first, moment=start, compare=compare
+    )
 
 
 class _Run:
@@ -117,17 +137,19 @@ class _Run:
     ) -> None:
         self.strategy, self.start, self.batch, self.seed = strategy, gan, (real, noise), seed
         self.judge: Judge | None = None
+        self.plane = PlaneWatch(real)
         try:
-            self.judge = Judge(strategy.step, gan, real, noise, seed)
+            self.judge = Judge(strategy.step, gan, real, noise, seed, self.plane)
         except ValueError:  # it raises, moves nobody, or brings nets of its own
             with seeded(seed, real.device):
-                self.record = record_step(strategy.step, copied(gan), real, noise)
+                self.record = record_step(strategy.step, copied(gan), real, noise, self.plane)
         else:
             self.record, self.start = self.judge.reference, self.judge.start
 
     def film(self) -> Json:
         title, summary = self.strategy.title, self.strategy.summary
-        return make_film(self.record, title, summary, self.flops(self.strategy.step))
+        field = self.plane.field(self.record)
+        return make_film(self.record, title, summary, self.flops(self.strategy.step), field)
 
     def variants(self, base: Json) -> list[Json]:
         """The same step with one line changed, each with what became of it."""
@@ -140,7 +162,8 @@ class _Run:
         """A film that leaves out what is as in ``base``: the browser takes it from there."""
         title = changed.title.replace("`", "")
         flops = None if outcome.error else self.flops(changed.step)
-        film = make_film(outcome.record, title, flops=flops)
+        field = self.plane.field(outcome.record, base["field"])
+        film = make_film(outcome.record, title, flops=flops, field=field)
         message = outcome.message.replace("`", "")
         if outcome.kind == "error" and outcome.line is not None:  # that line's caption says why
             message = "line {line} of the code.".format(line=outcome.line)
@@ -148,6 +171,7 @@ class _Run:
             "key": changed.key,
             "title": title,
             "film": {name: value for name, value in film.items() if value != base[name]},
+            "line": _touched(changed),
             "edits": [{"line": e.line, "old": e.old, "new": e.new} for e in changed.edits],
             "outcome": {"kind": outcome.kind, "message": message},
         }
@@ -193,7 +217,20 @@ def _chosen(steps: Iterable[str | Strategy | Step], compare: str) -> dict[str, S
     return found
 
 
+def _check_kinds(seed: Any, compare: Any, group: Any, what_if: Any) -> None:
+    require_whole("explore", seed=seed)
+    require("explore", str, "a name", compare=compare, group=group)
+    require("explore", (bool, type(None)), "True, False or None", what_if=what_if)
+
+
 def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
+    require("explore", Gan, "a Gan, such as tiny_gan()", gan=gan)
+    batch = _made(gan, real, noise, seed)
+    gan.check(*batch)
+    return batch
+
+
+def _made(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tuple[Tensor, Tensor]:
     if real is not None and noise is not None:
         return real, noise
     d_shape, g_shape = (getattr(n, "in_shape", None) for n in (gan.discriminator, gan.generator))
@@ -212,8 +249,18 @@ def _batch(gan: Gan, real: Tensor | None, noise: Tensor | None, seed: int) -> tu
     return real.to(like), noise.to(like)
 
 
+def _touched(changed: WhatIf) -> int:
+    """The line of the step as written at which a change is offered: the one that it rewrites or
+    takes away, else the one before which it puts something."""
+    old, new = changed.before.splitlines(), changed.source.splitlines()
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    found = [(kind == "insert", start) for kind, start, *_ in blocks if kind != "equal"]
+    return min(found, default=(False, 0))[1] + 1
+
+
 def _legend() -> Json:
     """What is the same for all films: the symbols, with what they mean."""
     kinds = {KIND_LETTERS[kind]: [*told, kind] for kind, told in GRADIENT.items()}
+    kinds[MIXED] = ["±", "mixed", "its parameters differ; the row unfolds", "mixed"]
     states = {STATE_LETTERS.get(state, "."): [*told, state] for state, told in BUFFER.items()}
     return {"kinds": kinds, "states": states, "used": USED, "received": RECEIVED, "cut": CUT}

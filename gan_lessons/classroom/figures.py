@@ -12,6 +12,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +40,7 @@ class Chart:
 
     figure: Figure
     text: str
+    is_photo: bool = False  # a dark page turns the light of a drawing round, of a photo not
 
     @property
     def svg(self) -> str:
@@ -48,8 +50,9 @@ class Chart:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         data = base64.b64encode(self.svg.encode()).decode()
+        kind = 'class="gl-as-it-is" ' if self.is_photo else ""
         image = (
-            f'<img src="data:image/svg+xml;base64,{data}" alt="{html.escape(self.text)}" '
+            f'<img {kind}src="data:image/svg+xml;base64,{data}" alt="{html.escape(self.text)}" '
             'style="max-width:100%;background:#fff;border-radius:6px;padding:6px">'
         )
         return {"text/html": image, "text/plain": self.text}
@@ -80,7 +83,8 @@ def image_grid(images: Tensor, title: str = "", columns: int = 12) -> Chart:
     figure, axes = _axes(0.75 * columns, 0.75 * len(rows) + 0.3, title=title)
     axes.imshow(torch.cat(rows).numpy(), cmap="gray", vmin=-1, vmax=1)
     axes.set_axis_off()
-    return Chart(figure, "{count} images. {title}".format(count=len(images), title=title))
+    text = "{count} images. {title}".format(count=len(images), title=title)
+    return Chart(figure, text, is_photo=True)
 
 
 def held_bytes(record: Record) -> Chart:
@@ -124,7 +128,7 @@ def spread(groups: Mapping[str, Sequence[float]], ylabel: str, right: float | No
     ):
         spots = [x + 0.25 * (i / max(1, len(values) - 1) - 0.5) for i in range(len(values))]
         axes.plot(spots, values, marker, color=colour, alpha=0.6, markersize=5)
-        middle = float(torch.tensor(values, dtype=torch.float64).median())
+        middle = median(values)  # of two in the middle, their mean
         axes.hlines(middle, x - 0.3, x + 0.3, color="#222", linewidth=2)
         text = "{name}: from {low:.2f} to {high:.2f}, median {mid:.2f}"
         rows.append(text.format(name=name, low=min(values), mid=middle, high=max(values)))

@@ -1,8 +1,8 @@
 """From the record of a step to what the explorer shows: plain JSON, one film per step.
 
-A film holds the source, the graph and the place of each of its parts, a matrix of gradients, and
-for each moment only what changes: the line, a caption, the state of each node, what each ``.grad``
-holds, the bytes.
+A film holds the source, the players and the place of each on the stage, the graph, a matrix of
+gradients, and for each moment only what changes: the line, a caption, the state of each player and
+node, what each ``.grad`` holds, the bytes, the counts so far.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from gan_lessons.classroom.captions import caption
+from gan_lessons.classroom.captions import NOTHING, marked_caption
+from gan_lessons.classroom.matrix import matrix
+from gan_lessons.classroom.paint import colours, folded
+from gan_lessons.classroom.stage_layout import stage
+from gan_lessons.classroom.stage_moments import Story, stage_moments
 from gan_lessons.lens import show
 from gan_lessons.lens.model import STATES, Forward, Graph, Moment, StepRecord
 
@@ -21,22 +25,37 @@ Places = Mapping[tuple[str, str], int]  # (net, parameter) -> its place in the f
 # One letter for each state of a node ("." is not there) and for each kind of gradient.
 STATE_LETTERS = {state: state[0] for state in STATES}
 KIND_LETTERS = dict(zip(show.GRADIENT, "nzfahbv", strict=True))
+MIXED = "m"  # of a whole net whose parameters differ
+_NET_LETTERS = {**KIND_LETTERS, "mixed": MIXED}
 
 
-def make_film(record: StepRecord, title: str, summary: str = "", flops: int | None = None) -> Json:
+def make_film(
+    record: StepRecord,
+    title: str,
+    summary: str = "",
+    flops: int | None = None,
+    field: Json | None = None,
+) -> Json:
     """All that can be seen of one recorded step, as JSON.
 
-    flops: of the step, counted in another run; None if they were not.
+    flops: of the step, counted in another run; None if they were not. field: what it did in the
+    plane, of ``PlaneWatch.field``.
     """
     picture = show.draw_graph(record=record, compact=True)
     graph = picture.graph
     moments = record.moments or _moment_per_event(record)
+    story = Story(record, moments)
+    source = record.source.rstrip().split("\n") if record.source else []
     pairs = [(net, name) for net, names in record.parameters.items() for name in names]
     places = {pair: i for i, pair in enumerate(pairs)}
     return {
         "title": title,
         "summary": summary,
-        "source": record.source.rstrip().split("\n") if record.source else [],
+        "source": source,
+        "paint": colours(source),
+        "folded": folded(source),
+        "stage": stage(story.cast),
+        "versions": [story.version_of.get(f.index, 0) for f in record.forwards],
         "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= show.LARGE else None,
         "nodes": _nodes(record, graph, places),
         "edges": _edges(graph),
@@ -44,9 +63,10 @@ def make_film(record: StepRecord, title: str, summary: str = "", flops: int | No
         "nets": [show.visible(net) for net in record.parameters],
         "parameters": [[show.visible(net), show.visible(name)] for net, name in pairs],
         "calls": _calls(record, graph, places),
-        **_matrix(record),
-        "moments": _moments(record, moments, graph, places),
+        **matrix(story, _NET_LETTERS),
+        "moments": _moments(story, graph, places),
         "totals": totals(record, flops),
+        "field": field,
         "error": str(record.error) if record.error else "",
     }
 
@@ -111,7 +131,7 @@ def _nodes(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
         told: Json = {
             "id": f"n{i}",
             "op": show.visible(node.op),
-            "name": show.leaf_name(node) if node.is_leaf else show.short(node.op),
+            "name": show.owned_name(node) if node.is_leaf else show.short(node.op),
             "net": show.visible(node.net) if node.net else "",
             "shape": show.shape_text(node.shape),
             "saved": [
@@ -158,56 +178,64 @@ def _calls(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
     ]
 
 
-def _matrix(record: StepRecord) -> Json:
-    """A head for each event, and rows of cells: [kind, norm, the backward calls that are in it,
-    was it changed by the event, was it used by it]."""
-    table = show.GradientTable(record)
-    rows: list[Json] = []
-    for net, net_rows in table.rows().items():
-        for row in net_rows:
-            cells = [
-                [KIND_LETTERS[c.kind], c.norm, [*c.sources], int(c.changed), int(c.used)]
-                for c in row.cells
-            ]
-            rows.append({"net": show.visible(net), "name": row.name, "cells": cells})
-    columns = [
-        {"event": e.index, "text": show.event_text(e), "source": show.visible(e.line.text, 80)}
-        for e in table.columns
-    ]
-    return {"columns": columns, "rows": rows}
-
-
 # The moments --------------------------------------------------------------------------------------
 
 
-def _moments(
-    record: StepRecord, moments: Sequence[Moment], graph: Graph, places: Places
-) -> list[Json]:
-    found = []
-    columns = {event.index for event in show.GradientTable(record).columns}
-    for moment, phase in zip(moments, _phases(record, moments), strict=True):
-        events = [record.events[i] for i in moment.events]
+def _moments(story: Story, graph: Graph, places: Places) -> list[Json]:
+    record, moments, found = story.record, story.moments, []
+    phases, players = _phases(record, moments), stage_moments(story, _NET_LETTERS)
+    for moment, phase, stage_now in zip(moments, phases, players, strict=True):
         grads = (show.describe(moment.grads[net][name], record.complete) for net, name in places)
+        text, marked = marked_caption(record, moment, moments)
         told: Json = {
             "line": moment.line,
             "last": moment.last_line,
-            "caption": caption(record, moment, moments),
+            "caption": text,
             "held": moment.held.activations,
             "heldText": show.bytes_text(moment.held),
             "states": "".join(
                 STATE_LETTERS.get(moment.states.get(i, ""), ".") for i in graph.nodes
             ),
             "grads": "".join(KIND_LETTERS[cell.kind] for cell in grads),
-            "columns": [i for i in moment.events if i in columns],
             "phase": phase,
+            "stage": stage_now,
+            "sofar": _so_far(story, moment.index),
         }
-        calls = [e.call for e in events if e.call is not None]
-        if calls:
-            told["backward"] = calls[0]
+        calls = [c for i in moment.events if (c := record.events[i].call) is not None]
         if moment.raised:
             told["raised"] = True
+        if text == NOTHING:
+            told["silent"] = True
+        if marked:
+            told["marks"] = marked
+        if calls:
+            told["backward"] = calls[0]
         found.append(told)
     return found
+
+
+def _so_far(story: Story, moment: int) -> Json:
+    """What the step has done by the end of this moment; ``totals`` has the same of all of it."""
+    record, seen = story.record, story.moments[: moment + 1]
+    events = [record.events[i] for m in seen for i in m.events]
+    ran = [record.forwards[e.forward].net for e in events
+           if e.kind == "forward" and e.forward is not None]  # fmt: skip
+    calls = {e.call for e in events if e.kind == "backward" and e.call is not None}
+    nodes = record.graph.nodes
+    through = [
+        {nodes[i].net for i in record.backward_calls[c].nodes if not nodes[i].is_leaf}
+        for c in calls
+    ]
+    vain = sum(len(names) for c in calls for names in record.in_vain(c).values())
+    begun = [record.backward_calls[c].held_before for c in calls]
+    peak = max([m.held for m in seen] + [e.held for e in events] + begun,
+               key=lambda held: held.activations)  # fmt: skip
+    return {
+        "forwards": [ran.count(net) for net in record.parameters],
+        "backwards": [sum(net in nets for nets in through) for net in record.parameters],
+        "vain": vain,
+        "peakText": show.bytes_text(peak),
+    }
 
 
 def _phases(record: StepRecord, moments: Sequence[Moment]) -> list[str]:

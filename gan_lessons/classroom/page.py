@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,10 +24,13 @@ def static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def module(name: str, css: str = "") -> str:
-    """The ES module of a front end: what all share, its style sheet as ``CSS``, its own file."""
-    looks = [f"const CSS = {json.dumps(static(css))};"] if css else []
-    return "\n".join([static("page.js"), *looks, static(name)])
+def module(*names: str, css: str | Iterable[str] = "") -> str:
+    """The ES module of a front end: what all share, its style sheets as ``CSS``, its own files, of
+    which the last one exports."""
+    sheets = [css] if isinstance(css, str) else css
+    looks = "".join(static(sheet) for sheet in sheets if sheet)
+    parts = [f"const CSS = {json.dumps(looks)};"] if looks else []
+    return "\n".join([static("page.js"), *parts, *(static(name) for name in names)])
 
 
 def classic(text: str) -> str:
@@ -41,11 +45,13 @@ class PageWidget(anywidget.AnyWidget):
     group: views of one exported page that share it follow each other.
 
     A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
-    page starts from; ``still()`` is what stands there without JavaScript.
+    page starts from; those in ``kept`` it has again after it was loaded anew. ``still()`` is what
+    stands there without JavaScript.
     """
 
     kind: ClassVar[str]
     state: ClassVar[tuple[str, ...]]
+    kept: ClassVar[tuple[str, ...]] = ()
     data = traitlets.Dict().tag(sync=True)
 
     def __init__(self, group: str = "", **traits: Any) -> None:
@@ -64,13 +70,18 @@ class PageWidget(anywidget.AnyWidget):
 
     def to_html(self) -> str:
         """A fragment that works in any page, from disk, with no network; and without scripts."""
+        return self.fragment(self.group)
+
+    def fragment(self, group: str) -> str:
+        """The same, as one of this group."""
         start = {name: getattr(self, name) for name in self.state}
-        payload = json.dumps({"data": self.data, "state": start}, separators=(",", ":"))
+        parts = {"data": self.data, "state": start, "kept": self.kept}
+        payload = json.dumps(parts, separators=(",", ":"))
         # Inside a script element nothing may look like a tag, not even a comment's beginning.
         payload = payload.replace("<", "\\u003c")
-        group = f' data-gl-group="{html.escape(self.group)}"' if self.group else ""
+        mark = f' data-gl-group="{html.escape(group)}"' if group else ""
         return (
-            f'<div class="gl-{self.kind} mathjax_ignore tex2jax_ignore" data-gl-{self.kind}{group}>'
+            f'<div class="gl-{self.kind} mathjax_ignore tex2jax_ignore" data-gl-{self.kind}{mark}>'
             f"<div data-gl-still>{self.still()}</div>"
             f'<script type="application/json">{payload}</script>'
             f"<script>{self._script()}</script></div>"

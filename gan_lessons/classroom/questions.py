@@ -8,17 +8,19 @@
     question.compare(rec)         # prediction and record side by side, here and in the form
 
 No truth is written down: it comes from a record or another measured value. Who runs all cells at
-once has predicted nothing and is shown what was measured.
+once has predicted nothing and is shown what was measured; the form itself waits to be asked.
+
+``if_wrong=`` gives a wrong answer a sentence of its own: what to look at, for who thought so.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gan_lessons.classroom import scoring
-from gan_lessons.classroom.comparison import OPEN, UI, Comparison, QuestionView
+from gan_lessons.classroom.question_view import OPEN, UI, Comparison, QuestionView
 from gan_lessons.classroom.scoring import RECEIVED, Json
 from gan_lessons.classroom.templating import template
 from gan_lessons.lens.model import Record
@@ -43,11 +45,20 @@ class Question(QuestionView):
     kind = "question"
 
     def __init__(
-        self, prompt: str, asked: Mapping[Any, Json], options: Mapping[str, Any], **layout: Any
+        self,
+        prompt: str,
+        asked: Mapping[Any, Json],
+        options: Mapping[str, Any],
+        if_wrong: Mapping[Any, Sequence[tuple[Any, str]]],
+        **layout: Any,
     ) -> None:
+        """asked: what is asked -> what is shown of it. if_wrong: for some of these, pairs of a
+        wrong answer (as the form has it) and a sentence."""
         shown = {"prompt": prompt, "items": list(asked.values()), "ui": UI, **layout}
         group = f"question-{next(_numbers)}"  # ties the comparison to it in a page
-        super().__init__(group, data=shown, answers=[None] * len(asked))
+        none = {"answers": [None] * len(asked), "votes": [{} for _ in asked]}
+        super().__init__(group, data=shown, **none)
+        self._if_wrong = [[list(pair) for pair in if_wrong.get(key, ())] for key in asked]
         self.prompt = prompt
         self.inputs = {key: Input(self, place, options) for place, key in enumerate(asked)}
         self.comparison: Comparison | None = None
@@ -62,7 +73,10 @@ class Question(QuestionView):
         return _FORM.render(self.data, answers=self.answers) + compared
 
     def _settle(self, *measured: Json) -> Comparison:
-        self.measured, self.shown = list(measured), True
+        wrong = zip(measured, self._if_wrong, strict=True)
+        self.measured = [truth | ({"if_wrong": told} if told else {}) for truth, told in wrong]
+        # A class that has not answered yet still sees the form: it shows the truth when asked to.
+        self.shown = self.shown or any(self.answers) or any(self.votes)
         self.comparison = Comparison(self)
         return self.comparison
 
@@ -103,11 +117,18 @@ class ReceivedQuestion(Question):
 
     nets: names as in ``record(nets)``; a mapping may add a title to each, ``{"G": "generator"}``.
     calls: the backward calls in order, as the learner reads them, ``"d_loss.backward()"``.
+    if_wrong: (net, number of the call) -> a sentence for who is wrong there.
     ``inputs``: (net, number of the call) -> an Input, True for "receives". Raises TypeError or
-    ValueError for names that are no texts, or for none at all.
+    ValueError for names that are no texts, for none at all, or a sentence for what is not asked.
     """
 
-    def __init__(self, nets: Mapping[str, object] | Iterable[str], calls: Iterable[str]) -> None:
+    def __init__(
+        self,
+        nets: Mapping[str, object] | Iterable[str],
+        calls: Iterable[str],
+        *,
+        if_wrong: Mapping[tuple[str, int], str] | None = None,
+    ) -> None:
         names, self.calls = _texts("nets", nets, distinct=True), _texts("calls", calls)
         given = nets if isinstance(nets, Mapping) else {}
         self.nets = {net: t if isinstance(t := given.get(net), str) else "" for net in names}
@@ -118,10 +139,12 @@ class ReceivedQuestion(Question):
             for net in names
         }
         rows = [[number.format(number=call), source] for call, source in enumerate(self.calls)]
+        told = _known("if_wrong", if_wrong, asked)
         super().__init__(
             "Predict: does this net receive gradient in this backward call?",
             asked,
             {text: received for received, text in RECEIVED.items()},
+            {key: [(text, told[key]) for text in RECEIVED.values()] for key in told},
             grid={"columns": list(self.nets.items()), "rows": rows},
         )
 
@@ -139,11 +162,18 @@ class ReceivedQuestion(Question):
 class ChoiceQuestion(Question):
     """Ask for one of several options, each standing for a value that can be measured.
 
-    options: texts, or text -> the value it stands for. Raises TypeError or ValueError for fewer
-    than two options, or for two that stand for the same value.
+    options: texts, or text -> the value it stands for. if_wrong: text of an option -> a sentence
+    for who chose it and is wrong. Raises TypeError or ValueError for fewer than two options, for
+    two that stand for the same value, or a sentence for what is no option.
     """
 
-    def __init__(self, question: str, options: Mapping[str, Any] | Iterable[str]) -> None:
+    def __init__(
+        self,
+        question: str,
+        options: Mapping[str, Any] | Iterable[str],
+        *,
+        if_wrong: Mapping[str, str] | None = None,
+    ) -> None:
         texts = _texts("options", options, distinct=True)
         if len(texts) < 2:
             raise ValueError(f"a choice needs at least two options, got {len(texts)}")
@@ -152,7 +182,8 @@ class ChoiceQuestion(Question):
         values = list(self.options.values())
         if any(value in values[:i] for i, value in enumerate(values)):
             raise ValueError(f"two options stand for the same value: {values}; join them into one")
-        super().__init__(question, {question: _item(question, texts)}, same)
+        told = list(_known("if_wrong", if_wrong, same).items())
+        super().__init__(question, {question: _item(question, texts)}, same, {question: told})
 
     def compare(self, truth: Any) -> Comparison:
         """Set the prediction beside ``truth``: a measured value, or a function that measures it.
@@ -170,12 +201,20 @@ class ChoiceQuestion(Question):
 
 
 class NumberQuestion(Question):
-    """Ask for a number; ``unit`` is shown beside it."""
+    """Ask for a number; ``unit`` is shown beside it.
 
-    def __init__(self, question: str, unit: str = "") -> None:
+    if_wrong: a number -> a sentence for who gave it and is wrong. Raises TypeError or ValueError
+    for what is no finite number there.
+    """
+
+    def __init__(
+        self, question: str, unit: str = "", *, if_wrong: Mapping[float, str] | None = None
+    ) -> None:
         self.unit = unit
         hint = "a number, in {unit}".format(unit=unit) if unit else "a number"
-        super().__init__(question, {question: _item(question, hint=hint, unit=unit)}, {})
+        told = [(scoring.finite("if_wrong", n), text) for n, text in (if_wrong or {}).items()]
+        asked = {question: _item(question, hint=hint, unit=unit)}
+        super().__init__(question, asked, {}, {question: told})
 
     def predicted(self, key: Hashable) -> float | None:
         """The number that was typed in; None if there is none, or it cannot be read."""
@@ -201,6 +240,14 @@ predict_received, predict_choice, predict_number = ReceivedQuestion, ChoiceQuest
 def _item(label: str, options: Iterable[str] = (), hint: str = "", unit: str = "") -> Json:
     texts = list(options)
     return {"label": label, "hint": hint or " / ".join(texts), "options": texts, "unit": unit}
+
+
+def _known(what: str, given: Mapping[Any, str] | None, asked: Iterable[Any]) -> dict[Any, str]:
+    """``given`` as a dict. Raises ValueError for a key that is not among ``asked``."""
+    keys = list(asked)
+    if unknown := [key for key in given or {} if key not in keys]:
+        raise ValueError(f"{what} names {unknown[0]!r}, which is not asked; choose among {keys}")
+    return dict(given or {})
 
 
 def _texts(what: str, given: Iterable[str], *, distinct: bool = False) -> list[str]:

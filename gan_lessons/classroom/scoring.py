@@ -46,12 +46,13 @@ def judged(label: str, answer: str | None, truth: Json) -> Item:
     """Judge an answer, as it was chosen or typed.
 
     truth: ``measured``, in words, and what it is judged by: the right ``option``, with a ``note``
-    for who chose another; or a ``number`` and its ``tolerance``, both in ``unit``.
+    for who chose another; or a ``number`` and its ``tolerance``, both in ``unit``. It may have
+    ``if_wrong``: pairs of a wrong answer and a sentence for who gave it.
     """
     right, note = None, ""
     if answer and "option" in truth:
         right = answer == truth["option"]
-        note = "" if right else truth["note"]
+        note = "" if right else " ".join(filter(None, (truth["note"], _to_who(answer, truth))))
     elif answer:
         right, note = _judged_number(answer, truth)
     told = None if right is None else in_unit(str(answer).strip(), truth.get("unit", ""))
@@ -65,7 +66,14 @@ def _judged_number(answer: str, truth: Json) -> tuple[bool | None, str]:
     off = abs(value - truth["number"])
     difference, tolerance = (in_unit(number_text(n), truth["unit"]) for n in (off, allowed))
     text = (OFF if allowed else OFF_EXACT) if off else ""
-    return off <= allowed, text.format(difference=difference, tolerance=tolerance)
+    told = "" if off <= allowed else _to_who(value, truth)
+    note = text.format(difference=difference, tolerance=tolerance)
+    return off <= allowed, " ".join(filter(None, (note, told)))
+
+
+def _to_who(answer: str | float, truth: Json) -> str:
+    """What there is to say to who gave this wrong answer, or ""."""
+    return next((told for wrong, told in truth.get("if_wrong", ()) if wrong == answer), "")
 
 
 # Gradients ----------------------------------------------------------------------------------------

@@ -153,6 +153,38 @@ def test_a_class_predicts_runs_and_walks_the_step(stage):
     page.close()
 
 
+def test_a_class_that_has_not_voted_sees_no_verdict(stage):
+    """The notebook has run before the class comes in, as it does where it takes long."""
+    page = stage.open("06-leaner-steps.ipynb")
+    compare = "raised = "
+    page.run_to(compare)
+    at, question = index_of(page, compare), index_of(page, "mixing = with_batchnorm()")
+    page.cell(compare).get_by_text("it raises").wait_for(state="attached")
+    printed = page.cell(compare).locator(".jp-OutputArea-child").first
+    assert "it raises" not in printed.inner_text()
+    assert page.cell(compare).locator(".jp-OutputArea-child").count() == 2
+    start(page, question)
+    form = page.page.locator(".jp-deck-mod-visible [data-gl-view] .ask").first
+    assert form.locator(".verdict:visible").count() == 0
+    page._call(f"panel.content.activeCellIndex = {at};", 30)
+    answers = page.cell(compare).locator(".answers")
+    ask = page.cell(compare).get_by_role("button", name="Show what was measured")
+    ask.wait_for()
+    assert not answers.is_visible()
+    assert not printed.is_visible()  # it would say the same
+    page._call(f"panel.content.activeCellIndex = {question};", 30)
+    form.get_by_role("button", name="it runs").focus()
+    page.page.keyboard.press("2")  # a vote, and no heading of level 2
+    form.get_by_text("Votes: 1").wait_for()
+    assert index_of(page, "mixing = with_batchnorm()") == question
+    page._call(f"panel.content.activeCellIndex = {at};", 30)
+    answers.wait_for()
+    assert printed.is_visible()
+    assert answers.locator(".votes .count").all_inner_texts() == ["it runs: 0", "it raises: 1"]
+    assert page.page_errors == []
+    page.close()
+
+
 def test_the_explorer_has_its_own_keys_on_a_live_slide(stage):
     page = stage.open(LESSON)
     page.run_to("explore(")
@@ -162,10 +194,10 @@ def test_the_explorer_has_its_own_keys_on_a_live_slide(stage):
     press(page, "Space", at=at)
     explorer = ExplorerPage(page.page.locator(".jp-deck-mod-visible section.explorer").first)
     page.page.keyboard.press("Tab")  # from the cell into the explorer
-    assert explorer.shown().count == "1 of 16"
+    assert explorer.shown().count == "1 of 13"
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
         page.page.keyboard.press(key)
-    assert explorer.shown().count == "3 of 16"
+    assert explorer.shown().count == "3 of 13"
     assert place(page)["active"] == at
     press(page, "Escape", at=at)
     press(page, "Space", at=at + 1)

@@ -12,8 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 
 from gan_lessons import record, step_retain_graph, tiny_gan
 from gan_lessons.classroom import check_value, predict_choice, predict_number, predict_received
-from gan_lessons.classroom.comparison import UI
 from gan_lessons.classroom.page import module
+from gan_lessons.classroom.question_view import UI
 from gan_lessons.classroom.scoring import VERDICT, Item, Json, judged
 
 pytestmark = pytest.mark.browser
@@ -69,6 +69,9 @@ def test_numbers_are_read_as_in_python(from_disk):
 
 TRUTHS: list[Json] = [
     {"option": "yes", "measured": "yes: all", "note": "Nobody used it."},
+    {"option": "yes", "measured": "yes", "note": "Unused.", "if_wrong": [["no", "It is."]]},
+    {"option": "yes", "measured": "yes", "note": "", "if_wrong": [["yes", "x"], ["no", "It is."]]},
+    {"number": 4.0, "tolerance": 0.0, "unit": "", "measured": "4", "if_wrong": [[3.5, "Half."]]},
     {"option": "no", "measured": "no: none", "note": ""},
     *(
         {"number": number, "tolerance": tolerance, "unit": unit, "measured": "x"}
@@ -184,6 +187,83 @@ def test_predictions_made_before_the_export_are_there(from_disk, asked, rec):
     pressed = form_of(page).locator("[aria-pressed=true]")
     assert pressed.all_inner_texts() == ["∇ yes"]
     assert texts(page, "[data-gl-answers] .summary") == ["1 of 4 as predicted, 3 not predicted."]
+
+
+def reloaded(page):
+    """The same page, loaded again in the same window."""
+    page.reload()
+    assert page.errors == []
+    return page
+
+
+def test_a_prediction_and_the_votes_survive_a_reload(from_disk, asked):
+    fragments, _ = asked
+    other = predict_number("How many calls?")
+    fragments += [other.to_html(), other.compare(2).to_html()]
+    slide = (
+        '<div class="reveal"><section class="present">' + "".join(fragments) + "</section></div>"
+    )
+    page = from_disk(slide)
+    form_of(page).get_by_role("button", name="– no").first.click()
+    page.get_by_role("textbox").press_sequentially("3")
+    form_of(page).get_by_role("button", name="– no").first.focus()
+    for key in "1223":
+        page.keyboard.press(key)
+    before = texts(page, ".cast")
+    assert before == ["Votes: 3", "Votes: 1", "", ""]
+    page = reloaded(page)
+    assert texts(page, "[aria-pressed=true]") == ["– no"]
+    assert page.get_by_role("textbox").input_value() == "3"
+    assert texts(page, ".cast") == before
+    summaries = texts(page, "[data-gl-answers] .summary")
+    assert summaries == ["0 of 4 as predicted, 3 not predicted.", "0 of 1 as predicted."]
+    form_of(page).get_by_role("button", name="– no").first.click()  # taken back
+    assert texts(reloaded(page), "[aria-pressed=true]") == []
+
+
+def test_where_nothing_may_be_kept_all_else_works(from_disk, asked):
+    fragments, _ = asked
+    refused = "Object.defineProperty(window, 'sessionStorage', { get() { throw new Error('no') } })"
+    page = from_disk(f"<script>{refused}</script>", *fragments)
+    form_of(page).get_by_role("button", name="– no").first.click()
+    assert texts(page, "[aria-pressed=true]") == ["– no"]
+    assert texts(reloaded(page), "[aria-pressed=true]") == []
+
+
+def test_a_class_votes_by_keys_and_sees_bars_when_the_truth_is_shown(from_disk):
+    first, second = (predict_choice(f"Which, {n}?", ["left", "right"]) for n in (1, 2))
+    asked = [first.to_html(), second.to_html()]
+    answers = [first.compare("left").to_html(), second.compare("right").to_html()]
+    slide = (
+        f'<section class="present">{"".join(asked)}</section><section>{"".join(answers)}</section>'
+    )
+    page = from_disk(f'<div class="reveal">{slide}</div>')
+    form = form_of(page)
+    for key in "1211345":  # 3 and 4 are the second question's, 5 is nobody's
+        page.keyboard.press(key)
+    assert texts(page, ".cast") == ["Votes: 4", "Votes: 2"]
+    assert form.locator(".bar").count() == 0  # who votes sees no other vote
+    form.get_by_role("button", name=UI["show"]).click()
+    assert form.locator("button .count").all_inner_texts() == ["3", "1"]
+    widths = form.locator("button .bar").evaluate_all("all => all.map(bar => bar.style.width)")
+    assert widths == ["75%", "25%"]
+    table = page.locator("[data-gl-answers] .answers").first
+    assert table.locator(".votes .count").all_inner_texts() == ["left: 3", "right: 1"]
+    assert not table.locator("td.predicted").is_visible()  # nobody has clicked
+    form.get_by_role("button", name=UI["clear"]).click()
+    assert texts(page, ".cast") == ["", "Votes: 2"]
+    page.keyboard.press("0")
+    assert texts(page, ".cast") == ["", ""]
+    assert not table.locator("td.votes").is_visible()
+
+
+def test_digits_are_no_votes_in_a_page_that_is_read(from_disk, asked):
+    fragments, _ = asked
+    page = from_disk(*fragments)
+    form_of(page).get_by_role("button", name="– no").first.focus()
+    page.keyboard.press("1")
+    assert texts(page, ".cast") == [""] * 4
+    assert texts(page, ".keys") == [""]
 
 
 # For everybody ------------------------------------------------------------------------------------

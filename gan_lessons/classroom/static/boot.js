@@ -1,14 +1,30 @@
 // Boots the widgets of one kind in an exported page, with the module's text put in below.
 (() => {
   const { render } = /* __MODULE__ */;
+  // For as long as the window is open. A page from disk may be refused it: then nothing is kept.
+  const stored = (place) => {
+    try {
+      return JSON.parse(sessionStorage.getItem(place));
+    } catch {
+      return null;
+    }
+  };
+  const store = (place, value) => {
+    try {
+      sessionStorage.setItem(place, JSON.stringify(value));
+    } catch {}
+  };
   // Views of one page that share a group follow each other, as jslinked ones do in a notebook.
-  const modelOf = (data, state, host) => {
+  const modelOf = (data, state, kept, host) => {
     const heard = {};
+    const place = (name) => ["gan-lessons", location.pathname, host.dataset.glGroup, data.prompt, name].join(" ");
+    for (const name of kept) state[name] = stored(place(name)) ?? state[name];
     const model = {
       get: (name) => (name === "data" ? data : state[name]),
       set: (name, value) => {
         if (state[name] === value) return;
         state[name] = value;
+        if (kept.includes(name)) store(place(name), value);
         for (const call of heard[`change:${name}`] ?? []) call();
         if (host.dataset.glGroup)
           document.dispatchEvent(new CustomEvent("gan-lessons", {
@@ -35,8 +51,8 @@
     const script = host.querySelector('script[type="application/json"]');
     if (!script) continue; // not all of it is in the page yet
     host.setAttribute("data-gl-ready", "");
-    const { data, state } = JSON.parse(script.textContent);
+    const { data, state, kept } = JSON.parse(script.textContent);
     for (const still of host.querySelectorAll("[data-gl-still]")) still.hidden = true;
-    render({ model: modelOf(data, state, host), el: host });
+    render({ model: modelOf(data, state, kept, host), el: host });
   }
 })();

@@ -24,9 +24,13 @@ function darkBehind(element) {
   return getComputedStyle(document.documentElement).colorScheme === "dark";
 }
 
-// Dark where the page behind us is dark, whoever made it so. Returns what ends the watch.
+// Dark where the page behind us is dark, whoever made it so; "bright" where slides are set to high
+// contrast. Returns what ends the watch.
 function watchTheme(host, section) {
-  const look = () => section.classList.toggle("dark", darkBehind(host));
+  const look = () => {
+    section.classList.toggle("dark", darkBehind(host));
+    section.classList.toggle("bright", document.documentElement.dataset.theme === "bright");
+  };
   const themes = new MutationObserver(look);
   for (const element of [document.documentElement, document.body])
     themes.observe(element, { attributes: true });

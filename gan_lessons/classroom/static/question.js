@@ -15,20 +15,35 @@ function readNumber(text, patterns) {
 const numberText = (value) => String(Number.isInteger(value) ? value : Number(value.toPrecision(4)));
 const inUnit = (number, unit) => `${number} ${unit}`.trim();
 
+const sentences = (...all) => all.filter(Boolean).join(" ");
+
 // Is an answer right (null: there is none that counts), and what is there to say beside the verdict?
 function judged(answer, truth, ui) {
   if (!answer) return { right: null, note: "" };
+  const toWho = (given) => truth.if_wrong?.find(([wrong]) => wrong === given)?.[1];
   if (truth.option !== undefined) {
     const right = answer === truth.option;
-    return { right, note: right ? "" : truth.note };
+    return { right, note: right ? "" : sentences(truth.note, toWho(answer)) };
   }
   const value = readNumber(answer, ui.number);
   if (value === null) return { right: null, note: filled(ui.unreadable, { text: answer.trim() }) };
   const off = Math.abs(value - truth.number);
   const [difference, tolerance] = [off, truth.tolerance].map((n) => inUnit(numberText(n), truth.unit));
   const text = truth.tolerance ? ui.off : ui.offExact;
-  return { right: off <= truth.tolerance, note: off ? filled(text, { difference, tolerance }) : "" };
+  const right = off <= truth.tolerance;
+  const note = off ? filled(text, { difference, tolerance }) : "";
+  return { right, note: sentences(note, right ? "" : toWho(value)) };
 }
+
+const sum = (votes) => Object.values(votes ?? {}).reduce((all, count) => all + count, 0);
+// Slides, exported or live (there a notebook becomes slides and a notebook again).
+const deckOf = (host) => host.closest(".reveal, .jp-Deck");
+// Bars that say how the votes of a class are spread: their width is a part of all.
+const voteBar = (count, all) => {
+  const bar = make("i", { class: "bar" });
+  bar.style.width = `${(100 * count) / all}%`;
+  return bar;
+};
 
 // What buttons and fields do not need goes on to the slides or the notebook: arrows from a button,
 // a clicker's keys, all that has a modifier. Escape gives the focus back.
@@ -59,15 +74,24 @@ class View {
     for (const name of NAMES) model.on(`change:${name}`, this.follow);
     this.stopWatching = watchTheme(host, this.section);
     this.update();
+    requestAnimationFrame(() => this.watchDeck()); // JupyterLab puts it into the page after this
+  }
+
+  watchDeck() {
+    const panel = this.host.closest(".jp-NotebookPanel");
+    if (!panel) return;
+    this.decks = new MutationObserver(() => this.update());
+    this.decks.observe(panel, { attributes: true, attributeFilter: ["class"] });
+    this.update();
   }
 
   // An item each: what was answered, the truth (or nothing yet), and what follows from the two.
   results() {
-    const answers = this.model.get("answers");
-    const measured = this.model.get("measured") ?? [];
+    const [answers, votes, measured] = ["answers", "votes", "measured"].map((name) => this.model.get(name) ?? []);
     return this.data.items.map((item, i) => {
       const truth = measured[i];
-      return { answer: answers[i], truth, ...(truth ? judged(answers[i], truth, this.ui) : {}) };
+      const told = truth ? judged(answers[i], truth, this.ui) : {};
+      return { answer: answers[i], votes: votes[i] ?? {}, truth, ...told };
     });
   }
 
@@ -90,17 +114,24 @@ class View {
   }
 
   destroy() {
+    document.removeEventListener("keydown", this.keyOfSlide);
     for (const name of NAMES) this.model.off(`change:${name}`, this.follow);
+    this.decks?.disconnect();
     this.stopWatching();
   }
 }
 
-const NAMES = ["answers", "measured", "shown"];
+const NAMES = ["answers", "votes", "measured", "shown"];
 
 // The question: buttons or a field for every item, and below them, once it is shown, the verdict.
+// On slides a class votes: each key of a digit counts one vote for a button.
 class Form extends View {
   constructor(model, host) {
     super(model, host);
+    // On a live slide a digit outside would make a heading of the cell; an exported one has no use for it.
+    this.section.addEventListener("keydown", (event) => host.closest(".jp-Deck") && this.key(event) && event.stopPropagation());
+    this.keyOfSlide = (event) => host.closest(".reveal section")?.matches(".present") && this.key(event);
+    document.addEventListener("keydown", this.keyOfSlide);
     if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", () => this.lookDown());
     else this.lookDown();
   }
@@ -109,8 +140,42 @@ class Form extends View {
     this.items = this.data.items.map((item, i) => this.item(item, i));
     this.score = make("strong", { class: "summary", role: "status" });
     this.button = make("button", { type: "button", class: "show", onclick: () => this.set("shown", !this.model.get("shown")) });
+    this.clear = make("button", { type: "button", class: "clear", onclick: () => this.count() }, this.ui.clear);
+    this.keys = make("span", { class: "keys" });
     const body = this.data.grid ? this.grid(this.data.grid) : this.items[0].element;
-    return [make("p", { class: "prompt" }, this.data.prompt), body, make("p", { class: "foot" }, this.button, this.score)];
+    const foot = make("p", { class: "foot" }, this.button, this.score, this.keys, this.clear);
+    return [make("p", { class: "prompt" }, this.data.prompt), body, foot];
+  }
+
+  // What the digits stand for: [item, option], from the first question of the slide to the last.
+  get choices() {
+    return this.data.items.flatMap(({ options }, i) => options.map((text) => [i, text]));
+  }
+
+  firstKey() {
+    const slide = this.host.closest(".reveal section, .jp-Cell") ?? this.host;
+    let first = 1;
+    for (const other of slide.querySelectorAll("[data-gl-view]")) {
+      if (other === this.host) break;
+      first += other.shadowRoot?.querySelectorAll(".choice button").length ?? 0;
+    }
+    return first;
+  }
+
+  // Is it a digit that means something here?
+  key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || !/^[0-9]$/.test(event.key)) return false;
+    if (!this.voting || /INPUT|SELECT|TEXTAREA/.test(event.composedPath()[0].tagName)) return false;
+    const choice = this.choices[Number(event.key) - this.firstKey()];
+    if (choice || event.key === "0") this.count(...(choice ?? []));
+    return true;
+  }
+
+  // One vote more for an option; without one all of them are gone.
+  count(i, option) {
+    const votes = this.data.items.map((_, k) => (option ? { ...this.model.get("votes")?.[k] } : {}));
+    if (option) votes[i][option] = (votes[i][option] ?? 0) + 1;
+    this.set("votes", votes);
   }
 
   // In a page, the comparison further down knows what was measured, and what had been predicted.
@@ -120,7 +185,7 @@ class Form extends View {
       const { measured, answers } = JSON.parse(script.textContent).state;
       if (!measured.length) continue;
       this.model.set("measured", measured);
-      if (answers.some(Boolean)) this.model.set("answers", answers);
+      if (!this.model.get("answers").some(Boolean) && answers.some(Boolean)) this.model.set("answers", answers);
     }
   }
 
@@ -134,8 +199,9 @@ class Form extends View {
       return { field, verdict, element: make("div", { class: "item" }, group, verdict) };
     }
     const buttons = options.map((text) => make("button", { type: "button", onclick: () => choose(text) }, text));
-    const group = make("div", { class: "choice", role: "group", "aria-label": label }, ...buttons);
-    return { buttons, verdict, element: make("div", { class: "item" }, group, verdict) };
+    const cast = make("span", { class: "cast", role: "status" });
+    const group = make("div", { class: "choice", role: "group", "aria-label": label }, ...buttons, cast);
+    return { buttons, options, cast, verdict, element: make("div", { class: "item" }, group, verdict) };
   }
 
   // A row for each call, as they follow in the code, and a column for each net.
@@ -160,18 +226,31 @@ class Form extends View {
   draw(results) {
     const known = results.every(({ truth }) => truth);
     const shown = known && this.model.get("shown");
-    results.forEach((result, i) => this.drawItem(this.items[i], result, shown));
+    const last = this.firstKey() + this.choices.length - 1;
+    this.voting = Boolean(deckOf(this.host)) && this.choices.length > 0 && last < 10;
+    const first = this.voting ? this.firstKey() : 0;
+    let key = first;
+    results.forEach((result, i) => {
+      this.drawItem(this.items[i], result, shown);
+      for (const button of this.items[i].buttons ?? []) this.voting ? (button.dataset.key = String(key++)) : delete button.dataset.key;
+    });
+    this.keys.textContent = this.voting ? filled(this.ui.keys, { first, last }) : "";
+    this.clear.hidden = !results.some(({ votes }) => sum(votes));
     this.button.hidden = !known;
     this.button.textContent = !known ? "" : shown ? this.ui.hide : this.ui.show;
     this.button.setAttribute("aria-expanded", String(Boolean(shown)));
     this.score.textContent = shown && results.length > 1 ? this.summary(results) : "";
   }
 
-  drawItem({ buttons, field, verdict }, { answer, truth, right, note }, shown) {
-    for (const button of buttons ?? []) {
-      button.setAttribute("aria-pressed", String(button.textContent === answer));
-      button.classList.toggle("measured", Boolean(shown && button.textContent === truth.option));
-    }
+  drawItem({ buttons, options, cast, field, verdict }, { answer, votes, truth, right, note }, shown) {
+    const all = sum(votes);
+    buttons?.forEach((button, i) => {
+      button.setAttribute("aria-pressed", String(options[i] === answer));
+      button.classList.toggle("measured", Boolean(shown && options[i] === truth.option));
+      const count = shown && all ? votes[options[i]] ?? 0 : null; // who votes sees no other vote
+      button.replaceChildren(options[i], ...(count === null ? [] : [make("b", { class: "count" }, count), voteBar(count, all)]));
+    });
+    if (cast) cast.textContent = all ? filled(this.ui.cast, { count: all }) : "";
     if (field && this.root.activeElement !== field) field.value = answer ?? "";
     verdict.dataset.right = String(shown ? right : null);
     verdict.replaceChildren();
@@ -187,36 +266,63 @@ class Table extends View {
     this.summaryLine = make("strong", { class: "summary", role: "status" });
     const { titles } = this.ui;
     this.rows = this.data.items.map(() => ({
+      votes: make("td", { class: "votes", "data-title": this.ui.class }),
       predicted: make("td", { class: "predicted", "data-title": titles[1] }),
       measured: make("td", { class: "measured", "data-title": titles[2] }),
       verdict: make("div", { class: "verdict" }),
     }));
-    const head = titles.map((title) => make("th", { scope: "col" }, title));
-    const body = this.rows.map(({ predicted, measured, verdict }, i) =>
-      make("tr", {}, make("th", { scope: "row" }, this.data.items[i].label), predicted, measured, make("td", {}, verdict)));
+    const [asked, ...others] = titles.map((title, i) => make("th", { scope: "col", class: ["", "of-you", "", "of-you"][i] }, title));
+    const head = [asked, make("th", { scope: "col", class: "of-class" }, this.ui.class), ...others];
+    const body = this.rows.map(({ votes, predicted, measured, verdict }, i) =>
+      make("tr", {}, make("th", { scope: "row" }, this.data.items[i].label), votes, predicted, measured, make("td", { class: "judged" }, verdict)));
     this.cover();
     this.table = make("table", { class: "answers" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
-    return [make("p", {}, this.summaryLine), this.table];
+    const ask = make("button", { type: "button", onclick: () => this.set("shown", true) }, this.ui.show);
+    this.lid = make("p", {}, this.ui.hidden, " ", ask);
+    this.told = make("div", {}, make("p", {}, this.summaryLine), this.table);
+    return [this.lid, this.told];
   }
 
-  // On a page the result stands right below the question: it waits until it is asked for.
+  // On a page the result stands right below the question: it waits until it is asked for, and so
+  // does what is said about it, up to the next heading.
   cover() {
-    const cell = this.host.closest("body.page .outputs");
-    if (!cell) return;
+    const outputs = this.host.closest("body.page .outputs");
+    if (!outputs) return;
     const button = make("button", { type: "button", onclick: () => this.set("shown", true) }, this.ui.show);
     const lid = make("div", { class: "gl-lid" });
     const section = make("div", { class: "ask" }, make("p", {}, this.ui.hidden, " ", button));
     lid.attachShadow({ mode: "open" }).append(make("style", {}, CSS), section);
     watchTheme(lid, section);
-    cell.before(lid);
-    this.covered = { cell, lid };
+    outputs.before(lid);
+    this.covered = { cells: [outputs], lid };
+    for (let cell = outputs.closest(".cell").nextElementSibling; cell; cell = cell.nextElementSibling) {
+      if (!cell.classList.contains("cell") || cell.querySelector("h1, h2, h3, [data-gl-question], [data-gl-answers]")) break;
+      this.covered.cells.push(cell);
+    }
+  }
+
+  // On a live slide it waits until the class has answered, voted or asked for it, and so does all
+  // that its cell has put out.
+  coverLive(results) {
+    const area = this.host.closest(".jp-Deck .jp-OutputArea") ?? this.area;
+    const open = !deckOf(this.host) || this.model.get("shown") || results.some(({ answer, votes }) => answer || sum(votes));
+    const waits = Boolean(area) && !open;
+    this.lid.hidden = !waits;
+    this.told.hidden = waits;
+    this.area = area;
+    for (const child of area?.children ?? []) if (!child.contains(this.host)) child.style.display = waits ? "none" : "";
   }
 
   draw(results) {
+    this.coverLive(results);
     this.summaryLine.textContent = this.summary(results);
     this.table.classList.toggle("open", results.every(({ right }) => right === null)); // only what was measured
-    results.forEach(({ answer, truth, right, note }, i) => {
+    this.table.classList.toggle("voted", results.some(({ votes }) => sum(votes)));
+    results.forEach(({ answer, votes, truth, right, note }, i) => {
       const row = this.rows[i];
+      const all = sum(votes), { options } = this.data.items[i];
+      row.votes.replaceChildren(...(all ? options : []).map((text) =>
+        make("div", { class: "count" }, `${text}: ${votes[text] ?? 0}`, voteBar(votes[text] ?? 0, all))));
       row.predicted.textContent = right === null ? this.ui.open : inUnit(answer.trim(), truth.unit ?? "");
       row.measured.replaceChildren(truth.measured, note ? make("small", {}, note) : "");
       row.verdict.replaceChildren(make("strong", {}, this.ui.verdict[String(right)]));
@@ -224,7 +330,7 @@ class Table extends View {
     });
     if (!this.covered) return;
     const shown = Boolean(this.model.get("shown"));
-    this.covered.cell.classList.toggle("gl-covered", !shown);
+    for (const cell of this.covered.cells) cell.classList.toggle("gl-covered", !shown);
     this.covered.lid.hidden = shown;
   }
 }

@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gan_lessons.arguments import require, require_whole
@@ -25,6 +24,7 @@ from gan_lessons.lens.cost.copies import copied
 from gan_lessons.lens.cost.flops import counting
 from gan_lessons.lens.cost.memory import peak_allocated
 from gan_lessons.lens.cost.table import CostTable, Seconds, StepCost
+from gan_lessons.lens.cost.waiting import wait_for
 from gan_lessons.lens.record import record_step
 from gan_lessons.put_back import seeded
 from gan_lessons.strategies import Strategy
@@ -96,18 +96,12 @@ def _in_turns(
     """Seconds of one run of each."""
     taken = {}
     for name, strategy in steps.items():
-        _wait(real.device)
+        wait_for(real.device)
         start = time.perf_counter()
         strategy.step(gans[name], real, noise)
-        _wait(real.device)
+        wait_for(real.device)
         taken[name] = time.perf_counter() - start
     return taken
-
-
-def _wait(device: torch.device) -> None:
-    """A GPU works on while Python goes ahead."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _spread(taken: list[float]) -> Seconds:

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gan_lessons.gan import Gan
 from gan_lessons.lens.record import held_parameters, tensors_in
 
 
-def peak_allocated(run: Callable[[], Any], gan: Gan, *batch: Tensor) -> int:
+class Players(Protocol):
+    """A ``Gan``, or whatever else names nets and optimizers."""
+
+    @property
+    def nets(self) -> Mapping[str, nn.Module]: ...
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]: ...
+
+
+def peak_allocated(run: Callable[[], Any], gan: Players, *batch: Tensor) -> int:
     """Bytes of all that is alive at once while ``run()`` takes one step, at the worst moment.
 
     Counted are activations, gradients (those left by the step before too) and whatever an
@@ -23,8 +33,9 @@ def peak_allocated(run: Callable[[], Any], gan: Gan, *batch: Tensor) -> int:
     statistics of that device are reset. Elsewhere each storage is followed from the operation that
     returns it until it is let go, so temporaries inside one operation are not seen.
     """
-    device = batch[0].device
-    grads = [p.grad for net in gan.nets.values() for p in net.parameters() if p.grad is not None]
+    parameters = [p for net in gan.nets.values() for p in net.parameters()]
+    device = (parameters or batch)[0].device
+    grads = [p.grad for p in parameters if p.grad is not None]
     if device.type == "cuda":
         return _of_cuda(run, device, sum(g.untyped_storage().nbytes() for g in grads))
     watch = _Storages(_lasting(gan, batch))
@@ -46,7 +57,7 @@ def _of_cuda(run: Callable[[], Any], device: torch.device, grads: int) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _lasting(gan: Gan, batch: Iterable[Tensor]) -> list[Tensor]:
+def _lasting(gan: Players, batch: Iterable[Tensor]) -> list[Tensor]:
     """What is there with or without the step."""
     found = [*batch]
     for net in gan.nets.values():

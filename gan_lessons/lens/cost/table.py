@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from html import escape
 
 from gan_lessons.lens.cost.flops import FORWARD, Work
+from gan_lessons.lens.diagnose import Flops, computed_in_vain
 from gan_lessons.lens.model import HeldBytes, StepRecord
-from gan_lessons.lens.show import GRADIENT, aligned, bytes_text, visible
-
-
-def flops_text(flops: float) -> str:
-    """``304.3 M``: FLOPs in thousands (k), millions (M) or thousand millions (G)."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if flops >= size:
-            return f"{flops / size:.1f} {letter}"
-    return f"{flops:.0f}"
+from gan_lessons.lens.show import GRADIENT, aligned, bytes_text, flops_text, visible
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ font-variant-numeric:tabular-nums;vertical-align:bottom}
 """
 
 
-class _Table:
+class Table:
     """Shows a title, rows of text (the first is the head) and notes below; the same everywhere."""
 
     def _shown(self) -> tuple[str, list[list[str]], Mapping[str, str]]:
@@ -89,7 +82,7 @@ VAIN = "{symbol} written {word}"
 
 
 @dataclass(frozen=True, repr=False)
-class StepCost(_Table):
+class StepCost(Table):
     """The price of one step.
 
     ``work``: FLOPs by net, phase and call. ``record``: the step line by line, with the bytes that
@@ -119,6 +112,12 @@ class StepCost(_Table):
             for w in self.work
             if net in (None, w.net) and phase in (None, w.phase) and index in (None, w.index)
         )
+
+    @property
+    def flops_in_vain(self) -> Flops:
+        """Of backward: computed for gradients that no step used, and for nothing else. Freezing
+        and ``inputs=`` save them; ``gains`` tries that, and takes the time."""
+        return computed_in_vain(self.record)
 
     @property
     def peak_held(self) -> HeldBytes:
@@ -156,6 +155,7 @@ class StepCost(_Table):
         passes = [self.forwards, self.backwards]
         return [
             flops_text(self.flops),
+            _share(self.flops_in_vain, self.flops),
             *(" · ".join(f"{visible(net)} {n}" for net, n in found.items()) for found in passes),
             bytes_text(self.peak_held),
             bytes_text(HeldBytes(self.peak_allocated)),
@@ -181,17 +181,23 @@ class StepCost(_Table):
         return [place, source, flops_text(work.flops), f"{work.flops / self.flops:.0%}", vain]
 
 
-COLUMNS = ["step", "FLOPs", "forwards", "backwards through", "graph holds at most",
+def _share(part: Flops, whole: int) -> str:
+    """``12%``; ``≥`` where the graph does not tell of all of them."""
+    return f"{'' if part.complete else '≥ '}{part.count / whole if whole else 0:.0%}"
+
+
+COLUMNS = ["step", "FLOPs", "in vain", "forwards", "backwards through", "graph holds at most",
            "allocated at most", "time"]  # fmt: skip
 MEANS = {
     "FLOPs": "of matrix products and convolutions, counted by torch; k, M, G: 10³, 10⁶, 10⁹",
+    "in vain": "their share that backward spent on gradients which no step used, and on no other",
     "graph holds": "what it alone keeps for backward (no weights, no inputs)",
     "allocated": "that, gradients and temporaries; not weights, buffers, optimizer states, inputs",
     "time": "median of the runs, which took turns; in brackets the middle half of them",
 }
 
 
-class CostTable(_Table, dict[str, StepCost]):
+class CostTable(Table, dict[str, StepCost]):
     """Name -> StepCost, shown as one table."""
 
     def __missing__(self, name: object) -> StepCost:

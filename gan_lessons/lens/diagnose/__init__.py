@@ -1,6 +1,8 @@
 """What a record says is wrong with a training loop: the line, the reason, the fix."""
 
-from gan_lessons.lens.diagnose.facts import Finding
+from gan_lessons.lens.diagnose.backward_flops import Flops
 from gan_lessons.lens.diagnose.report import Diagnosis, diagnose
+from gan_lessons.lens.diagnose.saving import Saving, computed_in_vain
+from gan_lessons.lens.diagnose.story import Finding
 
-__all__ = ["Diagnosis", "Finding", "diagnose"]
+__all__ = ["Diagnosis", "Finding", "Flops", "Saving", "computed_in_vain", "diagnose"]

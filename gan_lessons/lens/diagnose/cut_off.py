@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gan_lessons.lens.diagnose.facts import Finding, Step, Story
+from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.model import BackwardCall, Cut, Event, Forward
 
 

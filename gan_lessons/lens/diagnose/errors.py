@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import INPLACE, NO_GRAPH, SECOND_BACKWARD, Event
 
 # How somebody ends a recording on purpose.

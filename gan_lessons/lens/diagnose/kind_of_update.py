@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from gan_lessons.lens.diagnose.facts import Finding, Step, Story
+from gan_lessons.lens.diagnose.story import Finding, Step, Story
 
 
 def update_kind(story: Story) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import Event, Line
 
 FEWEST = 3  # steps of one optimizer: the second always finds what the first iteration left

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
-from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.story import Finding, Story
 
 
 def never_stepped(story: Story) -> Iterator[Finding]:

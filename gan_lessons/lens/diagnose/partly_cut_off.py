@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Cut
 
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")

@@ -27,6 +27,7 @@ def by_parts(record: Record) -> Record:
         holds={name: _named(held, places) for name, held in record.holds.items()},
         twice={name: _named(held, places) for name, held in record.twice.items()},
         moved=_named(record.moved, places),
+        apart=_named(record.apart, places),
         events=[_event(event, places) for event in record.events],
         backward_calls=[_call(call, places) for call in record.backward_calls],
         graph=_graph(record.graph, places),

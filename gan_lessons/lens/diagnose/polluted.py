@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from gan_lessons.lens.diagnose.facts import Finding, Step, Story
+from gan_lessons.lens.diagnose.story import Finding, Step, Story
 
 
 class Mixture(NamedTuple):

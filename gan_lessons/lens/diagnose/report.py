@@ -10,6 +10,7 @@ Each rule stands in the file of its family, with its words; this one asks them a
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
@@ -17,7 +18,6 @@ from dataclasses import dataclass, replace
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.errors import errors
-from gan_lessons.lens.diagnose.facts import Finding, Rule, Story
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
 from gan_lessons.lens.diagnose.ownership import (
@@ -29,7 +29,9 @@ from gan_lessons.lens.diagnose.ownership import (
 from gan_lessons.lens.diagnose.partly_cut_off import constant_term, never_received
 from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
+from gan_lessons.lens.diagnose.processes_apart import ranks_differ
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
+from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.unused_loss import never_walked, thrown_away
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
@@ -37,7 +39,7 @@ from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
     errors, cut_off, constant_term, polluted, stale_weights, never_walked, thrown_away,
-    never_stepped, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
+    never_stepped, ranks_differ, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
     memory_growth, update_kind, from_before, never_received, frozen,
     batchnorm_updates,
 )  # fmt: skip
@@ -112,7 +114,8 @@ def diagnose(record: Record) -> Diagnosis:
     Wrong gradients: ``cut-off`` (no gradient arrived, or a part of it is missing), ``polluted``,
     ``stale-weights``, ``never-stepped``, ``never-walked`` (a loss without a backward; only waste
     where its value was read), ``thrown-away`` (cleared before any step), ``ownership`` (a net in no
-    optimizer, a parameter twice in one, one module under two names).
+    optimizer, a parameter twice in one, one module under two names), ``ranks-differ`` (the
+    processes of one training no longer hold the same weights).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``.
 
@@ -158,11 +161,34 @@ def _joined(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _evidence(finding: Finding) -> list[str]:
-    """What is shown of the evidence: all of it, or the first and the last, and how many."""
-    seen, half = finding.evidence, MOST_SEEN // 2
+    """What is shown of the evidence: a line once, with all its events; of many lines the first and
+    the last, and how many."""
+    events: dict[str, list[str]] = {}
+    for text in finding.evidence:
+        found = re.fullmatch(r"event (\d+), (.*)", text, re.DOTALL)
+        events.setdefault(found[2] if found else text, []).append(found[1] if found else "")
+    seen, half = [_with_events(what, numbers) for what, numbers in events.items()], MOST_SEEN // 2
     if len(seen) <= MOST_SEEN:
-        return list(seen)
+        return seen
     return [*seen[:half], f"{len(seen) - MOST_SEEN} more", *seen[-half:]]
+
+
+def _with_events(what: str, numbers: list[str]) -> str:
+    """``event 4, line 9: ...``, or ``events 4, 13 and 22, line 9: ...``."""
+    if not numbers[0]:
+        return what
+    if len(numbers) == 1:
+        return f"event {numbers[0]}, {what}"
+    if len(numbers) <= MOST_SEEN:
+        return f"events {', '.join(numbers[:-1])} and {numbers[-1]}, {what}"
+    text = "events {first}, … {last} ({count} in all), {what}"
+    return text.format(
+        first=", ".join(numbers[:3]), last=numbers[-1], count=len(numbers), what=what
+    )
+
+
+def _saves(finding: Finding) -> str:
+    return "" if finding.saves is None else str(finding.saves)
 
 
 def _text(finding: Finding) -> str:
@@ -171,6 +197,8 @@ def _text(finding: Finding) -> str:
     body = [finding.message]
     if finding.fix:
         body.append(f"What to do: {finding.fix}")
+    if saves := _saves(finding):
+        body.append(f"What that saves: {saves}")
     lines = [_wrapped(visible(text, LONGEST)) for text in body]
     seen = [f"  Seen: {visible(s, LONGEST)}" for s in _evidence(finding)]
     return "\n".join([head, *lines, *seen])
@@ -185,6 +213,8 @@ def _item(finding: Finding) -> str:
     symbol, word, color = SEVERITIES[finding.severity]
     net = f" ({marked(finding.net)})" if finding.net else ""
     fix = f"<br><em>What to do:</em> {marked(finding.fix)}" if finding.fix else ""
+    saves = _saves(finding)
+    fix += f"<br><em>What that saves:</em> {marked(saves)}" if saves else ""
     seen = "".join(f"<li>{marked(line)}</li>" for line in _evidence(finding))
     return (
         f'<div style="border-left:4px solid {color};padding:.1em .8em;'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.facts import Finding, Story
+from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Event, Forward
 
 Sight = tuple[str, str, dict[str, str], list[Event]]  # net, message, its blanks, events

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
-from gan_lessons.lens.diagnose.facts import Finding, Story
 from gan_lessons.lens.diagnose.ownership import never_stepped
 from gan_lessons.lens.diagnose.polluted import instead_of_its_own
+from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Event, Forward
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
-from gan_lessons.lens.diagnose.facts import Finding, Story
 from gan_lessons.lens.diagnose.ownership import in_no_optimizer, never_stepped
 from gan_lessons.lens.diagnose.polluted import instead_of_its_own
+from gan_lessons.lens.diagnose.saving import saved_if_freed, saved_if_not_for
+from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.diagnose.unused_loss import thrown_away
 from gan_lessons.lens.model import BackwardCall
 
@@ -67,11 +70,14 @@ def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Findi
             "If {net} is to learn from this, its own step is missing. If not, name who is to "
             "receive, all that train: `backward(inputs={users})`."
         )
-    return story.finding(
+    found = story.finding(
         "in-vain", "waste", net, story.events_of(names), message, fix,
         calls=story.calls(names), count=count, users=story.parameters_of(users, min(names)),
         numbers=f"{sum(math.prod(shapes[n]) for ns in names.values() for n in ns):,}",
     )  # fmt: skip
+    if not users:  # then it may be a step that is missing, and nothing to be saved
+        return found
+    return replace(found, saves=saved_if_not_for(story.record, net, names, story.computed))
 
 
 def needless_retain(story: Story) -> Iterator[Finding]:
@@ -81,14 +87,17 @@ def needless_retain(story: Story) -> Iterator[Finding]:
     calls = [c for c in story.calls_made if c.retain_graph and not c.create_graph]
     lines = [(c.line.file, c.line.number) for c in calls]
     needed = {line for line, c in zip(lines, calls, strict=True) if _walked_again(story, c)}
+    kept: dict[tuple[str, int], list[BackwardCall]] = defaultdict(list)
     for line, call in zip(lines, calls, strict=True):
-        if line not in needed:
-            yield story.finding(
-                "needless-retain", "waste", None, story.events_of([call.index]),
-                "{call} kept the graph (retain_graph=True), and nothing walked it again.",
-                "Leave retain_graph=True out: it holds memory for nothing.",
-                call=story.call(call.index),
-            )  # fmt: skip
+        kept[line] += [] if line in needed else [call]
+    for found in filter(None, kept.values()):
+        one = story.finding(
+            "needless-retain", "waste", None, story.events_of([c.index for c in found]),
+            "{call} kept the graph (retain_graph=True), and nothing walked it again.",
+            "Leave retain_graph=True out: it holds memory for nothing.",
+            call=story.call(found[0].index),
+        )  # fmt: skip
+        yield replace(one, saves=saved_if_freed(story.record, found))
 
 
 def _walked_again(story: Story, call: BackwardCall) -> bool:

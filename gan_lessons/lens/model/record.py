@@ -32,6 +32,9 @@ class Record:
     ``batchnorm``: net -> how many times the running statistics of its BatchNorm were updated.
     ``twice``: optimizer -> net -> parameters that it holds more than once.
     ``shared``: nets that are made of the same parameters, every one of them.
+    ``processes``: how many, joined by torch.distributed, compared their weights at the end (1: none
+    did). ``apart``: net -> parameters that all of them held alike when the recording began, and no
+    longer when it ended.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -44,6 +47,8 @@ class Record:
     batchnorm: Mapping[str, int] = field(default_factory=dict)
     twice: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     shared: tuple[tuple[str, ...], ...] = ()
+    processes: int = 1
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     complete: bool = False
 
     @property
@@ -144,6 +149,19 @@ class Record:
                     if state.used_by is not None and state.used_by > event.index:
                         last.setdefault(state.used_by, {})[net, name] = state
         return last
+
+    @property
+    def versions(self) -> list[dict[str, int]]:
+        """For each event: net -> how many optimizer steps had moved its weights by then.
+
+        A step that found nothing to use moves nothing, and makes no new version.
+        """
+        now, found = dict.fromkeys(self.parameters, 0), []
+        for event in self.events:
+            if event.kind == "step":
+                now = {net: n + bool(event.moved.get(net)) for net, n in now.items()}
+            found.append(now)
+        return found
 
     @property
     def forward_counts(self) -> dict[str, int]:

@@ -1,7 +1,12 @@
 """The observer: run any code for real and write down what it did to every gradient."""
 
 from gan_lessons.lens.record.autograd_nodes import snapshot, walk
-from gan_lessons.lens.record.line_by_line import innermost, readable_source, record_step
+from gan_lessons.lens.record.line_by_line import (
+    Beside,
+    innermost,
+    readable_source,
+    record_step,
+)
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import held_parameters
 from gan_lessons.lens.record.recording import record
@@ -14,10 +19,12 @@ from gan_lessons.lens.record.torch_internals import (
     replace_function,
     storage_of,
     watch_forwards,
+    without_torch_functions,
 )
 
 __all__ = [
     "ENGINE",
+    "Beside",
     "caller_line",
     "held_parameters",
     "innermost",
@@ -33,4 +40,5 @@ __all__ = [
     "tensors_in",
     "walk",
     "watch_forwards",
+    "without_torch_functions",
 ]

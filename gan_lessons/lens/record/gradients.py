@@ -222,6 +222,15 @@ class Weights:
                 found.add(parameter)
         return by_net(self._names, found) if found else {}
 
+    def since_the_beginning(self) -> tuple[list[tuple[str, str]], list[Fingerprint]]:
+        """(net, name) of every parameter, each once, and what was measured of it then."""
+        places = {p: (net, name) for net, d in self._names.items() for name, p in d.items()}
+        return [places[p] for p in self._values], [*self._values.values()]
+
+    def measured_now(self) -> list[Fingerprint]:
+        """The same of what they hold now."""
+        return measured([*self._values])
+
     def untold(self, events: Iterable[Event]) -> dict[str, tuple[str, ...]]:
         """net -> what was rewritten since the last call, or changed and no event tells of it."""
         told = {self._names[n][k] for e in events for n, names in e.moved.items() for k in names}

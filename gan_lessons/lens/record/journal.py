@@ -13,6 +13,7 @@ from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.gradients import Content, Grads, Ledger, Names, Weights
 from gan_lessons.lens.record.graph_errors import Failure
 from gan_lessons.lens.record.operations import Operations
+from gan_lessons.lens.record.processes import drifted
 from gan_lessons.lens.record.source_lines import NOWHERE, raising_line
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -111,6 +112,9 @@ class Journal(Generic[AnyRecord]):
             record.graph = self.graph.graph()
             with internals.without_torch_functions():
                 record.moved = self._weights.untold(record.events)
+                if not any(event.kind == "error" for event in record.events):
+                    began = self._weights.since_the_beginning()
+                    record.processes, record.apart = drifted(*began, self._weights.measured_now)
             now = self._batchnorm_updates()
             record.batchnorm = {net: now[net] - before for net, before in self._batchnorm.items()}
         finally:

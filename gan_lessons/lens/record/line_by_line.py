@@ -18,36 +18,41 @@ import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from gan_lessons.arguments import require
+from gan_lessons.arguments import require, require_callable
 from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Moment, StepRecord
 from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.recording import recording
+from gan_lessons.lens.record.torch_internals import without_torch_functions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# An instrument that looks at the same run: entered with the GAN and the record, which is being
+# filled in, and left when the step is over. What it yields is called after each line.
+Beside = Callable[["Gan", StepRecord], AbstractContextManager[Callable[[], object]]]
 
-def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor) -> StepRecord:
+
+def record_step(
+    step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor, beside: Beside | None = None
+) -> StepRecord:
     """Run ``step(gan, real, noise)`` once, for real, and record it line by line.
 
     real, noise: (batch, ...). Mutates ``gan`` as the step does, and nothing else: a trace function
     that was set before (a debugger, a coverage tool) goes on hearing of every line.
+    beside: an instrument for values, which a record does not hold; it must change nothing either.
 
     An exception that the step raises after its first event is kept in ``.error``, with the moment
     that raised it, for half a step is worth looking at. One that comes before (bad input, say), and
     everything that is no ``Exception`` (Ctrl-C), goes on to the caller.
     """
-    if not callable(step):
-        raise TypeError(
-            f"record_step() got a step of type {type(step).__name__}; expected a function "
-            "step(gan, real, noise), such as step_detach"
-        )
+    expected = "a function step(gan, real, noise), such as step_detach"
+    require_callable("record_step", expected, step=step)
     require("record_step", Gan, "a Gan, such as tiny_gan()", gan=gan)
     code, source = readable_source(step)
     watch = _Watch(code, _statements(source))
@@ -56,9 +61,11 @@ def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor)
     result = None
     try:
         with recording(StepRecord, gan.nets, gan.optimizers) as journal:
-            watch.begin(journal)
-            with _tracing(watch):
-                result = step(gan, real, noise)
+            instrument = nullcontext(_nothing) if beside is None else beside(gan, journal.record)
+            with instrument as look:
+                watch.begin(journal, look)
+                with _tracing(watch):
+                    result = step(gan, real, noise)
     except Exception as caught:
         if journal is None or all(e.kind == "error" for e in journal.record.events):
             raise
@@ -67,12 +74,12 @@ def record_step(step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor)
     record.source, record.name = source, getattr(step, "__name__", type(step).__name__)
     record.result, record.error, record.before = result, error, watch.before
     last = len(record.events) - 1 if error is not None else None  # the error, if it made an event
-    record.moments = tuple(
-        # On its way out an exception passes the end of every ``with``: a line that runs after it.
-        replace(m, raised=m.raised or last in m.events)
-        for m in watch.moments
-    )
+    record.moments = watch.told(last)
     return record
+
+
+def _nothing() -> None:
+    """What is called after each line where no instrument stands beside."""
 
 
 def readable_source(step: Callable[..., Any]) -> tuple[CodeType | None, str]:
@@ -128,10 +135,15 @@ class _Watch:
         self._now: tuple[int, int] | None = None  # the statement that is running
         self._raised = False
 
-    def begin(self, journal: Journal[StepRecord]) -> None:
-        self._journal = journal
+    def begin(self, journal: Journal[StepRecord], look: Callable[[], object]) -> None:
+        self._journal, self._look = journal, look
         self.before, *_ = journal.glance()
         self._seen = (0, 0)  # events and nodes that earlier moments have told of
+
+    def told(self, error: int | None) -> tuple[Moment, ...]:
+        """All moments; ``error``: the event with which the step ended by an exception."""
+        # On its way out an exception passes the end of every ``with``: a line that runs after it.
+        return tuple(replace(m, raised=m.raised or error in m.events) for m in self.moments)
 
     def wants(self, frame: FrameType) -> bool:
         """Is this the step's own frame? (A step that calls itself is one step.)"""
@@ -172,6 +184,8 @@ class _Watch:
         )
         self.moments.append(moment)
         self._seen = (events, nodes)
+        with without_torch_functions():
+            self._look()
 
 
 @contextmanager

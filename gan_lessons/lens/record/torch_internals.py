@@ -19,7 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from gan_lessons.lens.model import FREED, HELD, NOTHING, STALE, UNKNOWN
+from gan_lessons.lens.record.torch_version import require_torch
 from gan_lessons.lens.record.undo import Undo
+
+require_torch(torch.__version__)
 
 # Torch functions off: what we look at must not come back to our own mode, or to somebody else's.
 without_torch_functions = torch._C.DisableTorchFunction
@@ -46,6 +49,16 @@ def is_compiler_at_work() -> bool:
 def are_saved_tensors_hooked() -> bool:
     """Does somebody's hook pack what is saved now? To read it would run the hook that unpacks."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def joined_processes() -> tuple[Any, int, int] | None:
+    """(the store by which torch.distributed joined them, rank, how many); None for one alone."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_initialized():
+        return None
+    count = distributed.get_world_size()
+    store = distributed.distributed_c10d._get_default_store
+    return (store(), distributed.get_rank(), count) if count > 1 else None
 
 
 # Tensors ------------------------------------------------------------------------------------------

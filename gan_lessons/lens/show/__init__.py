@@ -6,10 +6,12 @@ from gan_lessons.lens.show.format import (
     aligned,
     bytes_text,
     event_text,
+    flops_text,
     group_title,
     leaf_name,
     marked,
     norm_text,
+    owned_name,
     shape_text,
     short,
     visible,
@@ -23,6 +25,6 @@ from gan_lessons.lens.show.table import GradientTable
 __all__ = [
     "BUFFER", "CUT", "GRADIENT", "LARGE", "RECEIVED", "USED", "Cell", "GradientTable",
     "GraphPicture", "Scene", "aligned", "bytes_text", "describe", "draw_graph", "event_text",
-    "fold_parameters", "graphviz_available", "group_title", "layout", "leaf_groups", "leaf_name",
-    "marked", "norm_text", "shape_text", "short", "svg", "visible",
+    "flops_text", "fold_parameters", "graphviz_available", "group_title", "layout", "leaf_groups",
+    "leaf_name", "marked", "norm_text", "owned_name", "shape_text", "short", "svg", "visible",
 ]  # fmt: skip

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_lessons.lens.model import FREED, HELD, STALE, Cut, Node
-from gan_lessons.lens.show.format import group_title, leaf_name, shape_text, short, visible
+from gan_lessons.lens.show.format import (
+    group_title,
+    leaf_name,
+    owned_name,
+    shape_text,
+    short,
+    visible,
+)
 from gan_lessons.lens.show.scene import ABSENT, Scene, owner
 from gan_lessons.lens.show.symbols import BUFFER, CUT, CUT_MEANS, RECEIVED
 from gan_lessons.lens.show.torchviz_digraph import Part, torchviz_digraph
@@ -136,7 +143,8 @@ def escaped(text: str) -> str:
 
 def _edge(scene: Scene, *ends: int) -> dict[str, str]:
     if scene.walked(*ends):
-        return {"class": "edge walked", "penwidth": "3.5", "color": "#222222"}
+        # The arrow is the gradient's, which goes the other way than the data.
+        return {"class": "edge walked", "penwidth": "3.5", "color": "#222222", "dir": "back"}
     if any(scene.state(scene.graph.nodes[i]) == ABSENT for i in ends):
         return {"class": "edge absent", "style": "dotted", "color": "#aaaaaa"}
     return {"class": "edge"}
@@ -170,7 +178,7 @@ def node_label(node: Node, scene: Scene) -> str:
     """What stands in the node: symbols first, then its name."""
     state = scene.state(node)
     if scene.compact:  # room for every symbol that it may have to show
-        name = leaf_name(node) if node.is_leaf else short(node.op)
+        name = owned_name(node) if node.is_leaf else short(node.op)
         return f"{RECEIVED if node.is_leaf else BUFFER[HELD][0]} {name}"
     if node.is_leaf:
         mark = f"{RECEIVED} " if scene.received(node) else ""

@@ -54,6 +54,14 @@ def bytes_text(held: HeldBytes) -> str:
     return text if held.complete else f"≥ {text}"
 
 
+def flops_text(flops: float) -> str:
+    """``304.3 M``: FLOPs in thousands (k), millions (M) or thousand millions (G)."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if flops >= size:
+            return f"{flops / size:.1f} {letter}"
+    return f"{flops:.0f}"
+
+
 def event_text(event: Event) -> str:
     """``step D``, ``backward call 0``."""
     target = None if event.target is None else visible(event.target)
@@ -63,6 +71,12 @@ def event_text(event: Event) -> str:
 def leaf_name(node: Node) -> str:
     """A parameter's name within its net; other leaves have none."""
     return "leaf tensor" if node.parameter is None else visible(node.parameter)
+
+
+def owned_name(node: Node) -> str:
+    """A parameter's name with the net that it belongs to: ``D 0.weight``."""
+    name = leaf_name(node)
+    return f"{visible(node.net)} {name}" if node.net and node.parameter is not None else name
 
 
 def group_title(net: str | None, forward: int | None) -> str:

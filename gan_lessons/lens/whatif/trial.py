@@ -17,7 +17,7 @@ from torch import Tensor
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied
 from gan_lessons.lens.model import StepRecord
-from gan_lessons.lens.record import innermost, record_step
+from gan_lessons.lens.record import Beside, innermost, record_step
 from gan_lessons.lens.whatif.compare import Grads, PlayerGap, consumed, gap, told
 from gan_lessons.put_back import seeded
 
@@ -73,14 +73,23 @@ class Judge:
     clear. Copy it. ``reference``: the record of the unchanged step from there. Weights, batch and
     random numbers are the same for all.
 
-    gan: copied, never changed. real, noise: (batch, ...). Global random state, hooks and patches
+    gan: copied, never changed. real, noise: (batch, ...). beside: an instrument that looks at every
+    run that is recorded; see ``record_step``. Global random state, hooks and patches
     are as before afterwards, on every path. Raises ValueError for a step that raises unchanged,
     that trains nets which it does not take from its argument, or that moves no player; what bad
     input raises goes on to the caller.
     """
 
-    def __init__(self, step: Step, gan: Gan, real: Tensor, noise: Tensor, seed: int = 0) -> None:
-        self._batch, self._seed = (real, noise), seed
+    def __init__(
+        self,
+        step: Step,
+        gan: Gan,
+        real: Tensor,
+        noise: Tensor,
+        seed: int = 0,
+        beside: Beside | None = None,
+    ) -> None:
+        self._batch, self._seed, self._beside = (real, noise), seed, beside
         name = getattr(step, "__name__", type(step).__name__)
         if own := _names_of(step, gan):
             raise ValueError(NOT_ITS_GAN.format(name=name, names=", ".join(own)))
@@ -122,7 +131,7 @@ class Judge:
         gan, record = copied(start, gradients=True), None
         with consumed(gan) as found, seeded(self._seed + number, self._batch[0].device):
             if recorded:
-                record = record_step(step, gan, *self._batch)
+                record = record_step(step, gan, *self._batch, self._beside)
             else:
                 step(gan, *self._batch)
         return _Run(gan, found, record)

@@ -4,6 +4,8 @@
   const STEP = 0.05;
   const FOOT = 38; // where the slide's number and the arrows are
   const SMALLEST = { "--blocks": 0.7, "--text": 0.79 }; // of 20 px code and 26 px text
+  const LARGEST = { "--blocks": 1.5, "--text": 1.4 };
+  const FULL = 0.66; // what is less of the slide's height grows, until it fills that much of it
   const SMALLEST_EXPLORER = 0.7;
   const SMALLEST_IMAGE = 130;
   const LARGEST_IMAGE = 1.6; // a drawing grows to fill its slide, but not into a poster
@@ -11,18 +13,18 @@
   const bottom = (sheet) => {
     const parts = [...(sheet.classList.contains("side") ? sheet.querySelectorAll("*") : sheet.children)]
       .filter((part) => part.getClientRects().length);
-    return (Math.max(0, ...parts.map((part) => part.getBoundingClientRect().bottom)) - sheet.getBoundingClientRect().top) / scale();
+    return (Math.max(0, ...parts.map((part) => part.getBoundingClientRect().bottom)) - sheet.getBoundingClientRect().top) / scale(sheet);
   };
   const overflows = (sheet) =>
     sheet.scrollHeight > sheet.clientHeight + 1 ||
     bottom(sheet) > sheet.clientHeight - (sheet.matches(".side, .wide") ? 4 : FOOT) ||
     sheet.scrollWidth > sheet.clientWidth + 1 ||
-    [...sheet.querySelectorAll("pre, .table, .gl-table .box, table")].some(
+    [...sheet.querySelectorAll("pre, .table, .gl-table .box, table, .part")].some(
       (block) => block.scrollWidth > block.clientWidth + 1 && getComputedStyle(block).display !== "inline",
     );
 
   const padding = (sheet, side) => parseFloat(getComputedStyle(sheet)[`padding${side}`]);
-  const scale = () => (window.Reveal && Reveal.isReady() ? Reveal.getScale() : 1);
+  const scale = (sheet) => sheet.getBoundingClientRect().width / sheet.offsetWidth;
   const drawings = (sheet) =>
     [...sheet.querySelectorAll(".output img")].filter((image) => image.naturalWidth && !image.closest("[data-gl-explorer]"));
 
@@ -82,15 +84,44 @@
       for (const name in size) sheet.style.setProperty(name, size[name].toFixed(2));
       if (images.length) fitImages(sheet, images);
     };
+    const shrink = () => {
+      Object.assign(size, { "--blocks": 1, "--text": 1 });
+      apply();
+      for (const name of ["--blocks", "--text"])
+        while (overflows(sheet) && size[name] > SMALLEST[name] + 1e-6) {
+          size[name] = Math.max(SMALLEST[name], size[name] - STEP);
+          apply();
+        }
+    };
     choosePlace(sheet, images);
+    sheet.classList.toggle("asking", Boolean(sheet.querySelector(":scope > .beside")));
     apply();
     wrapSentences(sheet);
     fitExplorers(sheet);
-    for (const name of ["--blocks", "--text"])
-      while (overflows(sheet) && size[name] > SMALLEST[name] + 1e-6) {
-        size[name] = Math.max(SMALLEST[name], size[name] - STEP);
-        apply();
-      }
+    shrink();
+    if (sheet.matches(".asking") && overflows(sheet) && hasVerdict(sheet)) {
+      sheet.classList.remove("asking");
+      shrink();
+    }
+    grow(sheet, size, apply);
+  };
+  // The code beside a question goes when the verdicts need its place: by then it has been answered.
+  const hasVerdict = (sheet) =>
+    [...sheet.querySelectorAll("[data-gl-view]")].some((view) => view.shadowRoot.querySelector(".verdict:not(:empty)"));
+
+  // A short slide is read from the last row: its letters take the room that is left.
+  const grow = (sheet, size, apply) => {
+    if (sheet.matches(".title, .side, .wide, .asking")) return;
+    const larger = (name) => {
+      if (bottom(sheet) > FULL * sheet.clientHeight || size[name] > LARGEST[name] - STEP / 2) return false;
+      size[name] += STEP;
+      apply();
+      if (!overflows(sheet)) return true;
+      size[name] -= STEP;
+      apply();
+      return false;
+    };
+    while (["--text", "--blocks"].map(larger).includes(true));
   };
 
   const imagesOf = (section) =>
@@ -103,12 +134,14 @@
 
   document.documentElement.classList.add("scripted");
   const printing = /print-pdf/.test(location.search);
+  glExplorers.prepare(printing);
   Reveal.initialize({
     width: 1280, height: 720, margin: 0, minScale: 0.2, maxScale: 3, center: false,
     hash: true, respondToHashChanges: true, navigationMode: "linear", slideNumber: "c/t", transition: "none",
     backgroundTransition: "none", pdfSeparateFragments: false, pdfMaxPagesPerSlide: 1,
-    scrollActivationWidth: null, plugins: [window.RevealNotes, window.RevealZoom],
+    scrollActivationWidth: null, plugins: [window.RevealNotes],
   }).then(() => {
+    glTools(Reveal);
     if (printing) {
       Promise.all([...document.querySelectorAll(".slides section")].map(imagesOf)).then(() => {
         document.querySelectorAll(".slides section").forEach(fit);
@@ -116,6 +149,7 @@
       });
       return;
     }
+    glExplorers.start(Reveal);
     fitNow(Reveal.getCurrentSlide());
     Reveal.on("slidechanged", (event) => fitNow(event.currentSlide));
     Reveal.on("resize", () => fitNow(Reveal.getCurrentSlide()));

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from gan_lessons.lens.diagnose.backward_flops import Flops, backward_flops
 from gan_lessons.lens.diagnose.flow import Flow
+from gan_lessons.lens.diagnose.saving import Saving
 from gan_lessons.lens.model import BackwardCall, Event, GradState, Line, Record
 
 Severity = Literal["error", "wrong", "waste", "info"]
@@ -22,7 +24,7 @@ class Finding:
 
     ``code``: stable, for programs. ``net``: whom it concerns, or None. ``message`` and ``fix`` in
     plain words ("" where there is nothing to do). ``evidence``: the lines it was seen at.
-    ``events``: indices of these events in the record.
+    ``events``: indices of these events in the record. ``saves``: of waste, what it costs.
     """
 
     code: str
@@ -32,6 +34,7 @@ class Finding:
     fix: str
     evidence: tuple[str, ...]
     events: tuple[int, ...]
+    saves: Saving | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,12 @@ class Story(Flow):
 
     def told_events(self, *rules: Rule) -> set[int]:
         return {event for rule in rules for one in self.told(rule) for event in one.events}
+
+    @cached_property
+    def computed(self) -> Flops:
+        """What all backward calls that are known computed."""
+        calls = (call for call in self.record.backward_calls if call.error is None)
+        return sum((backward_flops(self.record, call) for call in calls), Flops())
 
     # Steps and calls ----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What was predicted beside what was measured: the front end of questions, and its words.
+"""How a question and its answers are shown: the front end in JupyterLab and pages, and its words.
 
 ``static/question.js`` draws it in JupyterLab and in exported pages, where it also judges what is
 answered, as ``scoring`` does here.
@@ -36,6 +36,10 @@ UI: Json = {
     "show": "Show what was measured",
     "hide": "Hide it again",
     "hidden": "What was measured is here. Predict first, or show it at once.",
+    "class": "The class",
+    "cast": "Votes: {count}",
+    "keys": "Keys {first} to {last} count votes, 0 starts again.",
+    "clear": "Start again from 0",
 }
 
 _TABLE = template("""\
@@ -56,14 +60,17 @@ _TABLE = template("""\
 class QuestionView(PageWidget):
     """What a question and its comparison share; the front end keeps it alike in both.
 
-    answers: for each item the text that was chosen or typed, or None. measured: the truth of each
-    item, see ``scoring.judged``; empty before the comparison. shown: does the form show it?
+    answers: for each item the text that was chosen or typed, or None. votes: for each item the
+    votes of a class, option -> count. measured: the truth of each item, see ``scoring.judged``;
+    empty before the comparison. shown: does the form show it?
     Where a notebook cell runs again, what its earlier run made is closed.
     """
 
-    state = ("answers", "measured", "shown")
+    state = ("answers", "votes", "measured", "shown")
+    kept = ("answers", "votes")
     _esm = module("question.js", css="question.css")
     answers = traitlets.List(traitlets.Unicode(allow_none=True)).tag(sync=True)
+    votes = traitlets.List(traitlets.Dict()).tag(sync=True)
     measured = traitlets.List(traitlets.Dict()).tag(sync=True)
     shown = traitlets.Bool(False).tag(sync=True)
 
@@ -86,9 +93,10 @@ class Comparison(QuestionView):
     kind = "answers"
 
     def __init__(self, question: QuestionView) -> None:
-        alike = {"answers": question.answers, "measured": question.measured}
+        alike = {name: getattr(question, name) for name in self.state}
         super().__init__(question.group, data=question.data | {"table": True}, **alike)
-        self._link = ipywidgets.jslink((question, "answers"), (self, "answers"))
+        linked = ("answers", "votes", "shown")
+        self._links = [ipywidgets.jslink((question, name), (self, name)) for name in linked]
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -124,7 +132,8 @@ class Comparison(QuestionView):
 
     def close(self) -> None:
         """Take it off the page and let go of its widgets."""
-        self._link.close()
+        for link in self._links:
+            link.close()
         super().close()
 
 

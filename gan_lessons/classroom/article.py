@@ -1,0 +1,331 @@
+"""The article that the course started from: what it says, and when we shall say that it holds.
+
+Every claim is quoted in our translation, with the place where it stands. What counts is fixed here,
+before anything is measured: one or more conditions, each of which a cell finds true or false. A
+claim whose conditions are all met holds; where only some are, it holds in part.
+
+    board = Scoreboard()
+    board.claim("C1")                               # the quotation, and the conditions
+    board.check("C1", [cut, kept], "8 gradients")   # what was measured
+    board                                           # all of it, as a table
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gan_lessons.classroom.claims import CLAIMS
+from gan_lessons.classroom.tables import Table
+from gan_lessons.classroom.templating import template
+
+ADDRESS = "https://www.cnblogs.com/LXP-Never/p/13951578.html"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``quote``: in our translation. ``where``: in the article. ``conditions``: whole sentences
+    that are true or false. ``lesson``: the notebook that goes into it."""
+
+    where: str
+    quote: str
+    conditions: tuple[str, ...]
+    lesson: str
+
+
+L1, L2, L3 = "01-autograd-in-five-moves", "02-strategy-1-retain-graph", "03-strategy-2-detach"
+L4, L5, L7 = "04-strategy-3-generator-first", "05-compare", "07-dynamics"
+
+ARTICLE = {
+    "C1": Statement(
+        "What one has to know",
+        "When backpropagation comes to this node, the gradient is not passed on from it to what "
+        "stands before it.",
+        ("After a backward, nothing before the detached tensor holds a gradient.",
+         "Without detach it does."),
+        L1,
+    ),
+    "C2": Statement(
+        "Strategy 1, first paragraph below the listing",
+        "It computes not only the discriminator's gradient but the generator's too, although "
+        "optimizer_D.step() updates the discriminator alone.",
+        ("d_loss.backward writes gradients of G.", "No optimizer step uses them."),
+        L2,
+    ),
+    "C3": Statement(
+        "Strategy 1, the same paragraph",
+        "So the generator's gradients must be cleared first, lest what came back from the "
+        "discriminator's loss affect them.",
+        ("With that zero_grad left out, G steps on another gradient (off by more than 1 %).",),
+        L2,
+    ),
+    "C4": Statement(
+        "Strategy 1, second paragraph",
+        "From noise to output there is one forward and there are two backwards, so the first needs "
+        "backward(retain_graph=True).",
+        ("Without it the second backward raises.", "With it the second backward runs."),
+        L2,
+    ),
+    "C5": Statement(
+        "Strategy 1, second paragraph",
+        "The discriminator's gradients are computed once more; the next step first resets them to "
+        "0.",
+        ("g_loss.backward writes gradients of D.", "After D's next zero_grad none are left."),
+        L2,
+    ),
+    "C6": Statement(
+        "Strategy 1, the listing, and below it",
+        "If you really cannot see through it, just write your code in this form.",
+        ("Two steps of the listing run without an error.",
+         "They move both players."),
+        L2,
+    ),
+    "C7": Statement(
+        "Strategy 2, first paragraph",
+        "This strategy computes the discriminator's gradient twice and the generator's once.",
+        ("In the step that the text describes, D receives gradient in two backward calls.",
+         "G receives gradient in one."),
+        L3,
+    ),
+    "C8": Statement(
+        "Strategy 2, the listing",
+        "I have met this strategy rather often.",
+        ("Two steps of the listing run without an error.",
+         "They move both players."),
+        L3,
+    ),
+    "C9": Statement(
+        "Strategy 2, last sentence before the listing",
+        "The drawback: the generator's graph has to be kept until the discriminator is updated, "
+        "and is then released.",
+        ("G's graph holds bytes while D is updated.", "D's update is what releases it."),
+        L3,
+    ),
+    "C10": Statement(
+        "Strategy 3, in the listing and below it",
+        "The way back leads through the discriminator, so its parameters get gradients too, "
+        "though this step must not update it.",
+        ("g_loss.backward writes gradients of D.", "No optimizer step uses them."),
+        L4,
+    ),
+    "C11": Statement(
+        "Strategy 3, second paragraph below the listing",
+        "(In fact it would not be passed on any further, for the generator's graph was released "
+        "after the first backward.)",
+        ("Without detach the step runs, and G receives nothing from d_loss.",),
+        L4,
+    ),
+    "C12": Statement(
+        "Strategy 3, last paragraph",
+        "The generator's output passes the discriminator twice and gives the same output. "
+        "Obviously that is superfluous.",
+        ("The fake passes D twice.",
+         "In train mode the outputs agree for a D of linear layers.",
+         "They agree with BatchNorm, dropout or spectral norm in D as well."),
+        L4,
+    ),
+    "C13": Statement(
+        "Summary, on the third listing",
+        "The second time a new graph comes into being (but a smaller one than the first).",
+        ("What the fake's part of d_loss keeps is less than what g_loss kept, in bytes.",),
+        L4,
+    ),
+    "C14": Statement(
+        "Summary",
+        "One computes the generator's gradient once more, the other a forward of the "
+        "discriminator. So the two differ little.",
+        ("S1 walks G once more than S3, and S3 runs D forward once more than S1.",
+         "Their FLOPs differ by less than 10 %, for each of the three pairs of lesson 05."),
+        L5,
+    ),
+    "C15": Statement(
+        "Summary",
+        "If the discriminator is more complex than the generator, use the first strategy; if it "
+        "is simpler, use the third.",
+        ("As D grows, S1 overtakes S3 (in FLOPs), and only once.",
+         "A D that needs 1.25 times G's forward is complex enough for S1 to be the cheaper one."),
+        L5,
+    ),
+    "C16": Statement(
+        "Strategy 3, third paragraph, and the summary",
+        "Nor need a graph be kept on purpose, which would take up memory that is not needed.",
+        ("At its worst moment the graph of S1 keeps more bytes than that of S3.",
+         "So it is for all that is allocated."),
+        L5,
+    ),
+    "C17": Statement(
+        "Summary, last paragraph",
+        "All in all, strategy 3 is best, strategy 2 second, strategy 1 worst.",
+        ("FLOPs: S3 < S2 < S1, for each of the three pairs of lesson 05.",
+         "Bytes allocated at the worst moment: S3 <= S2 < S1, for each of them.",
+         "Where it leads: on the Dirac-GAN, S3 ends nearer to rest than S2."),
+        L7,
+    ),
+    "C18": Statement(
+        "Summary, before the last paragraph",
+        "It always feels odd: the generator needs an accurate loss and gradient from the "
+        "discriminator. Or else does it not update blindly?",
+        ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
+         "G's gradient by the one has a median cosine below 0.5 to that by the other."),
+        L7,
+    ),
+    "C19": Statement(
+        "Summary, last sentence",
+        "(Computing the generator's gradient once more usually costs more than one more forward "
+        "of the discriminator.) So detach is quite necessary after all.",
+        ("Where a fake is made anew for G, leaving detach out changes no weight.",
+         "It costs more FLOPs there.",
+         "In S2 and S3 as well, the step runs without detach."),
+        L3,
+    ),
+    "C20": Statement(
+        "Before the strategies",
+        "First train the discriminator, then the generator: this is the algorithm of the original "
+        "paper.",
+        ("In Algorithm 1 of the paper, as written down in this cell, D steps first.",
+         "It takes as many fakes for one step of each as the first two strategies: one."),
+        L3,
+    ),
+    "C21": Statement(
+        "Summary",
+        "Usually the discriminator is simpler than the generator.",
+        ("D's forward needs fewer FLOPs than G's: tiny pair, digits, DCGAN.",
+         "The same for the pairs of lesson 05, the one with a heavy D included."),
+        L5,
+    ),
+    "C22": Statement(
+        "Summary, last paragraph, in brackets",
+        "Computing the generator's gradient once more usually costs more than computing the "
+        "discriminator's forward once more.",
+        ("G's backward needs more FLOPs than D's forward: tiny pair, digits, DCGAN.",
+         "The same for the pairs of lesson 05, the one with a heavy D included."),
+        L5,
+    ),
+}  # fmt: skip
+
+TITLES = {True: "✓ holds", None: "± in part", False: "✗ does not hold"}
+_CARD = template(
+    '<div style="border-left: 4px solid #888; padding-left: 0.8em"><strong>{{ name }}</strong>: '
+    "“{{ s.quote }}”<br><em>{{ s.where }}</em> · "
+    '<a href="{{ address }}">the article</a>'
+    "<br>We shall say that it holds if<ul>"
+    "{% for text in s.conditions %}<li>{{ text }}</li>{% endfor %}</ul></div>"
+)
+_CHECKED = template(
+    '<div style="{{ bar(c.holds) }}"><strong>{{ c.name }} {{ c.title }}</strong>'
+    '<ul style="list-style: none; padding-left: 0.5em">'
+    "{% for text, met in c.found %}<li>{{ '✓' if met else '✗' }} {{ text }}</li>{% endfor %}</ul>"
+    "{{ c.evidence }}</div>"
+)
+_BOARD = template(
+    "<table><thead><tr><th>claim</th><th>in our words</th><th>verdict</th><th>measured</th></tr>"
+    "</thead><tbody>\n{% for c in checked %}<tr><td>{{ c.name }}</td>"
+    '<td style="text-align: left">{{ claims[c.name] }}</td>'
+    '<td style="text-align: left; white-space: nowrap">{{ c.title }}</td>'
+    '<td style="text-align: left">{{ c.evidence }}</td></tr>\n{% endfor %}</tbody></table>'
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A claim before it is measured."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        said = ARTICLE[self.name]
+        conditions = "\n".join(f"  - {text}" for text in said.conditions)
+        return f"{self.name}: “{said.quote}” ({said.where})\nIt holds if\n{conditions}"
+
+    def _repr_html_(self) -> str:
+        return _CARD.render(name=self.name, s=ARTICLE[self.name], address=ADDRESS)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim and what was measured: ``met``, one truth value for each condition."""
+
+    name: str
+    met: tuple[bool, ...]
+    evidence: str
+
+    @property
+    def holds(self) -> bool | None:
+        """True or False; None: in part."""
+        return True if all(self.met) else None if any(self.met) else False
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.holds]
+
+    @property
+    def found(self) -> list[tuple[str, bool]]:
+        return list(zip(ARTICLE[self.name].conditions, self.met, strict=True))
+
+    def __repr__(self) -> str:
+        lines = [f"  {'✓' if met else '✗'} {text}" for text, met in self.found]
+        return "\n".join([f"{self.name} {self.title}", *lines, f"  {self.evidence}"])
+
+    def _repr_html_(self) -> str:
+        return _CHECKED.render(c=self)
+
+
+class Scoreboard:
+    """Claims that were quoted, then checked, in that order. It shows itself as a table."""
+
+    def __init__(self) -> None:
+        self.quoted: list[str] = []
+        self.checked: dict[str, Checked] = {}
+
+    def claim(self, name: str) -> Card:
+        """Quote a claim, "C1" to "C22", with what counts. Raises KeyError for any other."""
+        if name not in ARTICLE:
+            raise KeyError(f"no claim {name!r}; known: {', '.join(ARTICLE)}")
+        self.quoted.append(name)
+        return Card(name)
+
+    def check(self, name: str, met: Sequence[object], evidence: str) -> Checked:
+        """What was measured for a claim that was quoted: a bool for each of its conditions.
+
+        Raises ValueError for a claim that was not quoted before, or for another number of truth
+        values, TypeError for one that is none.
+        """
+        if name not in self.quoted:
+            raise ValueError(
+                f"{name} is not quoted yet; run board.claim({name!r}) before measuring"
+            )
+        values = [v.item() if hasattr(v, "item") else v for v in met]
+        wanted = len(ARTICLE[name].conditions)
+        if len(values) != wanted:
+            raise ValueError(f"{name} has {wanted} conditions, got {len(values)} truth values")
+        if wrong := [v for v in values if not isinstance(v, bool)]:
+            raise TypeError(f"check() got {wrong[0]!r}; expected True or False, as measured")
+        self.checked[name] = Checked(name, tuple(map(bool, values)), evidence)
+        return self.checked[name]
+
+    @property
+    def missing(self) -> list[str]:
+        """Claims that nothing has been measured for."""
+        return [name for name in ARTICLE if name not in self.checked]
+
+    @property
+    def _in_order(self) -> list[Checked]:
+        return [self.checked[name] for name in ARTICLE if name in self.checked]
+
+    def count(self, holds: bool | None) -> int:
+        """How many hold (True), hold in part (None), do not hold (False)."""
+        return sum(c.holds is holds for c in self._in_order)
+
+    def by_verdict(self) -> Table:
+        """The same in three rows: which claims hold, in part, or not."""
+        rows = []
+        for holds, title in TITLES.items():
+            names = [c.name for c in self._in_order if c.holds is holds]
+            rows.append((title, str(len(names)), ", ".join(names)))
+        return Table(("verdict", "claims", "which"), rows)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{c.name:4} {c.title:16} {CLAIMS[c.name]}" for c in self._in_order)
+
+    def _repr_html_(self) -> str:
+        return _BOARD.render(checked=self._in_order, claims=CLAIMS)

@@ -1,0 +1,189 @@
+"""What the players of a step show at each moment: who ran, what they keep, which weights they saw.
+
+Everything is read off the record; see ``players`` for who they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from gan_lessons.classroom.players import NOT, THROUGH, USED, VAIN, Cast, cast_of
+from gan_lessons.lens import show
+from gan_lessons.lens.model import FREED, HELD, STALE, UNKNOWN, GradState, Moment, StepRecord
+
+Json = dict[str, Any]
+Grads = Mapping[str, Mapping[str, GradState]]
+
+# What a call of a net keeps of its graph, by the worst that its nodes are in.
+CALLS = {STALE: "s", HELD: "h", UNKNOWN: "u", FREED: "f"}
+TO_COME, RAN = ".", "n"  # not yet; it ran, and there is no graph of it (any more)
+
+
+@dataclass(frozen=True)
+class Story:
+    """A record, its moments (if not its own), and what is told of more than one of them."""
+
+    record: StepRecord
+    moments: Sequence[Moment]
+
+    @cached_property
+    def cast(self) -> Cast:
+        return cast_of(self.record)
+
+    @cached_property
+    def built_by(self) -> list[list[int]]:
+        """For each forward the graph nodes that it built."""
+        found: list[list[int]] = [[] for _ in self.record.forwards]
+        for i, node in self.record.graph.nodes.items():
+            if node.forward is not None and node.net is not None and not node.is_leaf:
+                found[node.forward].append(i)
+        return found
+
+    @cached_property
+    def versions(self) -> list[dict[str, int]]:
+        """For each event: net -> how often an optimizer had moved it by then."""
+        return self.record.versions
+
+    @cached_property
+    def version_of(self) -> dict[int, int]:
+        """Forward -> the version of the weights that it ran with."""
+        now = dict.fromkeys(self.record.parameters, 0)
+        found = {}
+        for event, after in zip(self.record.events, self.versions, strict=True):
+            if event.kind == "forward" and event.forward is not None:
+                found[event.forward] = now[self.record.forwards[event.forward].net]
+            now = after
+        return found
+
+    @cached_property
+    def aside(self) -> list[dict[str, tuple[str, ...]]]:
+        """For each moment: net -> its parameters whose gradient is kept elsewhere just now.
+
+        That is, it left ``.grad`` in a line without an event and comes back in a later one.
+        """
+        found: list[dict[str, tuple[str, ...]]] = [{} for _ in self.moments]
+        for start, net, names in self._taken_out():
+            held = self._grads(start - 1)[net]
+            end = self._back(start, net, names, held)
+            for i in range(start, end or start):
+                found[i][net] = tuple(dict.fromkeys([*found[i].get(net, ()), *names]))
+        return found
+
+    def _grads(self, moment: int) -> Grads:
+        return self.moments[moment].grads if moment >= 0 else self.record.before
+
+    def _taken_out(self) -> Iterator[tuple[int, str, list[str]]]:
+        for moment in self.moments:
+            if moment.events:
+                continue
+            for net, now in moment.grads.items():
+                was = self._grads(moment.index - 1).get(net, {})
+                held = [n for n in now if n in was and was[n].value is not None]
+                gone = [n for n in held if now[n].value is None]
+                if gone:
+                    yield moment.index, net, gone
+
+    def _back(
+        self, start: int, net: str, names: Sequence[str], held: Mapping[str, GradState]
+    ) -> int | None:
+        """The moment at which those gradients are in ``.grad`` again."""
+        for moment in self.moments[start + 1 :]:
+            now = moment.grads[net]
+            if all(
+                (now[n].value, now[n].sources) == (held[n].value, held[n].sources) for n in names
+            ):
+                return moment.index
+        return None
+
+
+def stage_moments(story: Story, kind_of: Mapping[str, str]) -> list[Json]:
+    """One entry for each moment. kind_of: kind of a gradient -> its letter."""
+    return [_entry(story, moment, kind_of) for moment in story.moments]
+
+
+def _entry(story: Story, moment: Moment, kind_of: Mapping[str, str]) -> Json:
+    record = story.record
+    events = [record.events[i] for i in moment.events]
+    done = {i for m in story.moments[: moment.index + 1] for i in m.events}
+    ran = {record.events[i].forward for i in done if record.events[i].kind == "forward"}
+    now = versions_at(story, moment)
+    before = versions_at(story, story.moments[moment.index - 1]) if moment.index else {}
+    told: Json = {
+        "calls": "".join(_call(story, f.index, moment, ran) for f in record.forwards),
+        "losses": "".join(_loss(story, node, moment) for node in story.cast.losses),
+        "nets": "".join(_kind(moment.grads[net], record.complete, kind_of) for net in moment.grads),
+        "versions": [*now.values()],
+        "saw": [_saw(story, moment, net) for net in moment.grads],
+    }
+    moved = [i for i, net in enumerate(now) if now[net] != before.get(net, 0)]
+    aside = [i for i, net in enumerate(moment.grads) if net in story.aside[moment.index]]
+    running = [e.forward for e in events if e.kind == "forward" and e.forward is not None]
+    for name, value in (("moved", moved), ("aside", aside), ("run", running)):
+        if value:
+            told[name] = value
+    return told | _walk(story, events)
+
+
+def versions_at(story: Story, moment: Moment) -> dict[str, int]:
+    """Net -> how often an optimizer had moved it by the end of this moment."""
+    events = [i for m in story.moments[: moment.index + 1] for i in m.events]
+    return story.versions[max(events)] if events else dict.fromkeys(story.record.parameters, 0)
+
+
+def _call(story: Story, forward: int, moment: Moment, ran: set[int | None]) -> str:
+    states = {moment.states.get(i) for i in story.built_by[forward]}
+    worst = next((letter for state, letter in CALLS.items() if state in states), None)
+    return worst or (RAN if forward in ran else TO_COME)
+
+
+def _loss(story: Story, node: int, moment: Moment) -> str:
+    built = any(node in m.built for m in story.moments[: moment.index + 1])
+    return "1" if built or node in moment.states else TO_COME
+
+
+def _kind(grads: Mapping[str, GradState], complete: bool, kind_of: Mapping[str, str]) -> str:
+    """The letter of what all of a net's ``.grad`` hold, or that of a mixture."""
+    kinds = {show.describe(state, complete).kind for state in grads.values()}
+    return kind_of[kinds.pop()] if len(kinds) == 1 else kind_of["mixed"]
+
+
+def _saw(story: Story, moment: Moment, net: str) -> str:
+    """``via D v1``: the weights of others that what is in the net's ``.grad`` came through; where
+    there are none, which of its own it is the gradient at."""
+    calls = sorted({c for state in moment.grads[net].values() for c in state.sources})
+    seen: dict[str, set[int]] = {}
+    for forward in (f for call in calls for f in story.cast.through(call, net)):
+        seen.setdefault(forward.net, set()).add(story.version_of.get(forward.index, 0))
+    versions = {name: "+".join(f"v{v}" for v in sorted(found)) for name, found in seen.items()}
+    others = [f"{show.visible(name, 12)} {told}" for name, told in versions.items() if name != net]
+    if others:
+        return "via {weights}".format(weights=", ".join(others))
+    return "at {version}".format(version=versions[net]) if net in versions else ""
+
+
+def _walk(story: Story, events: Sequence[Any]) -> Json:
+    """The ways that gradient goes back over at this moment, and forwards whose weights were moved
+    between their run and this."""
+    letters: dict[Any, str] = {}
+    old: set[int] = set()
+    for event in events:
+        if event.kind == "backward" and event.call is not None:
+            for way, letter in story.cast.walks[event.call].items():
+                kept = letters.get(way, NOT)
+                letters[way] = min(kept, letter, key=(USED + VAIN + THROUGH + NOT).index)
+            old |= _moved_since(story, event)
+    if not letters:
+        return {}
+    walk = "".join(letters.get(way, NOT) for way in story.cast.ways)
+    return {"walk": walk, **({"old": sorted(old)} if old else {})}
+
+
+def _moved_since(story: Story, event: Any) -> set[int]:
+    call = story.record.backward_calls[event.call]
+    walked = {key for way in story.cast.walks[event.call] for kind, key in way if kind == "call"}
+    now = story.versions[event.index]
+    forwards = (story.record.forwards[i] for i in call.forwards if i in walked)
+    return {f.index for f in forwards if story.version_of.get(f.index, 0) < now[f.net]}

@@ -1,0 +1,148 @@
+// The step's own source: coloured, no line clipped, its head folded. At the gutter of a line wait
+// the changes that were tried on it.
+
+const CODE = {
+  title: "The step's own source",
+  none: "Python cannot read this step's source: one moment for each event.",
+  unfold: "Show lines 1 to {last}",
+  fold: "Fold lines 1 to {last}",
+  whatIf: "What if: {titles}",
+  undo: "As written again",
+  choose: "What if …",
+  old: "taken out: {text}",
+  raised: "This line raises.",
+};
+const PAINT = { k: "keyword", s: "string", n: "number", c: "comment", b: "constant", t: "" };
+
+class Code {
+  // goTo(line), tryOut(key or ""): what a click does. offers: the what-ifs of the step as written.
+  constructor(film, variant, offers, goTo, tryOut) {
+    this.film = film;
+    this.tryOut = tryOut;
+    this.lines = new Map();
+    this.list = make("ol", { "aria-label": CODE.title });
+    this.element = make("div", { class: "code", tabindex: "0", role: "group", "aria-label": CODE.title }, this.list);
+    const edits = (variant?.edits ?? []).map((edit) => [edit.line, edit]);
+    film.source.forEach((text, i) => {
+      for (const [line, edit] of edits) if (line === i + 1 && edit.old != null) this.addOld(edit.old);
+      const changed = edits.some(([line, edit]) => line === i + 1 && edit.new != null);
+      const here = variant ? [] : offers.filter((offer) => offer.line === i + 1);
+      this.addLine(text, i + 1, changed, here, goTo);
+    });
+    for (const [line, edit] of edits) if (line > film.source.length && edit.old != null) this.addOld(edit.old);
+    if (variant) this.offerUndo();
+    if (film.folded > 1) this.fold();
+    if (!film.source.length) this.list.append(make("li", { class: "old" }, make("span", { class: "text" }, CODE.none)));
+  }
+
+  addOld(text) {
+    const [, indent, rest] = text.match(/^(\s*)(.*)$/);
+    this.list.append(make("li", { class: "old", style: `--in:${indent.length}`, "aria-label": filled(CODE.old, { text }) },
+      make("span", { class: "no", "aria-hidden": "true" }, "−"), make("del", { class: "text" }, rest)));
+  }
+
+  addLine(text, number, changed, offers, goTo) {
+    const [, indent, rest] = text.match(/^(\s*)(.*)$/);
+    const code = make("span", { class: "text" }, ...this.painted(number, indent.length, rest));
+    const gutter = offers.length ? this.offer(offers) : make("span", { class: "if" }, changed ? "+" : "");
+    const line = make("li", { class: `line${changed ? " new" : ""}${rest ? "" : " blank"}`, style: `--in:${indent.length}`, value: number },
+      gutter, make("span", { class: "no", "aria-hidden": "true" }, String(number)), code);
+    code.addEventListener("click", () => goTo(number));
+    this.lines.set(number, line);
+    this.list.append(line);
+  }
+
+  painted(number, indent, rest) {
+    const found = [];
+    let at = -indent;
+    for (const [, kind, length] of (this.film.paint[number - 1] ?? "").matchAll(/([a-z])(\d+)/g)) {
+      const part = rest.slice(Math.max(at, 0), Math.max(at + Number(length), 0));
+      at += Number(length);
+      if (part) found.push(PAINT[kind] ? make("span", { class: PAINT[kind] }, part) : part);
+    }
+    return found;
+  }
+
+  // One change is made by a click; several are offered.
+  offer(offers) {
+    const titles = offers.map((offer) => offer.title).join(" · ");
+    const said = filled(CODE.whatIf, { titles });
+    const button = make("button", { type: "button", class: "if", "aria-label": said, title: said }, "?");
+    button.addEventListener("click", () => (offers.length === 1 ? this.tryOut(offers[0].key) : this.menu(button, offers)));
+    return button;
+  }
+
+  menu(button, offers) {
+    const open = this.element.querySelector(".menu");
+    open?.remove();
+    if (open?.button === button) return;
+    const choices = offers.map((offer) => make("button", { type: "button", onclick: () => {
+      menu.remove();
+      this.tryOut(offer.key);
+    } }, offer.title));
+    const menu = make("div", { class: "menu", role: "group", "aria-label": CODE.choose }, make("p", {}, CODE.choose), ...choices);
+    menu.button = button;
+    menu.style.top = `${button.offsetTop + button.offsetHeight + 2}px`;
+    menu.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      menu.remove();
+      button.focus();
+    });
+    this.element.append(menu);
+    choices[0].focus();
+  }
+
+  offerUndo() {
+    for (const line of this.list.querySelectorAll(".old, .new")) {
+      const undo = make("button", { type: "button", class: "if", "aria-label": CODE.undo, title: CODE.undo, onclick: () => this.tryOut("") }, "↩");
+      line.querySelector(".if")?.remove();
+      line.prepend(undo);
+    }
+  }
+
+  // What only says how the step is called waits behind one line.
+  fold() {
+    const last = this.film.folded;
+    const name = this.film.source[0].match(/def\s+(\w+)/)?.[1] ?? "";
+    this.folder = make("button", { type: "button", class: "folder" });
+    this.folder.addEventListener("click", () => {
+      this.wanted = this.folds; // it stays as a click left it
+      this.setFold(!this.folds);
+    });
+    this.list.prepend(make("li", { class: "head" }, this.folder));
+    this.setFold = (folds) => {
+      this.folds = folds;
+      for (let line = 1; line <= last; line += 1) this.lines.get(line).hidden = folds;
+      this.folder.textContent = `${folds ? "▸" : "▾"} def ${name}(…)`;
+      this.folder.setAttribute("aria-expanded", String(!folds));
+      this.folder.title = filled(folds ? CODE.unfold : CODE.fold, { last });
+    };
+    this.setFold(true);
+  }
+
+  at(index) {
+    const now = this.film.moments[index];
+    const ran = new Set(this.film.moments.slice(0, index).map((m) => m.line));
+    for (const [number, line] of this.lines) {
+      const current = now.line <= number && number <= now.last;
+      line.classList.toggle("now", current);
+      line.classList.toggle("ran", !current && ran.has(number));
+      line.classList.toggle("raised", current && Boolean(now.raised));
+      if (current) line.setAttribute("aria-current", "step");
+      else line.removeAttribute("aria-current");
+    }
+    const inside = now.line > 0 && now.line <= this.film.folded;
+    if (this.setFold && this.folds === (inside || Boolean(this.wanted))) this.setFold(!this.folds);
+    const box = this.lines.get(now.line);
+    if (box?.offsetParent) scrollWithin(this.element, box);
+  }
+}
+
+// Scroll a line into the view of its box, and never the page.
+function scrollWithin(box, line) {
+  const top = line.offsetTop; // within its box, which is positioned
+  if (top < box.scrollTop) box.scrollTop = top - line.offsetHeight;
+  const bottom = top + 2 * line.offsetHeight; // and the line after it
+  if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
+}

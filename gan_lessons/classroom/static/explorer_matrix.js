@@ -1,0 +1,151 @@
+// What every .grad holds, a row for each net, and the bytes that the graph keeps; then the counts
+// so far.
+
+const MATRIX = {
+  title: "What every .grad holds",
+  net: "{net} .grad",
+  unfold: "Unfold the parameters of {net}",
+  keeps: "graph",
+  holds: ".grad holds: {word}",
+  norm: "norm {norm}",
+  fromCalls: "from backward call {calls}",
+  usedHere: "this step uses it",
+  aside: "a gradient of it is kept aside",
+  asideMark: "↧",
+  notYet: "not yet",
+  memory: "Bytes that the graph keeps after each line",
+  totals: "So far",
+};
+const TOTALS = {
+  forwards: "forwards",
+  backwards: "backwards through",
+  vain: "in vain",
+  peak: "graph at most",
+  flops: "FLOPs",
+};
+
+class Matrix {
+  // tell(text): say what is under the pointer. go(moment).
+  constructor(data, film, tell, go) {
+    this.data = data;
+    this.film = film;
+    this.tell = tell;
+    this.places = [];
+    this.element = make("div", { class: "matrix", tabindex: "0", role: "group", "aria-label": MATRIX.title }, this.table());
+    this.memory = this.strip(go);
+    this.totals = make("dl", { class: "totals", "aria-label": MATRIX.totals });
+    this.values = Object.fromEntries(Object.entries(TOTALS).map(([key, name]) => {
+      const value = make("dd");
+      this.totals.append(make("div", {}, make("dt", {}, name), value));
+      return [key, value];
+    }));
+  }
+
+  table() {
+    const corner = make("td", { class: "corner" });
+    this.heads = this.film.columns.map((column) =>
+      make("th", { scope: "col", title: `${column.text}: ${column.source}`, style: column.verb.length === 1 ? "width:36px" : null }, make("span", {}, column.verb), make("span", {}, column.whose)));
+    const body = make("tbody");
+    for (const row of this.film.rows) this.addNet(body, row);
+    this.bytes = this.film.columns.map(() => make("td", { class: "bytes" }));
+    body.append(make("tr", { class: "keeps" }, make("th", { scope: "row" }, MATRIX.keeps), ...this.bytes));
+    return make("table", {}, make("thead", {}, make("tr", {}, corner, ...this.heads)), body);
+  }
+
+  addNet(body, row) {
+    const parts = (row.parts ?? []).map((part) => this.row(part.name, part.cells, `${row.net} ${part.name}`));
+    const name = filled(MATRIX.net, { net: row.net });
+    const whole = this.row(name, row.cells, row.net);
+    whole.className = `whole net${this.film.nets.indexOf(row.net) % 4}`;
+    if (parts.length) {
+      const button = make("button", { type: "button", class: "unfold", "aria-label": filled(MATRIX.unfold, row), "aria-expanded": "false" }, "▸");
+      button.addEventListener("click", () => {
+        const open = parts[0].hidden;
+        for (const part of parts) part.hidden = !open;
+        button.textContent = open ? "▾" : "▸";
+        button.setAttribute("aria-expanded", String(open));
+      });
+      whole.firstChild.prepend(button);
+      for (const part of parts) {
+        part.hidden = true;
+        part.className = "part";
+      }
+    }
+    body.append(whole, ...parts);
+  }
+
+  row(name, cells, who) {
+    const line = make("tr", {}, make("th", { scope: "row" }, name));
+    cells.forEach((cell, i) => {
+      const place = make("td");
+      place.addEventListener("pointerenter", () => this.tell(place.title));
+      (this.places[i] ??= []).push([place, cell, who]);
+      line.append(place);
+    });
+    return line;
+  }
+
+  strip(go) {
+    const peak = Math.max(1, ...this.film.moments.map((m) => m.held));
+    const strip = make("div", { class: "memory", role: "img", "aria-label": MATRIX.memory, title: MATRIX.memory });
+    this.bars = this.film.moments.map((moment, i) => {
+      const bar = make("span", {}, make("i", { style: `height:${(100 * moment.held) / peak}%` }));
+      bar.addEventListener("click", () => go(i));
+      strip.append(bar);
+      return bar;
+    });
+    return strip;
+  }
+
+  at(index) {
+    const now = this.film.moments[index];
+    this.film.columns.forEach((column, c) => {
+      const state = column.moment === index ? "now" : column.moment < index ? "past" : "future";
+      this.heads[c].className = state;
+      if (state === "now") this.heads[c].setAttribute("aria-current", "step");
+      else this.heads[c].removeAttribute("aria-current");
+      for (const [place, cell, who] of this.places[c] ?? []) this.fillCell(place, cell, who, state);
+      this.bytes[c].className = `bytes ${state}`;
+      this.bytes[c].textContent = state === "future" ? "" : column.held;
+      if (state === "now" && this.heads[c].offsetParent) intoView(this.heads[c]);
+    });
+    this.bars.forEach((bar, i) => {
+      bar.className = i === index ? "now" : i > index ? "future" : "";
+    });
+    const { forwards, backwards, vain, peakText } = now.sofar;
+    const each = (counts) => this.film.nets.map((net, i) => `${net} ${counts[i]}`).join(" · ");
+    this.values.forwards.textContent = each(forwards);
+    this.values.backwards.textContent = each(backwards);
+    this.values.vain.textContent = String(vain);
+    this.values.peak.textContent = peakText;
+    const { flops } = this.film.totals; // known of the whole step alone
+    this.values.flops.parentElement.hidden = flops == null || index < this.film.moments.length - 1;
+    this.values.flops.textContent = flops?.toLocaleString("en") ?? "";
+  }
+
+  fillCell(place, [kind, norm, sources, changed, used, aside], who, state) {
+    const [symbol, word, , name] = this.data.kinds[kind];
+    if (state === "future") {
+      place.className = "future";
+      place.textContent = "";
+      place.title = `${who}: ${MATRIX.notYet}`;
+      return;
+    }
+    place.className = `${state} ${name}${changed ? " changed" : ""}${aside ? " aside" : ""}`;
+    place.replaceChildren(make("b", {}, symbol + (used ? this.data.used : "") + (aside ? ` ${MATRIX.asideMark}` : "")), make("span", {}, ` ${word}`));
+    const told = [filled(MATRIX.holds, { word })];
+    if (norm) told.push(filled(MATRIX.norm, { norm }));
+    if (sources.length) told.push(filled(MATRIX.fromCalls, { calls: sources.join("+") }));
+    if (used) told.push(MATRIX.usedHere);
+    if (aside) told.push(MATRIX.aside);
+    place.title = `${who}: ${told.join(", ")}`;
+  }
+}
+
+// Scroll the matrix sideways until the column is in it.
+function intoView(head) {
+  const box = head.closest(".matrix");
+  const [column, shown] = [head.getBoundingClientRect(), box.getBoundingClientRect()];
+  if (column.right > shown.right) box.scrollLeft += column.right - shown.right + 2;
+  if (column.left < shown.left) box.scrollLeft -= shown.left - column.left + 2;
+}

@@ -1,0 +1,205 @@
+// The stage: who plays in a step, what each of them keeps, and where gradient arrives now.
+// Boxes, paths and states were decided in Python; here they are drawn and marked.
+
+const STAGE = {
+  title: "The players of this step",
+  version: "v{number}",
+  moves: "v{before} → v{after}",
+  aside: "↧ kept aside",
+  open: "Enter or Z opens its operations",
+  told: "{net}: weights {version}, .grad {word}",
+  ran: "{call} with weights v{version}: {state}",
+  arrives: { u: "gradient arrives that a step will use", v: "gradient arrives in vain", t: "gradient passes" },
+  cut: "cut by {how}: values pass, no gradient comes back",
+  older: "old v{number}",
+  states: { ".": "", n: "no graph", h: "■ kept", f: "□ freed", s: "⚠ stale", u: "? unknown" },
+  mixed: "⚠ mixed",
+};
+const BACK = { u: "used", v: "vain", t: "through", ".": "" };
+
+// An arrowhead whose tip touches the end of its line.
+const arrow = (id, size, at = 10) => draw(
+  "marker",
+  { id, viewBox: "0 0 10 10", refX: at, refY: 5, markerUnits: "userSpaceOnUse", markerWidth: size, markerHeight: size, orient: "auto-start-reverse" },
+  draw("path", { d: "M0 0L10 5L0 10z" }),
+);
+const stripes = (id) => draw(
+  "pattern",
+  { id, width: 10, height: 10, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+  draw("rect", { class: "a", width: 10, height: 10 }),
+  draw("rect", { class: "b", width: 5, height: 10 }),
+);
+
+class Stage {
+  // open(net): show the operations inside it.
+  constructor(data, film, open) {
+    this.data = data;
+    this.film = film;
+    this.open = open;
+    const { size } = film.stage;
+    const [width, height] = [size[0] + 4, size[1] + 4];
+    this.svg = draw("svg", {
+      class: "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
+      style: `--natural:${width}px;aspect-ratio:${width} / ${height}`,
+    }, draw("defs", {}, arrow("to", 9), arrow("over", 9), arrow("used", 20), arrow("vain", 20), arrow("through", 16), stripes("stripes")));
+    this.banks = film.stage.frames.map((frame) => this.frame(frame));
+    this.ways = film.stage.edges.map((edge) => this.way(edge));
+    this.calls = film.stage.calls.map((call, i) => this.call(call, i));
+    this.losses = film.stage.losses.map((loss) => this.loss(loss));
+    this.lift();
+  }
+
+  // A net: its name, the version of its weights, what its .grad holds, and below that its calls.
+  frame({ net, box }) {
+    const [x, y, width, height] = box;
+    const name = this.film.nets[net];
+    const version = draw("text", { class: "version", x: x + width - 16, y: y + 29, "text-anchor": "end" });
+    const bar = draw("rect", { class: "bar", x: x + 8, y: y + 41, width: width - 16, height: 31, rx: 6 });
+    const holds = draw("text", { class: "holds", x: x + 77, y: y + 63 });
+    const saw = draw("text", { class: "saw", x: x + 36, y: y + 95 });
+    const grad = draw("text", { class: "grad", x: x + 16, y: y + 63 }, ".grad");
+    const act = () => this.open(name);
+    const group = draw("g", { class: `frame net${net % 4}`, tabindex: "0", role: "button", onclick: act },
+      draw("rect", { class: "around", x, y, width, height, rx: net % 2 ? 3 : 16 }),
+      draw("text", { class: "name", x: x + 16, y: y + 30 }, visibleName(name)), version, bar, grad, holds, saw);
+    group.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.stopPropagation();
+      event.preventDefault();
+      act();
+    });
+    this.svg.append(group);
+    return { net, name, group, version, holds, saw };
+  }
+
+  call({ net, box, title, input }, i) {
+    const [x, y, width, height] = box;
+    const state = draw("text", { class: "state", x: x + width / 2, y: y + 49, "text-anchor": "middle" });
+    const group = draw("g", { class: `call net${net % 4}`, "data-call": i },
+      draw("rect", { x, y, width, height, rx: net % 2 ? 2 : 10 }),
+      draw("text", { class: "title", x: x + width / 2, y: y + 24, "text-anchor": "middle" }, title), state);
+    group.addEventListener("click", () => this.open(this.film.nets[net]));
+    if (input) {
+      const at = x - 48;
+      group.append(draw("path", { class: "feed", d: `M${at + 4},${y + height / 2}H${x}` }),
+        draw("text", { class: "input", x: at, y: y + height / 2 + 6, "text-anchor": "end" }, input));
+    }
+    this.svg.append(group);
+    return { net, title, group, state };
+  }
+
+  loss({ name, box }) {
+    const [x, y, width, height] = box;
+    const group = draw("g", { class: "loss" },
+      draw("ellipse", { cx: x + width / 2, cy: y + height / 2, rx: width / 2, ry: height / 2 }),
+      draw("text", { x: x + width / 2, y: y + height / 2 + 6, "text-anchor": "middle" }, name));
+    this.svg.append(group);
+    return { name, group };
+  }
+
+  // The way of the data, and over it that of the gradient, which lights up from the loss on.
+  way({ path, weights, label, cut, at }) {
+    const kind = weights ? "weights" : cut ? "cut" : "";
+    const group = draw("g", { class: `way ${kind}` }, draw("path", { class: "data", d: path }));
+    const [from] = path.slice(1).split(",").map(Number);
+    const late = (1 - from / this.film.stage.size[0]) * 0.9 + (weights ? 0.12 : 0);
+    const back = draw("path", { class: "back", d: path, style: `--late:${late.toFixed(2)}s` });
+    group.append(back);
+    if (label) group.append(draw("text", { class: "label", x: label[0], y: label[1], "text-anchor": "end" }, label[2]));
+    if (cut) group.append(this.cutAt(at, cut));
+    this.svg.append(group);
+    return { group, back, cut };
+  }
+
+  // The line is interrupted, and two blades stand in the gap.
+  cutAt([x, y], how) {
+    const mark = draw("g", { class: "blades" }, draw("title", {}, filled(STAGE.cut, { how })),
+      draw("rect", { x: x - 9, y: y - 7, width: 18, height: 14 }),
+      draw("path", { d: `M${x - 12},${y + 11}l8,-22M${x + 4},${y + 11}l8,-22` }));
+    mark.append(draw("text", { class: "scissors", x, y: y + 31, "text-anchor": "middle" }, "✂"));
+    return mark;
+  }
+
+  // Gradient runs over frames and under nothing.
+  lift() {
+    for (const { group } of this.calls) this.svg.append(group);
+    for (const { group } of this.ways) this.svg.append(group);
+  }
+
+  at(index) {
+    const now = this.film.moments[index].stage;
+    const before = index ? this.film.moments[index - 1].stage.versions : now.versions.map(() => 0);
+    this.calls.forEach((call, i) => this.markCall(call, now, i));
+    this.losses.forEach(({ group }, i) =>
+      group.setAttribute("class", `loss${now.losses[i] === "." ? " absent" : ""}`));
+    for (const bank of this.banks) this.markBank(bank, now, before);
+    this.markWays(now);
+    this.intoSight();
+  }
+
+  // On a narrow screen the stage scrolls, and what happens now is in sight.
+  intoSight() {
+    const box = this.svg.parentElement;
+    if (!box || box.scrollWidth <= box.clientWidth + 1) return;
+    const now = this.svg.querySelector(".frame.received, .frame.moved, .call.now") ?? this.svg;
+    const [seen, frame] = [now.getBoundingClientRect(), box.getBoundingClientRect()];
+    box.scrollLeft += (seen.left + seen.right) / 2 - (frame.left + frame.right) / 2;
+  }
+
+  markCall({ net, title, group, state }, now, i) {
+    const letter = now.calls[i];
+    const mixed = now.old?.includes(i);
+    const version = this.film.versions[i];
+    const older = letter !== "." && version < now.versions[net];
+    const words = mixed ? STAGE.mixed : STAGE.states[letter];
+    const number = draw("tspan", { class: "number" }, filled(older ? STAGE.older : STAGE.version, { number: version }));
+    state.replaceChildren(...(letter === "." ? [] : [number, `  ${words}`]));
+    const classes = [
+      "call", `net${net % 4}`, letter === "." ? "absent" : "", letter === "s" || mixed ? "stale" : "",
+      letter === "f" ? "freed" : "", older ? "older" : "", now.run?.includes(i) ? "now" : "",
+    ];
+    group.setAttribute("class", classes.filter(Boolean).join(" "));
+    group.setAttribute("aria-label", filled(STAGE.ran, { call: title, version, state: words }));
+  }
+
+  markBank({ net, name, group, version, holds, saw }, now, before) {
+    const [symbol, word, , kind] = this.data.kinds[now.nets[net]];
+    const moved = now.moved?.includes(net);
+    const number = now.versions[net];
+    version.textContent = moved ? filled(STAGE.moves, { before: before[net], after: number }) : filled(STAGE.version, { number });
+    holds.textContent = `${symbol} ${word}`;
+    saw.textContent = now.aside?.includes(net) ? STAGE.aside : now.saw[net];
+    const arrives = this.arrives(net, now);
+    group.setAttribute("class", ["frame", `net${net % 4}`, kind, moved ? "moved" : "", arrives ? "received" : ""].filter(Boolean).join(" "));
+    const told = [
+      filled(STAGE.told, { net: name, version: version.textContent, word }), saw.textContent,
+      STAGE.arrives[arrives] ?? "", STAGE.open,
+    ];
+    group.setAttribute("aria-label", told.filter(Boolean).join(". "));
+  }
+
+  // What the gradient that reaches the weights of a net now is good for.
+  arrives(net, now) {
+    if (!now.walk) return "";
+    const letters = this.film.stage.edges.map((edge, i) => (edge.weights === net + 1 ? now.walk[i] : "."));
+    return ["u", "v"].find((letter) => letters.includes(letter)) ?? "";
+  }
+
+  markWays(now) {
+    this.ways.forEach(({ group, back, cut }, i) => {
+      const letter = now.walk?.[i] ?? ".";
+      const [from, to] = this.film.stage.edges[i].ends.map((end) => this.there(end, now));
+      const classes = ["way", this.film.stage.edges[i].weights ? "weights" : "", cut ? "cut" : "",
+        from && to ? "" : "absent", BACK[letter] ? `back-${BACK[letter]}` : ""];
+      group.setAttribute("class", classes.filter(Boolean).join(" "));
+      back.setAttribute("marker-start", BACK[letter] ? `url(#${BACK[letter]})` : "none");
+    });
+  }
+
+  there([kind, i], now) {
+    if (kind === "net") return true;
+    return (kind === "call" ? now.calls : now.losses)[i] !== ".";
+  }
+}
+
+const visibleName = (name) => (name.length > 16 ? `${name.slice(0, 15)}…` : name);

@@ -1,0 +1,62 @@
+"""Do all processes of one training hold the same weights? Asked once, when a recording ends.
+
+Not by a collective: one process may record alone, and the others would never come. Each puts what
+it measured into the store that torch.distributed itself has joined them by. The first process looks
+at all others, and these at the first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record.gradients import Fingerprint, alike
+
+WAIT = timedelta(seconds=10)  # for the others to end their recording
+Names = list[tuple[str, str]]  # (net, parameter)
+_recordings = itertools.count()
+
+
+def drifted(
+    names: Names, before: list[Fingerprint], now: Callable[[], list[Fingerprint]]
+) -> tuple[int, dict[str, tuple[str, ...]]]:
+    """(processes, net -> parameters that were equal in all of them, and are no longer).
+
+    names: of the parameters. before: what was measured of each when the recording began; now():
+    what is measured of each when it ends. (1, {}) for one process, and where others do not answer
+    in time: they record nothing.
+    """
+    found = internals.joined_processes()
+    if found is None:
+        return 1, {}
+    store, rank, processes = found
+    key = f"gan_lessons/recording/{next(_recordings)}/"
+    mine = [before, now()]
+    store.set(f"{key}{rank}", json.dumps([names, *mine]))
+    others = range(1, processes) if rank == 0 else [0]
+    apart: set[int] = set()
+    try:
+        store.wait([f"{key}{other}" for other in others], WAIT)
+        for other in others:
+            their_names, *theirs = json.loads(store.get(f"{key}{other}"))
+            if list(map(tuple, their_names)) != names:
+                return 1, {}  # it records something else
+            apart |= {i for i in range(len(names)) if _parted(mine, theirs, i)}
+    except RuntimeError:  # torch's DistStoreError: nobody came
+        return 1, {}
+    return processes, _by_net([names[i] for i in sorted(apart)])
+
+
+def _parted(mine: list[list[Fingerprint]], theirs: list[list[Fingerprint]], i: int) -> bool:
+    (before, now), (their_before, their_now) = mine, theirs
+    return alike(before[i], their_before[i]) and not alike(now[i], their_now[i])
+
+
+def _by_net(names: Names) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for net, name in names:
+        found.setdefault(net, []).append(name)
+    return {net: tuple(row) for net, row in found.items()}

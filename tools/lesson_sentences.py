@@ -1,0 +1,143 @@
+"""What cells of the lessons have to show, so that the sentences beside them hold.
+
+Lesson -> cell id -> patterns, each of which has to be found in what the cell shows (in this order).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "01-autograd-in-five-moves": {
+        "7c956493": (
+            r"d = 8,  e = 8,  a\.grad = 1\.0,  b\.grad = None",
+        ),  # "as if nothing had been"
+        "788b97e7": (r"to None +moved by \+0\.00\n", r"to tensor\(0\.\) +moved by -0\.[1-9]"),
+        "a6d65cfb": (r"difference: \d\.\de-1[5-9]",),
+        "b020010d": (r"second time", r"modified by an inplace operation"),
+        "5a287934": (r"AsStrided|TBackward", r"opt_d\.step\(\)` has rewritten it"),
+        # "Some boxes are left out": as many as torchviz has of the two kinds
+        "ba59b04f": (r"left out in ours: 16 boxes", r"these are 8 and 8 in torchviz's"),
+        "db710490": (r"alike: +True\n", r"the same again: +True\n", r"still the same: +True"),
+        "d444ef68": (r"freed: +\{'G': 0, 'D': 8\}", r"received: \{'G': 0, 'D': 4\}"),
+    },
+    "02-strategy-1-retain-graph": {
+        "e115746c": (r"⊕",),  # "D steps on the sum of both losses (⊕)"
+        "876b2402": (r"AsStrided|TBackward",),  # "AsStrided stands for a view of a tensor"
+        "92d92ae4": (  # "nearer to each true gradient than they lie to each other"
+            r"lr 0\.01 +0\.[1-9]\d +0\.[01]\d +-0\.\d\d\n",
+            r"lr 0\.001 +0\.9\d +0\.9\d +0\.9\d\n",
+        ),
+        # "most of its length", and each change by itself makes it less
+        "13cf16d9": (r"lr 0\.01: .*median 0\.[89]", r"lr 0\.001: .*median 0\.[0-3]"),
+        "7e3859db": (r"first +the.*True\n", r"changes +the.*True\n", r"repaired +the.*False\n"),
+        "cdb891ab": (r"bit for bit: True",),  # the third repair
+    },
+    "03-strategy-2-detach": {
+        "5424d839": (
+            r"both at once 1\d\d\.\d\d, answered [01]\.\d\d\n",
+        ),  # "of which one runs away"
+        "68663e7f": (r"new D: .* True, cosine 1\.0000\n", r"old D: .* False"),
+        "f87f238f": (r"right .*False\n", r"2a copies .*True\n", r"2b earlier .*True\n"),
+        "46bc44eb": (r"2b earlier .* 0\.0\d\d nats",),  # "the calmest curve"
+        "43102f6a": (r"3 detached .*True\n",),
+        "7fc2e709": (  # "Cleared to zeros, the two dead loops look alive to 'is None'"
+            r"to zeros second_forward +None: 0 +None or zeros: 0\n",
+            r"to zeros still_detached +None: 0 +None or zeros: 6\n",
+            r"to zeros backward_earlier +None: 0 +None or zeros: 6\n",
+        ),
+        "48a5e68d": (r"in part.* [1-9][\d,]+ bytes held after opt_d.step\(\), 0 after g_loss",),
+        "9ac1e9b6": (r"0\.405 nats; g_loss of 2b in the last step: 0\.4[01]\d",),
+        "90c06587": (r"✓ In Algorithm 1", r"✗ It takes as many", r"2 there, 1 in S2"),
+        "1401ea76": (r"✓ Where a fake", r"✓ It costs more", r"✗ In S2", r"raises"),
+        "cfc2aaca": (r"S2, k = 1, the same .*e-0[678]\n", r"new noise .*e-0[12]\n", r"k = 2.*e-01"),
+        "0f5e5db1": (r"into 0 parameters of G\n", r"into 0 parameters of D"),
+    },
+    "04-strategy-3-generator-first": {
+        "4cdae8cd": (r"detach +G learned from D: 1", r"generator_first +G .* D: 0 +D .* of G: 0"),
+        "8082372f": (r"✗ does not hold: it raises",),
+        "79ac6849": (r"detach .*'G': False", r"generator_first .*'G': True, 'D': True"),
+        "358c54d4": (r"retain_graph: True\n", r"detach: False"),  # "pixel for pixel"
+        "d806d230": (r"per step: 3\n", r"per step: 2\n", r"train mode.*: 0\n", r"eval.*: 0\.\d"),
+        # the two counts of one graph agree, and "so by a hair"
+        "929979b9": (r"behind g_loss (\d+\.\d) KiB; in the chart, after D\(fake\): \1 KiB",),
+        "3adc6103": (r"D 512 wide", r"1,0\d\d\.\d KiB", r"G 512 wide"),
+        "67ea07d5": (r"✓ holds",),
+        "98c8dc55": (r"✓ In S3", r"✗ G's gradient", r"median .* 0\.9\d; .* 0\.8\d"),
+        "8ca1f08c": (r"✓ The fake", r"✓ In train", r"✗ They agree", r"BatchNorm 0, dropout 0\.\d"),
+        "32f5d9bd": (r"bit for bit: True",),
+    },
+    "05-compare": {
+        "ee30d8b3": (r"= 1\.1\d : 1\.00 : 1\n", r"1\.5\d : 1\.00 : 1\n", r"0\.9\d : 1\.00 : 1\n"),
+        "19736703": (*[r"equal: True\n"] * 9,),
+        "1860f4c9": (r"✓ S1 walks", r"✗ Their FLOPs"),
+        "82a69e7c": (r"✓ As D grows", r"✗ A D that", r"needs 2\.\d\d times"),
+        "72ce18b1": (r"✓ D's forward", r"✗ The same", r"DCGAN 1\.0\d", r"G 64, D 512 0\.0\d"),
+        "ab63663a": (r"✓ G's backward", r"✗ The same", r"G 64, D 512 0\.0\d"),
+        "8983807a": (r"✓ At its worst", r"✓ So it is"),
+        "d52d8031": (r"✗ FLOPs", r"✓ Bytes", r"✗ Where it leads", r"3 of 3 pairs", r"G 64, D 512"),
+        "08a96c54": (*[r"\d+ of 40 rounds; winner: (S1|S3|neither)"] * 3,),
+    },
+    "06-leaner-steps": {
+        "726be1ee": (r"halves .*float32 \d\.\de-0[678], float64 \d\.\de-1[456]",),
+        "1f628b9c": (r"less time in \d+ of 100 rounds\n",),
+        "ca4fcb91": (r"mixes the samples",),  # "a layer that it has never heard of"
+        "3b187d42": (r"4 numbers per sample.*by halves: difference \d(\.\d+e-0[6-9]|\.0)",),
+        "0b3edfb2": (  # what the text under it says of each surrounding
+            r"autocast\n",
+            r"inputs= +differs by 0e\+00",
+            r"halves +differs by \de-0[34]\n",
+            r"checkpointed\n",
+            r"inputs= +differs by 0e\+00",
+            r"halves +differs by \de-0[678]\n",
+            r"older form\n",
+            r"inputs= +differs by 1e\+00",
+            r"halves +differs by \de-0[678]\n",
+            r"compiled\n",
+            r"inputs= +raises: .*donated",
+            r"halves +differs by \de-0[678]\n",
+            r"one process\n",
+            r"inputs= +differs by 0e\+00",
+            r"halves +differs by \de-0[678]\n",
+        ),
+        "b8f5ac93": (r"without BatchNorm .*e-0[4-9]", r"with BatchNorm .*(e-0[4-9]|0\.0e\+00)"),
+    },
+    "08-clinic": {
+        "762b6cd0": (r"Measured: a player gets its gradient plus another loss's",),
+        "17799b42": (r"Measured: a player gets no gradient",),
+        "a9fb64aa": (r"Measured: a player gets its gradient plus another loss's",),
+        "1d6d8c8f": (r"Measured: right gradients, graphs kept for nothing",),
+        "40ac825a": (r"Measured: old activations, new weights",),
+        "0ee26fba": (r"Measured: nothing is wrong",),
+        "c4144659": (  # "Both together keep a graph for every step"
+            r"False +losses detached: False +bytes: \[0, 0, 0\]\n",
+            r"True +losses detached: True +bytes: \[0, 0, 0\]\n",
+            r"True +losses detached: False +bytes: \[147968, 295936, 443904\]",
+        ),
+        "56379f65": (r"cosine 0\.[89]\d to the right one",),  # "it points another way"
+        "c63f5231": (r"cosine (1\.00|0\.99) to the right one, 0\.9\d",),  # "but it is shorter"
+        "a034e427": (r"Both players step on the same gradients",),
+        "43c2d477": (*[r"diagnose agrees\n"] * 6,),
+    },
+}
+
+
+def missing(lesson: str, executed: Any) -> list[str]:
+    """One line for each pattern that the cells of an executed notebook do not show."""
+    shown = {cell.id: "".join(map(_text, cell.get("outputs", []))) for cell in executed.cells}
+    found: list[str] = []
+    for cell, patterns in SENTENCES.get(lesson, {}).items():
+        if cell not in shown:
+            found.append(f"there is no cell {cell}, whose result was to be looked at")
+        elif not re.search(".*?".join(patterns), shown[cell], re.DOTALL):
+            found.append(f"cell {cell} has to show {patterns}, and shows {shown[cell]!r}")
+    return found
+
+
+def _text(output: Any) -> str:
+    """What a reader sees of an output, as text."""
+    if output.output_type == "error":
+        return str(output.evalue)
+    data = output.get("data", {})
+    return str(output.get("text", "")) + str(data.get("text/markdown", data.get("text/plain", "")))
