@@ -35,7 +35,7 @@ _TIMED = """
     const start = performance.now();
     act === 'toggle'
         ? section.querySelector('.strategies [aria-pressed=false]').click()
-        : section.querySelector('.transport button:nth-of-type(3)').click();
+        : section.querySelector('.transport .next').click();
     requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - start)));
 })
 """

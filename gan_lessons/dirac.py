@@ -135,6 +135,7 @@ def jacobian(gan: Gan, order: Order, point: Tensor) -> Tensor:
 def with_r1(step: Step, gamma: float, samples: int | None = None) -> Step:
     """The same step, with R1 in D's loss: gamma / 2 times the squared gradient of D at real data.
 
+    The steps halve d_loss, so a gamma here weighs as much as 2 gamma beside the sum of both halves.
     Its gradient is added right before D's optimizer steps, where D has the weights that d_loss saw.
     Works for any nets and strategies; (batch, ...) as in ``step``. samples: what a mean goes over,
     where that is not the first dimension, as in many seeds at once.

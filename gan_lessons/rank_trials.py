@@ -125,7 +125,7 @@ def _count_and_average(
     return default_hooks.allreduce_hook(everybody, bucket)
 
 
-def _batch(number: int) -> tuple[Tensor, Tensor]:
+def whole_batch(number: int) -> tuple[Tensor, Tensor]:
     """The whole batch (32, ...), the same for everybody."""
     return (
         data.batch(data.ring(400), BATCH, seed=number),
@@ -133,12 +133,12 @@ def _batch(number: int) -> tuple[Tensor, Tensor]:
     )
 
 
-def _own(whole: Tensor) -> Tensor:
+def own_share(whole: Tensor) -> Tensor:
     rank, processes = ranks.share()
     return whole[rank::processes]
 
 
-def _small_gan() -> Gan:
+def small_gan() -> Gan:
     """With SGD: Adam's first step is as long for a gradient of rounding errors as for any other, so
     after it two sums in another order are no longer near each other."""
     gan = mlp_gan((2,), 4, (16, 16), (16, 16), logits=True)
@@ -191,16 +191,16 @@ class Trial:
 
 def trial(key: str, way: str) -> Trial:
     """One strategy in one way, in every process: five steps of a small MLP GAN."""
-    step, alone, gan = steps()[key], _small_gan(), _small_gan()
+    step, alone, gan = steps()[key], small_gan(), small_gan()
     try:
         with _used_gradients(alone) as right:
-            step(alone, *_batch(0))
+            step(alone, *whole_batch(0))
         with sharing(gan, way) as (many, sent):
             with _used_gradients(gan) as found:
-                step(many, *map(_own, _batch(0)))
+                step(many, *map(own_share, whole_batch(0)))
             per_step = dict(sent.bytes)
             for number in range(1, 5):
-                step(many, *map(_own, _batch(number)))
+                step(many, *map(own_share, whole_batch(number)))
     except (RuntimeError, ValueError) as error:
         return Trial(raised=str(error).partition("\n")[0])
     off = max(_off(found[net], right[net]) for net in gan.nets)
@@ -239,7 +239,7 @@ def buffers(key: str, broadcast_buffers: bool) -> str:
 
 def accumulation(way: str, use_no_sync: bool = False, parts: int = 4) -> int:
     """Bytes that D's gradient takes when it is summed over `parts` backwards before one step."""
-    gan = _small_gan()
+    gan = small_gan()
     with sharing(gan, way) as (many, sent):
         D, opt_d = many.discriminator, many.optimizer_d
         for number in range(parts):
@@ -247,7 +247,7 @@ def accumulation(way: str, use_no_sync: bool = False, parts: int = 4) -> int:
             with ExitStack() as quiet:
                 if use_no_sync and not last and isinstance(D, DistributedDataParallel):
                     quiet.enter_context(D.no_sync())
-                D(_own(_batch(number)[0])).mean().backward()
+                D(own_share(whole_batch(number)[0])).mean().backward()
         opt_d.step()
     return sent.bytes["D"]
 
@@ -272,3 +272,9 @@ def seconds_per_step(key: str, batch: int, steps: int = 15, alone: bool = False)
             taken.append(time.perf_counter() - start)
     dist.barrier()
     return sorted(taken)[len(taken) // 2] if taken else float("nan")
+
+
+def milliseconds_to_send(handed_over: float, processes: int, wire: float) -> float:
+    """On paper: an all-reduce moves 2 (n - 1) / n of the bytes handed over through the wire of each
+    of n processes. wire: bytes per second. Latency comes on top."""
+    return 2 * (processes - 1) / processes * handed_over / wire * 1e3

@@ -86,6 +86,14 @@ def test_every_claim_names_a_lesson_that_exists(root: Path) -> None:
         assert said.where
 
 
+def test_every_claim_links_its_lesson_where_it_is_quoted() -> None:
+    text = ""
+    for cell in nbformat.read(claims_table.LESSON, as_version=4).cells:
+        if quoted := re.search(r'board.claim\("(C\d+)"\)', cell.source):
+            assert f"({ARTICLE[quoted[1]].lesson}.ipynb)" in text, quoted[1]
+        text = cell.source
+
+
 def test_the_verdicts(board: Scoreboard) -> None:
     assert board.missing == []
     for name, found in board.checked.items():
@@ -184,3 +192,10 @@ def test_a_verdict_is_made_of_its_conditions(met: list[bool], title: str) -> Non
     assert title in board._repr_html_()
     assert CLAIMS["C2"] in str(board)
     assert "C1 " not in str(board)
+
+
+def test_the_score_in_three_rows(board: Scoreboard) -> None:
+    rows = {title: names.split(", ") for title, _, names in board.by_verdict().rows}
+    assert {*rows["✓ holds"]} == HOLD
+    assert {*rows["✗ does not hold"]} == FAIL
+    assert {*rows["± in part"]} == set(IN_PART)

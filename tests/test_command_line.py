@@ -576,7 +576,7 @@ ENGINE_STEP = """
     netD.requires_grad_(True)
 """
 FABRIC = """
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 engine = Fabric(accelerator="cpu", devices=1)
 netG, opt_g = engine.setup(netG, opt_g)
 netD, opt_d = engine.setup(netD, opt_d)
@@ -589,7 +589,7 @@ netG, netD, opt_g, opt_d = engine.prepare(netG, netD, opt_g, opt_d)
 LIGHTNING = (
     HEAD
     + """
-import lightning.pytorch as pl
+import pytorch_lightning as pl
 class Gan(pl.LightningModule):
     def __init__(self):
         super().__init__()
@@ -618,17 +618,16 @@ trainer.fit(Gan(), torch.utils.data.DataLoader(torch.randn(48, 2), batch_size=8)
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("package", "source"),
+    "source",
     [
-        ("lightning", HEAD + NETS + FABRIC + "for i in range(6):" + ENGINE_STEP),
-        ("accelerate", HEAD + NETS + ACCELERATE + "for i in range(6):" + ENGINE_STEP),
-        ("lightning", LIGHTNING),
+        HEAD + NETS + FABRIC + "for i in range(6):" + ENGINE_STEP,
+        HEAD + NETS + ACCELERATE + "for i in range(6):" + ENGINE_STEP,
+        LIGHTNING,
     ],
     ids=["Fabric", "accelerate", "Lightning"],
 )
-def test_engines(run, package, source):
+def test_engines(run, source):
     """What wraps an optimizer keeps the user's name, and each is seen once."""
-    pytest.importorskip(package, reason=f"{package} is not installed")
     cures = ["self.toggle_optimizer(opt_g)", "self.untoggle_optimizer(opt_g)"]
     cures += ["netD.requires_grad_(False)", "opt_d.zero_grad()"]
     for broken in (False, True):
@@ -636,7 +635,7 @@ def test_engines(run, package, source):
             source = source.replace(cure, "pass")
         ran = run(source)
         assert ran.status == int(broken), ran.out + ran.err
-        assert ran.codes == ({"polluted", "in-vain"} if broken else set())
+        assert ran.codes == ({"polluted"} if broken else set())
         assert ran.json["optimizers"] == {"opt_g": "Adam", "opt_d": "Adam"}
         assert ran.json["nets"].keys() == {"netG", "netD"}
         assert ran.json["iterations"] == 3

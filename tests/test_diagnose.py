@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gan_lessons import STRATEGIES, dcgan, diagnose, published, record, tiny_gan
 from gan_lessons.gan import Gan
-from gan_lessons.lens.diagnose import Diagnosis
+from gan_lessons.lens.diagnose import Diagnosis, Finding
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record_step
 from gan_lessons.lens.whatif import Judge, variants
@@ -253,18 +253,32 @@ def test_the_same_in_each_iteration_is_told_once_with_all_its_lines():
     assert list(finding.events) == sorted(set(finding.events))
 
 
-def test_of_many_lines_of_evidence_the_first_and_the_last_are_shown():
+def test_a_line_of_evidence_is_shown_once_with_its_events():
     diagnosis = diagnosed(learned_from_the_detached_fake, 10)
     finding = diagnosis.findings[0]
     assert len(finding.evidence) == len(finding.events) == 20
     text, page = str(diagnosis), diagnosis._repr_html_()
-    for line in (*finding.evidence[:3], *finding.evidence[-3:]):
-        assert f"Seen: {line}\n" in f"{text}\n"
-    for line in finding.evidence[3:-3]:
-        assert f"{line.split(',')[0]}," not in text
-        assert f"{line.split(',')[0]}," not in page
+    for line in ("g_loss.backward()", "gan.optimizer_g.step()"):
+        mine = [one for one in finding.evidence if one.endswith(f"`{line}`")]
+        numbers = [one.partition(",")[0].removeprefix("event ") for one in mine]
+        first, last, what = ", ".join(numbers[:3]), numbers[-1], mine[0].partition(", ")[2]
+        told = f"events {first}, … {last} (10 in all), {what}"
+        assert text.count(f"Seen: {told}\n") == 1 or text.endswith(f"Seen: {told}")
+        assert told.replace(f"`{line}`", f"<code>{line}</code>") in page
+    twice = diagnosed(learned_from_the_detached_fake, 2).findings[0]
+    a, b, *_ = twice.events[::2]
+    assert f"Seen: events {a} and {b}, " in str(Diagnosis([twice]))
+
+
+def test_of_many_lines_of_evidence_the_first_and_the_last_are_shown():
+    lines = tuple(f"event {i}, line {i}: `step {i}`" for i in range(20))
+    diagnosis = Diagnosis([Finding("in-vain", "waste", "G", "", "", lines, tuple(range(20)))])
+    text = str(diagnosis)
+    for line in (*lines[:3], *lines[-3:]):
+        assert f"Seen: {line}" in text
+    assert all(f"line {i}:" not in text for i in range(3, 17))
     assert "Seen: 14 more" in text
-    assert "14 more" in page
+    assert "14 more" in diagnosis._repr_html_()
 
 
 def test_the_work_grows_with_the_record_and_not_faster():
@@ -779,7 +793,7 @@ def test_text_and_page_say_the_same():
     diagnosis = diagnosed(forgot_to_clear_d)
     text, page = str(diagnosis), diagnosis._repr_html_()
     for finding in diagnosis.findings:
-        for said in (finding.code, *finding.evidence):
+        for said in (finding.code, *(one.partition(", ")[2] for one in finding.evidence)):
             assert said in text
         assert finding.code in page
         assert finding.evidence[0].split("`")[1] in page

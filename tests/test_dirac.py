@@ -96,15 +96,26 @@ def test_eigenvalues_say_which_update_stays_near_the_rest():
 @pytest.mark.parametrize(
     ("key", "gamma", "settles"),
     [
-        ("generator_first", 0.05, False),  # gamma < h
-        ("generator_first", 0.2, True),  # gamma > h
-        ("detach", 0.05, True),
+        ("generator_first", 0.04, False),  # gamma < h / 2
+        ("generator_first", 0.06, True),  # gamma > h / 2
+        ("detach", 0.01, True),
     ],
 )
 def test_a_gradient_penalty_settles_both_if_it_is_strong_enough(key, gamma, settles):
     step = with_r1(STRATEGIES[key].step, gamma)
     r = radius(path(dirac_gan("bilinear", h=0.1), step, 800))
-    assert bool(r[-1] < 0.05) == settles
+    assert bool(r[-1] < 0.5) == settles
+    assert bool(r[-1] > 2) != settles
+
+
+@pytest.mark.parametrize(("key", "area"), [("generator_first", 1.01), ("detach", 1.0)])
+@pytest.mark.parametrize("gamma", [0.0, 0.04, 0.05, 0.06])
+def test_what_the_penalty_takes_from_the_area(key, area, gamma):
+    """One step is linear, so two of its paths are its matrix: 1 + h^2 - 2 h gamma for S3."""
+    step = with_r1(STRATEGIES[key].step, gamma)
+    starts = ((1.0, 0.0), (0.0, 1.0))
+    matrix = torch.stack([path(dirac_gan("bilinear", 0.1, start), step, 1)[1] for start in starts])
+    assert torch.linalg.det(matrix).item() == pytest.approx(area - 2 * 0.1 * gamma, abs=1e-12)
 
 
 def test_the_penalty_is_that_of_the_loss():

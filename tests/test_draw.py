@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import base64
+import copy
 import gc
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -35,6 +37,7 @@ from gan_lessons.lens.show import (
     layout,
     svg,
 )
+from gan_lessons.lens.show.picture import FOLDED_FROM
 
 NOWHERE = Line("", "", 0, "")
 NO_RECORD = "Without a record, cuts by detach cannot be seen, and owners are guessed"
@@ -842,3 +845,57 @@ print(len({svg(dot) for _ in range(30)}))
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def deep(layers: int) -> torch.nn.Sequential:
+    block = (torch.nn.Linear(4, 4), torch.nn.Tanh(), torch.nn.Linear(4, 4))
+    return torch.nn.Sequential(*[torch.nn.Sequential(*copy.deepcopy(block)) for _ in range(layers)])
+
+
+def test_a_large_graph_is_folded_by_submodule_and_says_so():
+    G, D = deep(15), deep(15)
+    with record({"G": G, "D": D}) as rec:
+        D(G(torch.randn(2, 4)).detach()).mean().backward()
+        D(G(torch.randn(2, 4))).mean().backward()
+    whole, folded = draw_graph(record=rec, fold=False), draw_graph(record=rec)
+    assert len(whole.graph.nodes) > FOLDED_FROM > len(folded.graph.nodes)
+    assert (
+        f"{len(whole.graph.nodes)} nodes are folded into {len(folded.graph.nodes)}" in folded.text
+    )
+    assert folded.svg.startswith("<svg")
+    # Every submodule of every forward, and each is made from the one before it.
+    modules = [n for n in folded.graph.nodes.values() if n.net == "D" and n.forward == 3]
+    assert [n.op for n in modules] == [f"{i}: 3 operations" for i in range(15)]
+    for before, after in itertools.pairwise(modules):
+        assert before.id in after.inputs
+    assert len(folded.graph.cuts) == 1
+    assert {*folded.graph.outputs.values()} == {*whole.graph.outputs.values()}
+    everything = {n.id for nodes in folded.scene.folded.values() for n in nodes}
+    alone = folded.graph.nodes.keys() - folded.scene.folded.keys()
+    assert everything | alone == fold_parameters(rec.graph).nodes.keys()
+
+
+def test_a_folded_parameter_received_what_one_of_its_parts_received():
+    G, D = deep(40), deep(40)
+    with record({"G": G, "D": D}) as rec:
+        D(G(torch.randn(2, 4)).detach()).mean().backward()
+        D(G(torch.randn(2, 4))).mean().backward()
+    for call, nets in ((0, {"D"}), (1, {"G", "D"})):
+        scene = draw_graph(record=rec, call=call).scene
+        leaves = [n for n in scene.graph.nodes.values() if n.is_leaf]
+        assert {n.net for n in leaves if scene.received(n)} == nets
+        walked = {n.forward for n in scene.graph.nodes.values() if n.net and scene.walked(n.id)}
+        assert walked - {None} == {*rec.backward_calls[call].forwards}
+
+
+def test_a_gradient_of_a_gradient_is_drawn_within_seconds():
+    """Residuals and a double backward: unfolded, its layout takes minutes."""
+    net = deep(40)
+    x = torch.ones(2, 4, requires_grad=True)
+    with record({"net": net}) as rec:
+        (slope,) = torch.autograd.grad(net(x + net(x)).sum(), x, create_graph=True)
+        slope.square().sum().backward()
+    picture = draw_graph(record=rec)
+    assert len(rec.graph.nodes) > 800
+    assert len(picture.graph.nodes) <= 120
+    assert picture.svg.startswith("<svg")

@@ -21,7 +21,6 @@ from gan_lessons.classroom import (
     film,
     make_film,
 )
-from gan_lessons.classroom.captions import marks
 from gan_lessons.classroom.paint import colours, folded
 from gan_lessons.lens.model import STATES
 from gan_lessons.lens.show import describe, event_text
@@ -81,7 +80,7 @@ def test_every_moment_shows_the_gradients_of_the_record(pair):
 def test_the_matrix_is_the_records_table(pair):
     rec, shown = pair
     table = rec.table()
-    own = [i for i, c in enumerate(shown["columns"]) if c["verb"] not in ("aside", "return")]
+    own = [i for i, c in enumerate(shown["columns"]) if c["verb"] not in ("↧", "↥")]
     assert [shown["columns"][i]["text"] for i in own] == [event_text(e) for e in table.columns]
     for net, told in zip(rec.parameters, shown["rows"], strict=True):
         assert (told["net"], told["count"]) == (net, len(rec.parameters[net]))
@@ -235,8 +234,8 @@ def test_stale_and_mixed_calls_are_told():
 def test_gradients_put_aside_have_columns_and_a_mark(explorer):
     film = explorer.data["films"]["retain_graph"]
     assert [(c["verb"], c["whose"]) for c in film["columns"]] == [
-        ("zero", "D"), ("back", "d_loss"), ("zero", "G"), ("aside", "D"), ("back", "g_loss"),
-        ("return", "D"), ("step", "D"), ("step", "G"),
+        ("zero", "D"), ("back", "d_loss"), ("zero", "G"), ("↧", "D"), ("back", "g_loss"),
+        ("↥", "D"), ("step", "D"), ("step", "G"),
     ]  # fmt: skip
     aside = [[cell[5] for cell in row["cells"]] for row in film["rows"]]
     assert aside == [[0] * 8, [0, 0, 0, 1, 1, 0, 0, 0]]
@@ -514,7 +513,7 @@ def test_a_variant_shows_its_own_source_and_its_own_run(explorer):
 
 def captions(step):
     rec = record_step(step, tiny_gan(seed=0), REAL, NOISE)
-    return {rec.text(m).partition("  #")[0]: marks(caption(rec, m))[0] for m in rec.moments}
+    return {rec.text(m).partition("  #")[0]: caption(rec, m) for m in rec.moments}
 
 
 def test_captions_of_strategy_1():

@@ -141,6 +141,32 @@ def test_what_may_give_an_answer_away_waits_too():
     ]
 
 
+def test_a_bet_on_the_whole_lesson_keeps_back_two_sections_and_the_answer():
+    bet = cell("bet", code=True, outputs=[widget("question", "question-1")])
+    outputs = [cell(f"run {n}", "slide", code=True, outputs=[printed("1")]) for n in (2, 3, 4)]
+    answer = cell("answer", code=True, outputs=[widget("answers", "question-1")])
+    stacks = slides.arrange(notebook(cell("# T", "slide"), bet, *outputs, answer))
+    assert [parts_of(stack.slides[0]) for stack in stacks[1:]] == [
+        [(True, [">run 2"])],
+        [(False, [">run 3"])],
+        [(False, [">run 4"]), (True, [">answer"])],
+    ]
+
+
+def test_on_live_slides_too_what_follows_an_answer_waits_for_a_key(notebook_path):
+    """There a cell without a type comes with the cell above it, and all of it was run before."""
+    at_once, answer = [], None
+    for cell in nbformat.read(notebook_path, as_version=4).cells:
+        kind = slides.slide_type(cell)
+        if kind in ("skip", "notes"):
+            continue
+        compares = cell.cell_type == "code" and ".compare(" in cell.source
+        if answer and kind == "-" and not compares:
+            at_once.append(cell.source[:60])
+        answer = compares
+    assert at_once == []
+
+
 def test_code_is_hidden_unless_it_is_the_point():
     quiet = cell("x = 1", code=True)
     told = cell("print(1)", code=True, outputs=[printed("1")])

@@ -16,6 +16,7 @@ from gan_lessons.lens.cost import Gains
 from gan_lessons.lens.diagnose.backward_flops import backward_flops, flops_for
 from gan_lessons.lens.watch.finding_players import Players
 from gan_lessons.lens.watch.report import Report
+from gan_lessons.put_back import gradients_kept
 
 
 def counted(run: Callable[[], Any]) -> int:
@@ -149,10 +150,8 @@ def test_its_flops_are_those_of_the_loop_with_the_advice_taken() -> None:
         ones, zeros = torch.ones_like(of_real), torch.zeros_like(of_real)
         (loss(of_real, ones) + loss(of_fake, zeros)).backward(retain_graph=True, **of_d)
         opt_g.zero_grad()
-        kept = [p.grad.clone() for p in D.parameters()]
-        loss(of_fake, ones).backward(**of_g)
-        for p, grad in zip(D.parameters(), kept, strict=True):
-            p.grad = grad
+        with gradients_kept(opt_d):
+            loss(of_fake, ones).backward(**of_g)
         opt_d.step()
         opt_g.step()
 

@@ -561,8 +561,9 @@ class UnderTwoNames(nn.Module):
 
 
 def test_the_trial_puts_back_a_net_that_stands_under_two_names():
-    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4).eval(), nn.Linear(4, 1))
-    nn.init.zeros_(net[0].bias)  # what the trial moves
+    first = nn.Linear(6, 4)
+    nn.init.zeros_(first.bias)  # what the trial moves
+    net = nn.Sequential(first, nn.BatchNorm1d(4).eval(), nn.Linear(4, 1))
     D = UnderTwoNames(net)
     before = [*net.parameters(), *net.buffers()]
     values = [tensor.detach().clone() for tensor in before]
@@ -583,14 +584,14 @@ def test_a_wrapped_d_learns_in_one_stage_as_it_does_alone():
 
 
 def test_a_weight_that_two_layers_share_is_exchanged_in_both():
-    D = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 1))
-    D[2].weight = D[0].weight
-    batch, name = data.noise(4, (6,), seed=0), "0.weight"
-    doubled = 2 * D[0].weight.detach()
-    found = predict(D, batch, {name: doubled})
+    first, second = nn.Linear(6, 6), nn.Linear(6, 6)
+    second.weight = first.weight
+    D = nn.Sequential(first, nn.ReLU(), second, nn.Linear(6, 1))
+    batch, doubled = data.noise(4, (6,), seed=0), 2 * first.weight.detach()
+    found = predict(D, batch, {"0.weight": doubled})
     with torch.no_grad():
-        D[0].weight.mul_(2)
-    torch.testing.assert_close(found, D(batch))
+        first.weight.mul_(2)
+        torch.testing.assert_close(found, D(batch))
 
 
 def certain(gan: Gan, logit: float) -> Gan:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 
@@ -73,7 +74,7 @@ def test_every_strategy_in_every_way(both):
 
 
 def small_nets():
-    return rank_trials._small_gan().nets.items()
+    return rank_trials.small_gan().nets.items()
 
 
 def test_a_trial_sees_a_wrong_gradient_and_not_only_drift():
@@ -266,6 +267,30 @@ def test_the_command_alone_and_under_torchrun(capsys, tmp_path):
     assert [line.replace(" on 2 processes", "") for line in told[:2]] == alone[:2]
     assert told[2:] == ["6 steps with detach on cpu; 2 processes agree"]
     assert sorted(os.listdir(tmp_path)) == ["alone.pt", "training.pt"]
+
+
+def test_the_command_on_two_machines_that_are_one(capsys, tmp_path):
+    """Two torchruns with a process each, which meet at an address as they would over a network."""
+    how = ["--data", "ring", "--steps", "6", "--every", "3", "--device", "cpu"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    starter = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    starter += ["--rdzv-backend", "c10d", "--rdzv-endpoint", meeting, "-m", "gan_lessons.train"]
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, *starter, *how, "--processes", "2"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    ends = [node.communicate(timeout=300) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], ends
+    main(how)
+    alone = capsys.readouterr().out.splitlines()
+    told = [line for out, _ in ends for line in out.splitlines() if "Gloo" not in line]
+    assert [line.replace(" on 2 processes", "") for line in told[:2]] == alone[:2]
+    assert told[2:] == ["6 steps with detach on cpu; 2 processes agree"]
 
 
 def test_the_command_alone_refuses_what_was_asked_for(monkeypatch):

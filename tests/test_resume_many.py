@@ -44,7 +44,7 @@ def read_until(process, step):
 def workers(process):
     """The ids of the two processes that torchrun started, by rank."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    by_rank = {}
+    by_rank: dict[int, int] = {}
     for child in children:
         variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
         ranks = [v.partition(b"=")[2] for v in variables if v.startswith(b"RANK=")]

@@ -11,6 +11,8 @@ import pytest
 def benchmark(root, tmp_path, monkeypatch):
     """The benchmark, with a page and kept scores of its own, and trainings of a few steps."""
     spec = importlib.util.spec_from_file_location("ring_benchmark", root / "benchmarks/ring.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "ring_benchmark", module)  # for its dataclasses
     spec.loader.exec_module(module)
@@ -88,6 +90,8 @@ def test_the_page_is_what_the_kept_scores_say(benchmark, root):
 def test_it_needs_torch_alone(root):
     """What it imports at the top: torch, the standard library, and studied code of the package."""
     spec = importlib.util.spec_from_file_location("layers", root / "tests/test_layers.py")
+    assert spec is not None
+    assert spec.loader is not None
     reader = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reader)
     source = (root / "benchmarks/ring.py").read_text()

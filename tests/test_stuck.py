@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gan_lessons import STRATEGIES, Gan, data, diagnose, mlp_gan
+from gan_lessons.classroom.listing import source_of
 from gan_lessons.classroom.sick_loops import SICK
 from gan_lessons.classroom.stuck import (
     HEALTHY,
@@ -165,3 +166,11 @@ def test_a_wrong_sign_leads_away(lesson):
     gan.discriminator.load_state_dict(D)
     with torch.no_grad():
         assert gan.discriminator(gan.generator(noise)).mean() < first
+
+
+@pytest.mark.parametrize("name", SICK)
+def test_a_listing_shows_the_lines_and_not_the_illness(name):
+    source = source_of(SICK[name].step)
+    assert source.startswith(f"def {name}(")
+    assert f'"{SICK[name].illness}"' not in source
+    compile(source, "<listing>", "exec")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -259,10 +260,10 @@ def test_the_packages_own_nets_are_found():
 
 @pytest.mark.filterwarnings("ignore")
 def test_lightning_callback():
-    pl = pytest.importorskip("lightning.pytorch", reason="Lightning is not installed")
+    pl: Any = import_module("pytorch_lightning")
     from gan_lessons.lens.watch import lightning_callback
 
-    class Gan(pl.LightningModule):  # type: ignore[name-defined]
+    class Gan(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
             self.automatic_optimization = False
@@ -285,7 +286,7 @@ def test_lightning_callback():
 
     told = list[str]()
     callback = lightning_callback(tell=told.append)
-    quiet = dict.fromkeys(
+    quiet: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
     trainer = pl.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], **quiet)

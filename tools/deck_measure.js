@@ -1,5 +1,6 @@
 // Every element of the current slide that leaves it or is cut off by a box of its own, and text
-// that is too small. What is drawn small inside a picture is the picture's own affair.
+// that is too small, in the shadows of questions and explorers too. What is drawn small inside a
+// picture (an <img>) is the picture's own affair.
 smallest => {
   const found = [], slide = Reveal.getCurrentSlide(), sheet = slide.querySelector('.sheet');
   const scale = Reveal.getScale(), frame = sheet.getBoundingClientRect();
@@ -15,10 +16,21 @@ smallest => {
     if (seen.has(text)) return;
     seen.add(text); found.push(`${name(element)} ${text}`);
   };
-  // Questions are read like the rest of the slide, in their shadows; explorers have a size of their own.
   const all = root => [...root.querySelectorAll('*')].flatMap(element =>
-    element.shadowRoot && !element.closest('[data-gl-explorer], [data-gl-cost-lab]')
-      ? [element, ...all(element.shadowRoot)] : [element]);
+    element.shadowRoot ? [element, ...all(element.shadowRoot)] : [element]);
+  const hostOf = element => element.getRootNode().host;
+  // In CSS pixels of the slide, however it was made smaller: by a zoom, or by a drawing's own scale.
+  const sizeOf = element => {
+    const size = parseFloat(getComputedStyle(element).fontSize);
+    const drawn = element.ownerSVGElement?.closest('svg') && element.getScreenCTM;
+    return drawn ? size * Math.abs(element.getScreenCTM().d) / scale : size * (element.currentCSSZoom ?? 1);
+  };
+  // In an explorer, code is read as code is elsewhere, and the stage from the last row.
+  const least = element =>
+    !hostOf(element)?.closest('[data-gl-explorer]') ? smallest
+      : element.closest('.stage') ? Math.max(smallest, 18)
+      : element.closest('.code') && !element.matches('.no, .if') ? Math.max(smallest, 16) : smallest;
+  const isNote = element => element.closest('math, .running, sup, sub') || element.closest('svg') && !hostOf(element);
   for (const element of all(sheet)) {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     if (!box.width || !box.height || style.visibility === 'hidden' && !element.closest('.fragment')) continue;
@@ -36,9 +48,9 @@ smallest => {
     if (own_box && element.scrollWidth > element.clientWidth + 2 && !element.closest('svg, math, table'))
       tell(element, `is ${element.scrollWidth - element.clientWidth} px wider than its place`);
     const own = [...element.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    const size = parseFloat(style.fontSize);
-    if (own && size < smallest - 0.01 && !element.closest('math, svg, .running, sup, sub'))
-      tell(element, `has text of ${size.toFixed(1)} px`);
+    const size = own && !isNote(element) ? sizeOf(element) : smallest;
+    if (own && !isNote(element) && size < least(element) - 0.05)
+      tell(element, `has text of ${size.toFixed(1)} px, at least ${least(element)} can be read`);
   }
   return found;
 }

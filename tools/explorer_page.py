@@ -52,6 +52,42 @@ section => {
 """
 
 
+# Every text that is seen, with its size in pixels of the screen, and what is cut off.
+_LOOKS = r"""
+section => {
+    const texts = [], cut = [], frame = section.getBoundingClientRect();
+    const zoom = frame.width / section.offsetWidth;
+    const name = e => `${e.localName}.${e.getAttribute('class') ?? ''} `
+        + `"${e.textContent.trim().slice(0, 40)}"`;
+    const within = (e, box, outer, what) => {
+        if (outer && (box.left < outer.left - 1 || box.right > outer.right + 1
+            || box.top < outer.top - 1 || box.bottom > outer.bottom + 1))
+            cut.push(`${name(e)} leaves ${what}`);
+    };
+    for (const e of section.querySelectorAll('*')) {
+        const box = e.getBoundingClientRect(), style = getComputedStyle(e);
+        if (!box.width || !box.height || !e.checkVisibility({visibilityProperty: true})) continue;
+        const svg = e.ownerSVGElement, matrix = svg?.getScreenCTM();
+        const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+        const where = e.closest('.players') ? 'stage' : e.closest('.code .text') ? 'code' : 'other';
+        const scale = svg ? Math.hypot(matrix.a, matrix.b) : zoom;
+        if (own) texts.push([where, name(e), parseFloat(style.fontSize) * scale]);
+        if (!svg && e.scrollWidth > e.clientWidth + 2
+            && /auto|scroll|hidden|clip/.test(style.overflowX))
+            cut.push(`${name(e)} hides ${e.scrollWidth - e.clientWidth} px of its width`);
+        const code = e.closest('.code');  // may be scrolled up and down
+        if (!code || e === code) within(e, box, frame, 'the explorer');
+        else if (box.right > code.getBoundingClientRect().right) cut.push(`${name(e)} is cut`);
+        if (own) within(e, box, e.closest('.players')?.getBoundingClientRect(), 'the stage');
+        const bar = e.matches('.holds') && e.parentElement.querySelector('.bar');
+        if (bar) within(e, box, bar.getBoundingClientRect(), 'its bar');
+        within(e, box, e.closest('.tables')?.parentElement.getBoundingClientRect(), 'its place');
+    }
+    return {texts, cut};
+}
+"""
+
+
 @dataclass(frozen=True)
 class Shown:
     """What one explorer shows now, read from its page."""
@@ -93,6 +129,20 @@ class ExplorerPage:
         self.section.focus()
         for key in keys:
             self.section.page.keyboard.press(key)
+
+    def too_small(self, other: float = 14, code: float = 16, stage: float = 18) -> list[str]:
+        """Every text that is smaller on the screen than that many pixels."""
+        least = {"other": other, "code": code, "stage": stage}
+        return [
+            f"{name}: {size:.1f} px"
+            for where, name, size in self.section.evaluate(_LOOKS)["texts"]
+            if size < least[where] - 0.01
+        ]
+
+    def cut_off(self) -> list[str]:
+        """What does not fit: out of the explorer, the stage, or a box that would have to scroll."""
+        found: list[str] = self.section.evaluate(_LOOKS)["cut"]
+        return found
 
     def every_line(self, on: bool = True) -> None:
         """Stop at silent lines too, or not."""

@@ -44,7 +44,7 @@ SHOTS = (
     Shot("s1-pulled", "retain_graph", "g_loss.backward("),
     Shot("s1-moved", "retain_graph", "opt_g.step("),
     Shot("s2-through-the-new-d", "detach", "g_loss.backward("),
-    Shot("s3-old-fakes", "generator_first", "d_loss.backward("),
+    Shot("s3-old-fakes", "generator_first", "d_loss = "),
     Shot("what-if-no-zero-grad", "retain_graph", "opt_g.step(", "no_zero_grad_g"),
 )
 README = SHOTS[0]
@@ -64,10 +64,15 @@ def address(explorer: StrategyExplorer, shot: Shot) -> str:
     Raises ValueError for a line that does not run there.
     """
     film = film_of(explorer, shot)
-    for number, moment in enumerate(film["moments"], 1):
+    for number, moment in enumerate(numbered(film), 1):
         if film["source"][moment["line"] - 1].strip().startswith(shot.line):
             return at(shot, number)
     raise ValueError(f"no line of {shot.strategy} {shot.what_if} begins with {shot.line!r}")
+
+
+def numbered(film: Film) -> list[Film]:
+    """The moments that have a number: something happens in them."""
+    return [moment for moment in film["moments"] if not moment.get("silent")]
 
 
 def at(shot: Shot, number: int) -> str:
@@ -93,8 +98,9 @@ def small(image: Image.Image) -> Image.Image:
 
 def walk(browser: DeckBrowser, file: Path, film: Film, shot: Shot) -> list[Image.Image]:
     """A picture of every moment of a film in which something happens."""
-    numbers = [n for n, moment in enumerate(film["moments"], 1) if not moment.get("silent")]
-    return [_taken(browser, file, at(shot, number), (1024, 640)) for number in numbers]
+    numbers = range(1, len(numbered(film)) + 1)
+    found = [_taken(browser, file, at(shot, number)) for number in numbers]
+    return [image.resize((image.width * 3 // 4, image.height * 3 // 4)) for image in found]
 
 
 def _taken(

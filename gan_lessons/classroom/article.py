@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gan_lessons.classroom.claims import CLAIMS
+from gan_lessons.classroom.tables import Table
 from gan_lessons.classroom.templating import template
 
 ADDRESS = "https://www.cnblogs.com/LXP-Never/p/13951578.html"
@@ -206,12 +207,13 @@ TITLES = {True: "✓ holds", None: "± in part", False: "✗ does not hold"}
 _CARD = template(
     '<div style="border-left: 4px solid #888; padding-left: 0.8em"><strong>{{ name }}</strong>: '
     "“{{ s.quote }}”<br><em>{{ s.where }}</em> · "
-    '<a href="{{ address }}">the article</a> · <a href="{{ s.lesson }}.ipynb">the lesson</a>'
+    '<a href="{{ address }}">the article</a>'
     "<br>We shall say that it holds if<ul>"
     "{% for text in s.conditions %}<li>{{ text }}</li>{% endfor %}</ul></div>"
 )
 _CHECKED = template(
-    '<div style="{{ bar(c.holds) }}"><strong>{{ c.name }} {{ c.title }}</strong><ul>'
+    '<div style="{{ bar(c.holds) }}"><strong>{{ c.name }} {{ c.title }}</strong>'
+    '<ul style="list-style: none; padding-left: 0.5em">'
     "{% for text, met in c.found %}<li>{{ '✓' if met else '✗' }} {{ text }}</li>{% endfor %}</ul>"
     "{{ c.evidence }}</div>"
 )
@@ -313,6 +315,14 @@ class Scoreboard:
     def count(self, holds: bool | None) -> int:
         """How many hold (True), hold in part (None), do not hold (False)."""
         return sum(c.holds is holds for c in self._in_order)
+
+    def by_verdict(self) -> Table:
+        """The same in three rows: which claims hold, in part, or not."""
+        rows = []
+        for holds, title in TITLES.items():
+            names = [c.name for c in self._in_order if c.holds is holds]
+            rows.append((title, str(len(names)), ", ".join(names)))
+        return Table(("verdict", "claims", "which"), rows)
 
     def __repr__(self) -> str:
         return "\n".join(f"{c.name:4} {c.title:16} {CLAIMS[c.name]}" for c in self._in_order)

@@ -20,10 +20,19 @@ _MARKS = {_USED: "used", _VAIN: "vain"}
 
 
 def caption(record: StepRecord, moment: Moment, moments: Sequence[Moment] = ()) -> str:
-    """What the line of ``moment`` did, in words. ``moments``: all of them, if not the record's.
+    """What the line of ``moment`` did, in words. ``moments``: all of them, if not the record's."""
+    return marked_caption(record, moment, moments)[0]
 
-    Sentences on gradient stand between control characters; ``marks`` takes them out.
-    """
+
+def marked_caption(
+    record: StepRecord, moment: Moment, moments: Sequence[Moment] = ()
+) -> tuple[str, list[list[int | str]]]:
+    """The caption, and [start, end, "used" or "vain"] of its sentences on gradient."""
+    return _marks(_told(record, moment, moments))
+
+
+def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
+    """The caption, sentences on gradient between control characters."""
     moments = moments or record.moments
     before = moments[moment.index - 1] if moment.index else None
     events = [record.events[i] for i in moment.events]
@@ -41,8 +50,8 @@ def caption(record: StepRecord, moment: Moment, moments: Sequence[Moment] = ()) 
     return " ".join(told) or NOTHING
 
 
-def marks(text: str) -> tuple[str, list[list[int | str]]]:
-    """The text without control characters, and [start, end, "used" or "vain"] of what they held."""
+def _marks(text: str) -> tuple[str, list[list[int | str]]]:
+    """The text without control characters, and what they held."""
     found: list[list[int | str]] = []
     plain = ""
     for part in re.split(f"([{_USED}{_VAIN}][^{_END}]*{_END})", text):

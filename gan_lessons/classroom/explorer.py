@@ -71,8 +71,9 @@ class StrategyExplorer(StrategyWidget):
         """Write one file of HTML that shows this, in any browser, with no network and no kernel.
 
         Its address chooses what is shown first: ``s1.html#strategy=detach&at=8``, and ``whatif=``
-        with a key of ``data["variants"]``. at: the number of the moment, as it is shown; the first
-        is 1. So a moment can be linked, and shown in an iframe. title: of the page, plain text.
+        with a key of ``data["variants"]``. at: the number of the moment as it is shown, from 1;
+        lines that change nothing are not counted. So a moment can be linked, and shown in an
+        iframe. title: of the page, plain text.
 
         Returns the path. A file that is there is replaced in one piece. Raises ValueError for a
         name that does not end in .html, OSError where it cannot be written.

@@ -36,7 +36,7 @@ LETTERS = [chr(c) for c in range(FIRST, 127) if chr(c) not in "<\\"]
 assert len(LETTERS) >= LEVELS + 1
 PLACES = 4  # decimals of a coordinate
 ASPECT = 1.4  # width of the box by its height
-ARROW, MOVE = 0.2, 0.14  # of the width: the longest arrow and, about, the longest move, as drawn
+ARROW, MOVE = 0.2, 0.18  # of the width: the longest arrow and, about, the longest move, as drawn
 REACH = (
     -1.0,
     2.2,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from gan_lessons.classroom.captions import NOTHING, caption, marks
+from gan_lessons.classroom.captions import NOTHING, marked_caption
 from gan_lessons.classroom.matrix import matrix
 from gan_lessons.classroom.paint import colours, folded
 from gan_lessons.classroom.stage_layout import stage
@@ -186,7 +186,7 @@ def _moments(story: Story, graph: Graph, places: Places) -> list[Json]:
     phases, players = _phases(record, moments), stage_moments(story, _NET_LETTERS)
     for moment, phase, stage_now in zip(moments, phases, players, strict=True):
         grads = (show.describe(moment.grads[net][name], record.complete) for net, name in places)
-        text, marked = marks(caption(record, moment, moments))
+        text, marked = marked_caption(record, moment, moments)
         told: Json = {
             "line": moment.line,
             "last": moment.last_line,

@@ -17,7 +17,12 @@ from gan_lessons.lens.model import Event, GradState, StepRecord
 Json = dict[str, Any]
 Grads = Mapping[str, Mapping[str, GradState]]
 
-ASIDE, BACK = "aside", "return"
+ASIDE, BACK = "↧", "↥"  # gradients are put aside, and brought back
+
+_MOVES = {
+    ASIDE: "gradients of {nets} put aside",
+    BACK: "gradients of {nets} brought back",
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def _head(story: Story, column: Column) -> Json:
     record, event = story.record, column.event
     if event is None:
         verb, whose = column.verb, ", ".join(map(show.visible, column.nets))
-        text = f"{verb} {whose}"
+        text = _MOVES[verb].format(nets=whose)
     else:
         verb, whose = _heading(record, event)
         text = show.event_text(event)

@@ -1,7 +1,7 @@
 """Where the players stand: columns from what comes in to the losses, a frame around each net.
 
-Sizes are CSS pixels at the scale of one, at which the smallest text is of ``TEXT`` pixels. All
-widths are for a monospace face, so that nothing has to be measured.
+Sizes are CSS pixels at the scale of one, at which the smallest text is of ``TEXT`` pixels. Widths
+of texts are reckoned, so that nothing has to be measured.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ Json = dict[str, Any]
 
 TEXT = 18.5
 LETTER = 0.602 * TEXT  # the width of one, in every monospace face that we name
+SLIM = 0.54 * TEXT  # and in the others, on average
 PAD, RAIL, GAP = 8.0, 22.0, 10.0
 BANK, CALL, LOSS = 100.0, 60.0, 56.0  # heights: a net's weights, one of its calls, a loss
-LEAST = 208.0  # what a bank has to say needs that
-BETWEEN, LANE = 62.0, 12.0  # between columns, and from one way up or down to the next
+LEAST = 222.0  # what a bank has to say needs that
+BETWEEN, LANE = 58.0, 12.0  # between columns, and from one way up or down to the next
 ROUND = 9.0
 
 
@@ -48,7 +49,7 @@ def stage(cast: Cast) -> Json:
     last = max([*columns.values(), 0])
     inputs = _inputs(cast)
     left = max((len(text) for f, text in inputs.items() if columns[f] == 0), default=0)
-    x = 2.0 + (left * LETTER + 26 if left else 0)
+    x = 2.0 + (left * SLIM + 26 if left else 0)
     places: dict[Player, tuple[float, float, float, float]] = {}
     for column in range(last + 1):
         mine = [f for f in frames if f[0] == column]
@@ -90,7 +91,7 @@ def _frames(
         key = (columns[forward.index], forward.net)
         frame = found.setdefault(key, Frame(forward.net))
         frame.calls.append(forward.index)
-        wide = len(titles[forward.index]) * LETTER + 20
+        wide = len(titles[forward.index]) * LETTER + 16
         frame.width = max(frame.width, wide + 2 * PAD + RAIL)
     ran = {net for _, net in found}
     for net in cast.record.parameters:
@@ -114,7 +115,7 @@ def _gap(cast: Cast, columns: Mapping[int, int], column: int, inputs: Mapping[in
     texts = [text for f, text in inputs.items() if columns[f] == column + 1]
     texts += [label(cast, way) for way in cast.ways if _starts_in(way, columns, column)]
     lanes = sum(_starts_in(way, columns, column) for way in cast.ways)
-    text = max((len(text) for text in texts), default=0) * LETTER
+    text = max((len(text) for text in texts), default=0) * SLIM
     return max(BETWEEN, text + 34) + min(lanes, 4) * LANE if text else BETWEEN
 
 

@@ -51,12 +51,18 @@ def outside(url):
 
 
 def lines_of(page):
-    return page.locator(".code [aria-current=step]").all_text_contents()
+    return ExplorerPage(page.locator("section.explorer")).shown().lines
 
 
-def line_at(film, moment):
-    frame = film["moments"][moment]
-    return film["source"][frame["line"] - 1 : frame["last"]]
+def numbered(film):
+    """The moments that have a number."""
+    return [moment for moment in film["moments"] if not moment.get("silent")]
+
+
+def line_at(film, number):
+    """What is marked at moment ``number``, counted from 1."""
+    frame = numbered(film)[number - 1]
+    return [line.strip() for line in film["source"][frame["line"] - 1 : frame["last"]]]
 
 
 def whole(explorer, key, what_if=""):
@@ -71,22 +77,23 @@ def asked(address):
 
 def test_without_an_address_it_stands_as_it_was_made(opened, explorer):
     page = opened()
-    assert lines_of(page) == line_at(whole(explorer, explorer.strategy), explorer.moment)
+    assert lines_of(page) == line_at(whole(explorer, explorer.strategy), 1)
     assert page.title() == "S1: retain the graph · S2: detach · S3: generator first"
     assert page.get_by_role("alert").all_inner_texts() == [""]
 
 
 @pytest.mark.parametrize(
     ("key", "at", "what_if"),
-    [("detach", 8, ""), ("retain_graph", 12, ""), ("generator_first", 3, ""),
-     ("detach", 11, "no_zero_grad_g"), ("retain_graph", 1, "step_first")],
+    [("detach", 8, ""), ("retain_graph", 10, ""), ("generator_first", 3, ""),
+     ("detach", 9, "no_zero_grad_g"), ("retain_graph", 1, "step_first")],
 )  # fmt: skip
 def test_the_address_chooses_strategy_moment_and_what_if(opened, explorer, key, at, what_if):
     page = opened(f"#strategy={key}&at={at}" + (f"&whatif={what_if}" if what_if else ""))
     film = whole(explorer, key, what_if)
     shown = ExplorerPage(page.locator("section.explorer")).shown()
     assert shown.strategy == explorer.data["films"][key]["title"]
-    assert lines_of(page) == line_at(film, at - 1)
+    assert shown.lines == line_at(film, at)
+    assert shown.count == f"{at} of {len(numbered(film))}"
     assert page.locator(".outcome").count() == bool(what_if)
     assert page.get_by_role("alert").inner_text() == ""
 
@@ -94,7 +101,7 @@ def test_the_address_chooses_strategy_moment_and_what_if(opened, explorer, key, 
 def test_the_address_goes_along_and_leads_back(opened, explorer):
     page = opened("#strategy=detach&at=5")
     ExplorerPage(page.locator("section.explorer")).press("ArrowRight", "3", "End")
-    last = len(whole(explorer, "generator_first")["moments"])
+    last = len(numbered(whole(explorer, "generator_first")))
     page.wait_for_url(re.compile(f"at={last}$"))
     assert asked(page.url) == {"strategy": "generator_first", "at": str(last)}
     again = opened("#" + page.url.partition("#")[2])
@@ -106,7 +113,7 @@ def test_another_address_is_followed(opened, explorer):
     page = opened("#strategy=detach&at=5&whatif=no_zero_grad_d")
     page.evaluate("location.hash = '#strategy=retain_graph&at=9'")
     page.get_by_role("button", name="S1: retain the graph", pressed=True).wait_for()
-    assert lines_of(page) == line_at(whole(explorer, "retain_graph"), 8)
+    assert lines_of(page) == line_at(whole(explorer, "retain_graph"), 9)
     assert page.locator(".outcome").count() == 0
 
 
@@ -133,7 +140,7 @@ def test_what_an_address_cannot_have_is_said_in_a_sentence(opened, explorer, add
     key = "detach" if "strategy=detach&" in address else "retain_graph"
     shown = ExplorerPage(page.locator("section.explorer")).shown()
     assert shown.strategy == explorer.data["films"][key]["title"]
-    assert lines_of(page) == line_at(whole(explorer, key), 0)
+    assert lines_of(page) == line_at(whole(explorer, key), 1)
     page.evaluate("location.hash = '#strategy=detach&at=2'")  # mended: the sentence goes
     page.locator(".address").wait_for(state="detached")
 
@@ -152,14 +159,22 @@ def test_in_a_frame_of_another_page(opened, explorer, saved, tmp_path):
     context = opened().context  # its guards hold for every page of it
     page = context.new_page()
     page.goto(outer.as_uri())
-    frame = page.frame_locator("iframe")
-    current = frame.locator(".code [aria-current=step]")
-    current.first.wait_for()
+    inside = ExplorerPage(page.frame_locator("iframe").locator("section.explorer"))
     film = whole(explorer, "generator_first")
-    assert current.all_text_contents() == line_at(film, 3)
-    current.first.click()
-    page.keyboard.press("ArrowRight")
-    assert current.all_text_contents() == line_at(film, 4)
+    assert inside.shown().lines == line_at(film, 4)
+    inside.press("ArrowRight")
+    assert inside.shown().lines == line_at(film, 5)
+
+
+def test_a_line_that_changes_nothing_goes_by_the_number_before_it(opened, explorer):
+    page = opened("#strategy=detach&at=1")
+    ExplorerPage(page.locator("section.explorer")).every_line()
+    page.locator("section.explorer").focus()
+    page.keyboard.press("End")
+    film = whole(explorer, "detach")
+    page.wait_for_url(re.compile(f"at={len(numbered(film))}$"))
+    page.keyboard.press("Home")
+    page.wait_for_url(re.compile("at=1$"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

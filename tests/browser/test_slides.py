@@ -9,6 +9,7 @@ import time
 import deck_browser
 import nbformat
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from deck_browser import DeckBrowser, overflows, print_pdf, slides
 from explorer_page import ExplorerPage
 
@@ -57,6 +58,7 @@ SEEN = """() => {
     const parts = [...sheet.querySelectorAll('.prose, .highlight, .outputs')]
         .filter(part => !part.parentElement.closest('.prose, .outputs'));
     return {
+        section: Reveal.getIndices().h,
         entered: !Reveal.getCurrentSlide().querySelector('.fragment.visible'),
         empty: ![...parts, ...sheet.querySelectorAll('.waits')].some(seen),
         parts: parts.map(part => ({
@@ -69,17 +71,20 @@ SEEN = """() => {
 
 
 def given_away(seen, pending):
-    """What can be seen though a question is not answered yet. ``pending`` is kept up to date."""
+    """What can be seen though a question is not answered yet. ``pending``, group -> the section
+    that asked, is kept up to date. A bet on the whole lesson counts for two sections."""
     found, covered = [], False
     for part in seen["parts"]:
         if part["seen"] and covered:
             found.append(f"{part['text']!r} stands below an answer that is still hidden")
-        if part["seen"] and seen["entered"] and pending and part["output"] and not part["asks"]:
+        near = any(asked >= seen["section"] - 1 for asked in pending.values())
+        if part["seen"] and seen["entered"] and near and part["output"] and not part["asks"]:
             found.append(f"{part['text']!r} comes between a question and its answer")
         covered = covered or bool(part["answers"] and not part["seen"])
         if part["seen"]:
-            pending.update(part["asks"])
-            pending.difference_update(part["answers"])
+            pending |= dict.fromkeys(part["asks"], seen["section"])
+            for group in part["answers"]:
+                pending.pop(group, None)
     return found
 
 
@@ -90,7 +95,7 @@ def test_nothing_is_seen_before_its_answer(notebook_path, built, offline):
     )
     asked, answered = (set(page.evaluate(hosts, kind)) for kind in ("question", "answers"))
     assert asked == answered
-    pending: set[str] = set()
+    pending: dict[str, int] = {}
     found: list[str] = []
     while True:
         seen = page.evaluate(SEEN)
@@ -104,7 +109,7 @@ def test_nothing_is_seen_before_its_answer(notebook_path, built, offline):
             break
         page.evaluate("Reveal.next()")
     assert found == []
-    assert pending == set()  # every answer was seen
+    assert pending == {}  # every answer was seen
 
 
 def test_what_is_given_away_is_found(built, offline):
@@ -114,7 +119,7 @@ def test_what_is_given_away_is_found(built, offline):
     )
     page.evaluate("Reveal.sync()")
     seen = page.evaluate(SEEN)
-    pending: set[str] = set()
+    pending: dict[str, int] = {}
     found: list[str] = []
     while not page.evaluate("Reveal.isLastSlide()"):
         found += given_away(page.evaluate(SEEN), pending)
@@ -122,7 +127,7 @@ def test_what_is_given_away_is_found(built, offline):
     assert any("between a question and its answer" in line for line in found)
     part = {"text": "x", "output": True, "asks": [], "answers": []}
     hidden, shown = {**part, "seen": False, "answers": ["q"]}, {**part, "seen": True}
-    below = given_away({**seen, "parts": [hidden, shown]}, {"q"})
+    below = given_away({**seen, "parts": [hidden, shown]}, {"q": 0})
     assert "'x' stands below an answer that is still hidden" in below
 
 
@@ -142,6 +147,23 @@ def test_what_does_not_fit_is_found(said, spoil, deck, offline):
     assert overflows(page) == []
     page.locator("section.present section.present .sheet").evaluate(
         "(sheet, spoil) => sheet.insertAdjacentHTML('beforeend', spoil)", spoil
+    )
+    assert [line for line in overflows(page) if said in line]
+
+
+@pytest.mark.parametrize(
+    ("said", "spoil"),
+    {
+        **SPOILS,
+        "text of 15.0 px": '<div class="code"><p style="font-size:15px">x = 1</p></div>',
+    }.items(),
+)
+def test_what_does_not_fit_in_an_explorer_is_found(said, spoil, explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    assert overflows(page) == []
+    page.locator("section.present .explorer").evaluate(
+        "(section, spoil) => section.insertAdjacentHTML('beforeend', spoil)", spoil
     )
     assert [line for line in overflows(page) if said in line]
 
@@ -231,6 +253,77 @@ def test_an_exercise_that_asks_for_a_value_checks_it(deck, offline):
     assert verdict.inner_text() == "✓ passed\nYour answer is what was measured."
 
 
+# Light, dark, high contrast; a magnifying glass ---------------------------------------------------
+
+LOOKS = """() => ({
+    theme: document.documentElement.dataset.theme,
+    paper: getComputedStyle(document.body).backgroundColor,
+    ink: getComputedStyle(document.body).color,
+    forms: [...new Set([...document.querySelectorAll('[data-gl-view]')].map(
+        view => view.shadowRoot.querySelector('.ask, .explorer').classList.contains('dark')))],
+    turned: [...new Set([...document.querySelectorAll('.output img:not(.gl-as-it-is)')].map(
+        image => getComputedStyle(image).filter.includes('invert')))],
+    photos: [...new Set([...document.querySelectorAll('.output img.gl-as-it-is')].map(
+        image => getComputedStyle(image).filter))],
+})"""
+
+
+def test_the_light_is_a_key_and_a_button_and_remembered(deck, offline):
+    page = offline.open(deck)
+    light = page.evaluate(LOOKS)
+    assert (light["theme"], light["paper"]) == ("light", "rgb(255, 255, 255)")
+    assert light["forms"] == light["turned"] == [False]
+    page.keyboard.press("t")
+    page.wait_for_timeout(100)  # the forms look one frame later
+    dark = page.evaluate(LOOKS)
+    assert dark["theme"] == "dark"
+    assert sum(map(int, re.findall(r"\d+", dark["paper"])[:3])) < 120
+    assert dark["forms"] == dark["turned"] == [True]  # a white chart would dazzle
+    assert dark["photos"] == ["none"]  # white digits stay white
+    again = offline.open(deck)
+    assert again.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert offline.open(deck, "?print-pdf").evaluate(LOOKS)["theme"] == "light"
+    again.mouse.move(300, 300)
+    again.get_by_role("button", name="Dark (T)").click()
+    bright = again.evaluate(LOOKS)
+    assert (bright["theme"], bright["ink"]) == ("bright", "rgb(0, 0, 0)")
+    again.keyboard.press("t")
+    assert again.evaluate(LOOKS)["theme"] == "light"
+
+
+@pytest.mark.parametrize("presses", range(3), ids=["light", "dark", "bright"])
+def test_every_light_has_contrast(presses, deck, offline):
+    page = offline.open(deck)
+    for _ in range(presses):
+        page.keyboard.press("t")
+    for anchor in ("Predict", "Run,-and-compare", "Computed-in-vain", "The-step,-as-it-runs"):
+        go_to(page, anchor)
+        while page.evaluate("Reveal.availableFragments().next"):
+            page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(100)
+        found = Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
+        assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found] == [], anchor
+
+
+def test_a_button_magnifies_and_escape_ends_it(deck, offline):
+    page = offline.open(deck)
+    go_to(page, "Computed-in-vain")
+    heading = page.locator("section.present section.present h3")
+    before = heading.bounding_box()
+    page.mouse.move(300, 300)
+    page.get_by_role("button", name="Magnify").click()
+    page.mouse.click(before["x"], before["y"])
+    assert heading.bounding_box()["width"] == pytest.approx(2 * before["width"], rel=0.01)
+    assert heading.bounding_box()["x"] == pytest.approx(before["x"], abs=1)  # it grows in its place
+    page.keyboard.press("Escape")
+    assert heading.bounding_box() == before
+    assert not page.evaluate("Reveal.isOverview()")
+    page.keyboard.press("m")
+    assert heading.bounding_box()["width"] > before["width"]
+    page.keyboard.press("PageDown")  # the next slide comes whole
+    assert page.evaluate("document.querySelector('.reveal').style.transform") == ""
+
+
 def test_the_speaker_view_opens_from_disk(deck, offline):
     page = offline.open(deck)
     with offline.context.expect_page() as opened:
@@ -259,7 +352,9 @@ def test_print_has_every_slide(notebook_path, built, tmp_path, offline):
     total = offline.open(deck).evaluate("Reveal.getTotalSlides()")
     pdf = tmp_path / "deck.pdf"
     print_pdf(offline, deck, pdf)
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes())) == total
+    explorers = deck.read_text(encoding="utf-8").count('<div class="gl-explorer')
+    pages = len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
+    assert pages == total + 2 * explorers  # each is shown at three moments
     assert [path.name for path in tmp_path.iterdir()] == ["deck.pdf"]
 
 
@@ -314,30 +409,99 @@ def explorer_deck(tmp_path_factory):
     return folder / "slides" / "90-explorer.html"
 
 
-def test_the_explorer_steps_and_the_slide_stays(explorer_deck, offline):
+HOST = "Reveal.getCurrentSlide().querySelector('[data-gl-explorer]')"
+
+
+def moment(page):
+    """(Number of the slide, moment of its explorer or None)."""
+    return tuple(page.evaluate(f"[Reveal.getSlidePastCount(), {HOST}?.explorerMoment ?? null]"))
+
+
+def test_a_clicker_walks_all_moments_and_back(explorer_deck, offline):
     page = offline.open(explorer_deck)
     page.keyboard.press("ArrowRight")
-    number = page.evaluate("Reveal.getSlidePastCount()")
-    assert number == 1
-    assert overflows(page) == []
-    explorer = ExplorerPage(page.locator("section.present .explorer").last)
-    start = explorer.shown()
-    explorer.press("ArrowRight", "ArrowRight", "ArrowRight")
-    moved = explorer.shown()
-    assert moved.count.split(" of ")[0] == str(int(start.count.split(" of ")[0]) + 3)
-    assert moved.lines != start.lines
-    explorer.choose("S2: detach")
-    assert explorer.shown().strategy == "S2: detach"
-    assert explorer.shown().ran != moved.ran
-    assert page.evaluate("Reveal.getSlidePastCount()") == number
-    # Escape gives the keys back to the slides; a clicker's Page Down would need no Escape.
-    explorer.press("Escape")
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+    count = page.evaluate(f"{HOST}.explorerMoments")
+    assert count > 5
+    way = [(0, None), *((1, k) for k in range(count)), (2, None)]
     page.keyboard.press("PageUp")
-    explorer.section.focus()
+    for steps, keys in (
+        (way, ("PageDown", "Space", "ArrowRight")),
+        (way[::-1], ("PageUp", "ArrowLeft")),
+    ):
+        assert moment(page) == steps[0]
+        for key, place in zip(itertools.cycle(keys), steps[1:]):
+            page.keyboard.press(key)
+            assert moment(page) == place, key
+
+
+def test_the_slide_goes_on_from_where_the_explorer_was_moved_to(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    explorer = ExplorerPage(page.locator("section.present .explorer").last)
+    explorer.press("ArrowRight", "ArrowRight", "ArrowRight")
+    assert moment(page) == (1, 3)
+    page.keyboard.press("PageDown")  # a clicker needs no Escape
+    assert moment(page) == (1, 4)
+    explorer.choose("S2: detach")  # another strategy has other moments
+    assert explorer.shown().strategy == "S2: detach"
+    count = page.evaluate(f"{HOST}.explorerMoments")
+    explorer.press("End")
+    assert moment(page) == (1, count - 1)
+    page.keyboard.press("PageUp")
+    assert moment(page) == (1, count - 2)
+    explorer.press("Home")
+    page.keyboard.press("PageUp")
+    assert moment(page)[0] == 0
+
+
+def test_an_explorer_with_the_focus_leaves_the_deck_its_keys(explorer_deck, offline):
+    page = offline.open(explorer_deck)
+    page.keyboard.press("ArrowRight")
+    explorer = ExplorerPage(page.locator("section.present .explorer").last)
+    for key, state in (("b", "isPaused"), (".", "isPaused"), ("o", "isOverview")):
+        explorer.press(key)
+        assert page.evaluate(f"Reveal.{state}()"), key
+        page.keyboard.press(key)
+        assert not page.evaluate(f"Reveal.{state}()"), key
+    explorer.press("f")
+    wait_until(page, "document.fullscreenElement !== null")
+    page.evaluate("document.exitFullscreen()")
+    with offline.context.expect_page() as opened:
+        explorer.press("s")
+    notes = opened.value
+    notes.locator(".speaker-controls-notes").wait_for(state="attached")
     page.keyboard.press("PageDown")
-    assert page.evaluate("Reveal.getSlidePastCount()") == number + 1
+    # What is shown in the speaker view walks with it.
+    wait_until(notes.frames[1], f"{HOST}?.explorerMoment === {moment(page)[1]}")
+    assert moment(page)[0] == 1
+
+
+def test_paper_shows_the_moments_that_matter(explorer_deck, offline, tmp_path):
+    total = offline.open(explorer_deck).evaluate("Reveal.getTotalSlides()")
+    page = offline.open(explorer_deck, "?print-pdf")
+    captions = page.locator(".pdf-page .explorer .caption:not(:empty)").all_inner_texts()
+    lines = page.locator(".pdf-page .explorer .code [aria-current=step]").all_inner_texts()
+    assert len(captions) == len({*captions}) == 3
+    for line, call in zip(
+        lines, ("d_loss.backward(", "g_loss.backward(", "opt_g.step("), strict=True
+    ):
+        assert call in line
+    print_pdf(offline, explorer_deck, tmp_path / "deck.pdf")
+    pages = re.findall(rb"/Type\s*/Page\b", (tmp_path / "deck.pdf").read_bytes())
+    assert len(pages) == total + 2
+
+
+def test_an_explorer_before_a_question_keeps_the_totals_to_itself(built, offline):
+    page = offline.open(built / "slides" / "05-compare.html")
+    host = page.locator(".slide-no-totals [data-gl-explorer]")
+    page.evaluate(
+        "host => Reveal.slide(...Object.values(Reveal.getIndices(host.closest('section'))))",
+        host.element_handle(),
+    )
+    ExplorerPage(host.locator(".explorer")).press("End")
+    assert host.locator(".matrix, .stage").first.is_visible()
+    assert not host.locator(".totals").is_visible()
+    assert "FLOPs" not in host.locator(".explorer").inner_text()
 
 
 def test_an_explorer_that_grows_still_fits(explorer_deck, offline):

@@ -18,6 +18,7 @@ panel = training_panel(Training(gan, data.ring(200), step_detach))
 panel
 """
 ASKED = "print('steps', panel.training.steps, panel.training.step.__name__, panel.is_running)"
+RATES = "print('rates', [o.param_groups[0]['lr'] for o in gan.optimizers.values()])"
 TOLD = re.compile(r"(Training|Paused) after ([\d,]+) steps with (.+?)\. Loss")
 
 
@@ -46,7 +47,7 @@ class Panel:
 
 
 def test_start_switch_pause_and_stop(write_notebook, lab_on):
-    write_notebook("panel.ipynb", MADE.strip(), ASKED)
+    write_notebook("panel.ipynb", MADE.strip(), ASKED, RATES)
     with lab_on() as lab:
         page = lab.open("panel.ipynb")
         page.run_to("panel = training_panel")
@@ -56,12 +57,18 @@ def test_start_switch_pause_and_stop(write_notebook, lab_on):
         panel.click("Start")
         panel.until(lambda told: told[0] == "Training" and told[1] > 5)
         assert panel.cell.locator("img").first.evaluate("image => image.naturalWidth") > 300
-        page.run_to("print(")  # a cell runs while it trains
-        asked = page.cells()[-1]
+        page.run_to("print('steps'")  # a cell runs while it trains
+        asked = page.cells()[-2]
         assert "step_detach True" in asked.outputs[0]["text"]
+        panel.until(lambda told: told[0] == "Training" and told[1] > 50)  # and after it
 
         panel.cell.get_by_role("combobox").select_option("S3: generator first")
         panel.until(lambda told: told[0] == "Training" and told[2] == "S3: generator first")
+
+        panel.cell.get_by_role("slider").first.press("ArrowRight")  # from the keyboard
+        page.run_to("print('rates'")
+        rates = page.cells()[-1].outputs[0]["text"].partition("[")[2].strip().strip("]").split(", ")
+        assert float(rates[0]) > 0.1 == float(rates[1])
 
         panel.click("Pause")
         _, steps, _ = panel.until(lambda told: told[0] == "Paused")
@@ -70,7 +77,7 @@ def test_start_switch_pause_and_stop(write_notebook, lab_on):
 
         panel.click("Start")
         panel.until(lambda told: told[0] == "Training" and told[1] > steps + 5)
-        page._call("await panel.sessionContext.session.kernel.interrupt();", 30)
+        page.page.locator('[data-jp-item-name="interrupt"] jp-button').first.click()
         _, stopped, _ = panel.until(lambda told: told[0] == "Paused")
         page.page.wait_for_timeout(500)
         assert panel.told() == ("Paused", stopped, "S3: generator first")

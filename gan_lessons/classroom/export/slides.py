@@ -102,7 +102,7 @@ def arrange(notebook: Any) -> list[Stack]:
             stack.slides.append(Slide(anchors.of(heading(cell)) or f"cell-{number}"))
         elif kind == "fragment":
             stack.slides[-1].parts.append(Part(fragment=True))
-        for piece, waits in asked.pieces(cell):
+        for piece, waits in asked.pieces(cell, len(stacks)):
             stack.slides[-1].add(piece, waits=waits)
         stack.slides[-1].beside += asked.about(cell, stack.slides[-1])
     return list(_filled(stacks))
@@ -112,24 +112,27 @@ class _Asked:
     """The questions that have been asked and not been answered yet.
 
     Until then an output may give the answer away, so it waits for a key of its own, and what stands
-    below it on its slide waits with it. So does the answer.
+    below it on its slide waits with it. So does the answer. A question that is left open for more
+    than a section beyond its own (a bet on the whole lesson) keeps nothing back but its answer.
     """
 
     def __init__(self, cells: list[Cell]) -> None:
         shown = [cell for cell in cells if slide_type(cell) != "skip"]
         self._answered = {group for cell in shown for group in groups(cell, "answers")}
-        self._open: set[str] = set()
+        self._open: dict[str, int] = {}  # group -> the section that asks
         self._about: list[Piece] = []
 
-    def pieces(self, cell: Cell) -> Iterator[tuple[Piece, bool]]:
+    def pieces(self, cell: Cell, section: int) -> Iterator[tuple[Piece, bool]]:
         """What the cell puts on its slide, and does it wait?"""
         if cell.cell_type != "code":
             if cell.source.strip():
                 yield Piece(cell, source=True, outputs=False), False
             return
         questions, answers = (groups(cell, kind) for kind in ("question", "answers"))
-        waits = bool(answers) or bool(self._open and not questions)
-        self._open = (self._open | questions & self._answered) - answers
+        near = any(asked >= section - 1 for asked in self._open.values())
+        waits = bool(answers) or (near and not questions)
+        self._open |= dict.fromkeys(questions & self._answered, section)
+        self._open = {group: at for group, at in self._open.items() if group not in answers}
         source = bool(cell.source.strip()) and shows_code(cell)
         if waits and shows_output(cell):
             if source:

@@ -19,7 +19,7 @@ function readAddress(hash, data, state) {
   const say = (text, values) => wrong.push(filled(ADDRESS[text], values));
   for (const name of new Set(asked.keys()))
     if (!["strategy", "at", "whatif", "compare"].includes(name)) say("name", { name });
-  const found = { ...state, what_if: "", moment: 0 };
+  const found = { ...state, what_if: "" };
   const value = (name) => asked.get(name) || null;
   if (value("strategy") && !data.order.includes(value("strategy")))
     say("strategy", { value: value("strategy"), known: data.order.join(", ") });
@@ -30,11 +30,11 @@ function readAddress(hash, data, state) {
   if (value("whatif") && !variant)
     say(variants.length ? "whatif" : "noWhatif", { value: value("whatif"), strategy, known: variants.map(({ key }) => key).join(", ") });
   else found.what_if = variant?.key ?? "";
-  const { moments } = { ...data.films[strategy], ...variant?.film };
+  const stops = addressStops(data, found);
   const at = value("at");
-  if (at && !(/^\d+$/.test(at) && at >= 1 && at <= moments.length))
-    say("at", { value: at, strategy, count: moments.length });
-  else if (at) found.moment = Number(at) - 1;
+  if (at && !(/^\d+$/.test(at) && stops[at - 1] !== undefined))
+    say("at", { value: at, strategy, count: stops.length });
+  found.moment = stops[at - 1] ?? stops[0];
   const others = data.order.filter((key) => key !== strategy);
   if (value("compare") && !others.includes(value("compare")))
     say("compare", { value: value("compare"), strategy, known: others.join(", ") || "none" });
@@ -42,8 +42,20 @@ function readAddress(hash, data, state) {
   return { found, wrong };
 }
 
-function writeAddress({ strategy, moment, what_if: whatIf, compare }) {
-  const asked = new URLSearchParams({ strategy, at: moment + 1 });
+// The moments that are numbered: as in the explorer, those of lines that change something.
+function addressStops(data, { strategy, what_if: whatIf }) {
+  const variant = (data.variants[strategy] ?? []).find(({ key }) => key === whatIf);
+  const { moments } = { ...data.films[strategy], ...variant?.film };
+  const all = moments.map((_, i) => i);
+  const loud = all.filter((i) => !moments[i].silent);
+  return loud.length ? loud : all;
+}
+
+// A line that changes nothing goes by the number of the one before it.
+function writeAddress(data, now) {
+  const { strategy, moment, what_if: whatIf, compare } = now;
+  const at = Math.max(1, addressStops(data, now).filter((i) => i <= moment).length);
+  const asked = new URLSearchParams({ strategy, at });
   if (whatIf) asked.set("whatif", whatIf);
   if (compare) asked.set("compare", compare);
   return `#${asked}`;
@@ -66,7 +78,7 @@ function follow() {
     clearTimeout(later);
     later = setTimeout(() => {
       try {
-        history.replaceState(null, "", writeAddress(now));
+        history.replaceState(null, "", writeAddress(data, now));
       } catch {
         // a frame that may not: the page goes on without
       }

@@ -78,7 +78,7 @@ class Pane {
     this.field = make("div", { class: "field", role: "group", "aria-label": UI.field, hidden: !film.field });
     this.players = make("div", { class: "stage" }, this.stage.svg);
     const below = make("div", { class: "below" },
-      make("div", { class: "tables" }, this.matrix.element, this.matrix.memory, this.matrix.totals, this.info), this.field);
+      make("div", { class: "tables" }, this.matrix.element, this.matrix.memory, make("div", { class: "facts" }, this.matrix.totals, this.info)), this.field);
     const parts = [
       make("h3", {}, film.title, variant ? make("span", {}, ` ${variant.title}`) : null),
       make("div", { class: "said" }, this.caption, this.longest()),

@@ -106,7 +106,10 @@ class Code {
     const last = this.film.folded;
     const name = this.film.source[0].match(/def\s+(\w+)/)?.[1] ?? "";
     this.folder = make("button", { type: "button", class: "folder" });
-    this.folder.addEventListener("click", () => this.setFold(!this.folds));
+    this.folder.addEventListener("click", () => {
+      this.wanted = this.folds; // it stays as a click left it
+      this.setFold(!this.folds);
+    });
     this.list.prepend(make("li", { class: "head" }, this.folder));
     this.setFold = (folds) => {
       this.folds = folds;
@@ -129,7 +132,8 @@ class Code {
       if (current) line.setAttribute("aria-current", "step");
       else line.removeAttribute("aria-current");
     }
-    if (this.folds && now.line && now.line <= this.film.folded) this.setFold(false);
+    const inside = now.line > 0 && now.line <= this.film.folded;
+    if (this.setFold && this.folds === (inside || Boolean(this.wanted))) this.setFold(!this.folds);
     const box = this.lines.get(now.line);
     if (box?.offsetParent) scrollWithin(this.element, box);
   }

@@ -5,7 +5,7 @@ const MATRIX = {
   title: "What every .grad holds",
   net: "{net} .grad",
   unfold: "Unfold the parameters of {net}",
-  keeps: "graph keeps",
+  keeps: "graph",
   holds: ".grad holds: {word}",
   norm: "norm {norm}",
   fromCalls: "from backward call {calls}",
@@ -19,8 +19,8 @@ const MATRIX = {
 const TOTALS = {
   forwards: "forwards",
   backwards: "backwards through",
-  vain: "gradients in vain",
-  peak: "graph keeps at most",
+  vain: "in vain",
+  peak: "graph at most",
   flops: "FLOPs",
 };
 
@@ -44,7 +44,7 @@ class Matrix {
   table() {
     const corner = make("td", { class: "corner" });
     this.heads = this.film.columns.map((column) =>
-      make("th", { scope: "col", title: `${column.text}: ${column.source}` }, make("span", {}, column.verb), make("span", {}, column.whose)));
+      make("th", { scope: "col", title: `${column.text}: ${column.source}`, style: column.verb.length === 1 ? "width:36px" : null }, make("span", {}, column.verb), make("span", {}, column.whose)));
     const body = make("tbody");
     for (const row of this.film.rows) this.addNet(body, row);
     this.bytes = this.film.columns.map(() => make("td", { class: "bytes" }));

@@ -55,7 +55,7 @@ class Stage {
     const name = this.film.nets[net];
     const version = draw("text", { class: "version", x: x + width - 16, y: y + 29, "text-anchor": "end" });
     const bar = draw("rect", { class: "bar", x: x + 8, y: y + 41, width: width - 16, height: 31, rx: 6 });
-    const holds = draw("text", { class: "holds", x: x + 78, y: y + 63 });
+    const holds = draw("text", { class: "holds", x: x + 77, y: y + 63 });
     const saw = draw("text", { class: "saw", x: x + 36, y: y + 95 });
     const grad = draw("text", { class: "grad", x: x + 16, y: y + 63 }, ".grad");
     const act = () => this.open(name);
@@ -80,7 +80,7 @@ class Stage {
       draw("text", { class: "title", x: x + width / 2, y: y + 24, "text-anchor": "middle" }, title), state);
     group.addEventListener("click", () => this.open(this.film.nets[net]));
     if (input) {
-      const at = x - 30 - 26;
+      const at = x - 48;
       group.append(draw("path", { class: "feed", d: `M${at + 4},${y + height / 2}H${x}` }),
         draw("text", { class: "input", x: at, y: y + height / 2 + 6, "text-anchor": "end" }, input));
     }

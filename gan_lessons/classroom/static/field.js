@@ -49,7 +49,7 @@ class FieldPicture {
       [old[i][0] + zoom * (x - old[i][0]), old[i][1] + zoom * (y - old[i][1])]);
     const moved = now.from !== undefined;
     this.ghosts.replaceChildren(...(moved ? old.map((point) => fieldMark("ghost", ...this.place(point))) : []));
-    this.trails.replaceChildren(...(moved ? fakes.map((to, i) => fieldArrow("trail", this.place(old[i]), this.place(to), 12)) : []));
+    this.trails.replaceChildren(...(moved ? fakes.map((to, i) => fieldArrow("trail", this.place(old[i]), this.place(to), 11)) : []));
     this.put(fakes);
     this.pulls.replaceChildren(...(now.pulls ?? []).flatMap(([at, which, fresh, vain]) =>
       clouds[at].map((from, i) => {
@@ -91,9 +91,9 @@ class FieldPicture {
   // A label stands where D says the least, or the most, and within the map.
   label(element, place) {
     const { side } = this.field;
-    const part = (n) => n / (side - 1);
-    element.style.left = `${100 * Math.min(Math.max(part(place % side), 0.13), 0.87)}%`;
-    element.style.top = `${100 * (1 - Math.min(Math.max(part(Math.floor(place / side)), 0.07), 0.93))}%`;
+    const within = (part, air) => `clamp(${air}px, ${100 * part}%, 100% - ${air}px)`;
+    element.style.left = within((place % side) / (side - 1), 34);
+    element.style.top = within(1 - Math.floor(place / side) / (side - 1), 12);
   }
 
   legend() {
@@ -114,7 +114,8 @@ function fieldMark(kind, x, y) {
   return mark;
 }
 
-// An arrow whose head is part of it; `short`: how much earlier it ends.
+// An arrow whose head is part of it; or, where it is `short`, a line without one that is so much
+// shorter at both ends.
 function fieldArrow(kind, [x, y], [toX, toY], short) {
   const length = Math.hypot(toX - x, toY - y);
   if (length < 0.5) return draw("g", {});
@@ -122,7 +123,7 @@ function fieldArrow(kind, [x, y], [toX, toY], short) {
   const reach = Math.max(length - short, 1);
   const head = short ? 0 : Math.min(13, Math.max(7, reach));
   const at = (along, across) => `${x + ux * along - uy * across} ${y + uy * along + ux * across}`;
-  const shaft = draw("path", { class: "shaft", d: `M${at(0, 0)}L${at(Math.max(reach - head, 0), 0)}` });
+  const shaft = draw("path", { class: "shaft", d: `M${at(Math.min(short, reach), 0)}L${at(Math.max(reach - head, 0), 0)}` });
   const tip = head ? draw("path", { class: "tip", d: `M${at(reach, 0)}L${at(reach - head, 7)}L${at(reach - head, -7)}z` }) : null;
   return draw("g", { class: kind }, shaft, tip);
 }

@@ -11,9 +11,8 @@ from gan_lessons.classroom.wild.freezing import (
 )
 from gan_lessons.classroom.wild.loops import WILD, WildLoop
 from gan_lessons.classroom.wild.reading import Reading, read, recorded, table_of
-from gan_lessons.classroom.wild.tables import Table
 
 __all__ = [
-    "WAYS", "WILD", "Cast", "Reading", "Row", "Table", "Turn", "WildLoop", "freezing_rows",
+    "WAYS", "WILD", "Cast", "Reading", "Row", "Turn", "WildLoop", "freezing_rows",
     "freezing_table", "measured", "read", "recorded", "table_of",
 ]  # fmt: skip

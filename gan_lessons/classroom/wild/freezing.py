@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from torch.optim import Optimizer
 
-from gan_lessons.classroom.wild.tables import Table
+from gan_lessons.classroom.tables import Table
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied, counting
 from gan_lessons.lens.record import record

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gan_lessons.classroom.tables import Table
 from gan_lessons.classroom.wild.loops import WILD, WildLoop
-from gan_lessons.classroom.wild.tables import Table
 from gan_lessons.data import noise, ring
 from gan_lessons.lens.diagnose import diagnose
 from gan_lessons.lens.model import Record

@@ -23,7 +23,7 @@ from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from gan_lessons.arguments import require
+from gan_lessons.arguments import require, require_callable
 from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Moment, StepRecord
 from gan_lessons.lens.record.journal import Journal
@@ -51,11 +51,8 @@ def record_step(
     that raised it, for half a step is worth looking at. One that comes before (bad input, say), and
     everything that is no ``Exception`` (Ctrl-C), goes on to the caller.
     """
-    if not callable(step):
-        raise TypeError(
-            f"record_step() got a step of type {type(step).__name__}; expected a function "
-            "step(gan, real, noise), such as step_detach"
-        )
+    expected = "a function step(gan, real, noise), such as step_detach"
+    require_callable("record_step", expected, step=step)
     require("record_step", Gan, "a Gan, such as tiny_gan()", gan=gan)
     code, source = readable_source(step)
     watch = _Watch(code, _statements(source))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 
 from gan_lessons.lens.record import torch_internals as internals
@@ -55,7 +55,7 @@ def _parted(mine: list[list[Fingerprint]], theirs: list[list[Fingerprint]], i: i
     return alike(before[i], their_before[i]) and not alike(now[i], their_now[i])
 
 
-def _by_net(names: Names) -> Mapping[str, tuple[str, ...]]:
+def _by_net(names: Names) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for net, name in names:
         found.setdefault(net, []).append(name)

@@ -67,11 +67,11 @@ def describe(state: GradState, complete: bool) -> Cell:
     return Cell(kind, state.value, (*earlier, *state.sources))
 
 
-def rows_of(record: Record, net: str, columns: Sequence[Event], fold: int) -> list[Row]:
-    """The rows of one net; of more than ``fold`` parameters, those with one story in one row."""
+def rows_of(record: Record, net: str, columns: Sequence[Event], *, folded: bool) -> list[Row]:
+    """The rows of one net. folded: parameters with one story share a row."""
     names = record.parameters[net]
     rows = [Row(visible(name), _cells(record, net, name, columns)) for name in names]
-    if len(rows) <= fold:
+    if not folded:
         return rows
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:

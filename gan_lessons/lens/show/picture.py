@@ -21,6 +21,7 @@ from gan_lessons.arguments import require, require_whole
 from gan_lessons.lens.model import BackwardCall, Graph, Record
 from gan_lessons.lens.record import caller_line, snapshot
 from gan_lessons.lens.show.dot import digraph
+from gan_lessons.lens.show.fold_modules import fold_modules
 from gan_lessons.lens.show.folding import fold_parameters, merge_leaves
 from gan_lessons.lens.show.format import event_text, visible
 from gan_lessons.lens.show.graph_text import legend, spelled_out
@@ -29,6 +30,11 @@ from gan_lessons.lens.show.render import svg
 from gan_lessons.lens.show.scene import Scene
 
 LARGE = 600  # nodes; a notebook shows larger graphs in words
+FOLDED_FROM = 300  # nodes; more are folded by submodule
+FOLDED = (
+    "{count} nodes are folded into {left}: one for each submodule in each forward, and one for "
+    "each line that no net ran. fold=False shows them all."
+)
 DIRECTIONS = ("TB", "LR")
 
 
@@ -131,7 +137,8 @@ def draw_graph(
     in the state right after ``event`` (an index of ``record.events``; default: the end of the
     backward call ``call`` if given, else the last). call: index of the backward call whose
     receivers are marked.
-    fold: draw a parameter as one node, without its AccumulateGrad and transposes.
+    fold: draw a parameter as one node, without its AccumulateGrad and transposes; and what is
+    larger than FOLDED_FROM nodes, as one node for each submodule in each forward.
     direction: "TB" (top to bottom) or "LR" (left to right).
     compact: small, without states: the one layout on which a page shows all moments of a record.
 
@@ -167,6 +174,12 @@ def _picture(scene: Scene, fold: bool, direction: str, compact: bool) -> GraphPi
     graph = fold_parameters(scene.graph) if fold or compact else scene.graph
     if compact:
         graph = replace(merge_leaves(graph), states={})
+    elif fold and len(graph.nodes) > FOLDED_FROM and scene.nets:
+        graph, folded = fold_modules(graph)
+        note = FOLDED.format(count=len(scene.graph.nodes), left=len(graph.nodes))
+        gone = {i for i, nodes in folded.items() if scene.gone.issuperset(n.id for n in nodes)}
+        gone |= scene.gone - {n.id for nodes in folded.values() for n in nodes}
+        scene = replace(scene, notes=(*scene.notes, note), folded=folded, gone=frozenset(gone))
     scene = replace(scene, graph=graph, direction=direction, compact=compact)
     return GraphPicture(scene, fold or compact)
 

@@ -16,7 +16,8 @@ class Scene:
 
     nets: every net that is named, in the order of their colours. call: the backward call that is
     marked. gone: nodes without a state that were there once. lines: forward -> its source line.
-    compact: small, with room for every state and without showing any.
+    compact: small, with room for every state and without showing any. folded: node -> the nodes
+    that it stands for, where it stands for several.
     """
 
     graph: Graph
@@ -28,16 +29,22 @@ class Scene:
     lines: Mapping[int, str] = field(default_factory=dict)
     direction: str = "TB"
     compact: bool = False
+    folded: Mapping[int, tuple[Node, ...]] = field(default_factory=dict)
 
     def state(self, node: Node) -> str:
         """One of ``model.STATES``, or ABSENT. A parameter outlives every graph."""
         return self.graph.states.get(node.id, NOTHING if node.is_leaf else ABSENT)
 
+    def stands_for(self, i: int) -> tuple[Node, ...]:
+        """The nodes behind one that is shown: itself, unless it was folded."""
+        return self.folded.get(i) or (self.graph.nodes[i],)
+
     def received(self, node: Node) -> bool:
-        """Did the marked call write this parameter's ``.grad``?"""
-        if self.call is None or node.net is None or node.parameter is None:
+        """Did the marked call write this parameter's ``.grad``, or that of one of these?"""
+        if self.call is None:
             return False
-        return node.parameter in self.call.received.get(node.net, ())
+        found = (n for n in self.stands_for(node.id) if n.net is not None)
+        return any(n.parameter in self.call.received.get(n.net or "", ()) for n in found)
 
     def walked(self, *ids: int) -> bool:
         """Did the gradient of the marked call pass all these nodes?
@@ -46,7 +53,8 @@ class Scene:
         """
         if self.call is None or self.call.error is not None or self.graph.inferred:
             return False
-        return all(i in self.call.nodes for i in ids)
+        passed = self.call.nodes
+        return all(any(n.id in passed for n in self.stands_for(i)) for i in ids)
 
     def groups(self) -> dict[tuple[str | None, int | None], list[Node]]:
         """Operations by (net, forward), as they were built; those of no net come last."""

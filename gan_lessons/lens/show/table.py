@@ -33,6 +33,7 @@ WORDS = {  # of both
     "in_plain_words": "In plain words",
 }
 CHANGED = "*"  # on a terminal
+CELLS = 240  # 12 parameters in two usual iterations have half of that
 
 Rows = Mapping[str, list[Row]]  # net -> its rows
 
@@ -42,7 +43,8 @@ class GradientTable:
 
     record:  what ``record(...)`` gave; it is read when the table is shown.
     events:  kinds of events that get a column; all but "forward" if left out.
-    fold:    a net with more parameters than this shows those with the same story in one row.
+    fold:    a net with more parameters than this shows those with the same story in one row; so
+             does one whose rows would have more than CELLS cells.
     width:   columns of the terminal; a wider table continues below.
 
     Raises ValueError for an unknown kind.
@@ -72,7 +74,15 @@ class GradientTable:
     def rows(self) -> dict[str, list[Row]]:
         """Net -> its rows."""
         record, columns = self.record, self.columns
-        return {net: rows_of(record, net, columns, self.fold) for net in record.parameters}
+        return {
+            net: rows_of(record, net, columns, folded=self.is_folded(net))
+            for net in record.parameters
+        }
+
+    def is_folded(self, net: str) -> bool:
+        """Do parameters of this net share a row where their story is the same?"""
+        count = len(self.record.parameters[net])
+        return count > self.fold or count * len(self.columns) > max(CELLS, 20 * self.fold)
 
     def __str__(self) -> str:
         return "\n\n".join(_terminal(self))
@@ -124,7 +134,7 @@ def _legend(table: GradientTable, rows: Rows, changed: str) -> Iterator[str]:
     yield "held by the graph: bytes that it alone keeps for backward (no weights, no inputs)"
     if any(not event.held.complete for event in table.columns):
         yield "≥: saved-tensor hooks hide some of these bytes"
-    if any(len(names) > table.fold for names in table.record.parameters.values()):
+    if any(map(table.is_folded, table.record.parameters)):
         yield "alike: parameters with the same story share a row, with their joint norm"
     if not table.record.complete:
         yield "The recording is not over: what is in vain is not known yet."

@@ -1,0 +1,149 @@
+"""The explorer by keyboard, and by the page around it."""
+
+from __future__ import annotations
+
+import pytest
+from explorer_page import ExplorerPage, backwards
+
+from gan_lessons.classroom import explore
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return explore()
+
+
+def loud(film):
+    """The moments with an effect."""
+    return [i for i, moment in enumerate(film["moments"]) if "silent" not in moment]
+
+
+def test_it_starts_at_something_and_skips_what_changes_nothing(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    film = wanted.data["films"]["retain_graph"]
+    stops = loud(film)
+    assert len(stops) < len(film["moments"])
+    seen = []
+    for place in range(len(stops)):
+        shown = explorer.shown()
+        assert shown.count == f"{place + 1} of {len(stops)}"
+        seen.append(shown.bar)
+        explorer.press("ArrowRight")
+    assert seen == stops
+    for moment in reversed(stops[:-1]):
+        explorer.press("ArrowLeft")
+        assert explorer.shown().bar == moment
+
+
+def test_a_click_goes_to_a_silent_line_and_next_goes_on_from_there(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    film = wanted.data["films"]["retain_graph"]
+    page.locator(".code .line .text", has_text="ones, zeros").click()
+    here = explorer.shown().bar
+    assert here not in loud(film)
+    explorer.press("ArrowLeft")
+    assert explorer.shown().bar == max(i for i in loud(film) if i < here)
+    page.locator(".code .line .text", has_text="ones, zeros").click()
+    explorer.press("ArrowRight")
+    assert explorer.shown().bar == min(i for i in loud(film) if i > here)
+
+
+def test_only_the_keys_that_it_uses_are_kept_from_the_page(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    page.evaluate(
+        "window.heard = []; document.addEventListener('keydown', e => window.heard.push(e.key))"
+    )
+    explorer.press("b", ".", "o", "s", "f", "PageDown", "PageUp")
+    assert page.evaluate("window.heard") == ["b", ".", "o", "s", "f", "PageDown", "PageUp"]
+    explorer.press("ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", "Home", "End", "1", "z", "z")
+    assert len(page.evaluate("window.heard")) == 7
+
+
+def test_a_net_opens_into_its_operations_and_closes(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.go_to(backwards(wanted.data["films"]["retain_graph"])[0])
+    assert explorer.shown().nodes == []  # drawn when it is wanted
+    frame = page.locator(".players .frame").last
+    assert "gradient arrives that a step will use" in (frame.get_attribute("aria-label") or "")
+    frame.focus()
+    page.keyboard.press("Enter")
+    assert explorer.shown().opened
+    assert "Addmm" in page.locator(".graph").inner_text()
+    page.keyboard.press("Escape")
+    assert not explorer.shown().opened
+    page.locator(".players .call").first.click()
+    assert explorer.shown().opened
+    page.get_by_role("button", name="Close").click()
+    assert not explorer.shown().opened
+
+
+def test_a_line_is_struck_out_by_the_keyboard(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    page.get_by_role("button", name="What if: Leave out opt_d.zero_grad()").press("Enter")
+    assert page.locator(".code del").all_text_contents() == ["opt_d.zero_grad()"]
+    assert page.locator(".outcome").inner_text().startswith("≠ Silently wrong")
+    page.get_by_role("button", name="As written again").first.press("Enter")
+    assert page.locator(".code del").count() == 0
+    explorer.press("3")
+    page.get_by_role("button", name="Freeze D while G learns").press("Enter")
+    page.locator(".menu").get_by_role("button", name="Freeze D while G learns").press("Enter")
+    assert page.locator(".outcome.calm").count() == 1
+    assert page.errors == []
+
+
+def test_the_head_unfolds_where_it_runs_and_folds_again(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    head = page.locator(".code .line").first
+    assert not head.is_visible()
+    explorer.every_line()
+    explorer.press("Home")
+    assert head.is_visible()
+    explorer.press("End")
+    assert not head.is_visible()
+    page.locator(".code .folder").click()
+    explorer.press("Home", "End")
+    assert head.is_visible()
+
+
+def test_the_page_can_ask_and_drive(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    page.evaluate(
+        "window.told = []; document.addEventListener('explorer:moment',"
+        " e => window.told.push([e.detail.index, e.detail.count, e.detail.moment]))"
+    )
+    stops = loud(wanted.data["films"]["retain_graph"])
+    root = "document.querySelector('[data-gl-explorer]')"
+    assert page.evaluate(f"{root}.explorerMoments") == len(stops)
+    page.evaluate(f"{root}.goTo(3)")
+    assert explorer.shown().bar == stops[3]
+    assert page.evaluate(f"{root}.explorerMoment") == 3
+    page.evaluate(f"{root}.goTo(99)")
+    last = len(stops) - 1
+    assert page.evaluate("window.told") == [
+        [3, len(stops), stops[3]], [last, len(stops), stops[last]]
+    ]  # fmt: skip
+
+
+def test_a_row_unfolds_where_parameters_differ(from_disk):
+    def my_step(gan, real, noise):
+        first = next(iter(gan.discriminator.parameters()))
+        gan.discriminator(real).mean().backward(inputs=[first])
+        gan.optimizer_d.step()
+
+    page = from_disk(explore(my_step, what_if=False).to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("End")
+    parts = page.locator(".matrix tr.part")
+    assert [part.is_visible() for part in parts.all()] == [False, False]
+    page.get_by_role("button", name="Unfold the parameters of D").press("Enter")
+    assert [part.is_visible() for part in parts.all()] == [True, True]
+    assert page.locator(".matrix tr.whole td.mixed").count() > 0

@@ -1,0 +1,107 @@
+"""What a class sees of the explorer is large enough, and none of it is cut off."""
+
+from __future__ import annotations
+
+import pytest
+from explorer_page import ExplorerPage
+
+from gan_lessons import published
+from gan_lessons.classroom import explore
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def wanted():
+    return explore()
+
+
+def looks(explorer, **least):
+    return explorer.too_small(**least) + explorer.cut_off()
+
+
+def test_every_moment_is_large_enough_and_fits(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    height = None
+    for number, key in enumerate(wanted.data["order"], 1):
+        explorer.press(str(number))
+        explorer.every_line()
+        explorer.press("Home")
+        for _ in wanted.data["films"][key]["moments"]:
+            assert looks(explorer) == []
+            box = explorer.section.bounding_box()
+            assert box is not None
+            height = height or box["height"]
+            assert box["height"] == height <= 710  # a slide's, and nothing moves
+            page.keyboard.press("ArrowRight")
+
+
+def test_every_what_if_is_large_enough_and_fits(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for number, key in enumerate(wanted.data["order"], 1):
+        explorer.press(str(number))
+        for variant in wanted.data["variants"][key]:
+            explorer.try_out(variant["title"])
+            explorer.press("End")
+            assert (variant["key"], looks(explorer)) == (variant["key"], [])
+            explorer.as_written()
+
+
+def test_a_comparison_is_large_enough_and_fits(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for first, second in (("1", "generator_first"), ("2", "retain_graph"), ("3", "detach")):
+        explorer.press(first)
+        page.get_by_label("Compare with").select_option(second)
+        explorer.press("Home")
+        for _ in range(12):
+            assert looks(explorer, stage=14) == []
+            page.keyboard.press("ArrowRight")
+
+
+def test_in_a_notebook_texts_are_large_enough(from_disk, wanted):
+    """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open."""
+    page = from_disk(f'<div style="width:880px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for keys in ("1", "2", "3"):
+        explorer.press(keys, "End", "ArrowLeft", "ArrowLeft")
+        assert looks(explorer) == []
+
+
+def test_an_error_is_large_enough_and_fits(from_disk):
+    page = from_disk(
+        f'<div style="width:1256px">{explore(published.detach_as_printed).to_html()}</div>'
+    )
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("End")
+    assert looks(explorer) == []
+
+
+def test_operations_are_large_enough(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("2", "End", "z")
+    assert explorer.too_small() == []
+    assert page.locator(".graph .close").is_visible()
+    explorer.press("z")
+    assert not explorer.shown().opened
+
+
+def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    explorer = ExplorerPage(page.locator("section.explorer"))
+
+    def top(name: str) -> float:
+        box = explorer.section.locator(f"{name} >> nth=0").bounding_box()
+        assert box is not None
+        return box["y"]
+
+    places = [top(name) for name in (".transport", ".said", ".stage", ".code", ".below")]
+    assert places == sorted(places)
+    page.mouse.wheel(0, 700)
+    page.wait_for_function("window.scrollY > 300")
+    assert 0 <= top(".transport") < top(".caption") < 250
+    assert explorer.too_small(stage=14) == []
