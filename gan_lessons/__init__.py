@@ -3,15 +3,24 @@
 Importing the package needs torch and nothing else; the lens is imported when it is first asked for.
 """
 
-from importlib import import_module
-from typing import Any
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
 
 from gan_lessons import losses, published, train
+from gan_lessons.extras import installed_for
 from gan_lessons.factories import dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, StepLosses
 from gan_lessons.lean_steps import step_by_halves, step_frozen, step_one_stage, step_selective
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
 from gan_lessons.strategies import STRATEGIES, Strategy
+
+if TYPE_CHECKING:  # so that a type checker sees what is imported when it is asked for
+    from gan_lessons.classroom import explore
+    from gan_lessons.lens.cost import cost, cost_all
+    from gan_lessons.lens.diagnose import diagnose
+    from gan_lessons.lens.record import record, record_step
+    from gan_lessons.lens.show import draw_graph
+    from gan_lessons.lens.watch import assert_sound, same, terms, watch, watched
 
 _LAZY = {
     "assert_sound": "gan_lessons.lens.watch",
@@ -64,10 +73,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("gan-lessons")
     if name not in _LAZY:
         raise AttributeError(f"module 'gan_lessons' has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+    with installed_for(name):
+        return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__"])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_lessons.checked_arguments import checked, number, rows, sizes, whole
+from gan_lessons.extras import installed_for
 from gan_lessons.put_back import Seed, rng
 
 
@@ -31,8 +32,8 @@ def spiral(n: int, seed: Seed = 0, std: float = 0.02) -> Tensor:
 
 def digits() -> Tensor:
     """(1797, 1, 8, 8) handwritten digits in [-1, 1], float32. Needs scikit-learn."""
-    from sklearn.datasets import load_digits
-
+    with installed_for("data.digits"):
+        from sklearn.datasets import load_digits
     return torch.tensor(load_digits().images, dtype=torch.float32).unsqueeze(1) / 8 - 1
 
 

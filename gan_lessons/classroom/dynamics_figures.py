@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_lessons.classroom.figures import COLOURS, DASHES, MARKERS, Chart
 from gan_lessons.classroom.frames import Frame
+from gan_lessons.extras import installed_for
 from gan_lessons.training import History
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ EIGENVALUES = "{name}: eigenvalues of size {sizes}"
 
 
 def _figure(width: float, height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
+    with installed_for("this figure"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]

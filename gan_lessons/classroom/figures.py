@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from gan_lessons.extras import installed_for
 from gan_lessons.lens.model import Event, Record
 from gan_lessons.lens.show import visible
 
@@ -59,7 +60,8 @@ class Chart:
 
 
 def _axes(width: float, height: float, **labels: str) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
+    with installed_for("this figure"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
     axes = figure.add_subplot()

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gan_lessons.arguments import require, require_callable, require_whole
 from gan_lessons.checks import check_batch, first_parameter
+from gan_lessons.extras import installed_for
 from gan_lessons.gan import Gan
 from gan_lessons.put_back import modes_kept
 from gan_lessons.ranks import ranks_agree
@@ -138,7 +139,8 @@ def _counted(training: Training, steps: int, progress: bool) -> Iterator[int]:
     if not progress:
         yield from left
         return
-    from tqdm.auto import tqdm
+    with installed_for("the progress bar of train (else: progress=False)"):
+        from tqdm.auto import tqdm
 
     with tqdm(total=steps, initial=training.steps, desc="training", unit="step") as bar:
         for number in left:

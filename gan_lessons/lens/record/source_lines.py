@@ -19,6 +19,9 @@ import torch
 from gan_lessons.lens.model import Line
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep  # all instruments
+_STUDIED = (
+    os.path.dirname(os.path.dirname(_OURS)) + os.sep
+)  # the steps: wherever they are installed
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 # Where libraries and their start scripts are installed: nobody's own training code.
 _INSTALLED = (*{f"{path}{os.sep}" for path in sysconfig.get_paths().values()}, "<frozen ")
@@ -33,6 +36,8 @@ def _is_plumbing(code: CodeType) -> bool:
 
 @lru_cache(maxsize=1024)
 def _is_installed(file: str) -> bool:
+    if file.startswith(_STUDIED):
+        return False
     return file.startswith(_INSTALLED) or not {*_FOLDERS}.isdisjoint(Path(file).parts)
 
 

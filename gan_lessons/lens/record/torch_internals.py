@@ -19,7 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from gan_lessons.lens.model import FREED, HELD, NOTHING, STALE, UNKNOWN
+from gan_lessons.lens.record.torch_version import require_torch
 from gan_lessons.lens.record.undo import Undo
+
+require_torch(torch.__version__)
 
 # Torch functions off: what we look at must not come back to our own mode, or to somebody else's.
 without_torch_functions = torch._C.DisableTorchFunction

@@ -147,14 +147,12 @@ def draw_graph(
     drawn, IndexError for a call or event that is not in the record.
     """
     _check_kinds(record, call, event, fold, compact)
+    if nets is not None and record is not None and not outputs:
+        raise ValueError("draw_graph() got nets= and record=, which has its own: leave out nets=")
     marked = _call(record, call)
     if outputs:
         scene = _scene_of_tensors(_named(outputs, names), nets, record, marked, event)
     else:
-        if record is not None and nets is not None:
-            raise ValueError(
-                "draw_graph() got nets= and record=; leave out nets=: a record has its own"
-            )
         scene = _scene_of_record(record, marked, event)
     if compact and record is not None:
         scene = replace(scene, lines={f.index: f.line.expression for f in record.forwards})

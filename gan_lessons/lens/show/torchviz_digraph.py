@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from gan_lessons.extras import installed_for
 from gan_lessons.lens.model import Graph
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def torchviz_digraph(graph: Graph, *, folded: bool) -> tuple[Digraph, list[tuple
     with warnings.catch_warnings():
         # torchviz 0.0.3 compares versions with distutils, on import and in every call.
         warnings.simplefilter("ignore", DeprecationWarning)
-        from torchviz import make_dot
+        with installed_for("draw_graph"):
+            from torchviz import make_dot
 
         dot = make_dot(tuple(tensors.values()))
     names = {str(id(thing)): part for thing, part in parts.items()}

@@ -1,0 +1,86 @@
+"""The core needs torch alone, and says which extra brings the rest."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from gan_lessons.extras import EXTRA_OF, installed_for
+
+# A process in which nothing but the core can be imported.
+BLOCKED = f"""
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *args):
+        missing = name.partition(".")[0] in {set(EXTRA_OF)!r}
+        return None if missing else self.finder.find_spec(name, *args)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
+"""
+
+
+def in_the_core(code: str) -> str:
+    script = BLOCKED + textwrap.dedent(code)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_core_records_diagnoses_counts_and_prints():
+    said = in_the_core(
+        """
+        from gan_lessons import cost, data, diagnose, mlp_gan, record, record_step, step_detach
+        from gan_lessons import draw_graph, tiny_gan, train, watch
+        gan = tiny_gan()
+        with record(gan.nets, gan.optimizers) as rec:
+            step_detach(gan, data.ring(4), data.noise(4, (2,)))
+        print(rec, diagnose(rec), cost(step_detach, gan, data.ring(4), data.noise(4, (2,))))
+        print(record_step(step_detach, gan, data.ring(4), data.noise(4, (2,))).name)
+        print(train.train(gan, data.ring(64), steps=3, batch_size=8, progress=False).d_loss)
+        """
+    )
+    for words in ("backward", "Diagnosis", "FLOPs", "step_detach", "[0."):
+        assert words in said
+
+
+@pytest.mark.parametrize(
+    ("code", "module", "extra"),
+    [
+        ("explore('detach')", "(IPython|anywidget|traitlets)", "lessons"),
+        ("draw_graph(tiny_gan().discriminator(data.ring(4)).sum())._repr_html_()",
+         "(torchviz|graphviz)", "draw"),
+        ("data.digits()", "sklearn", "lessons"),
+        ("train.train(tiny_gan(), data.ring(8), steps=1, batch_size=4)", "tqdm", "lessons"),
+        ("classroom.image_grid(data.noise(2, (1, 4, 4)))", "matplotlib", "lessons"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_told_with_its_extra(code, module, extra):
+    said = in_the_core(
+        f"""
+        from gan_lessons import data, draw_graph, tiny_gan, train
+        import gan_lessons
+        from gan_lessons import classroom
+        explore = lambda *a: gan_lessons.explore(*a)
+        try:
+            {code}
+        except ImportError as error:
+            print(error)
+        """
+    )
+    assert f'pip install "gan-lessons[{extra}]"' in said
+    assert re.search(module, said)
+
+
+def test_a_module_that_is_nobodys_extra_is_told_as_python_does():
+    expected = re.escape("No module named 'no_such_module'")
+    with pytest.raises(ModuleNotFoundError, match=expected), installed_for("this"):
+        import no_such_module  # noqa: F401
