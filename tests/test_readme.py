@@ -81,9 +81,11 @@ def test_the_results_in_front_are_those_of_the_docs(root: Path) -> None:
     good = re.findall(
         r"^\| the same for 5,000 steps \| ([\d,]+) \| ([\d.]+) .*?\| ([\d.]+) ", ring, re.M
     )
-    shares = {steps: float(s2) / float(s3) for steps, s2, s3 in good}
-    assert 2.5 < shares["500"] < 3.5  # "three times the good samples after 500 steps"
-    assert 1.0 < shares["5,000"] < 1.05  # "nearly the same after 5,000"
+    shares: dict[str, list[float]] = {}  # one for each machine that the tables are from
+    for steps, s2, s3 in good:
+        shares.setdefault(steps, []).append(float(s2) / float(s3))
+    assert all(2 < share < 3.5 for share in shares["500"])  # "two to three times"
+    assert all(1.0 < share < 1.05 for share in shares["5,000"])  # "nearly the same after 5,000"
 
 
 def test_two_of_the_three_listings_raise(root: Path) -> None:
