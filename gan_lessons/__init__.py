@@ -16,7 +16,7 @@ from gan_lessons.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:  # so that a type checker sees what is imported when it is asked for
     from gan_lessons.classroom import explore
-    from gan_lessons.lens.cost import cost, cost_all
+    from gan_lessons.lens.cost import cost, cost_all, gains
     from gan_lessons.lens.diagnose import diagnose
     from gan_lessons.lens.record import record, record_step
     from gan_lessons.lens.show import draw_graph
