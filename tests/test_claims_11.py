@@ -18,7 +18,7 @@ HOLD = {"C1", "C2", "C3", "C4", "C5", "C7", "C10", "C13", "C16"}
 FAIL = {"C6", "C8", "C11"}
 # Which conditions are not met, of the claims that hold in part; counted from 0.
 IN_PART = {
-    "C9": {1}, "C12": {2}, "C14": {1}, "C15": {1}, "C17": {0, 2}, "C18": {1}, "C19": {2},
+    "C9": {1}, "C12": {2}, "C14": {1}, "C15": {1}, "C17": {0, 2, 3}, "C18": {1}, "C19": {2},
     "C20": {1}, "C21": {1}, "C22": {1},
 }  # fmt: skip
 

@@ -776,7 +776,7 @@ def test_agrees_with_the_gradients_themselves(key):
 
 def test_bad_input_is_told():
     with pytest.raises(TypeError, match=r"diagnose\(\) got list; expected a Record"):
-        diagnose([])
+        diagnose([])  # type: ignore[arg-type]
     gan = tiny_gan(seed=0)
     with record(gan.nets) as rec, pytest.raises(ValueError, match="after the block"):
         diagnose(rec)

@@ -148,6 +148,9 @@ def test_receivers_are_marked_in_label_border_and_class():
     assert "received" in got["class"].split()
     assert look(dot, "n4 -> n5")["class"] == "edge walked"
     assert look(dot, "n6 -> n7")["class"] == "edge walked"
+    # The arrow of gradient points to where gradient goes, as on the explorer's stage.
+    assert look(dot, "n6 -> n7")["dir"] == "back"
+    assert "dir" not in look(dot, "n1 -> n2")
     assert look(dot, "n1 -> n2")["class"] == "edge absent"
     assert "∇" not in GraphPicture(made()).dot
 
@@ -509,7 +512,7 @@ def test_errors():
     with pytest.raises(ValueError, match="nothing to draw"):
         draw_graph()
     with pytest.raises(TypeError, match="got list at position 0"):
-        draw_graph([loss])
+        draw_graph([loss])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="x has no graph"):
         draw_graph(x)
     with pytest.raises(ValueError, match="direction must be one of TB, LR; got 'RL'"):
@@ -517,7 +520,7 @@ def test_errors():
     with pytest.raises(ValueError, match="one distinct name for each of the 1 outputs"):
         draw_graph(loss, names=["a", "b"])
     with pytest.raises(TypeError, match="nets must map names to modules"):
-        draw_graph(loss, nets={"G": loss})
+        draw_graph(loss, nets={"G": loss})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="pass record= as well"):
         draw_graph(loss, call=0)
     with pytest.raises(ValueError, match="leave out the outputs"):

@@ -83,4 +83,4 @@ def test_what_is_missing_is_told_with_its_extra(code, module, extra):
 def test_a_module_that_is_nobodys_extra_is_told_as_python_does():
     expected = re.escape("No module named 'no_such_module'")
     with pytest.raises(ModuleNotFoundError, match=expected), installed_for("this"):
-        import no_such_module  # noqa: F401
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401

@@ -333,6 +333,25 @@ def test_there_is_no_plane_where_a_net_cannot_be_asked_again():
     assert explore(step, gan=gan, real=REAL, noise=NOISE).data["films"]["step"]["field"] is None
 
 
+@pytest.mark.parametrize("rate", [float("inf"), float("nan")])
+def test_there_is_no_plane_for_what_is_no_number(rate):
+    gan = tiny_gan(seed=0)
+    for optimizer in gan.optimizers.values():
+        optimizer.param_groups[0]["lr"] = rate
+    shown = explore("detach", gan=gan, what_if=False)
+    assert shown.data["films"]["detach"]["field"] is None
+    json.dumps(shown.data["films"], allow_nan=False)
+
+
+def test_there_is_no_plane_where_d_says_nothing():
+    def step(gan, real, noise):
+        gan.generator(noise).mean().backward()
+        gan.optimizer_g.step()
+
+    watch = PlaneWatch(REAL)
+    assert watch.field(record_step(step, tiny_gan(seed=0), REAL, NOISE, watch)) is None
+
+
 def test_batchnorm_and_buffers_are_copied_with_the_weights():
     G = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     D = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid())

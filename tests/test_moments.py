@@ -140,7 +140,7 @@ def test_bad_input_is_raised():
     with pytest.raises(ValueError, match="the generator expects"):
         record_step(step_detach, tiny_gan(), REAL, NOISE[:, :1])
     with pytest.raises(TypeError, match="expected a function"):
-        record_step("detach", tiny_gan(), REAL, NOISE)
+        record_step("detach", tiny_gan(), REAL, NOISE)  # type: ignore[arg-type]
 
 
 def defined(source, name="my_step"):

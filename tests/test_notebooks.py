@@ -21,7 +21,6 @@ from nbclient.exceptions import CellExecutionError
 # not asserted: this machine may be busy.
 HANG_SECONDS = 300
 LONGEST_LESSON = 50  # minutes
-HELD = ("01", "02", "03", "04", "05", "06", "08", "09", "11", "12")  # lessons
 
 
 def run_twice(path: Path, scratch: Path) -> tuple[list[str], list[float], nbformat.NotebookNode]:
@@ -90,17 +89,14 @@ def test_every_sentence_belongs_to_a_lesson(root):
     assert set(lesson_sentences.SENTENCES) <= lessons
 
 
-@pytest.mark.parametrize("number", HELD)
-def test_one_name_is_one_thing(number, root):
-    (path,) = (root / "notebooks").glob(f"{number}-*.ipynb")
-    assert one_name.two_things(reading_time.read(path)) == []
+def test_one_name_is_one_thing(notebook_path):
+    assert one_name.two_things(reading_time.read(notebook_path)) == []
 
 
-@pytest.mark.parametrize("number", HELD)
-def test_names_the_minutes_that_it_takes(number, root):
-    (path,) = (root / "notebooks").glob(f"{number}-*.ipynb")
-    notebook, overviews = reading_time.read(path), reading_time.read_overviews(path.parent)
-    assert list(reading_time.problems(path.name, notebook, overviews)) == []
+def test_names_the_minutes_that_it_takes(notebook_path):
+    notebook = reading_time.read(notebook_path)
+    overviews = reading_time.read_overviews(notebook_path.parent)
+    assert list(reading_time.problems(notebook_path.name, notebook, overviews)) == []
     assert reading_time.readings(notebook)[0].minutes <= LONGEST_LESSON
 
 

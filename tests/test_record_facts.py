@@ -104,11 +104,11 @@ def test_the_peak_is_the_most_that_was_ever_held(gan: Gan) -> None:
     with record(gan.nets) as nothing:
         pass
     assert nothing.peak == HeldBytes()
-    with record(gan.nets) as rec:
+    with record(gan.nets) as run:
         y = gan.generator(NOISE).sin().cos()  # held at no event: at the start of a call alone
         y.sum().backward()
-    assert rec.peak == rec.backward_calls[0].held_before
-    assert rec.peak.activations > max(e.held.activations for e in rec.events)
+    assert run.peak == run.backward_calls[0].held_before
+    assert run.peak.activations > max(e.held.activations for e in run.events)
 
 
 # A gradient of zeros ------------------------------------------------------------------------------

@@ -215,11 +215,11 @@ def test_bad_input_is_refused(gan):
     with pytest.raises(
         TypeError, match=r"same\(\) got loop_b=3, of type int; expected a function of the batches"
     ):
-        same(loop, 3, gan.nets, gan.optimizers, BATCHES)
+        same(loop, 3, gan.nets, gan.optimizers, BATCHES)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no batches"):
         same(loop, loop, gan.nets, gan.optimizers, [])
     with pytest.raises(TypeError, match="expected a dict of names"):
-        same(loop, loop, [gan.generator], gan.optimizers, BATCHES)
+        same(loop, loop, [gan.generator], gan.optimizers, BATCHES)  # type: ignore[arg-type]
 
 
 # terms --------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def test_a_term_that_trains_nobody(gan):
 def test_bad_terms_are_refused(gan):
     loss = losses(gan, 1.0)["real"]
     with pytest.raises(TypeError, match="expected a dict of names with a Tensor each"):
-        terms([loss], gan.nets)
+        terms([loss], gan.nets)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 'x' of shape \\(\\) without a graph"):
         terms({"x": loss.detach()}, gan.nets)
     with pytest.raises(ValueError, match="of shape \\(2,\\) with a graph"):

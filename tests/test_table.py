@@ -218,6 +218,18 @@ def test_many_parameters_with_one_story_share_a_row():
     assert len(GradientTable(rec, fold=400).rows()["G"]) == 400
 
 
+@pytest.mark.parametrize(("steps", "rows"), [(6, 12), (40, 2)])
+def test_a_net_whose_rows_would_fill_pages_is_folded_however_small(steps, rows):
+    """Twelve parameters have a row each, unless there is a column for each of many events."""
+    odd = {"w5": GradState(4.0, (0,))}
+    grads = {"G": {f"w{i}": GradState(3.0, (0,), used_by=1) for i in range(12)} | odd}
+    shapes = {"G": dict.fromkeys(grads["G"], (2,))}
+    rec = made(*(event(i, "backward", grads, call=0) for i in range(steps)), parameters=shapes)
+    assert len(GradientTable(rec).rows()["G"]) == rows
+    assert ("share a row" in str(GradientTable(rec))) == (rows == 2)
+    assert len(GradientTable(rec, fold=12 * steps).rows()["G"]) == 12
+
+
 # The notebook
 
 

@@ -115,7 +115,7 @@ def test_nobody_to_watch():
         pass
     with pytest.raises(ValueError, match=r"watched\(\) found no optimizer"):
         list(watched(BATCHES))
-    with pytest.raises(TypeError, match="expected a dict of names"), watch([mlp(2, 2)]):
+    with pytest.raises(TypeError, match="expected a dict of names"), watch([mlp(2, 2)]):  # type: ignore[arg-type]
         pass
 
 
@@ -217,10 +217,10 @@ def test_an_error_of_the_graph_is_explained():
 
 def test_bad_input_is_refused():
     with pytest.raises(TypeError, match="something to iterate over"):
-        watched(3)
+        watched(3)  # type: ignore[arg-type]
     for numbers in ({"iterations": 0}, {"iterations": 3, "every": 2}):
         with pytest.raises(ValueError, match="expected iterations of at least 1"):
-            watched(BATCHES, **numbers)
+            watched(BATCHES, **numbers)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="has no len"):
         len(watched(iter(BATCHES)))
 
@@ -242,7 +242,7 @@ def test_assert_sound():
         assert_sound(rec)
     assert str(raised.value) == str(diagnose(rec))
     with pytest.raises(TypeError, match="expected a Record"):
-        assert_sound(trainer)
+        assert_sound(trainer)  # type: ignore[arg-type]
 
 
 def test_the_packages_own_nets_are_found():

@@ -158,7 +158,8 @@ ARTICLE = {
         "All in all, strategy 3 is best, strategy 2 second, strategy 1 worst.",
         ("FLOPs: S3 < S2 < S1, for each of the three pairs of lesson 05.",
          "Bytes allocated at the worst moment: S3 <= S2 < S1, for each of them.",
-         "Where it leads: on the Dirac-GAN, S3 ends nearer to rest than S2."),
+         "On the Dirac-GAN, S3 ends nearer to rest than S2.",
+         "Trained, as lesson 07 judges: S3 ends ahead of S2 in most settings, S1 unlike S3."),
         L7,
     ),
     "C18": Statement(

@@ -58,7 +58,7 @@ def draw_paths(axes: Axes, paths: Mapping[str, Tensor]) -> list[str]:
 def phase_portrait(paths: Mapping[str, Tensor], title: str = "") -> Chart:
     """Where the two weights of a Dirac-GAN go. paths: name -> (steps + 1, 2)."""
     figure, (axes,) = _figure(6.4, 5)
-    axes.set_title(title)
+    axes.set_title(title, fontsize="x-large")
     return Chart(figure, "\n".join([title, *draw_paths(axes, paths)]).strip())
 
 
@@ -87,8 +87,9 @@ def eigenvalue_plane(eigenvalues: Mapping[str, Tensor]) -> Chart:
         sizes = ", ".join(f"{size:.4f}" for size in flat.abs().unique().tolist())
         told.append(EIGENVALUES.format(name=name, sizes=sizes))
     axes.set_aspect("equal")
-    axes.set(xlabel="real part", ylabel="imaginary part")
-    axes.legend(frameon=False, loc="center left")
+    axes.set_xlabel("real part", fontsize="x-large")
+    axes.set_ylabel("imaginary part", fontsize="x-large")
+    axes.legend(frameon=False, loc="center", fontsize="x-large")  # inside, where no value is
     return Chart(figure, "\n".join(told))
 
 

@@ -85,19 +85,22 @@ class PlaneWatch:
         says now.
         """
         run = next((run for run in self._runs if run.record is record), None)
-        if run is None or self._real is None or not run.made or not run.in_plane:
+        if run is None or self._real is None or not run.made or not run.is_plane:
             return None
         if not run.looks or len(run.looks) != len(record.moments):  # its lines are not known
             return None
         self._asked = self._asked or copied(run.gan)
         plane = _Plane(run, self._real, self._asked)
-        return plane.as_json(written) if plane.is_repeatable() else None
+        drawn = plane.is_finite() and plane.is_repeatable()
+        return plane.as_json(written) if drawn else None
 
 
 def _are_small(gan: Gan) -> bool:
     tensors = [t for net in gan.nets.values() for _, t in named(net)]
     dense = all(type(t) in (Tensor, nn.Parameter) and t.layout == torch.strided for t in tensors)
-    return dense and sum(t.numel() for t in tensors) <= SMALL
+    return (
+        dense and len({t.device for t in tensors}) == 1 and sum(t.numel() for t in tensors) <= SMALL
+    )
 
 
 class _Plane:
@@ -112,6 +115,14 @@ class _Plane:
         self._fakes = cache(self._fakes_by)  # a moment mostly asks what the one before has asked
         self._mean = cache(self._mean_of)
         self._rises = cache(self._rise_along)
+
+    def is_finite(self) -> bool:
+        """Has nothing become infinite or no number?"""
+        run = self._run
+        values = [*run.g.states, *run.d.states, self._real, *(made.fakes for made in run.made)]
+        return all(
+            bool(x.isfinite().all()) for x in (*values, *(p for _, p in self._pulls.values()))
+        )
 
     def is_repeatable(self) -> bool:
         """Do the same noise and weights give the same fakes? Not with dropout in G."""
@@ -248,6 +259,7 @@ class _Plane:
         reached = [fakes + k * zoom * (now - fakes) for fakes, now in pairs for k in REACH]
         box = _box(torch.cat([self._real, *reached]), width)
         says = torch.cat([self._says(d, _places(box, self._real)) for d in self._states()])
+        says = says.nan_to_num()  # D may say what is too large even where its weights are not
         return {
             "per": 10**PLACES,
             "box": box,
@@ -264,8 +276,8 @@ class _Plane:
 
     def _grid(self, weights: int, scales: Json) -> str:
         low, high = scales["says"]
-        says = self._says(weights, _places(scales["box"], self._real)).double()
-        level = ((says - low) / max(high - low, 1e-9)).clamp(0, 1).nan_to_num()
+        says = self._says(weights, _places(scales["box"], self._real)).nan_to_num().double()
+        level = ((says - low) / max(high - low, 1e-9)).clamp(0, 1)
         return "".join(LETTERS[int(n)] for n in (level * LEVELS).round().tolist())
 
 

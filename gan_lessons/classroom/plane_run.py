@@ -49,8 +49,8 @@ class Look:
 class PlaneRun:
     """What was seen of one step while it ran.
 
-    ``in_plane``: are fakes points in the plane, made of one tensor, and does D say one number of
-    each place?
+    ``is_plane``: fakes are points in the plane, made of one tensor, and D has said one number of
+    each place that it was asked about.
     """
 
     def __init__(self, gan: Gan, record: StepRecord, real: Tensor) -> None:
@@ -60,7 +60,7 @@ class PlaneRun:
         self.made: list[Made] = []
         self.arrivals: list[Arrival] = []
         self.looks: list[Look] = []
-        self.in_plane = True
+        self._in_plane, self._has_judged = True, False
         self._judged: set[str] = set()
 
     def attach(self, undo: ExitStack) -> None:
@@ -68,20 +68,25 @@ class PlaneRun:
         watch_forwards(undo, G, self._is_alone, lambda *call: self._made(undo, *call))
         watch_forwards(undo, D, self._is_alone, self._says)
 
+    @property
+    def is_plane(self) -> bool:
+        return self._in_plane and self._has_judged
+
     def look(self) -> None:
         judged, self._judged = frozenset(self._judged), set()
         self.looks.append(Look(self.g.now(), self.d.now(), len(self.made) - 1, judged))
 
     def _is_alone(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         """What takes more than one tensor cannot be asked again, for other weights or places."""
-        self.in_plane &= len(args) == 1 and isinstance(args[0], Tensor) and not kwargs
+        self._in_plane &= len(args) == 1 and isinstance(args[0], Tensor) and not kwargs
 
     def _says(self, module: nn.Module, args: Any, says: Any) -> None:
         """D has looked at something."""
-        if says is None or not self.in_plane:  # it raised
+        if says is None or not self._in_plane:  # it raised
             return
         one_each = isinstance(says, Tensor) and says.numel() == len(says) == len(args[0])
-        self.in_plane &= one_each and is_plane(args[0])
+        self._in_plane &= one_each and is_plane(args[0])
+        self._has_judged = True
         known = [("real", self._real), *(("fakes", made.fakes) for made in self.made[-1:])]
         with without_torch_functions():
             points = args[0].detach()
@@ -89,10 +94,10 @@ class PlaneRun:
 
     def _made(self, undo: ExitStack, module: nn.Module, args: Any, fakes: Any) -> None:
         """A forward of G is over: ask to be told when gradient comes to what it made."""
-        if fakes is None or not self.in_plane:
+        if fakes is None or not self._in_plane:
             return
-        self.in_plane &= is_plane(fakes)
-        if not self.in_plane:
+        self._in_plane &= is_plane(fakes)
+        if not self._in_plane:
             return
         with without_torch_functions():
             (noise,), index = args, len(self.made)

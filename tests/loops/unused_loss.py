@@ -63,6 +63,35 @@ def of_several_judges_the_last_one_counts(it: It, i: int) -> None:
     it.optimizers["gen"].step()
 
 
+def relative_to_real(it: It, who: str, i: int) -> Tensor | None:
+    """G is to do better than real samples do (a relativistic GAN)."""
+    G, D = it.nets.values()
+    if who == "D":
+        return usual(it, who, i)
+    return bce(D(G(noise(i))) - D(real(i)).detach(), 1.0)
+
+
+@loop(
+    ("never-walked", "D"),
+    intended=relative_to_real,
+    says="D and G learn nothing",
+    advice="overwritten before its backward",
+)
+def the_loss_of_g_overwritten_by_a_plainer_one(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    (bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)).backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    fake = G(noise(i))
+    of_real, of_fake = D(real(i)).detach(), D(fake)
+    g_loss = bce(of_fake - of_real, 1.0)
+    if not it.fixed:
+        g_loss = bce(D(fake), 1.0)
+    g_loss.backward()
+    it.optimizers["G"].step()
+
+
 def turns(it: It, i: int, **how: bool) -> tuple[Tensor, Tensor]:
     G, D = it.nets.values()
     it.optimizers["D"].zero_grad()

@@ -44,7 +44,7 @@ class Matrix {
   table() {
     const corner = make("td", { class: "corner" });
     this.heads = this.film.columns.map((column) =>
-      make("th", { scope: "col", title: `${column.text}: ${column.source}`, style: column.verb.length === 1 ? "width:36px" : null }, make("span", {}, column.verb), make("span", {}, column.whose)));
+      make("th", { scope: "col", title: `${column.text}: ${column.source}`, style: column.verb.length === 1 ? "width:43px" : null }, make("span", {}, column.verb), make("span", {}, column.whose)));
     const body = make("tbody");
     for (const row of this.film.rows) this.addNet(body, row);
     this.bytes = this.film.columns.map(() => make("td", { class: "bytes" }));

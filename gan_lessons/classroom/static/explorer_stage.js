@@ -55,7 +55,7 @@ class Stage {
     const name = this.film.nets[net];
     const version = draw("text", { class: "version", x: x + width - 16, y: y + 29, "text-anchor": "end" });
     const bar = draw("rect", { class: "bar", x: x + 8, y: y + 41, width: width - 16, height: 31, rx: 6 });
-    const holds = draw("text", { class: "holds", x: x + 77, y: y + 63 });
+    const holds = draw("text", { class: "holds", x: x + 70, y: y + 63, lengthAdjust: "spacingAndGlyphs" });
     const saw = draw("text", { class: "saw", x: x + 36, y: y + 95 });
     const grad = draw("text", { class: "grad", x: x + 16, y: y + 63 }, ".grad");
     const act = () => this.open(name);
@@ -69,7 +69,7 @@ class Stage {
       act();
     });
     this.svg.append(group);
-    return { net, name, group, version, holds, saw };
+    return { net, name, group, version, holds, saw, room: width - 8 - 70 - 4 };
   }
 
   call({ net, box, title, input }, i) {
@@ -162,7 +162,7 @@ class Stage {
     group.setAttribute("aria-label", filled(STAGE.ran, { call: title, version, state: words }));
   }
 
-  markBank({ net, name, group, version, holds, saw }, now, before) {
+  markBank({ net, name, group, version, holds, saw, room }, now, before) {
     const [symbol, word, , kind] = this.data.kinds[now.nets[net]];
     const moved = now.moved?.includes(net);
     const number = now.versions[net];
@@ -171,6 +171,8 @@ class Stage {
     saw.textContent = now.aside?.includes(net) ? STAGE.aside : now.saw[net];
     const arrives = this.arrives(net, now);
     group.setAttribute("class", ["frame", `net${net % 4}`, kind, moved ? "moved" : "", arrives ? "received" : ""].filter(Boolean).join(" "));
+    holds.removeAttribute("textLength"); // in a wide face a long word is set closer
+    if (word.length > 8 && holds.getComputedTextLength() > room) holds.setAttribute("textLength", room);
     const told = [
       filled(STAGE.told, { net: name, version: version.textContent, word }), saw.textContent,
       STAGE.arrives[arrives] ?? "", STAGE.open,

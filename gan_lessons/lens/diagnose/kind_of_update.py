@@ -93,7 +93,9 @@ def batchnorm_updates(story: Story) -> Iterator[Finding]:
         if count > 0:
             began = [story.began[f.index] for f in forwards if f.index in story.began]
             message = "The running statistics of {net}'s BatchNorm were updated {count} times."
-            if forwards:
+            if count == 1:
+                message = "The running statistics of {net}'s BatchNorm were updated once."
+            elif forwards:
                 message = (
                     "The running statistics of {net}'s BatchNorm were updated {count} times "
                     "({forwards} forwards in train mode)."

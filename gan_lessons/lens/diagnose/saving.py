@@ -26,14 +26,15 @@ class Saving:
     bytes: int = 0
 
     def __str__(self) -> str:
-        text = "{flops} FLOPs each time, {share:.0%} of what all backward calls here compute."
+        text = "{flops} FLOPs each time, {share} of what all backward calls here compute."
         if self.share is None:
             text = (
                 "{flops} FLOPs each time."
                 if self.complete
                 else "{flops} FLOPs each time, and what else the graph does not tell."
             )
-        told = [text.format(flops=flops_text(self.flops), share=self.share)] if self.flops else []
+        share = "less than 1%" if (self.share or 0) < 0.005 else f"{self.share:.0%}"
+        told = [text.format(flops=flops_text(self.flops), share=share)] if self.flops else []
         if self.bytes:
             text = "Up to {bytes} of activations need not be kept."
             told.append(text.format(bytes=bytes_text(HeldBytes(self.bytes))))

@@ -54,14 +54,20 @@ def _fates(story: Story) -> tuple[set[int], set[int], set[int]]:
 
 def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
     began = story.record.events[story.began[forward.index]]
+    nodes = story.record.graph.nodes
+    own = (i for i, node in nodes.items() if node.forward == forward.index)
+    players = sorted({net for i in own for net in story.behind[i]} & {*story.trained})
     if wrong:
         return story.finding(
             "never-walked", "wrong", forward.net, [began],
-            "{forward} went into a loss that no backward ever walked: {net} learns nothing from "
-            "it.",
+            "{forward} went into a loss that no backward ever walked: {players} learn nothing from "
+            "it."
+            if len(players) > 1
+            else "{forward} went into a loss that no backward ever walked: {net} learns nothing "
+            "from it.",
             "Call backward on that loss, or add it to the one that backward is called on. It may "
             "have been overwritten before its backward.",
-            forward=story.forward(forward),
+            forward=story.forward(forward), players=" and ".join(players),
         )  # fmt: skip
     return story.finding(
         "never-walked", "waste", forward.net, [began],

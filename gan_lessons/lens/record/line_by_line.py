@@ -73,8 +73,7 @@ def record_step(
     record = journal.record
     record.source, record.name = source, getattr(step, "__name__", type(step).__name__)
     record.result, record.error, record.before = result, error, watch.before
-    last = len(record.events) - 1 if error is not None else None  # the error, if it made an event
-    record.moments = watch.told(last)
+    record.moments = watch.told(None if error is None else len(record.events) - 1)
     return record
 
 
@@ -141,7 +140,7 @@ class _Watch:
         self._seen = (0, 0)  # events and nodes that earlier moments have told of
 
     def told(self, error: int | None) -> tuple[Moment, ...]:
-        """All moments; ``error``: the event with which the step ended by an exception."""
+        """All moments; ``error``: the last event, which an exception that ended the step made."""
         # On its way out an exception passes the end of every ``with``: a line that runs after it.
         return tuple(replace(m, raised=m.raised or error in m.events) for m in self.moments)
 

@@ -35,17 +35,17 @@ def drifted(
     store, rank, processes = found
     key = f"gan_lessons/recording/{next(_recordings)}/"
     mine = [before, now()]
-    store.set(f"{key}{rank}", json.dumps([names, *mine]))
     others = range(1, processes) if rank == 0 else [0]
     apart: set[int] = set()
     try:
+        store.set(f"{key}{rank}", json.dumps([names, *mine]))
         store.wait([f"{key}{other}" for other in others], WAIT)
         for other in others:
             their_names, *theirs = json.loads(store.get(f"{key}{other}"))
             if list(map(tuple, their_names)) != names:
                 return 1, {}  # it records something else
             apart |= {i for i in range(len(names)) if _parted(mine, theirs, i)}
-    except RuntimeError:  # torch's DistStoreError: nobody came
+    except RuntimeError:  # torch's DistError: nobody came, or the store is gone
         return 1, {}
     return processes, _by_net([names[i] for i in sorted(apart)])
 

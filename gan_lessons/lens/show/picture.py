@@ -137,8 +137,7 @@ def draw_graph(
     in the state right after ``event`` (an index of ``record.events``; default: the end of the
     backward call ``call`` if given, else the last). call: index of the backward call whose
     receivers are marked.
-    fold: draw a parameter as one node, without its AccumulateGrad and transposes; and what is
-    larger than FOLDED_FROM nodes, as one node for each submodule in each forward.
+    fold: a parameter is one node; with more than FOLDED_FROM nodes, each submodule in a forward.
     direction: "TB" (top to bottom) or "LR" (left to right).
     compact: small, without states: the one layout on which a page shows all moments of a record.
 

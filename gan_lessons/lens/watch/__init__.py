@@ -2,10 +2,10 @@
 
 from gan_lessons.lens.watch.comparing import Comparison, NetComparison, same
 from gan_lessons.lens.watch.lightning_callback import lightning_callback
+from gan_lessons.lens.watch.loss_terms import Terms, terms
 from gan_lessons.lens.watch.report import Report, assert_sound
 from gan_lessons.lens.watch.run_script import diagnose_script
 from gan_lessons.lens.watch.saved_state import state_kept
-from gan_lessons.lens.watch.terms import Terms, terms
 from gan_lessons.lens.watch.watching import watch, watched
 
 __all__ = [
