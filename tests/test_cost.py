@@ -33,7 +33,7 @@ from gan_lessons import (
     step_retain_graph,
 )
 from gan_lessons.classroom import check_step
-from gan_lessons.classroom.film import totals
+from gan_lessons.classroom.explorer import totals
 from gan_lessons.lens import cost as cost_room
 from gan_lessons.lens import whatif as whatif_room
 from gan_lessons.lens.cost import (

@@ -18,10 +18,9 @@ from gan_lessons.classroom import (
     Together,
     caption,
     explore,
-    film,
     make_film,
 )
-from gan_lessons.classroom.paint import colours, folded
+from gan_lessons.classroom.explorer import colours, film, folded
 from gan_lessons.lens.model import STATES
 from gan_lessons.lens.show import describe, event_text
 from gan_lessons.strategies import THREE

@@ -11,7 +11,7 @@ from torch import nn, optim
 
 from gan_lessons import STRATEGIES, Gan, data, mlp_gan, published, record_step, tiny_gan
 from gan_lessons.classroom import explore
-from gan_lessons.classroom.field import PlaneWatch
+from gan_lessons.classroom.explorer import PlaneWatch
 from gan_lessons.lens.cost import copied
 from gan_lessons.lens.whatif import Judge, what_if
 from gan_lessons.strategies import THREE

@@ -271,7 +271,7 @@ def test_a_change_that_changes_a_gradient_is_not_offered() -> None:
 def test_bad_input_is_refused() -> None:
     gan = mlp_gan()
     with pytest.raises(TypeError, match="expected a function that runs one iteration"):
-        gains("step", gan.nets, gan.optimizers)
+        gains("step", gan.nets, gan.optimizers)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="repeat must be"):
         gains(lambda: None, gan.nets, gan.optimizers, repeat=-1)
     turns = iter(range(100))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_lessons import Gan, record, record_step, step_detach, step_retain_graph, tiny_gan
-from gan_lessons.classroom.captions import caption
+from gan_lessons.classroom import caption
 from gan_lessons.lens.model import HeldBytes
 from gan_lessons.lens.show import GradientTable
 

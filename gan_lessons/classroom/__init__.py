@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from gan_lessons.extras import installed_for
 
 if TYPE_CHECKING:
-    from gan_lessons.classroom.captions import caption
     from gan_lessons.classroom.claims import verdict
     from gan_lessons.classroom.cost_lab_widget import PARTS, WIDTHS, cost_lab
     from gan_lessons.classroom.dynamics_claims import needs_an_accurate_d, ranking_by_training
@@ -20,9 +19,15 @@ if TYPE_CHECKING:
     )
     from gan_lessons.classroom.environment import check_environment
     from gan_lessons.classroom.exercises import Check, check_value
-    from gan_lessons.classroom.explorer import StrategyExplorer, explore
+    from gan_lessons.classroom.explorer import (
+        KIND_LETTERS,
+        STATE_LETTERS,
+        StrategyExplorer,
+        caption,
+        explore,
+        make_film,
+    )
     from gan_lessons.classroom.figures import curves, held_bytes, image_grid, spread
-    from gan_lessons.classroom.film import KIND_LETTERS, STATE_LETTERS, make_film
     from gan_lessons.classroom.frames import Frame, FramePlayer, play
     from gan_lessons.classroom.questions import predict_choice, predict_number, predict_received
     from gan_lessons.classroom.step_checks import check_step
@@ -32,14 +37,14 @@ if TYPE_CHECKING:
 # Name -> its module. A name that is also that of a module would be hidden by it.
 _HOMES = {
     "Check": "exercises",
-    "KIND_LETTERS": "film",
+    "KIND_LETTERS": "explorer",
     "PARTS": "cost_lab_widget",
-    "STATE_LETTERS": "film",
+    "STATE_LETTERS": "explorer",
     "StrategyExplorer": "explorer",
     "Together": "together",
     "TrainingPanel": "training_widget",
     "WIDTHS": "cost_lab_widget",
-    "caption": "captions",
+    "caption": "explorer",
     "Frame": "frames",
     "FramePlayer": "frames",
     "check_environment": "environment",
@@ -52,7 +57,7 @@ _HOMES = {
     "explore": "explorer",
     "held_bytes": "figures",
     "image_grid": "figures",
-    "make_film": "film",
+    "make_film": "explorer",
     "needs_an_accurate_d": "dynamics_claims",
     "phase_frame": "dynamics_figures",
     "phase_portrait": "dynamics_figures",

@@ -3,7 +3,7 @@
 from gan_lessons.lens.cost.copies import copied
 from gan_lessons.lens.cost.flops import Work, counting
 from gan_lessons.lens.cost.formula import PASSES, NetFlops, step_flops, written_out
-from gan_lessons.lens.cost.gains import Gain, Gains, gains
+from gan_lessons.lens.cost.gain_trials import Gain, Gains, gains
 from gan_lessons.lens.cost.measure import cost, cost_all
 from gan_lessons.lens.cost.memory import peak_allocated
 from gan_lessons.lens.show import flops_text

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gan_lessons.classroom.players import Cast, Player, Way, arguments
+from gan_lessons.classroom.explorer.players import Cast, Player, Way, arguments
 from gan_lessons.lens import show
 
 Json = dict[str, Any]

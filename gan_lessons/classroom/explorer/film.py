@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from gan_lessons.classroom.captions import NOTHING, marked_caption
-from gan_lessons.classroom.matrix import matrix
-from gan_lessons.classroom.paint import colours, folded
-from gan_lessons.classroom.stage_layout import stage
-from gan_lessons.classroom.stage_moments import Story, stage_moments
+from gan_lessons.classroom.explorer.captions import NOTHING, marked_caption
+from gan_lessons.classroom.explorer.matrix import matrix
+from gan_lessons.classroom.explorer.paint import colours, folded
+from gan_lessons.classroom.explorer.stage_layout import stage
+from gan_lessons.classroom.explorer.stage_moments import Story, stage_moments
 from gan_lessons.lens import show
 from gan_lessons.lens.model import STATES, Forward, Graph, Moment, StepRecord
 

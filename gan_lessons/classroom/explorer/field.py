@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gan_lessons.classroom.field_words import Pull, Seen, words
-from gan_lessons.classroom.plane_run import Look, Made, PlaneRun, is_plane, named, same
+from gan_lessons.classroom.explorer.field_words import Pull, Seen, words
+from gan_lessons.classroom.explorer.plane_run import Look, Made, PlaneRun, is_plane, named, same
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied
 from gan_lessons.lens.model import Moment, StepRecord

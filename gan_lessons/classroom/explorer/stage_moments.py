@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from gan_lessons.classroom.players import NOT, THROUGH, USED, VAIN, Cast, cast_of
+from gan_lessons.classroom.explorer.players import NOT, THROUGH, USED, VAIN, Cast, cast_of
 from gan_lessons.lens import show
 from gan_lessons.lens.model import FREED, HELD, STALE, UNKNOWN, GradState, Moment, StepRecord
 

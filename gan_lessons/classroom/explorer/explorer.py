@@ -18,10 +18,10 @@ from torch import Tensor
 
 from gan_lessons import data
 from gan_lessons.arguments import require, require_whole
-from gan_lessons.classroom.field import PlaneWatch
-from gan_lessons.classroom.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
+from gan_lessons.classroom.explorer.field import PlaneWatch
+from gan_lessons.classroom.explorer.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
+from gan_lessons.classroom.explorer.saved_page import save_page
 from gan_lessons.classroom.page import StrategyWidget, module
-from gan_lessons.classroom.saved_page import save_page
 from gan_lessons.classroom.templating import template
 from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan

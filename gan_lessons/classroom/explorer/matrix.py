@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_lessons.classroom.stage_moments import Story
+from gan_lessons.classroom.explorer.stage_moments import Story
 from gan_lessons.lens import show
 from gan_lessons.lens.model import Event, GradState, StepRecord
 
