@@ -59,6 +59,18 @@ def numbered(film):
     return [moment for moment in film["moments"] if not moment.get("silent")]
 
 
+def test_its_keys_work_before_anything_is_clicked(opened):
+    page = opened()
+    first = page.locator("section.explorer output").first.inner_text()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "old => [...document.querySelectorAll('*')].find(e => e.shadowRoot).shadowRoot"
+        ".querySelector('output').textContent !== old",
+        arg=first,
+    )
+    assert page.locator("section.explorer output").first.inner_text().startswith("2 of")
+
+
 def line_at(film, number):
     """What is marked at moment ``number``, counted from 1."""
     frame = numbered(film)[number - 1]

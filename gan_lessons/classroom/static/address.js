@@ -95,6 +95,10 @@ function follow() {
   };
   addEventListener("hashchange", go);
   if (location.hash.length > 1) go();
+  // The page is its explorer, whose keys work at once; in a frame they stay with the page around it.
+  if (window.top === window.self)
+    [host, ...host.querySelectorAll("*")].find((e) => e.shadowRoot)
+      ?.shadowRoot.querySelector(".explorer").focus({ preventScroll: true });
 }
 
 export default { follow };

@@ -19,7 +19,7 @@ const MATRIX = {
 const TOTALS = {
   forwards: "forwards",
   backwards: "backwards through",
-  vain: "in vain",
+  vain: "gradients in vain",
   peak: "graph at most",
   flops: "FLOPs",
 };
