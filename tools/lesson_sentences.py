@@ -76,7 +76,14 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "72ce18b1": (r"✓ D's forward", r"✗ The same", r"DCGAN 1\.0\d", r"G 64, D 512 0\.0\d"),
         "ab63663a": (r"✓ G's backward", r"✗ The same", r"G 64, D 512 0\.0\d"),
         "8983807a": (r"✓ At its worst", r"✓ So it is"),
-        "d52d8031": (r"✗ FLOPs", r"✓ Bytes", r"✗ Where it leads", r"3 of 3 pairs", r"G 64, D 512"),
+        "d52d8031": (
+            r"✗ FLOPs",
+            r"✓ Bytes",
+            r"✗ On the Dirac-GAN",
+            "✗ Trained",
+            r"3 of 3 pairs",
+            r"G 64, D 512",
+        ),
         "08a96c54": (*[r"\d+ of 40 rounds; winner: (S1|S3|neither)"] * 3,),
     },
     "06-leaner-steps": {
