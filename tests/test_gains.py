@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -266,6 +267,27 @@ def test_a_change_that_changes_a_gradient_is_not_offered() -> None:
     assert not found.offered
     assert {g.change.title for g in found.refused} >= {"backward(inputs=...) of G"}
     assert "not offered" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("time", "told"),
+    [
+        ((0.90, 0.85, 0.95), "10% less (5% less to 15% less)"),
+        ((1.10, 1.05, 1.20), "10% more (20% more to 5% more)"),
+        ((0.97, 0.90, 1.10), "not told apart (10% more to 10% less)"),
+    ],
+)
+def test_a_time_that_decides_nothing_is_not_called_a_gain(
+    time: tuple[float, float, float], told: str
+) -> None:
+    gan = mlp_gan()
+    real, noise = torch.randn(8, 1, 8, 8), torch.randn(8, 32)
+    found = gains(
+        lambda: STRATEGIES["detach"].step(gan, real, noise), gan.nets, gan.optimizers, repeat=1
+    )
+    found.offered = [replace(gain, time=time) for gain in found.offered]
+    assert found.offered
+    assert told in str(found)
 
 
 def test_bad_input_is_refused() -> None:

@@ -72,12 +72,13 @@ class Gains(Table):
         time = "not timed"
         if gain.time is not None:
             median, low, high = (1 - ratio for ratio in gain.time)
-            time = f"{median:.0%} less ({high:.0%} to {low:.0%})"
+            word = _told(median) if low * high > 0 else "not told apart"
+            time = f"{word} ({_told(high)} to {_told(low)})"
         lines = ", ".join(dict.fromkeys(f"line {x.number}: {_code(x)}" for x in gain.change.lines))
         bitwise = gain.same.verdict == "bitwise"
         return [
-            gain.change.title, lines, f"{_less(gain.flops, self.flops)} less", time,
-            f"{_less(gain.peak, self.peak)} less",
+            gain.change.title, lines, _told(1 - gain.flops / (self.flops or 1)), time,
+            _told(1 - gain.peak / (self.peak or 1)),
             "equal to the last bit" if bitwise else "equal up to rounding",
         ]  # fmt: skip
 
@@ -95,8 +96,9 @@ def _code(line: Any) -> str:
     return visible(" ".join((line.expression or line.code).split()), 50)
 
 
-def _less(now: int, before: int) -> str:
-    return f"{1 - now / before:.0%}" if before else "0%"
+def _told(saved: float) -> str:
+    share = f"{abs(saved):.0%}"
+    return "as much" if share == "0%" else f"{share} {'less' if saved > 0 else 'more'}"
 
 
 def gains(
