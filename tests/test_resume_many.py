@@ -122,15 +122,3 @@ def test_all_are_killed_at_once(whole, tmp_path):
     assert_equal(torch.load(path, weights_only=True), whole[0])
     half_written = [name for name in os.listdir(tmp_path) if name != "training.pt"]
     assert all(name.startswith(".training.pt.") for name in half_written)
-
-
-@on_linux
-def test_torchrun_starts_them_again_by_itself(whole, tmp_path):
-    path = str(tmp_path / "training.pt")
-    # One would do, but a process that begins at once may still be told the address of the dead one.
-    process = started(path, "--max-restarts", "4")
-    kill_after_a_random_while(process, lambda: os.kill(workers(process)[1], signal.SIGKILL))
-    code, told, err = ended(process)
-    assert code == 0, err
-    assert told[-1] == whole[1][-1]
-    assert_equal(torch.load(path, weights_only=True), whole[0])
