@@ -77,6 +77,10 @@ def test_the_results_in_front_are_those_of_the_docs(root: Path) -> None:
         for step in ("S2, inlined by hand", "By halves")
     )
     assert 0.55 < halves / usual < 0.72  # "about two thirds of the memory" that the graph holds
+    cuda = (root / "docs" / "benchmarks.md").read_text().split("<!-- cuda: begin -->")[1]
+    for pair in re.findall(r"\*\*DCGAN 64x64, widths.+?(?=\n\*\*)", cuda, re.DOTALL):
+        column = row_of(pair, "step").index("CUDA graph")
+        assert float(row_of(pair, "One stage, one call of D")[column].split(" ")[0]) < 0.7
     ring = (root / "docs" / "dynamics.md").read_text()
     good = re.findall(
         r"^\| the same for 5,000 steps \| ([\d,]+) \| ([\d.]+) .*?\| ([\d.]+) ", ring, re.M
