@@ -44,7 +44,7 @@ UI: Json = {
 
 _TABLE = template("""\
 <p><strong>{{ comparison.summary }}</strong></p>
-<table style="text-align: left"><thead><tr>
+<div style="overflow-x: auto"><table style="text-align: left"><thead><tr>
 {% for title in titles %}<th scope="col" style="text-align: left">{{ title }}</th>{% endfor %}
 </tr></thead><tbody>
 {% for item in comparison.items %}
@@ -54,7 +54,7 @@ _TABLE = template("""\
 {% if item.note %}<br><small>{{ item.note }}</small>{% endif %}</td>
 <td style="text-align: left"><div style="{{ bar(item.right) }}">{{ item.verdict }}</div></td></tr>
 {% endfor %}
-</tbody></table>""")
+</tbody></table></div>""")
 
 
 class QuestionView(PageWidget):

@@ -196,7 +196,8 @@ def test_a_prediction_is_judged_by_what_was_measured(deck, offline):
     assert page.evaluate("Reveal.getCurrentSlide().id") == "Predict"
     verdicts = form.locator(".verdict").all_inner_texts()
     assert verdicts[0] == (
-        "≠ not as predicted\nMeasured: ∇ yes: all 6 parameters\nNo optimizer step used it."
+        "≠ not as predicted\nMeasured: ∇ yes: all 6 parameters\nNo optimizer step used it. "
+        "Backward goes wherever the graph goes, and G made the fake in d_loss."
     )
     assert all(text.startswith("✓ as predicted") for text in verdicts[1:])
     assert overflows(page) == []
