@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from between_markers import put_between
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -33,7 +34,6 @@ from gan_lessons import STRATEGIES, Gan, ranks
 from gan_lessons.rank_trials import own_share, small_gan, whole_batch
 
 Make = Callable[[Gan], Gan]
-BEGIN, END = "<!-- engines: begin -->", "<!-- engines: end -->"
 TOLERANCE = 1e-5  # of the largest weight, after five steps
 
 
@@ -319,9 +319,7 @@ def main() -> None:
     text = report()
     print(text)
     if asked.markdown:
-        page = asked.markdown.read_text(encoding="utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        asked.markdown.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        put_between(asked.markdown, "engines", text)
 
 
 if __name__ == "__main__":

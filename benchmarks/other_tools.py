@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from between_markers import put_between
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 TORCH = "torch==2.13.0"
 AUDIT, CHECK = "torch-audit==0.3.0", "traincheck==0.2.0"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 LIMIT = 240  # seconds for one command of TrainCheck
 
 
@@ -289,11 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.markdown is None:
         print(text)
         return 0
-    old = options.markdown.read_text(encoding="utf-8")
-    before, _, rest = old.partition(BEGIN)
-    options.markdown.write_text(
-        f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8"
-    )
+    put_between(options.markdown, "table", text)
     return 0
 
 

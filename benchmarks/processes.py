@@ -15,13 +15,13 @@ import statistics
 from pathlib import Path
 
 import torch
+from between_markers import put_between
 
 from gan_lessons import STRATEGIES, dcgan
 from gan_lessons.lens.cost import counting
 from gan_lessons.process_pool import Processes
 from gan_lessons.rank_trials import all_trials, milliseconds_to_send, seconds_per_step, small_gan
 
-BEGIN, END = "<!-- processes: begin -->", "<!-- processes: end -->"
 BATCHES = (64, 256, 1024, 4096)
 TIMED = ("detach", "generator_first", "selective", "one_stage")
 GPUS, WIRE, SPEED = 8, 100e9 / 8, 20e12  # assumed: bytes and FLOPs per second
@@ -131,9 +131,7 @@ def main() -> None:
     text = report(asked.rounds)
     print(text)
     if asked.markdown:
-        page = asked.markdown.read_text(encoding="utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        asked.markdown.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        put_between(asked.markdown, "processes", text)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from between_markers import put_between
 
 from gan_lessons import Gan, step_detach, step_generator_first
 from gan_lessons.dirac import with_r1
@@ -163,16 +164,8 @@ def write_tables() -> None:
     """Put the tables of what was kept between the markers of the docs."""
     for path, part in ((KEPT, "ring"), (KEPT_CUDA, "ring on a GPU")):
         if path.exists():
-            put(part, f"Measured on: {measured_on(path)}.\n\n{table(ring_scores(path))}")
-
-
-def put(part: str, text: str) -> None:
-    docs = DOCS.read_text(encoding="utf-8")
-    before, begin, rest = docs.partition(f"<!-- {part}: begin -->")
-    _, end, after = rest.partition(f"<!-- {part}: end -->")
-    if not end:
-        raise ValueError(f"{DOCS} has no place marked <!-- {part}: begin --> ... end -->")
-    DOCS.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+            told = f"Measured on: {measured_on(path)}.\n\n{table(ring_scores(path))}"
+            put_between(DOCS, part, told)
 
 
 def machine(device: str) -> str:

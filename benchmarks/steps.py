@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from between_markers import put_between
 from torch import Tensor
 
 from gan_lessons import (
@@ -550,16 +551,6 @@ def report(results: dict[str, Any]) -> str:
             "logarithmic](growth.svg)"
         )
     return "\n\n".join(parts)
-
-
-def put_between(page: Path, device: str, text: str) -> None:
-    """Replace what stands between the markers of this device in `page`."""
-    begin, end = (f"<!-- {device}: {where} -->" for where in ("begin", "end"))
-    old = page.read_text(encoding="utf-8")
-    if old.count(begin) != 1 or old.count(end) != 1:
-        raise ValueError(f"{page.name} must hold {begin} and {end}, once each")
-    before, rest = old.split(begin)
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from unittest import mock
 
 import steps
 import torch
+from between_markers import put_between
 from steps import (
     FUSED,
     PLAIN,
@@ -147,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     text = "\n\n".join(parts)
     print(text)
     if options.markdown:
-        steps.put_between(options.markdown, "profile", text)
+        put_between(options.markdown, "profile", text)
     return 0
 
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_layers import SOURCES, imports, outside
+
 
 @pytest.fixture
 def benchmark(root: Path, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
     spec = importlib.util.spec_from_file_location("steps_benchmark", root / "benchmarks/steps.py")
     assert spec is not None
     assert spec.loader is not None
@@ -19,6 +22,24 @@ def benchmark(root: Path, monkeypatch):
     monkeypatch.setattr(module.torch, "set_num_threads", lambda n: None)
     monkeypatch.setattr(module, "keep_memory", lambda: None)
     return module
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "no place",
+        "<!-- cpu: begin --> and no end",
+        "<!-- cpu: end --> before <!-- cpu: begin -->",
+        "<!-- cpu: begin --><!-- cpu: end --><!-- cpu: begin --><!-- cpu: end -->",
+    ],
+)
+def test_a_page_without_the_places_is_refused_and_kept(page, root, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    path = tmp_path / "page.md"
+    path.write_text(page)
+    with pytest.raises(ValueError, match=r"page\.md must hold <!-- cpu: begin --> and then"):
+        importlib.import_module("between_markers").put_between(path, "cpu", "text")
+    assert path.read_text() == page
 
 
 def test_quick_report_goes_between_the_markers(benchmark, tmp_path, capsys):
@@ -74,21 +95,19 @@ def test_the_page_has_the_places(benchmark, root):
         assert page.count(f"<!-- {device}: begin -->") == page.count(f"<!-- {device}: end -->") == 1
 
 
-def test_it_needs_torch_alone_where_the_gpu_is(benchmark, root):
-    """What it imports at the top: torch, the standard library, and studied code of the package."""
-    layers = importlib.util.spec_from_file_location("layers", root / "tests/test_layers.py")
-    assert layers is not None
-    assert layers.loader is not None
-    reader = importlib.util.module_from_spec(layers)
-    layers.loader.exec_module(reader)
-    source = (root / "benchmarks/steps.py").read_text()
-    found = reader.imports(source, "benchmarks.steps", is_package=False, everywhere=False)
-    ours = {name for name in found if name in reader.SOURCES}
-    assert ours
-    for name in ours:
-        assert reader.outside(name) <= {"torch"}
-    rest = {name.split(".")[0] for name in found - ours} - {"gan_lessons", "__future__"}
-    assert rest - sys.stdlib_module_names == {"torch"}
+@pytest.mark.parametrize("name", ["steps", "ring"])
+def test_it_needs_torch_alone_where_the_gpu_is(root, name):
+    """All that it imports: torch, the standard library, and studied code of the package."""
+    beside = ["between_markers"]  # which stands beside it, and needs less
+    for script, wanted in ((name, {"torch", *beside}), *((one, set()) for one in beside)):
+        source = (root / f"benchmarks/{script}.py").read_text()
+        # Inside functions `steps` looks for matplotlib, to draw; on a GPU it does not draw.
+        found = imports(source, script, is_package=False, everywhere=name == "ring")
+        ours = found & SOURCES.keys()
+        assert bool(ours) == (script == name)
+        assert all(outside(module) <= {"torch"} for module in ours)
+        rest = {module.split(".")[0] for module in found - ours} - {"gan_lessons", "__future__"}
+        assert rest - sys.stdlib_module_names == wanted
 
 
 def test_the_cost_of_recording_is_told(root, monkeypatch, capsys):
