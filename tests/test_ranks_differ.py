@@ -122,6 +122,8 @@ if rank == 0:
     rec = watched(step)
     assert (rec.processes, rec.apart) == (1, {})
     assert diagnose(rec).sound
+    processes.WAIT = timedelta(hours=1)  # nobody came: it does not wait a second time
+    assert watched(step).processes == 1
 torch.distributed.barrier()
 """
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import weakref
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.gradients import Fingerprint, alike
@@ -18,6 +20,7 @@ from gan_lessons.lens.record.gradients import Fingerprint, alike
 WAIT = timedelta(seconds=10)  # for the others to end their recording
 Names = list[tuple[str, str]]  # (net, parameter)
 _recordings = itertools.count()
+_given_up = weakref.WeakSet[Any]()  # stores of processes that did not answer: they record nothing
 
 
 def drifted(
@@ -27,10 +30,10 @@ def drifted(
 
     names: of the parameters. before: what was measured of each when the recording began; now():
     what is measured of each when it ends. (1, {}) for one process, and where others do not answer
-    in time: they record nothing.
+    in time: they record nothing, and from then on nobody is waited for.
     """
     found = internals.joined_processes()
-    if found is None:
+    if found is None or found[0] in _given_up:
         return 1, {}
     store, rank, processes = found
     key = f"gan_lessons/recording/{next(_recordings)}/"
@@ -46,6 +49,7 @@ def drifted(
                 return 1, {}  # it records something else
             apart |= {i for i in range(len(names)) if _parted(mine, theirs, i)}
     except RuntimeError:  # torch's DistError: nobody came, or the store is gone
+        _given_up.add(store)
         return 1, {}
     return processes, _by_net([names[i] for i in sorted(apart)])
 
