@@ -294,7 +294,7 @@ def test_bad_input_is_refused() -> None:
     gan = mlp_gan()
     with pytest.raises(TypeError, match="expected a function that runs one iteration"):
         gains("step", gan.nets, gan.optimizers)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="repeat must be"):
+    with pytest.raises(ValueError, match=r"repeat=-1; it must be at least 0"):
         gains(lambda: None, gan.nets, gan.optimizers, repeat=-1)
     turns = iter(range(100))
 

@@ -102,6 +102,17 @@ def of_terms() -> dict[str, Any]:
     return {"loss_terms": {"adversarial": loss}, "nets": gan.nets}
 
 
+def of_gains() -> dict[str, Any]:
+    gan = tiny_gan()
+
+    def step() -> None:
+        step_detach(gan, **batch())
+
+    return {
+        "step": step, "nets": gan.nets, "optimizers": gan.optimizers, "repeat": 1, "seed": 0,
+    }  # fmt: skip
+
+
 def of_training() -> dict[str, Any]:
     return {
         "gan": tiny_gan(), "data": data.ring(8), "step": step_detach, "batch_size": 4,
@@ -195,6 +206,7 @@ def calls() -> Iterator[Call]:
         "step": step_detach, **of_step(), "repeat": 1, "seed": 0})  # fmt: skip
     yield Call("cost_all", front["cost_all"], lambda: {
         "steps": {"mine": step_detach}, **of_step(), "repeat": 1, "seed": 0})  # fmt: skip
+    yield Call("gains", lambda **k: str(front["gains"](**k)), of_gains)
     yield Call("variants", whatif.variants, lambda: {"step": step_detach})
     yield Call("what_if", whatif.what_if, lambda: {"step": step_detach, "key": FIRST})
     yield Call("explore", lambda step, **k: front["explore"](step, **k), lambda: {

@@ -19,6 +19,7 @@ from torch import device as Device
 from torch import nn
 from torch.optim import Optimizer
 
+from gan_lessons.arguments import require, require_callable, require_whole
 from gan_lessons.lens.cost.changes import Change, changes_for
 from gan_lessons.lens.cost.flops import counting
 from gan_lessons.lens.cost.memory import peak_allocated
@@ -121,7 +122,7 @@ def gains(
     Raises what the step raises, TypeError for what cannot be called, ValueError for a negative
     ``repeat`` and for a step that makes other backward calls each time.
     """
-    _check(step, repeat)
+    _check(step, nets, optimizers, repeat, seed)
     players = _Players(nets, optimizers)
     with seeded(seed, players.device), state_kept(nets.values(), optimizers.values()):
         step(*batch)  # optimizers make their states now
@@ -138,14 +139,13 @@ def gains(
     return Gains(flops, peak, found)
 
 
-def _check(step: Any, repeat: Any) -> None:
-    if not callable(step):
-        raise TypeError(
-            f"gains() got a step of type {type(step).__name__}; expected a function that runs one "
-            "iteration: gains(step, nets, optimizers, batch)"
-        )
-    if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 0:
-        raise ValueError(f"repeat must be a whole number of at least 0, got {repeat!r}")
+def _check(step: Any, nets: Any, optimizers: Any, repeat: Any, seed: Any) -> None:
+    require_callable("gains", "a function that runs one iteration: step(*batch)", step=step)
+    require_whole("gains", 0, repeat=repeat)
+    require_whole("gains", seed=seed)
+    require("gains", Mapping, 'a dict of names, such as {"G": opt_g}', optimizers=optimizers)
+    with record(nets, optimizers):  # refuses bad input in its own words
+        pass
 
 
 @dataclass(frozen=True)
