@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gan_lessons.classroom.explorer.field_words import Pull, Seen, words
-from gan_lessons.classroom.explorer.plane_run import Look, Made, PlaneRun, is_plane, named, same
+from gan_lessons.classroom.explorer.plane_run import Look, Made, PlaneRun, is_plane, named
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied
 from gan_lessons.lens.model import Moment, StepRecord
@@ -37,10 +37,8 @@ assert len(LETTERS) >= LEVELS + 1
 PLACES = 4  # decimals of a coordinate
 ASPECT = 1.4  # width of the box by its height
 ARROW, MOVE = 0.2, 0.18  # of the width: the longest arrow and, about, the longest move, as drawn
-REACH = (
-    -1.0,
-    2.2,
-)  # so many times its move a fake of a changed step may go and still be in the box
+# So many times its move a fake of a changed step may go, back and on, and still be in the box.
+REACH = (-1.0, 2.2)
 
 
 class PlaneWatch:
@@ -127,7 +125,7 @@ class _Plane:
     def is_repeatable(self) -> bool:
         """Do the same noise and weights give the same fakes? Not with dropout in G."""
         found = (self._fakes(made, made.weights) for made in self._run.made)
-        return all(map(same, found, [made.fakes for made in self._run.made]))
+        return all(map(torch.equal, found, [made.fakes for made in self._run.made]))
 
     def as_json(self, written: Json | None) -> Json:
         seen = [self._seen(m, look) for m, look in zip(self._moments, self._run.looks, strict=True)]
@@ -220,7 +218,7 @@ class _Plane:
         found: Json = {"d": seen.d}
         if seen.fakes is not None and seen.now is not None:
             found["fakes"] = self._cloud(seen.now)
-            if not same(seen.fakes, seen.now):
+            if not torch.equal(seen.fakes, seen.now):
                 found["from"] = self._cloud(seen.fakes)
         if seen.judged:
             found["judged"] = sorted(seen.judged)
@@ -234,7 +232,7 @@ class _Plane:
 
     def _cloud(self, points: Tensor) -> int:
         for i, cloud in enumerate(self._clouds):
-            if same(cloud, points):
+            if torch.equal(cloud, points):
                 return i
         self._clouds.append(points)
         return len(self._clouds) - 1

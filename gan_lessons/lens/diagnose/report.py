@@ -10,7 +10,6 @@ Each rule stands in the file of its family, with its words; this one asks them a
 from __future__ import annotations
 
 import html
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
@@ -164,9 +163,8 @@ def _evidence(finding: Finding) -> list[str]:
     """What is shown of the evidence: a line once, with all its events; of many lines the first and
     the last, and how many."""
     events: dict[str, list[str]] = {}
-    for text in finding.evidence:
-        found = re.fullmatch(r"event (\d+), (.*)", text, re.DOTALL)
-        events.setdefault(found[2] if found else text, []).append(found[1] if found else "")
+    for number, text in zip(finding.events, finding.evidence, strict=True):
+        events.setdefault(text.removeprefix(f"event {number}, "), []).append(str(number))
     seen, half = [_with_events(what, numbers) for what, numbers in events.items()], MOST_SEEN // 2
     if len(seen) <= MOST_SEEN:
         return seen
@@ -175,8 +173,6 @@ def _evidence(finding: Finding) -> list[str]:
 
 def _with_events(what: str, numbers: list[str]) -> str:
     """``event 4, line 9: ...``, or ``events 4, 13 and 22, line 9: ...``."""
-    if not numbers[0]:
-        return what
     if len(numbers) == 1:
         return f"event {numbers[0]}, {what}"
     if len(numbers) <= MOST_SEEN:

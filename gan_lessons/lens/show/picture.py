@@ -161,7 +161,9 @@ def draw_graph(
 def _check_kinds(record: Any, call: Any, event: Any, fold: Any, compact: Any) -> None:
     if record is not None:
         require("draw_graph", Record, "what record(...) gave", record=record)
-    require("draw_graph", (int, type(None)), "a whole number", call=call, event=event)
+    require_whole(
+        "draw_graph", **{k: v for k, v in (("call", call), ("event", event)) if v is not None}
+    )
     require("draw_graph", bool, "True or False", fold=fold, compact=compact)
 
 
@@ -294,7 +296,6 @@ def _call(record: Record | None, call: int | None) -> BackwardCall | None:
         return None
     if record is None:
         raise ValueError("call= is a backward call of a record: pass record= as well")
-    require_whole("draw_graph", call=call)
     calls = record.backward_calls
     if not -len(calls) <= call < len(calls):
         raise IndexError(
