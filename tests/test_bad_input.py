@@ -343,3 +343,11 @@ def test_every_public_function_says_what_is_wrong():
         if outcome not in ("refused", "accepted") and not bad_input.is_known(function, argument)
     ]
     assert fell == []
+
+
+@pytest.mark.parametrize("yes", [True, False])
+def test_true_is_no_number(yes):
+    with pytest.raises(TypeError, match=rf"seed={yes}, of type bool; expected a whole number"):
+        tiny_gan(seed=yes)
+    with pytest.raises(TypeError, match=rf"std={yes}, of type bool; expected a number"):
+        data.ring(4, std=yes)

@@ -26,7 +26,7 @@ from IPython.core.formatters import DisplayFormatter
 
 import gan_lessons
 from gan_lessons import draw_graph, published, record, step_detach, step_retain_graph, tiny_gan
-from gan_lessons.lens.model import BackwardCall, Cut, Graph, HeldBytes, Line, Node
+from gan_lessons.lens.model import STALE, BackwardCall, Cut, Graph, HeldBytes, Line, Node
 from gan_lessons.lens.show import (
     BUFFER,
     LARGE,
@@ -902,3 +902,32 @@ def test_a_gradient_of_a_gradient_is_drawn_within_seconds():
     assert len(rec.graph.nodes) > 800
     assert len(picture.graph.nodes) <= 120
     assert picture.svg.startswith("<svg")
+
+
+def test_a_folded_submodule_is_in_the_gravest_state_of_its_parts():
+    """One part that a backward would stumble over makes the whole one that it stumbles over."""
+    net = deep(120)
+    with record({"net": net}) as rec:
+        kept = net(torch.randn(2, 4)).sum()
+        with torch.no_grad():
+            net[60][0].weight.mul_(1)  # what was saved of it is stale now
+        assert kept.requires_grad
+        net[0].zero_grad()  # an event after it
+    scene = draw_graph(record=rec).scene
+    states = {
+        scene.graph.nodes[i].op.partition(":")[0]: {scene.graph.states.get(i)}
+        for i in scene.folded
+        if not scene.graph.nodes[i].is_leaf
+    }
+    of_parts = {
+        scene.graph.nodes[i].op.partition(":")[0]: {
+            rec.graph_at(-1).states.get(n.id) for n in nodes
+        }
+        for i, nodes in scene.folded.items()
+        if not scene.graph.nodes[i].is_leaf
+    }
+    mixed = [name for name, found in of_parts.items() if len(found - {None}) > 1]
+    assert mixed
+    stale = [name for name, found in of_parts.items() if STALE in found]
+    assert stale
+    assert all(states[name] == {STALE} for name in stale)

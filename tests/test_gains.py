@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan_lessons import STRATEGIES, diagnose, gains, mlp_gan, record
 from gan_lessons.lens.cost import Gains
+from gan_lessons.lens.cost.changes import Change
 from gan_lessons.lens.diagnose.backward_flops import backward_flops, flops_for
 from gan_lessons.lens.watch.finding_players import Players
 from gan_lessons.lens.watch.report import Report
@@ -347,3 +348,34 @@ def test_a_graph_that_was_kept_for_nothing_says_its_bytes() -> None:
     assert found.saves is not None
     assert found.saves.bytes == rec.end_of(0).held.activations > 0
     assert "of activations need not be kept" in str(diagnose(rec))
+
+
+def test_a_change_leaves_the_net_thawed_where_a_forward_is_interrupted() -> None:
+    """torch calls no hook after a KeyboardInterrupt."""
+    gan = mlp_gan()
+    D = gan.discriminator
+    flags = [p.requires_grad for p in D.parameters()]
+
+    def interrupt(*_: object) -> None:
+        assert not any(p.requires_grad for p in D.parameters())
+        raise KeyboardInterrupt
+
+    change = Change("freeze D", (), frozen={"D": frozenset({0})})
+    handle = next(iter(D.children())).register_forward_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt), change.applied(gan.nets):
+        D(torch.randn(4, 1, 8, 8))
+    handle.remove()
+    assert [p.requires_grad for p in D.parameters()] == flags
+    assert not D._forward_hooks
+    assert not D._forward_pre_hooks
+
+
+def test_who_is_frozen_by_then_is_not_asked_for() -> None:
+    """torch refuses it among ``inputs=``."""
+    gan = mlp_gan()
+    D = gan.discriminator
+    last = list(D.parameters())[-1].requires_grad_(False)
+    with Change("inputs", (), inputs={0: tuple(D.parameters())}).applied(gan.nets):
+        D(torch.randn(4, 1, 8, 8)).sum().backward()
+    assert last.grad is None
+    assert all(p.grad is not None for p in D.parameters() if p.requires_grad)

@@ -1,7 +1,7 @@
 """The facts that are read off a record, each decided once, in lens/model."""
 
 import dataclasses
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -176,3 +176,21 @@ def test_states_are_settled_when_the_record_is_complete(gan: Gan) -> None:
     told = rec.events[1].grads["D"][ALL[0]]
     assert told.used_by == rec.events[-1].index
     assert dataclasses.replace(told, used_by=None) == dataclasses.replace(early, used_by=None)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_what_a_closure_computes_is_heard(gan: Gan, by_name: bool) -> None:
+    """Torch's own optimizers are not listened to while they step; a closure inside them is."""
+    weight = next(gan.discriminator.parameters())
+
+    def closure() -> float:
+        doubled = (weight * 2).detach()
+        loss = (doubled * weight).sum()
+        loss.backward()
+        return float(loss)
+
+    step: Any = gan.optimizer_d.step
+    with record(gan.nets, gan.optimizers) as rec:
+        step(closure=closure) if by_name else step(closure)
+    assert [event.kind for event in rec.events] == ["backward", "step"]
+    assert [cut.how for cut in rec.graph.cuts] == ["detach()"]
