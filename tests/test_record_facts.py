@@ -187,7 +187,7 @@ def test_what_a_closure_computes_is_heard(gan: Gan, by_name: bool) -> None:
         doubled = (weight * 2).detach()
         loss = (doubled * weight).sum()
         loss.backward()
-        return float(loss)
+        return float(loss.detach())
 
     step: Any = gan.optimizer_d.step
     with record(gan.nets, gan.optimizers) as rec:
