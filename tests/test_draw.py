@@ -910,7 +910,7 @@ def test_a_folded_submodule_is_in_the_gravest_state_of_its_parts():
     with record({"net": net}) as rec:
         kept = net(torch.randn(2, 4)).sum()
         with torch.no_grad():
-            net[60][0].weight.mul_(1)  # what was saved of it is stale now
+            net.get_parameter("60.0.weight").mul_(1)  # what was saved of it is stale now
         assert kept.requires_grad
         net[0].zero_grad()  # an event after it
     scene = draw_graph(record=rec).scene
