@@ -7,22 +7,15 @@ import pytest
 from need_chromium import require_chromium
 from PIL import Image, ImageSequence, ImageStat
 
-from gan_lessons.classroom import explore
-
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def explorer():
-    return explore()
-
-
-def test_every_shot_has_an_address(explorer):
-    found = {shot.name: explorer_pictures.address(explorer, shot)
+def test_every_shot_has_an_address(wanted):
+    found = {shot.name: explorer_pictures.address(wanted, shot)
              for shot in explorer_pictures.SHOTS}  # fmt: skip
     assert len(set(found.values())) == len(found)
     with pytest.raises(ValueError, match="no line of detach"):
-        explorer_pictures.address(explorer, explorer_pictures.Shot("x", "detach", "nowhere"))
+        explorer_pictures.address(wanted, explorer_pictures.Shot("x", "detach", "nowhere"))
 
 
 def test_pictures_are_taken_light_and_dark(monkeypatch, tmp_path):
