@@ -279,7 +279,14 @@ def differences(shown: Shown, film: dict[str, Any], moment: int, data: dict[str,
     return found
 
 
-KEEPS = {"h": "■ kept", "f": "□ freed", "s": "⚠ stale", "n": "no graph", "u": "? unknown"}
+KEEPS = {
+    "h": "■ kept",
+    "f": "□ freed",
+    "s": "⚠ stale",
+    "o": "(stale)",
+    "n": "no graph",
+    "u": "? unknown",
+}
 
 
 def _calls(film: dict[str, Any], moment: int) -> list[list[str]]:
