@@ -446,7 +446,9 @@ def test_one_that_fails_is_named_and_the_others_are_built(tmp_path, capsys):
     assert made == [
         "site/01.html",
         "site/03.html",
+        "site/api.html",
         "site/index.html",
+        "site/search.html",
         "site/slides/01.html",
         "site/slides/03.html",
         "slides/01.html",
@@ -528,9 +530,11 @@ def test_what_cannot_be_built_is_named_and_linked_from_nowhere(tmp_path, capsys)
     for folder in (out / "slides", out / "site" / "slides"):
         assert sorted(path.name for path in folder.iterdir()) == ["00.html", "06.html", "09.html"]
     pages = sorted(path.name for path in (out / "site").glob("*.html"))
-    assert pages == ["00.html", "06.html", "09.html", "index.html"]
+    assert pages == ["00.html", "06.html", "09.html", "api.html", "index.html", "search.html"]
     index = (out / "site" / "index.html").read_text(encoding="utf-8")
-    links = re.findall(r'href="([^"]*)"', index)
+    cards = "".join(re.findall(r'<p class="ways">.*?</p>', index, re.DOTALL))
+    assert re.findall(r'href="(0\d)', index) == ["00", *re.findall(r'href="(0\d)', cards)]
+    links = re.findall(r'href="([^"]*)"', cards)
     assert links == [f"{way}0{n}.html" for n in (0, 6, 9) for way in ("", "slides/")]
     turn = (out / "site" / "06.html").read_text(encoding="utf-8")
     assert re.findall(r'<a href="([^"]*)" rel="(\w+)"', turn) == [
@@ -545,8 +549,9 @@ def test_a_lesson_that_only_fails_as_a_page_is_not_linked(tmp_path, capsys):
     prose(tmp_path, lesson1="# One", lesson3="# Three")
     out = tmp_path / "site"
     assert build.build("site", sorted(tmp_path.glob("*.ipynb")), tmp_path) != []
-    assert sorted(path.name for path in out.glob("*.html")) == ["01.html", "03.html", "index.html"]
-    for name in ("01", "03", "index"):
+    made = sorted(path.stem for path in out.glob("*.html"))
+    assert made == ["01", "03", "api", "index", "search"]
+    for name in made:
         assert "02.html" not in (out / f"{name}.html").read_text(encoding="utf-8")
 
 
