@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gan_lessons.classroom.export.cheat_sheet import cheat_sheet_page
 from gan_lessons.classroom.export.execute import Outcome, execute_all, write
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.index import index_page, lesson_of
@@ -62,6 +63,7 @@ def build(kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2) -> l
     if kind != "slides":
         outcomes = _decks(outcomes, folder / "site" / "slides", links=True)
         outcomes = _pages(outcomes, folder / "site")
+        _write(folder / "site" / "cheat-sheet.html", cheat_sheet_page(home="index.html"))
     return [outcome.error for outcome in outcomes if outcome.error]
 
 
