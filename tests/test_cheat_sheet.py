@@ -17,6 +17,11 @@ def raised():
     return {one.mistake.loop.__name__: one for one in raised_errors()}
 
 
+@pytest.fixture(scope="module")
+def three():
+    return cards()
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_raises_and_the_fix_mends_it(name, raised):
     assert raised[name].message
@@ -32,9 +37,9 @@ def test_the_errors_of_a_graph_are_those_that_diagnose_knows(raised):
     }
 
 
-def test_cards_tell_who_receives_in_each_backward():
+def test_cards_tell_who_receives_in_each_backward(three):
     found = {}
-    for key, card in zip(THREE, cards(), strict=True):
+    for key, card in zip(THREE, three, strict=True):
         assert card.title == STRATEGIES[key].title
         received = [line.received for line in card.lines if line.received]
         found[key] = [{net: symbol for net, symbol, _ in one} for one in received]
@@ -48,14 +53,14 @@ def test_cards_tell_who_receives_in_each_backward():
     }
 
 
-def test_the_page_holds_all_of_it(raised):
+def test_the_page_holds_all_of_it(raised, three):
     page = BeautifulSoup(cheat_sheet_page(home="index.html"), "html.parser")
     text = unescape(page.get_text(" "))
     assert [row.th.get_text() for row in page.select(".freezing tbody tr")] == list(WAYS)
     rows = page.select(".errors tbody tr")
     for row, one in zip(rows, raised.values(), strict=True):
         assert one.message.startswith(row.th.get_text().rstrip("…"))
-    for card in cards():
+    for card in three:
         assert all(fact in text for fact in card.facts.values())
     assert len(page.select("ol li")) == len(QUESTIONS)
     assert page.select_one("nav a")["href"] == "index.html"

@@ -7,6 +7,8 @@ from axe_playwright_python.sync_playwright import Axe
 from deck_browser import DeckBrowser, print_pdf
 
 from gan_lessons.classroom.export.cheat_sheet import cheat_sheet_page
+from gan_lessons.classroom.export.embed_page import embed_page, write_explorer
+from gan_lessons.classroom.export.sheets import sheet
 
 pytestmark = pytest.mark.browser
 
@@ -38,3 +40,39 @@ def test_the_cheat_sheet_on_a_screen(dark, cheat_sheet, chromium):
         page.set_viewport_size({"width": 390, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert browser.requests == browser.errors == []
+
+
+@pytest.fixture(scope="module")
+def embedding(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embed")
+    explorer = write_explorer(folder)
+    (folder / "embed.html").write_text(embed_page(explorer), encoding="utf-8")
+    return folder
+
+
+def test_a_page_shows_how_an_explorer_is_embedded(embedding, chromium):
+    with DeckBrowser(chromium=chromium) as browser:
+        inside = browser.open(embedding / "explorer.html", "#strategy=generator_first&at=2")
+        inside.close()  # so that the browser knows the file, and asks for nothing else
+        page = browser.open(embedding / "embed.html")
+        shown = page.frame_locator("iframe").locator("section.explorer output").first
+        shown.wait_for()
+        assert shown.inner_text().startswith("8 of")
+        snippet = page.locator("pre code").first.inner_text()
+        assert 'src="explorer.html#strategy=detach&amp;at=8"' in snippet
+        results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
+        assert results.violations_count == 0, results.generate_report()
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.get_by_role("link", name=re.compile("whatif")).click()
+        page.locator("section.explorer .outcome").wait_for()
+        assert page.get_by_role("alert").inner_text() == ""
+        assert browser.requests == browser.errors == []
+
+
+def test_cards_and_plan_on_paper(offline, tmp_path):
+    cards = [(letter, ["00"]) for letter in "ABCDEFGH"]
+    page = sheet("vote_cards.html.j2", title="Cards", home="", sheets=[cards[:4], cards[4:]])
+    (tmp_path / "cards.html").write_text(page, encoding="utf-8")
+    print_pdf(offline, tmp_path / "cards.html", tmp_path / "cards.pdf")
+    assert pages_of(tmp_path / "cards.pdf") == 2

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from gan_lessons.classroom.export.cheat_sheet import cheat_sheet_page
+from gan_lessons.classroom.export.embed_page import embed_page, write_explorer
 from gan_lessons.classroom.export.execute import Outcome, execute_all, write
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
+from gan_lessons.classroom.export.handout import write_handout
 from gan_lessons.classroom.export.index import index_page, lesson_of
 
 _say = partial(print, flush=True)
@@ -52,19 +54,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build(kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2) -> list[str]:
-    """Write decks to ``folder/slides`` and, for "site" and "all", the site to ``folder/site``.
+    """Write decks to ``folder/slides`` and, for "site" and "all", the site to ``folder/site``; for
+    "handout" nothing but what a teacher prints, to ``folder/handout``.
 
     Returns one line for every lesson that could not be built. Prints how far it is. Raises OSError
     for a file that cannot be written.
     """
     outcomes = execute_all(notebooks, folder / "executed", jobs=jobs, say=_say)
+    if kind == "handout":
+        write_handout(outcomes, folder / "handout", _write)
+        return [outcome.error for outcome in outcomes if outcome.error]
     if kind != "site":
         outcomes = _decks(outcomes, folder / "slides", links=False)
     if kind != "slides":
         outcomes = _decks(outcomes, folder / "site" / "slides", links=True)
         outcomes = _pages(outcomes, folder / "site")
-        _write(folder / "site" / "cheat-sheet.html", cheat_sheet_page(home="index.html"))
+        _for_teachers(folder / "site")
     return [outcome.error for outcome in outcomes if outcome.error]
+
+
+def _for_teachers(folder: Path) -> None:
+    """The cheat sheet, an explorer to embed, and how that is done."""
+    _write(folder / "cheat-sheet.html", cheat_sheet_page(home="index.html"))
+    _write(folder / "embed.html", embed_page(write_explorer(folder), home="index.html"))
 
 
 def _decks(outcomes: list[Outcome], folder: Path, *, links: bool) -> list[Outcome]:
@@ -119,7 +131,7 @@ def _write(path: Path, page: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=("slides", "site", "all"))
+    parser.add_argument("kind", choices=("slides", "site", "all", "handout"))
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
     parser.add_argument("--build", type=Path, default=Path("build"), help="where to write")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time")
