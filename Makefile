@@ -114,11 +114,14 @@ pictures: $(VENV)/.test  ## the explorer, light and dark
 walk: $(VENV)/.test  ## the explorer as a moving picture
 	$(PY) tools/explorer_pictures.py --walk build/walk
 
+# One worker for each core, four at most: a browser, a JupyterLab and kernels belong to each.
+WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.test  ## all checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) -m pytest $(WORKERS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
