@@ -84,7 +84,7 @@ def _same(part: Part, question):
         assert {unescape(o) for o in question.right} == {part.truth["option"]}
         assert {unescape(o) for o in question.wrong} == {*part.options} - {part.truth["option"]}
         feedback = {unescape(o): unescape(f) for o, f in question.wrong.items() if f}
-        assert feedback == {o: f for o, f in part.if_wrong.items() if o != part.truth["option"]}
+        assert feedback == part.if_wrong
     else:
         assert [*question.right] == [(part.truth["number"], part.truth["tolerance"])]
         assert {value for value, _ in question.wrong} == {*part.if_wrong}

@@ -27,6 +27,7 @@ from gan_lessons.classroom.export.slides import (
     tags,
     without_wrapper,
 )
+from gan_lessons.classroom.scoring import number_text
 
 _WIDGET = re.compile(
     r'data-gl-(question|answers) data-gl-group="([^"]*)".*?'
@@ -55,8 +56,17 @@ class Part:
 
     @property
     def if_wrong(self) -> dict[Any, str]:
-        """Wrong answer -> a sentence for who gave it."""
-        return {told[0]: told[1] for told in self.truth.get("if_wrong", ())}
+        """Wrong answer, a text or a number -> a sentence for who gave it."""
+        told = self.truth.get("if_wrong", ())
+        return {wrong: text for wrong, text in told if wrong != self.truth.get("option")}
+
+    @property
+    def misled(self) -> list[tuple[str, str]]:
+        """The same, each answer as people write it."""
+        return [
+            (wrong if isinstance(wrong, str) else number_text(wrong), text)
+            for wrong, text in self.if_wrong.items()
+        ]
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class Taught:
     lesson: Lesson
     minutes: int
     opening: Markup
-    notes: tuple[tuple[str, Markup], ...]
+    notes: tuple[tuple[Markup, Markup], ...]
     questions: tuple[Asked, ...]
 
 
@@ -95,7 +105,7 @@ def taught(outcome: Outcome) -> Taught:
         lesson_of(name, notebook),
         int(minutes[1]) if minutes else 0,
         html(_TAUGHT.sub("", first[1])),
-        tuple((at, html(text)) for at, text in others),
+        tuple((html.inline(at), html(text)) for at, text in others),
         tuple(_questions(notebook, name.partition("-")[0], html)),
     )
 

@@ -38,7 +38,7 @@ def _question(number: str, asked: Asked, part: Part) -> str:
 
 def _choices(part: Part) -> Iterator[str]:
     for _, option, right in part.lettered:
-        told = "" if right else part.if_wrong.get(option, "")
+        told = part.if_wrong.get(option, "")
         feedback = f"#{_shown(told)}" if told else ""
         yield f"{'=' if right else '~'}{_shown(option)}{feedback}"
 

@@ -19,7 +19,7 @@ from gan_lessons.classroom.export.sheets import sheet
 
 # How long -> (minutes, numbers of the lessons). A day is six hours of teaching; breaks come on top.
 PLANS: Mapping[str, tuple[int, tuple[str, ...]]] = {
-    "45 minutes": (45, ("00", "02")),
+    "45 minutes": (45, ("02",)),
     "90 minutes": (90, ("02", "03")),
     "A day": (360, ("00", "01", "02", "03", "04", "05", "06", "08", "12")),
 }
