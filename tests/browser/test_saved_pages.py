@@ -120,6 +120,21 @@ def test_the_address_goes_along_and_leads_back(opened, explorer):
     assert lines_of(again) == lines_of(page)
 
 
+def test_the_link_to_a_step_is_copied_and_shown_where_that_is_refused(opened, explorer, saved):
+    page = opened("#strategy=detach&at=5", permissions=["clipboard-read", "clipboard-write"])
+    ExplorerPage(page.locator("section.explorer")).press("ArrowRight")
+    here = f"{saved.as_uri()}#strategy=detach&at=6"
+    link, frame = page.locator(".copying button").all()
+    link.click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == here
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('refused'))")
+    frame.click()
+    shown = page.get_by_label("Copy this").input_value()
+    assert f'src="{here.replace("&", "&amp;")}"' in shown
+    assert shown.startswith("<iframe ")
+
+
 def test_another_address_is_followed(opened, explorer):
     """As when a link beside the frame is clicked."""
     page = opened("#strategy=detach&at=5&whatif=no_zero_grad_d")

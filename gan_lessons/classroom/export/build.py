@@ -19,6 +19,7 @@ from typing import Any
 
 from gan_lessons.classroom.export.execute import Outcome, execute_all, write
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
+from gan_lessons.classroom.export.handout import write_handout
 from gan_lessons.classroom.export.index import index_page, lesson_of
 from gan_lessons.classroom.export.more_pages import Site, more_pages
 from gan_lessons.classroom.export.search import search_page
@@ -57,13 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
 def build(
     kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2, teacher: bool = False
 ) -> list[str]:
-    """Write decks to ``folder/slides`` and, for "site" and "all", the site to ``folder/site``.
+    """Write decks to ``folder/slides`` and, for "site" and "all", the site to ``folder/site``; for
+    "handout" nothing but what a teacher prints, to ``folder/handout``.
 
     teacher: the site too has the teacher's notes, with answers; ``folder/slides`` always has them.
     Returns one line for every lesson that could not be built. Prints how far it is. Raises OSError
     for a file that cannot be written.
     """
     outcomes = execute_all(notebooks, folder / "executed", jobs=jobs, say=_say)
+    if kind == "handout":
+        write_handout(outcomes, folder / "handout", _write)
+        return [outcome.error for outcome in outcomes if outcome.error]
     if kind != "site":
         outcomes = _decks(outcomes, folder / "slides", GanSlides())
     if kind != "slides":
@@ -128,7 +133,7 @@ def _write(path: Path, page: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("kind", choices=("slides", "site", "all"))
+    parser.add_argument("kind", choices=("slides", "site", "all", "handout"))
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
     parser.add_argument("--build", type=Path, default=Path("build"), help="where to write")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time")

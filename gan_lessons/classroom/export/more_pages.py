@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_lessons.classroom.export import api
+from gan_lessons.classroom.export.cheat_sheet import cheat_sheet_page
 from gan_lessons.classroom.export.docs import doc_pages
+from gan_lessons.classroom.export.embed_page import embed_page, write_explorer
 from gan_lessons.classroom.export.index import Link
 
 
@@ -45,7 +47,29 @@ def api_step(site: Site) -> list[Link]:
     return [api.LINK]
 
 
-STEPS: tuple[Callable[[Site], list[Link]], ...] = (api_step, docs_step)
+def cheat_sheet_step(site: Site) -> list[Link]:
+    """``cheat-sheet.html``."""
+    site.write(site.folder / "cheat-sheet.html", cheat_sheet_page(home="index.html"))
+    about = "Three strategies, the errors and their causes, ten ways to freeze a player: one sheet."
+    return [Link("cheat-sheet.html", "Cheat sheet", about)]
+
+
+def embed_step(site: Site) -> list[Link]:
+    """``explorer.html``, an explorer to show elsewhere, and ``embed.html``: how that is done."""
+    page = embed_page(write_explorer(site.folder), home="index.html")
+    site.write(site.folder / "embed.html", page)
+    about = (
+        "The three strategies in one file, and how to show a moment of it in a page or in slides."
+    )
+    return [Link("embed.html", "An explorer in your own slides", about)]
+
+
+STEPS: tuple[Callable[[Site], list[Link]], ...] = (
+    cheat_sheet_step,
+    embed_step,
+    api_step,
+    docs_step,
+)
 
 
 def more_pages(site: Site) -> list[Link]:
