@@ -9,6 +9,7 @@ The steps run when it is made, on copies; afterwards the page needs no kernel.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def explore(
     runs = {key: _Run(strategy, gan, *batch, seed) for key, strategy in chosen.items()}
     films = {key: run.film() for key, run in runs.items()}
     if what_if is None:
-        what_if = sum(p.numel() for net in gan.nets.values() for p in net.parameters()) <= SMALL
+        shapes = next(iter(runs.values())).record.parameters.values()
+        what_if = sum(math.prod(shape) for net in shapes for shape in net.values()) <= SMALL
     changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
     shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
     records, first = {key: run.record for key, run in runs.items()}, next(iter(chosen))

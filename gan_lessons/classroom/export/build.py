@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gan_lessons.classroom.export.execute import Outcome, execute_all, write
+from gan_lessons.classroom.export.execute import Outcome, execute_all
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.handout import write_handout
 from gan_lessons.classroom.export.index import index_page, lesson_of
 from gan_lessons.classroom.export.more_pages import Site, more_pages
 from gan_lessons.classroom.export.search import search_page
+from gan_lessons.whole_file import write_whole
 
 _say = partial(print, flush=True)
 
@@ -47,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
             "cannot write {path}: {reason}; what was finished is complete. Make room there, or "
             "choose another folder with --build."
         )
-        print(text.format(path=error.filename, reason=error.strerror), file=sys.stderr)
+        print(
+            text.format(path=error.filename or "standard output", reason=error.strerror),
+            file=sys.stderr,
+        )
         return 1
     _say("{seconds:.0f} s in all".format(seconds=time.monotonic() - start))
     if failures:
@@ -127,7 +131,7 @@ def _export(exporter: Any, folder: Path, beside: dict[str, Any], outcome: Outcom
 
 
 def _write(path: Path, page: str) -> None:
-    write(path, page)
+    write_whole(path, page, make_folder=True)
     _say("wrote {path} ({size:.2f} MB)".format(path=path, size=len(page.encode()) / 1e6))
 
 
