@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gan_lessons import checks
-from gan_lessons.arguments import require, require_number
+from gan_lessons.arguments import refuse, require, require_number
 from gan_lessons.checks import Loss
 
 
@@ -94,3 +95,11 @@ class Gan:
         checks.check_batch("real", real, "discriminator", D, self._weight_d)
         checks.check_batch("noise", noise, "generator", G, self._weight_g)
         checks.check_values(real, noise)
+
+
+def check(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    """The first line of a step: refuse what is no `Gan`, and then what `Gan.check` refuses."""
+    if not isinstance(gan, Gan):
+        step = sys._getframe(1).f_code.co_name
+        raise refuse(step, "gan", gan, "a Gan, such as tiny_gan()")
+    gan.check(real, noise)

@@ -122,7 +122,7 @@ def gains(
     Raises what the step raises, TypeError for what cannot be called, ValueError for a negative
     ``repeat`` and for a step that makes other backward calls each time.
     """
-    _check(step, nets, optimizers, repeat, seed)
+    _check(step, nets, optimizers, batch, repeat, seed)
     players = _Players(nets, optimizers)
     with seeded(seed, players.device), state_kept(nets.values(), optimizers.values()):
         step(*batch)  # optimizers make their states now
@@ -139,8 +139,9 @@ def gains(
     return Gains(flops, peak, found)
 
 
-def _check(step: Any, nets: Any, optimizers: Any, repeat: Any, seed: Any) -> None:
-    require_callable("gains", "a function that runs one iteration: step(*batch)", step=step)
+def _check(step: Any, nets: Any, optimizers: Any, batch: Any, repeat: Any, seed: Any) -> None:
+    expected = "a function that runs one iteration: step(*batch)"
+    require_callable("gains", expected, len(batch), step=step)
     require_whole("gains", 0, repeat=repeat)
     require_whole("gains", seed=seed)
     require("gains", Mapping, 'a dict of names, such as {"G": opt_g}', optimizers=optimizers)

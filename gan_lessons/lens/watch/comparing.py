@@ -23,7 +23,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from gan_lessons.arguments import require, require_callable
+from gan_lessons.arguments import refuse, require, require_callable
 from gan_lessons.lens.model import Line, Record
 from gan_lessons.lens.record import held_parameters, record
 from gan_lessons.lens.show import visible
@@ -170,8 +170,10 @@ def _checked(loop_a: Any, loop_b: Any, nets: Any, optimizers: Any, batches: Any)
     """The batches. Raises TypeError or ValueError for what `same` cannot use."""
     for name, loop in (("loop_a", loop_a), ("loop_b", loop_b)):
         expected = "a function of the batches: def loop(batches): for batch in batches: ..."
-        require_callable("same", expected, **{name: loop})
+        require_callable("same", expected, 1, **{name: loop})
     require("same", Iterable, "the batches to run the loops on", batches=batches)
+    if getattr(batches, "ndim", None) == 0:  # a number's tensor: torch calls it iterable
+        raise refuse("same", "batches", batches, "the batches to run the loops on")
     given = list(batches)
     if not given:
         raise ValueError("same() got no batches; one or more are needed to run the loops on")

@@ -125,13 +125,13 @@ class watched(Generic[Batch]):
         every: int = 0,
         tell: Callable[[str], None] = print,
     ) -> None:
-        if not isinstance(loader, Iterable):
+        if not isinstance(loader, Iterable) or getattr(loader, "ndim", None) == 0:
             raise TypeError(
                 f"watched() got a loader of type {type(loader).__name__}; expected something to "
                 "iterate over: for batch in watched(loader)"
             )
         require_whole("watched", iterations=iterations, every=every)
-        require_callable("watched", "a function of the text to tell", tell=tell)
+        require_callable("watched", "a function of the text to tell", 1, tell=tell)
         if iterations < 1 or (every and every < iterations):
             raise ValueError(
                 f"watched() got iterations={iterations}, every={every}; expected iterations of at "
