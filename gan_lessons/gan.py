@@ -18,6 +18,11 @@ class StepLosses(NamedTuple):
     """What one training step returns: two detached 0-d tensors, in nats with the default loss.
 
     Both were computed before the weights that they move were changed.
+
+    >>> from gan_lessons import data, step_detach, tiny_gan
+    >>> d_loss, g_loss = step_detach(tiny_gan(), data.ring(4), data.noise(4, (2,)))
+    >>> d_loss.shape, d_loss.requires_grad
+    (torch.Size([]), False)
     """
 
     d_loss: Tensor
@@ -35,6 +40,13 @@ class Gan:
                    expects probabilities; use `losses.bce_with_logits` for a net that ends in logits
 
     Raises TypeError or ValueError where the parts do not fit together.
+
+    >>> from torch import nn, optim
+    >>> from gan_lessons import Gan
+    >>> G, D = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
+    >>> gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    >>> list(gan.nets)
+    ['G', 'D']
     """
 
     generator: nn.Module

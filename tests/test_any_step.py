@@ -1,6 +1,10 @@
 """Steps of any form, on any nets: two discriminators, an encoder, a trainer's method."""
 
 import copy
+import re
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 import torch
@@ -19,12 +23,12 @@ def mlp(n_in, n_out):
 class Translator:
     """After pix2pix: two discriminators judge pairs, and G also comes close to the target."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         torch.manual_seed(0)
         self.G, self.coarse, self.fine = mlp(2, 2), mlp(4, 1), mlp(4, 1)
         self.opt_g = optim.Adam(self.G.parameters(), 1e-3)
         self.opt_d = optim.Adam([*self.coarse.parameters(), *self.fine.parameters()], 1e-3)
-        self.own = {
+        self.own: dict[str, Any] = {
             "nets": {"G": self.G, "coarse": self.coarse, "fine": self.fine},
             "optimizers": {"G": self.opt_g, "D": self.opt_d},
         }
@@ -34,7 +38,7 @@ class Translator:
         fake = self.G(source)
         pair, true_pair = torch.cat((source, fake), 1), torch.cat((source, target), 1)
         self.opt_d.zero_grad()
-        d_loss = 0
+        d_loss = torch.zeros(())
         for D in (self.coarse, self.fine):
             d_loss = d_loss + F.softplus(-D(true_pair)).mean()
             d_loss = d_loss + F.softplus(D(pair.detach())).mean()
@@ -55,7 +59,7 @@ class Translator:
         )
 
 
-def own_call(gan):
+def own_call(gan) -> dict[str, Any]:
     return {"args": (gan, *BATCH), "nets": gan.nets, "optimizers": gan.optimizers}
 
 
@@ -103,7 +107,7 @@ def test_an_encoder_and_two_optimizers_on_it():
         (D(G(E(real)).detach()).mean() - D(real).mean()).backward()
         opt_d.step()
 
-    own = {"nets": {"E": E, "G": G, "D": D}, "optimizers": {"AE": opt_a, "D": opt_d}}
+    own: dict[str, Any] = {"nets": {"E": E, "G": G, "D": D}, "optimizers": {"AE": opt_a, "D": opt_d}}
     found = cost(step, args=(BATCH[0],), **own, repeat=0)
     assert found.forwards == {"E": 2, "G": 2, "D": 2}
     assert found.flops_of("E", "backward") > 0
@@ -175,7 +179,20 @@ def test_what_does_not_fit_gets_a_sentence(case):
         run()
 
 
-# The stage of three nets ---------------------------------------------------------------------------
+def test_the_example_of_the_page_runs_and_says_what_is_quoted(root, tmp_path):
+    page = (root / "docs" / "any-step.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (quoted,) = re.findall(r"```\n(fine .*?)```", page, re.DOTALL)
+    script = tmp_path / "example.py"  # a file: the table quotes its lines
+    script.write_text(example, encoding="utf-8")
+    command = [sys.executable, "-W", "error", "-X", "utf8", str(script)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, check=False)
+    assert done.stderr == ""
+    assert quoted in done.stdout
+    assert "coarse" in (tmp_path / "step.html").read_text(encoding="utf-8")
+
+
+# The stage of three nets --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +211,9 @@ def test_no_player_stands_on_another(stage):
             assert x + width <= stage["size"][0]
             assert y + height <= stage["size"][1]
             for left, top, wide, tall in group[:i]:
-                apart = x >= left + wide or left >= x + width or y >= top + tall or top >= y + height
+                apart = (
+                    x >= left + wide or left >= x + width or y >= top + tall or top >= y + height
+                )
                 assert apart
 
 
@@ -203,12 +222,16 @@ def test_no_way_goes_through_a_net_that_it_does_not_enter(stage):
     frames, crossed = [f["box"] for f in stage["frames"]], 0
     for edge in (e for e in stage["edges"] if "weights" not in e):
         y, x = 0.0, 0.0
-        for part in edge["path"].replace("Q", "|Q").replace("H", "|H").replace("V", "|V").split("|"):
+        for part in (
+            edge["path"].replace("Q", "|Q").replace("H", "|H").replace("V", "|V").split("|")
+        ):
             numbers = [float(n) for n in part[1:].replace(" ", ",").split(",")]
             if part[0] == "H":
                 for left, top, wide, tall in frames:
                     inside = top <= y <= top + tall
-                    crossed += inside and min(x, numbers[0]) < left and left + wide < max(x, numbers[0])
+                    crossed += (
+                        inside and min(x, numbers[0]) < left and left + wide < max(x, numbers[0])
+                    )
                 x = numbers[0]
             elif part[0] == "V":
                 y = numbers[0]

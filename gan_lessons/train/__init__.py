@@ -52,6 +52,9 @@ def train(
     Many processes (see `ranks.joined`) are asked as often whether their weights are the same.
     Raises TypeError or ValueError for bad arguments, before anything is changed, FloatingPointError
     for losses that are not finite, RuntimeError naming the first weight that differs.
+    >>> from gan_lessons import data, tiny_gan, train
+    >>> len(train.train(tiny_gan(), data.ring(64), steps=2, progress=False).d_loss)
+    2
     """
     _check(steps, every, progress, on_progress, checkpoint)
     begin = partial(

@@ -28,7 +28,7 @@ class AnyStepRun:
         before it has done anything."""
         self._strategy = strategy
         nets, optimizers = call.nets, call.optimizers
-        self.size = 0  # of the nets that changed steps are tried on: none
+        self.is_small = True  # for what it has to try: nothing
         with seeded(seed, call.device), state_kept(nets.values(), optimizers.values()) as start:
             try:
                 call()

@@ -36,7 +36,8 @@ from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 
-SMALL = 10_000  # parameters of nets that are quick enough to try every what-if on
+# Weights and parameter tensors of nets that are quick enough to try every what-if on.
+SMALL, FEW = 10_000, 100
 
 Step = Callable[[Gan, Tensor, Tensor], Any]
 
@@ -117,13 +118,24 @@ def explore(
     The global random state is left as it was. Raises KeyError for an unknown name, TypeError for
     what does not fit, ValueError where a batch cannot be made; what a step raises before it has
     done anything goes on.
+
+    >>> from gan_lessons import explore
+    >>> explore("detach", what_if=False).strategy
+    'detach'
     """
     _check_kinds(seed, compare, group, what_if)
     chosen = _chosen(steps or THREE, compare)
     runs = _runs(chosen, gan, real, noise, (args, nets, optimizers), seed)
-    films = {key: run.film() for key, run in runs.items()}
     if what_if is None:
-        what_if = sum(run.size for run in runs.values()) <= SMALL * len(runs)
+        what_if = all(run.is_small for run in runs.values())
+    return _shown(chosen, runs, what_if, compare, group)
+
+
+def _shown(
+    chosen: Mapping[str, Strategy], runs: Mapping[str, _Run | AnyStepRun], what_if: bool,
+    compare: str, group: str,
+) -> StrategyExplorer:  # fmt: skip
+    films = {key: run.film() for key, run in runs.items()}
     changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
     shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
     records, first = {key: run.record for key, run in runs.items()}, next(iter(chosen))
@@ -158,7 +170,8 @@ class _Run:
         self.strategy, self.start, self.batch, self.seed = strategy, gan, (real, noise), seed
         self.judge: Judge | None = None
         self.plane = PlaneWatch(real)
-        self.size = sum(p.numel() for net in gan.nets.values() for p in net.parameters())
+        sizes = [p.numel() for net in gan.nets.values() for p in net.parameters()]
+        self.is_small = sum(sizes) <= SMALL and len(sizes) <= FEW
         try:
             self.judge = Judge(strategy.step, gan, real, noise, seed, self.plane)
         except ValueError:  # it raises, moves nobody, or brings nets of its own

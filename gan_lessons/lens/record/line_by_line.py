@@ -64,6 +64,11 @@ def record_step(
     that raised it, for half a step is worth looking at. One that comes before (bad input, say), and
     everything that is no ``Exception`` (Ctrl-C), goes on to the caller. Raises TypeError where the
     arguments do not fit the step.
+
+    >>> from gan_lessons import data, record_step, step_detach, tiny_gan
+    >>> rec = record_step(step_detach, tiny_gan(), data.ring(4), data.noise(4, (2,)))
+    >>> rec.text(rec.moments[-2])
+    'opt_g.step()'
     """
     call = step_call("record_step", step, (gan, real, noise), args, nets, optimizers)
     if beside is None:

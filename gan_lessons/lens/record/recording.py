@@ -41,6 +41,13 @@ def record(
     and patches are gone afterwards, on every path. Only the thread that entered is watched.
 
     Raises ``TypeError``/``ValueError`` for anything but named modules and optimizers.
+
+    >>> from gan_lessons import data, record, step_detach, tiny_gan
+    >>> gan = tiny_gan()
+    >>> with record(gan.nets, gan.optimizers) as rec:
+    ...     losses = step_detach(gan, data.ring(4), data.noise(4, (2,)))
+    >>> [call.source for call in rec.backward_calls]
+    ['d_loss.backward()', 'g_loss.backward()']
     """
     with recording(Record, nets, {} if optimizers is None else optimizers) as journal:
         yield journal.record

@@ -23,7 +23,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from gan_lessons.arguments import refuse, require, require_callable
+from gan_lessons.arguments import require, require_callable
 from gan_lessons.lens.model import Line, Record
 from gan_lessons.lens.record import held_parameters, record
 from gan_lessons.lens.show import visible
@@ -131,6 +131,12 @@ def same(
     generators. Keeps a copy of gradients and weights for every step while it runs.
 
     Raises what the loops raise, TypeError for what cannot be called, ValueError without batches.
+
+    >>> import gan_lessons as gl
+    >>> gan, batch = gl.tiny_gan(), (gl.data.ring(4), gl.data.noise(4, (2,)))
+    >>> loops = (lambda x, step=s: step(gan, *x[0]) for s in (gl.step_detach, gl.step_detach))
+    >>> gl.same(*loops, gan.nets, gan.optimizers, [batch]).verdict
+    'bitwise'
     """
     given = _checked(loop_a, loop_b, nets, optimizers, batches)
     with state_kept(nets.values(), optimizers.values()) as start:
@@ -172,8 +178,6 @@ def _checked(loop_a: Any, loop_b: Any, nets: Any, optimizers: Any, batches: Any)
         expected = "a function of the batches: def loop(batches): for batch in batches: ..."
         require_callable("same", expected, 1, **{name: loop})
     require("same", Iterable, "the batches to run the loops on", batches=batches)
-    if getattr(batches, "ndim", None) == 0:  # a number's tensor: torch calls it iterable
-        raise refuse("same", "batches", batches, "the batches to run the loops on")
     given = list(batches)
     if not given:
         raise ValueError("same() got no batches; one or more are needed to run the loops on")

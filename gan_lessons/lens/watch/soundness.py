@@ -24,6 +24,9 @@ def assert_sound(rec: Record, allow: Mapping[str, str] | None = None) -> None:
     For tests: ``with watch() as rec: train(...)``, then ``assert_sound(rec)``.
 
     Raises what ``diagnose`` raises for bad input, TypeError for an ``allow`` without reasons.
+
+    >>> from gan_lessons import assert_sound, data, record_step, step_detach, tiny_gan
+    >>> assert_sound(record_step(step_detach, tiny_gan(), data.ring(4), data.noise(4, (2,))))
     """
     allowed = {} if allow is None else allow
     if not isinstance(allowed, Mapping) or not all(

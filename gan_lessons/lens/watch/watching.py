@@ -46,6 +46,13 @@ def watch(
     in one, of a net that was replaced) comes as a warning before the block runs. Mutates nothing.
 
     Raises ValueError where there is nobody to watch, and what ``record`` raises for bad input.
+
+    >>> from gan_lessons import data, step_detach, tiny_gan, watch
+    >>> my_gan = tiny_gan()
+    >>> with watch() as rec:
+    ...     losses = step_detach(my_gan, data.ring(4), data.noise(4, (2,)))
+    >>> sorted(rec.holds)
+    ['optimizer_d', 'optimizer_g']
     """
     players = _players("watch()", nets, optimizers)
     for note in players.notes:
@@ -115,6 +122,12 @@ class watched(Generic[Batch]):
 
     Raises TypeError for what is not iterable, ValueError for numbers that make no sense and,
     where iteration begins, if there is nobody to watch.
+
+    >>> from gan_lessons import data, step_detach, tiny_gan, watched
+    >>> my_gan = tiny_gan()
+    >>> for real in watched([data.ring(4), data.ring(4)], tell=lambda text: print(text[:34])):
+    ...     losses = step_detach(my_gan, real, data.noise(4, (2,)))
+    gan-lessons watched 2 iterations o
     """
 
     def __init__(
