@@ -105,11 +105,14 @@ slides-pdf: $(VENV)/.test slides  ## the slides on paper
 pictures: $(VENV)/.test  ## the explorer, light and dark
 	$(PY) tools/explorer_pictures.py build/pictures
 
+# One worker for each core, four at most: a browser, a JupyterLab and kernels belong to each.
+WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
+
 test: $(VENV)/.test  ## all checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) -m pytest $(WORKERS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

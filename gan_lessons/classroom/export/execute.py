@@ -120,7 +120,7 @@ async def _execute_all(paths: list[Path], cache: Path, jobs: int, say: Say) -> l
 async def _executed(path: Path, cache: Path, say: Say) -> Any:
     """The notebook with its outputs, of this run or of one before."""
     notebook = _read(path)
-    kept = cache / f"{path.stem}-{_key(notebook)}.ipynb"
+    kept = kept_in(cache, path, notebook)
     try:
         ran = _with_outputs(notebook, _read(kept))
         say("{name}: has run before, taken from {cache}".format(name=path.name, cache=cache))
@@ -185,6 +185,11 @@ def _with_outputs(notebook: Any, executed: Any) -> Any:
     for cell, ran in zip(_code(notebook), _code(executed), strict=True):
         cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
     return notebook
+
+
+def kept_in(cache: Path, path: Path, notebook: Any) -> Path:
+    """The file in ``cache`` that holds what ``notebook``, read from ``path``, gave when it ran."""
+    return cache / f"{path.stem}-{_key(notebook)}.ipynb"
 
 
 def _key(notebook: Any) -> str:
