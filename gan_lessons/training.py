@@ -65,7 +65,7 @@ class Training:
         schedules: Sequence[LRScheduler] = (),
     ) -> None:
         require("train", Gan, "a Gan, such as tiny_gan()", gan=gan)
-        require_callable("train", "a function step(gan, real, noise)", step=step)
+        require_callable("train", "a function step(gan, real, noise)", 3, step=step)
         require("train", Sequence, "a sequence of torch's schedulers", schedules=schedules)
         for number, schedule in enumerate(schedules):
             require("train", LRScheduler, "one of torch's", **{f"schedules[{number}]": schedule})
