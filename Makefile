@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help lab present slides slides-pdf site pictures test clean
+.PHONY: help lab present slides slides-pdf site handout pictures walk test clean
 
 define ADVICE
 
@@ -41,7 +41,9 @@ help:  ## show this list
 	@echo "make slides run the lessons and write build/slides/: one file each, works with no network"
 	@echo "make slides-pdf  print these slides into build/pdf/, with the Chromium that is installed"
 	@echo "make site   all lessons as pages, an index and the slides: build/site/, for any web server"
+	@echo "make handout  plan, vote cards, answer key, cheat sheet on paper, a Moodle quiz: build/handout/"
 	@echo "make pictures  pictures of the explorer at the moments that decide: build/pictures/"
+	@echo "make walk   the explorer line by line as moving pictures, light and dark: build/walk/"
 	@echo "make test   install what the tests need too, then run ruff, mypy and pytest"
 	@echo "make clean  remove $(VENV), build/ and all caches"
 	@echo "PYTHON=python3.12 chooses the Python (>= 3.11), TORCH_INDEX=https://... an index for torch"
@@ -102,14 +104,24 @@ site: $(VENV)/.lab  ## all lessons as pages, the slides beside them
 slides-pdf: $(VENV)/.test slides  ## the slides on paper
 	$(PY) tools/deck_browser.py --pdf build/pdf build/slides/*.html
 
+handout: $(VENV)/.test  ## what a teacher takes into the room
+	$(PY) -m gan_lessons.classroom.export.build handout
+	$(PY) tools/deck_browser.py --pdf build/handout build/handout/*.html
+
 pictures: $(VENV)/.test  ## the explorer, light and dark
 	$(PY) tools/explorer_pictures.py build/pictures
+
+walk: $(VENV)/.test  ## the explorer as a moving picture
+	$(PY) tools/explorer_pictures.py --walk build/walk
+
+# One worker for each core, four at most: a browser, a JupyterLab and kernels belong to each.
+WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
 
 test: $(VENV)/.test  ## all checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) -m pytest $(WORKERS)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

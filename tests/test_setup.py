@@ -180,7 +180,8 @@ def test_makefile_installs_torch_first_and_alone():
 def test_make_test_runs_every_check():
     done = make("--always-make", "--dry-run", "test")
     ran = re.findall(r"^\.venv/bin/python -m (.+)", done.stdout, re.M)
-    assert ran == ["ruff check .", "ruff format --check .", "mypy", "pytest"]
+    workers = "-n logical --maxprocesses 4 --dist worksteal"
+    assert ran == ["ruff check .", "ruff format --check .", "mypy", f"pytest {workers}"]
 
 
 def test_make_present_reads_our_settings_and_writes_none_of_the_users():

@@ -10,12 +10,18 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from deck_browser import DeckBrowser, running_chromium
+from filelock import FileLock
 from lab_browser import LabBrowser
 from lab_server import LabServer
+from lesson_runs import LessonRuns
 from need_chromium import require_chromium
 from playwright.sync_api import Browser
+
+from gan_lessons.classroom.export.execute import kept_in
+from gan_lessons.whole_file import write_whole
 
 
 @pytest.fixture(scope="session")
@@ -67,20 +73,38 @@ def saved(wanted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
-def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with all decks and the site, built once, as ``make slides site`` would."""
+def built(root: Path, shared: Path, lesson_runs: LessonRuns) -> Path:
+    """The folder with all decks and the site, built once, as ``make slides site`` would.
+
+    It takes each lesson as its first run left it, so that no lesson runs once more.
+    """
     require_chromium()
-    folder = tmp_path_factory.mktemp("built")
+    folder = shared / "built"
+    lessons = sorted((root / "notebooks").glob("*.ipynb"))
+    runs = lesson_runs.all(lessons)
+    with FileLock(shared / "built.lock"):
+        if not (folder / "complete").exists():
+            for path, run in runs.items():
+                ran = kept_in(folder / "executed", path, nbformat.read(path, as_version=4))
+                write_whole(ran, nbformat.writes(run.first), make_folder=True)
+            build_all(root, folder)
+            (folder / "complete").touch()
+    return folder
+
+
+def build_all(root: Path, folder: Path) -> None:
+    command = [sys.executable, "-m", "gan_lessons.classroom.export.build", "all"]
     done = subprocess.run(
-        [sys.executable, "-m", "gan_lessons.classroom.export.build", "all", "--build", str(folder)],
+        [*command, "--build", str(folder)],
         cwd=root,
         capture_output=True,
         text=True,
         check=False,
         timeout=600,
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return folder
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-4000:]
+    assert said.count("has run before") == len(list((root / "notebooks").glob("*.ipynb"))), said
 
 
 @pytest.fixture(scope="module")

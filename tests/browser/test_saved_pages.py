@@ -8,6 +8,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from explorer_page import ExplorerPage
 
+from gan_lessons.classroom import explore
+from tests.test_any_step import BATCH, Translator
+
 pytestmark = pytest.mark.browser
 
 
@@ -108,6 +111,21 @@ def test_the_address_goes_along_and_leads_back(opened, wanted):
     assert lines_of(again) == lines_of(page)
 
 
+def test_the_link_to_a_step_is_copied_and_shown_where_that_is_refused(opened, saved):
+    page = opened("#strategy=detach&at=5", permissions=["clipboard-read", "clipboard-write"])
+    ExplorerPage(page.locator("section.explorer")).press("ArrowRight")
+    here = f"{saved.as_uri()}#strategy=detach&at=6"
+    link, frame = page.locator(".copying button").all()
+    link.click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == here
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('refused'))")
+    frame.click()
+    shown = page.get_by_label("Copy this").input_value()
+    assert f'src="{here.replace("&", "&amp;")}"' in shown
+    assert shown.startswith("<iframe ")
+
+
 def test_another_address_is_followed(opened, wanted):
     """As when a link beside the frame is clicked."""
     page = opened("#strategy=detach&at=5&whatif=no_zero_grad_d")
@@ -199,3 +217,21 @@ def test_without_scripts_the_table_and_the_picture_stand_there(chromium, saved):
         assert page.locator("img").count() == 1
     finally:
         context.close()
+
+
+def test_three_nets_fit_on_a_page(opened, tmp_path):
+    """Two discriminators: nothing of the stage is cut off, and the matrix comes below it."""
+    mine = Translator()
+    path = explore(mine.step, args=BATCH.unbind(), **mine.own).save(tmp_path / "three-nets.html")
+    page = opened("#at=4", path)
+    hidden = page.locator(".stage").evaluate(
+        "e => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
+    )
+    assert max(hidden) <= 1
+    stage, players, below = (
+        page.locator(place).bounding_box() for place in (".stage", ".players", ".below")
+    )
+    assert players["y"] >= stage["y"]
+    assert below["y"] >= stage["y"] + stage["height"]
+    assert below["height"] > 100
+    assert page.locator(".players .frame").count() == 3
