@@ -586,7 +586,7 @@ def test_what_is_stale_and_never_walked_again_is_no_alarm(explorer):
     assert "s" not in last["stage"]["calls"]
     assert "o" in last["stage"]["calls"]
     told = " ".join(m["caption"] for m in explorer.data["films"]["retain_graph"]["moments"])
-    assert "they are stale. No backward comes through there any more" in told
+    assert "it is stale. No backward comes through there any more" in told
     assert "will raise" not in told
 
 
