@@ -425,6 +425,12 @@ def test_a_notebook_that_was_not_run_is_run_in_a_copy():
 # All lessons --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def lessons_alone(monkeypatch):
+    """The site's other pages take seconds; tests/browser/test_sheets.py has them built."""
+    monkeypatch.setattr(build, "for_teachers", lambda folder: None)
+
+
 def lessons(folder: Path, **sources: str) -> list[Path]:
     paths = []
     for name, source in sources.items():

@@ -69,11 +69,11 @@ def build(kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2) -> l
     if kind != "slides":
         outcomes = _decks(outcomes, folder / "site" / "slides", links=True)
         outcomes = _pages(outcomes, folder / "site")
-        _for_teachers(folder / "site")
+        for_teachers(folder / "site")
     return [outcome.error for outcome in outcomes if outcome.error]
 
 
-def _for_teachers(folder: Path) -> None:
+def for_teachers(folder: Path) -> None:
     """The cheat sheet, an explorer to embed, and how that is done."""
     _write(folder / "cheat-sheet.html", cheat_sheet_page(home="index.html"))
     _write(folder / "embed.html", embed_page(write_explorer(folder), home="index.html"))
