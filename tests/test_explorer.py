@@ -330,13 +330,15 @@ def test_it_starts_at_something_and_silent_lines_are_known(explorer):
     assert film["source"][film["moments"][explorer.moment]["line"] - 1].strip() == "fake = G(noise)"
     silent = [film["source"][m["line"] - 1].strip() for m in film["moments"] if m.get("silent")]
     assert [line.partition(" =")[0] for line in silent] == [
-        "gan.check(real, noise)", "G, D, opt_g, opt_d, loss", "ones, zeros"
+        "check(gan, real, noise)", "G, D, opt_g, opt_d, loss", "ones, zeros"
     ]  # fmt: skip
 
 
 def test_source_is_coloured_and_its_head_folded(explorer):
     film = explorer.data["films"]["detach"]
-    assert [line.strip() for line in film["source"]][film["folded"] - 1] == "gan.check(real, noise)"
+    assert [line.strip() for line in film["source"]][
+        film["folded"] - 1
+    ] == "check(gan, real, noise)"
     for line, runs in zip(film["source"], film["paint"], strict=True):
         assert sum(int(n) for n in re.findall(r"\d+", runs)) == len(line)
     assert colours(["x = 'a'  # b"]) == ["t4s3t2c3"]
@@ -554,7 +556,7 @@ def test_captions_speak_of_what_was_there_before():
     STEPS["generator_first"](gan, REAL, NOISE)
     rec = record_step(STEPS["generator_first"], gan, REAL, NOISE)
     told = {rec.text(m): caption(rec, m) for m in rec.moments}
-    assert told["gan.check(real, noise)"] == "Nothing changes for gradients, graph or memory."
+    assert told["check(gan, real, noise)"] == "Nothing changes for gradients, graph or memory."
     assert told["opt_g.zero_grad()"] == "G's 4 gradients are cleared."
 
 

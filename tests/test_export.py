@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import re
 import signal
@@ -34,6 +33,7 @@ from gan_lessons.classroom.export import (
     slide_link,
     slides,
 )
+from gan_lessons.whole_file import write_whole
 
 
 def cell(source, kind=None, *, tags=(), code=False, outputs=()):
@@ -425,12 +425,6 @@ def test_a_notebook_that_was_not_run_is_run_in_a_copy():
 # All lessons --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def lessons_alone(monkeypatch):
-    """The site's other pages take seconds; tests/browser/test_sheets.py has them built."""
-    monkeypatch.setattr(build, "for_teachers", lambda folder: None)
-
-
 def lessons(folder: Path, **sources: str) -> list[Path]:
     paths = []
     for name, source in sources.items():
@@ -452,7 +446,9 @@ def test_one_that_fails_is_named_and_the_others_are_built(tmp_path, capsys):
     assert made == [
         "site/01.html",
         "site/03.html",
+        "site/api.html",
         "site/index.html",
+        "site/search.html",
         "site/slides/01.html",
         "site/slides/03.html",
         "slides/01.html",
@@ -484,14 +480,14 @@ def test_no_lesson_at_all_is_said(tmp_path, capsys):
 
 def test_a_file_is_written_in_one_piece(tmp_path, monkeypatch):
     target = tmp_path / "deck.html"
-    execute.write(target, "old")
+    write_whole(target, "old")
 
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        execute.write(target, "new")
+        write_whole(target, "new")
     assert target.read_text(encoding="utf-8") == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["deck.html"]
 
@@ -534,9 +530,11 @@ def test_what_cannot_be_built_is_named_and_linked_from_nowhere(tmp_path, capsys)
     for folder in (out / "slides", out / "site" / "slides"):
         assert sorted(path.name for path in folder.iterdir()) == ["00.html", "06.html", "09.html"]
     pages = sorted(path.name for path in (out / "site").glob("*.html"))
-    assert pages == ["00.html", "06.html", "09.html", "index.html"]
+    assert pages == ["00.html", "06.html", "09.html", "api.html", "index.html", "search.html"]
     index = (out / "site" / "index.html").read_text(encoding="utf-8")
-    links = re.findall(r'href="([^"]*)"', index)
+    cards = "".join(re.findall(r'<p class="ways">.*?</p>', index, re.DOTALL))
+    assert re.findall(r'href="(0\d)', index) == ["00", *re.findall(r'href="(0\d)', cards)]
+    links = re.findall(r'href="([^"]*)"', cards)
     assert links == [f"{way}0{n}.html" for n in (0, 6, 9) for way in ("", "slides/")]
     turn = (out / "site" / "06.html").read_text(encoding="utf-8")
     assert re.findall(r'<a href="([^"]*)" rel="(\w+)"', turn) == [
@@ -551,8 +549,9 @@ def test_a_lesson_that_only_fails_as_a_page_is_not_linked(tmp_path, capsys):
     prose(tmp_path, lesson1="# One", lesson3="# Three")
     out = tmp_path / "site"
     assert build.build("site", sorted(tmp_path.glob("*.ipynb")), tmp_path) != []
-    assert sorted(path.name for path in out.glob("*.html")) == ["01.html", "03.html", "index.html"]
-    for name in ("01", "03", "index"):
+    made = sorted(path.stem for path in out.glob("*.html"))
+    assert made == ["01", "03", "api", "index", "search"]
+    for name in made:
         assert "02.html" not in (out / f"{name}.html").read_text(encoding="utf-8")
 
 
@@ -581,22 +580,21 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, capsys):
     assert "choose another folder with --build" in told
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
 @pytest.mark.parametrize("kind", ["slides", "site"])
-def test_a_full_disk_is_said(tmp_path, capsys, monkeypatch, kind):
+def test_a_full_disk_is_said(tmp_path, capsys, kind):
+    import resource
+
     prose(tmp_path, lesson1="# One")
-    out = tmp_path / "out"
-    whole = Path.write_text
-
-    def full(self, text, **options):
-        if self.name.endswith(".html.part") or ".html." in self.name:
-            whole(self, text[:100], **options)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return whole(self, text, **options)
-
-    monkeypatch.setattr(Path, "write_text", full)
-    assert build.main([kind, "--notebooks", str(tmp_path), "--build", str(out)]) == 1
+    out, before = tmp_path / "out", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))  # bytes; a page has more
+    try:
+        status = build.main([kind, "--notebooks", str(tmp_path), "--build", str(out)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     told = capsys.readouterr().err
-    assert re.search(r"cannot write \S+01\.html: No space left on device; what was finished", told)
+    assert status == 1
+    assert re.search(r"cannot write \S+01\.html: File too large; what was finished", told)
     assert [path.suffix for path in out.rglob("*") if path.is_file()] == [".ipynb"]
 
 

@@ -19,7 +19,8 @@ from lesson_runs import LessonRuns
 from need_chromium import require_chromium
 from playwright.sync_api import Browser
 
-from gan_lessons.classroom.export.execute import kept_in, write
+from gan_lessons.classroom.export.execute import kept_in
+from gan_lessons.whole_file import write_whole
 
 
 # Playwright's event loop fills its thread while it lives, so no fixture outlives its module:
@@ -61,7 +62,7 @@ def built(root: Path, shared: Path, lesson_runs: LessonRuns) -> Path:
         if not (folder / "complete").exists():
             for path, run in runs.items():
                 ran = kept_in(folder / "executed", path, nbformat.read(path, as_version=4))
-                write(ran, nbformat.writes(run.first))
+                write_whole(ran, nbformat.writes(run.first), make_folder=True)
             build_all(root, folder)
             (folder / "complete").touch()
     return folder

@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from explorer_page import ExplorerPage
 
 from gan_lessons.classroom import explore
+from tests.test_any_step import BATCH, Translator
 
 pytestmark = pytest.mark.browser
 
@@ -226,3 +227,21 @@ def test_without_scripts_the_table_and_the_picture_stand_there(chromium, saved):
         assert page.locator("img").count() == 1
     finally:
         context.close()
+
+
+def test_three_nets_fit_on_a_page(opened, tmp_path):
+    """Two discriminators: nothing of the stage is cut off, and the matrix comes below it."""
+    mine = Translator()
+    path = explore(mine.step, args=BATCH.unbind(), **mine.own).save(tmp_path / "three-nets.html")
+    page = opened("#at=4", path)
+    hidden = page.locator(".stage").evaluate(
+        "e => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
+    )
+    assert max(hidden) <= 1
+    stage, players, below = (
+        page.locator(place).bounding_box() for place in (".stage", ".players", ".below")
+    )
+    assert players["y"] >= stage["y"]
+    assert below["y"] >= stage["y"] + stage["height"]
+    assert below["height"] > 100
+    assert page.locator(".players .frame").count() == 3

@@ -6,7 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from deck_browser import DeckBrowser, print_pdf
 
-from gan_lessons.classroom.export import build
+from gan_lessons.classroom.export.cheat_sheet import cheat_sheet_page
+from gan_lessons.classroom.export.embed_page import embed_page, write_explorer
 from gan_lessons.classroom.export.sheets import sheet
 
 pytestmark = pytest.mark.browser
@@ -20,7 +21,9 @@ def pages_of(pdf):
 def beside_the_lessons(tmp_path_factory):
     """The pages of the site that are no lessons, as its build writes them."""
     folder = tmp_path_factory.mktemp("site")
-    build.for_teachers(folder)
+    (folder / "cheat-sheet.html").write_text(cheat_sheet_page(home="index.html"), encoding="utf-8")
+    page = embed_page(write_explorer(folder), home="index.html")
+    (folder / "embed.html").write_text(page, encoding="utf-8")
     return folder
 
 

@@ -17,12 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gan_lessons.classroom.export.cheat_sheet import cheat_sheet_page
-from gan_lessons.classroom.export.embed_page import embed_page, write_explorer
-from gan_lessons.classroom.export.execute import Outcome, execute_all, write
+from gan_lessons.classroom.export.execute import Outcome, execute_all
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.handout import write_handout
 from gan_lessons.classroom.export.index import index_page, lesson_of
+from gan_lessons.classroom.export.more_pages import Site, more_pages
+from gan_lessons.classroom.export.search import search_page
+from gan_lessons.whole_file import write_whole
 
 _say = partial(print, flush=True)
 
@@ -36,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     start = time.monotonic()
     try:
-        failures = build(options.kind, notebooks, options.build, jobs=options.jobs)
+        failures = build(
+            options.kind, notebooks, options.build, jobs=options.jobs, teacher=options.teacher
+        )
     except KeyboardInterrupt:
         print("interrupted; what was finished is complete", file=sys.stderr)
         return 130
@@ -45,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
             "cannot write {path}: {reason}; what was finished is complete. Make room there, or "
             "choose another folder with --build."
         )
-        print(text.format(path=error.filename, reason=error.strerror), file=sys.stderr)
+        print(
+            text.format(path=error.filename or "standard output", reason=error.strerror),
+            file=sys.stderr,
+        )
         return 1
     _say("{seconds:.0f} s in all".format(seconds=time.monotonic() - start))
     if failures:
@@ -53,10 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def build(kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2) -> list[str]:
+def build(
+    kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2, teacher: bool = False
+) -> list[str]:
     """Write decks to ``folder/slides`` and, for "site" and "all", the site to ``folder/site``; for
     "handout" nothing but what a teacher prints, to ``folder/handout``.
 
+    teacher: the site too has the teacher's notes, with answers; ``folder/slides`` always has them.
     Returns one line for every lesson that could not be built. Prints how far it is. Raises OSError
     for a file that cannot be written.
     """
@@ -65,28 +74,21 @@ def build(kind: str, notebooks: list[Path], folder: Path, *, jobs: int = 2) -> l
         write_handout(outcomes, folder / "handout", _write)
         return [outcome.error for outcome in outcomes if outcome.error]
     if kind != "site":
-        outcomes = _decks(outcomes, folder / "slides", links=False)
+        outcomes = _decks(outcomes, folder / "slides", GanSlides())
     if kind != "slides":
-        outcomes = _decks(outcomes, folder / "site" / "slides", links=True)
-        outcomes = _pages(outcomes, folder / "site")
-        for_teachers(folder / "site")
+        decks = GanSlides(with_links=True, teacher=teacher)
+        outcomes = _decks(outcomes, folder / "site" / "slides", decks)
+        outcomes = _pages(outcomes, folder / "site", GanPage(with_links=True, teacher=teacher))
     return [outcome.error for outcome in outcomes if outcome.error]
 
 
-def for_teachers(folder: Path) -> None:
-    """The cheat sheet, an explorer to embed, and how that is done."""
-    _write(folder / "cheat-sheet.html", cheat_sheet_page(home="index.html"))
-    _write(folder / "embed.html", embed_page(write_explorer(folder), home="index.html"))
+def _decks(outcomes: list[Outcome], folder: Path, exporter: GanSlides) -> list[Outcome]:
+    return _each(outcomes, partial(_export, exporter, folder, {}))[1]
 
 
-def _decks(outcomes: list[Outcome], folder: Path, *, links: bool) -> list[Outcome]:
-    return _each(outcomes, partial(_export, GanSlides(with_links=links), folder, {}))[1]
-
-
-def _pages(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
-    """The pages and their index. A page links to those beside it: when one fails, the others are
-    made again without it."""
-    exporter = GanPage(with_links=True)
+def _pages(outcomes: list[Outcome], folder: Path, exporter: GanPage) -> list[Outcome]:
+    """The pages, all else that the site has, and the index. A page links to those beside it: when
+    one fails, the others are made again without it."""
     while True:
         lessons, outcomes = _each(outcomes, lambda o: lesson_of(o.path.stem, o.notebook))
         line = [None, *lessons.values(), None]
@@ -94,7 +96,11 @@ def _pages(outcomes: list[Outcome], folder: Path) -> list[Outcome]:
         pages, outcomes = _each(outcomes, partial(_export, exporter, folder, beside))
         if len(pages) == len(lessons):
             break
-    _write(folder / "index.html", index_page(list(lessons.values())))
+    ran = {o.path.stem: o.notebook for o in outcomes if not o.error}
+    site = Site(folder, ran, outcomes[0].path.resolve().parents[1] / "docs", _write)
+    more = more_pages(site)
+    _write(folder / "index.html", index_page(list(lessons.values()), more))
+    _write(folder / "search.html", search_page(folder))
     return outcomes
 
 
@@ -125,7 +131,7 @@ def _export(exporter: Any, folder: Path, beside: dict[str, Any], outcome: Outcom
 
 
 def _write(path: Path, page: str) -> None:
-    write(path, page)
+    write_whole(path, page, make_folder=True)
     _say("wrote {path} ({size:.2f} MB)".format(path=path, size=len(page.encode()) / 1e6))
 
 
@@ -135,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
     parser.add_argument("--build", type=Path, default=Path("build"), help="where to write")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time")
+    parser.add_argument(
+        "--teacher",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="put the teacher's notes, which have answers, into the site too",
+    )
     return parser
 
 

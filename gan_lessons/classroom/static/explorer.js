@@ -8,7 +8,9 @@
 
 // What stands on the controls; names in braces are filled in.
 const UI = {
-  title: "One training step, line by line",
+  title: "One training step, line by line: {titles}",
+  again: "{name} ({count})",
+  line: "Line {line}: ",
   strategy: "Strategy",
   back: "Back",
   next: "Next",
@@ -51,8 +53,9 @@ const icon = (name) => {
 const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 
 // A caption: what is said of gradient looks like that gradient.
-function said({ caption, marks = [], raised }) {
+function said({ caption, marks = [], raised, line }) {
   const parts = raised ? [make("b", {}, "✗ ")] : [];
+  if (line > 0) parts.push(make("span", { class: "at" }, filled(UI.line, { line })));
   let at = 0;
   for (const [start, end, kind] of marks) {
     parts.push(...withCode(caption.slice(at, start)), make("mark", { class: kind }, ...withCode(caption.slice(start, end))));
@@ -174,11 +177,22 @@ class Explorer {
   build() {
     this.section = make(
       "section",
-      { class: "explorer", tabindex: "0", role: "group", "aria-label": UI.title },
+      { class: "explorer", tabindex: "0", role: "group", "aria-label": this.label() },
       make("div", { class: "body" }, this.controls(), (this.holder = make("div", { class: "panes" }))),
     );
+    this.section.dataset.name = this.name;
     this.section.addEventListener("keydown", (event) => this.key(event));
     this.root.replaceChildren(make("style", {}, CSS), this.section);
+  }
+
+  // Each explorer of a page has a name of its own.
+  label() {
+    const { order, films } = this.data;
+    const name = filled(UI.title, { titles: order.map((key) => films[key].title).join(", ") });
+    const others = [...document.querySelectorAll("[data-gl-view]")].map((host) => host.shadowRoot?.querySelector(".explorer"));
+    const same = others.filter((other) => other && other.dataset.name === name).length;
+    this.name = name;
+    return same ? filled(UI.again, { name, count: same + 1 }) : name;
   }
 
   controls() {

@@ -39,7 +39,7 @@ class Stage {
     const { size } = film.stage;
     const [width, height] = [size[0] + 4, size[1] + 4];
     this.svg = draw("svg", {
-      class: "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
+      class: height > 420 ? "players tall" : "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
       style: `--natural:${width}px;aspect-ratio:${width} / ${height}`,
     }, draw("defs", {}, arrow("to", 9), arrow("over", 9), arrow("used", 20), arrow("vain", 20), arrow("through", 16), stripes("stripes")));
     this.banks = film.stage.frames.map((frame) => this.frame(frame));
