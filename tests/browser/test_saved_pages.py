@@ -129,7 +129,7 @@ def test_the_link_to_a_step_is_copied_and_shown_where_that_is_refused(opened, ex
     link.click()
     page.get_by_text("Copied.").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == here
-    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('refused'))")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(Error('no')); }")
     frame.click()
     shown = page.get_by_label("Copy this").input_value()
     assert f'src="{here.replace("&", "&amp;")}"' in shown
