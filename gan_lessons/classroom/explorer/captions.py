@@ -176,7 +176,7 @@ def _received(record: StepRecord, net: str, names: Sequence[str], text: str) -> 
 
 
 def _step(record: StepRecord, event: Event) -> Iterator[str]:
-    moved = {net: names for net, names in event.moved.items() if names}
+    moved = {} if event.stood_still else {net: ks for net, ks in event.moved.items() if ks}
     for net, names in moved.items():
         new = record.versions[event.index].get(net, 0)
         text = "{net} moves: its {count} parameters go from version {old} to version {new}."
