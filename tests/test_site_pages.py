@@ -76,6 +76,16 @@ def test_the_code_that_is_the_point_is_there_in_full_and_the_rest_is_folded():
     assert page.count('<details class="source">') == 2
 
 
+def test_what_prepares_the_computer_is_left_out():
+    unseen = code("install()")
+    unseen.metadata["slideshow"] = {"slide_type": "skip"}
+    told = code("check()", html("<p>all here</p>"))
+    told.metadata["slideshow"] = {"slide_type": "skip"}
+    glossary = prose("## Glossary", "skip")
+    shown = reading(notebook(prose("# T"), unseen, told, glossary))
+    assert [cell.cell.source for cell in shown] == ["# T", "check()", "## Glossary"]
+
+
 # What waits ---------------------------------------------------------------------------------------
 
 

@@ -54,17 +54,26 @@ class Shown:
 
     @property
     def says(self) -> str:
-        return _cut(next((line for line in reversed(self.source.splitlines()) if line.strip()), ""))
+        """The last line, which is what the cell shows; of a cell that only imports, what."""
+        last = next((line for line in reversed(self.source.splitlines()) if line.strip()), "")
+        return _cut(last) or self.imports_say
 
 
 def reading(notebook: Any, teacher: bool = False) -> list[Shown]:
-    """The cells of ``notebook`` in order; notes only for a ``teacher``. Mutates nothing."""
+    """The cells of ``notebook`` in order; notes only for a ``teacher``. Mutates nothing.
+
+    Code on no slide that shows nothing (it prepares the computer that runs it) is left out.
+    """
     waiting = _Waiting(notebook.cells)
     return [
         _shown(cell, *waiting.at(cell))
         for cell in notebook.cells
-        if cell.source.strip() and (teacher or slide_type(cell) != "notes")
+        if cell.source.strip() and (teacher or slide_type(cell) != "notes") and not _prepares(cell)
     ]
+
+
+def _prepares(cell: Any) -> bool:
+    return cell.cell_type == "code" and slide_type(cell) == "skip" and not cell.get("outputs")
 
 
 def _shown(cell: Any, lid: Lid | None, below: str) -> Shown:

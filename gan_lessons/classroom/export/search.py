@@ -16,7 +16,7 @@ Section = tuple[str, str, str, str]  # address, page, heading, text
 _HEADINGS = ["h1", "h2", "h3"]
 # What is no text of the page: scripts, and the insides of widgets, which say it in their own way.
 _HEAVY = re.compile(r"<(script|style|svg)\b.*?</\1>|\"data:[^\"]*\"", re.S | re.I)
-_NO_TEXT = ".permalink, .picture, nav, [data-gl-still], .gl-lid, .teacher"
+_NO_TEXT = ".permalink, .window, nav, [data-gl-still], .gl-lid, .teacher"
 _LONGEST = 4000  # characters of a section: a table of bytes is not searched to its end
 
 

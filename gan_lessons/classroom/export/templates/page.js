@@ -2,7 +2,7 @@
 
 // What scrolls sideways can be scrolled by keyboard too; what does not is no stop for the Tab key.
 function reachable() {
-  for (const block of document.querySelectorAll("pre, .output, .table, .formula, .prose > p, .picture > div"))
+  for (const block of document.querySelectorAll("pre, .output, .table, .formula, .prose > p, .window > div"))
     if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
     else block.removeAttribute("tabindex");
 }
