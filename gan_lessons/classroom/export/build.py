@@ -11,26 +11,33 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gan_lessons.classroom.export.assets import require_slides
 from gan_lessons.classroom.export.execute import Outcome, execute_all
 from gan_lessons.classroom.export.exporters import GanPage, GanSlides
 from gan_lessons.classroom.export.handout import write_handout
 from gan_lessons.classroom.export.index import index_page, lesson_of
 from gan_lessons.classroom.export.more_pages import Site, more_pages
 from gan_lessons.classroom.export.search import search_page
+from gan_lessons.classroom.lessons import lessons_folder
 from gan_lessons.whole_file import write_whole
 
 _say = partial(print, flush=True)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Build what the command line asks for; returns the exit status."""
     options = _parser().parse_args(arguments)
+    try:  # now, and not after the lessons have run
+        require_slides()
+    except ModuleNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 2
     notebooks = sorted(options.notebooks.glob("[0-9]*.ipynb"))
     if not notebooks:
         print("there is no lesson in {folder}".format(folder=options.notebooks), file=sys.stderr)
@@ -57,6 +64,16 @@ def main(arguments: list[str] | None = None) -> int:
     if failures:
         print("\nnot built ({n}):".format(n=len(failures)), *failures, sep="\n", file=sys.stderr)
     return 1 if failures else 0
+
+
+def slides_command(arguments: Sequence[str]) -> int:
+    """``gan-lessons slides``; returns the exit status."""
+    return main(["slides", *arguments])
+
+
+def site_command(arguments: Sequence[str]) -> int:
+    """``gan-lessons site``; returns the exit status."""
+    return main(["site", *arguments])
 
 
 def build(
@@ -138,7 +155,7 @@ def _write(path: Path, page: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("kind", choices=("slides", "site", "all", "handout"))
-    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
+    parser.add_argument("--notebooks", type=Path, default=lessons_folder(), help="your own copies")
     parser.add_argument("--build", type=Path, default=Path("build"), help="where to write")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks that run at a time")
     parser.add_argument(

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from gan_lessons.classroom.export.slides import Anchors
+from gan_lessons.extras import installed_for
 
 _LESSON = re.compile(r"(?:\.\./notebooks/)?(?P<name>[\w.-]+)\.ipynb(?:#(?P<anchor>.*))?$")
 _DOC = re.compile(r"(?P<name>[\w-]+)\.md(?=#|$)")
@@ -23,6 +23,8 @@ _TAG = re.compile(r"<[^>]+>")
 
 def mathml(latex: str, *, block: bool = False) -> str:
     """A formula as MathML, its LaTeX as ``alttext``. Raises ValueError for what cannot be read."""
+    with installed_for("a formula"):  # late: JupyterLab asks every exporter for its name
+        from latex2mathml.converter import convert
     try:
         converted = convert(latex.strip(), display="block" if block else "inline")
     except Exception as error:  # latex2mathml raises IndexError and KeyError too
