@@ -7,22 +7,15 @@ import pytest
 from need_chromium import require_chromium
 from PIL import Image, ImageSequence, ImageStat
 
-from gan_lessons.classroom import explore
-
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def explorer():
-    return explore()
-
-
-def test_every_shot_has_an_address(explorer):
-    found = {shot.name: explorer_pictures.address(explorer, shot)
+def test_every_shot_has_an_address(wanted):
+    found = {shot.name: explorer_pictures.address(wanted, shot)
              for shot in explorer_pictures.SHOTS}  # fmt: skip
     assert len(set(found.values())) == len(found)
     with pytest.raises(ValueError, match="no line of detach"):
-        explorer_pictures.address(explorer, explorer_pictures.Shot("x", "detach", "nowhere"))
+        explorer_pictures.address(wanted, explorer_pictures.Shot("x", "detach", "nowhere"))
 
 
 def test_pictures_are_taken_light_and_dark(monkeypatch, tmp_path):
@@ -39,15 +32,15 @@ def test_pictures_are_taken_light_and_dark(monkeypatch, tmp_path):
     assert readme.stat().st_size < 200_000
 
 
-def test_a_walk_shows_every_moment_for_as_long_as_its_caption_needs(explorer, tmp_path):
+def test_a_walk_shows_every_moment_for_as_long_as_its_caption_needs(wanted, saved, tmp_path):
     require_chromium()
     shot = explorer_pictures.Shot("walk", "detach", "")
-    film = dict(explorer_pictures.film_of(explorer, shot))
+    film = dict(explorer_pictures.film_of(wanted, shot))
     film["moments"] = film["moments"][:6]  # of which two change nothing
     loud = explorer_pictures.numbered(film)
-    file, gif = explorer.save(tmp_path / "explorer.html"), tmp_path / "walk.gif"
+    gif = tmp_path / "walk.gif"
     with explorer_pictures.DeckBrowser() as browser:
-        explorer_pictures.walk(browser, file, film, shot, gif)
+        explorer_pictures.walk(browser, saved, film, shot, gif)
         assert browser.requests == browser.errors == []
     with Image.open(gif) as image:
         frames = [frame.copy() for frame in ImageSequence.Iterator(image)]
@@ -57,5 +50,5 @@ def test_a_walk_shows_every_moment_for_as_long_as_its_caption_needs(explorer, tm
     words = [len(m["caption"].split()) for m in loud]
     assert times[words.index(max(words))] == max(times)
     assert gif.stat().st_size < 1_500_000 * len(loud) / len(
-        explorer.data["films"]["detach"]["moments"]
+        wanted.data["films"]["detach"]["moments"]
     )

@@ -18,10 +18,18 @@ def pages_of(pdf):
 
 
 @pytest.fixture(scope="module")
-def cheat_sheet(tmp_path_factory):
-    path = tmp_path_factory.mktemp("sheet") / "cheat-sheet.html"
-    path.write_text(cheat_sheet_page(), encoding="utf-8")
-    return path
+def beside_the_lessons(tmp_path_factory):
+    """The pages of the site that are no lessons, as its build writes them."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "cheat-sheet.html").write_text(cheat_sheet_page(home="index.html"), encoding="utf-8")
+    page = embed_page(write_explorer(folder), home="index.html")
+    (folder / "embed.html").write_text(page, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cheat_sheet(beside_the_lessons):
+    return beside_the_lessons / "cheat-sheet.html"
 
 
 def test_the_cheat_sheet_is_one_sheet_of_paper(cheat_sheet, offline, tmp_path):
@@ -42,19 +50,13 @@ def test_the_cheat_sheet_on_a_screen(dark, cheat_sheet, chromium):
         assert browser.requests == browser.errors == []
 
 
-@pytest.fixture(scope="module")
-def embedding(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("embed")
-    explorer = write_explorer(folder)
-    (folder / "embed.html").write_text(embed_page(explorer), encoding="utf-8")
-    return folder
-
-
-def test_a_page_shows_how_an_explorer_is_embedded(embedding, chromium):
+def test_a_page_shows_how_an_explorer_is_embedded(beside_the_lessons, chromium):
     with DeckBrowser(chromium=chromium) as browser:
-        inside = browser.open(embedding / "explorer.html", "#strategy=generator_first&at=2")
+        inside = browser.open(
+            beside_the_lessons / "explorer.html", "#strategy=generator_first&at=2"
+        )
         inside.close()  # so that the browser knows the file, and asks for nothing else
-        page = browser.open(embedding / "embed.html")
+        page = browser.open(beside_the_lessons / "embed.html")
         shown = page.frame_locator("iframe").locator("section.explorer output").first
         shown.wait_for()
         assert shown.inner_text().startswith("8 of")
@@ -64,7 +66,8 @@ def test_a_page_shows_how_an_explorer_is_embedded(embedding, chromium):
         assert results.violations_count == 0, results.generate_report()
         page.set_viewport_size({"width": 390, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        page.get_by_role("link", name=re.compile("whatif")).click()
+        _, _, example = page.locator("code.example").inner_text().partition("#")
+        page.goto(f"{(beside_the_lessons / 'explorer.html').as_uri()}#{example}")
         page.locator("section.explorer .outcome").wait_for()
         assert page.get_by_role("alert").inner_text() == ""
         assert browser.requests == browser.errors == []

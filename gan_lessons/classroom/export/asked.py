@@ -125,7 +125,8 @@ def _notes(cell: Any) -> str:
 
 
 def _questions(notebook: Any, number: str, html: Markdown) -> Iterator[Asked]:
-    asked, truths = {}, {}
+    asked: dict[str, tuple[Any, Slide]] = {}
+    truths: dict[str, list[dict[str, Any]]] = {}
     slides = [slide for stack in arrange(notebook) for slide in stack.slides]
     for slide in slides:
         for kind, group, data, state in _widgets(slide):

@@ -154,6 +154,11 @@ class Pane {
 
 // The controls, over one pane or two ---------------------------------------------------------------
 
+// What turns live slides, forwards or back; see tools/present.
+const DECK_KEYS = {
+  " ": 1, ArrowRight: 1, ArrowDown: 1, j: 1, PageDown: 1,
+  "Shift  ": -1, ArrowLeft: -1, ArrowUp: -1, k: -1, PageUp: -1,
+};
 const SHOWN = ["strategy", "moment", "what_if", "compare"];
 
 class Explorer {
@@ -170,6 +175,8 @@ class Explorer {
     this.byIndex = () => this.choose(this.data.order[model.get("index")] ?? this.strategy);
     for (const name of SHOWN) model.on(`change:${name}`, this.follow);
     model.on("change:index", this.byIndex);
+    this.turned = (event) => this.turn(event);
+    window.addEventListener("keydown", this.turned, true); // before JupyterLab hears of it
     this.stopWatching = watchTheme(host, this.section);
     this.update();
   }
@@ -401,6 +408,20 @@ class Explorer {
     return true;
   }
 
+  // On live slides (jupyterlab-deck) what turns them walks the moments first, forwards and back. The
+  // arrows do so where the cell itself has the focus, a clicker (Page Down) also where a button has.
+  turn(event) {
+    const cell = this.host.closest(".jp-Deck .jp-Cell.jp-mod-active");
+    const by = DECK_KEYS[`${event.shiftKey ? "Shift " : ""}${event.key}`];
+    if (!cell || !by || event.ctrlKey || event.altKey || event.metaKey) return;
+    const on = document.activeElement;
+    if (event.key.startsWith("Page") ? !cell.contains(on) : on !== cell) return;
+    if (by > 0 ? this.place >= this.stops.length - 1 : this.moment <= this.stops[0]) return;
+    this.step(by);
+    event.stopImmediatePropagation();
+    event.preventDefault();
+  }
+
   // The net that has the focus opens, else all of them; once more, and they close.
   zoom() {
     if (this.closeAll()) return;
@@ -425,6 +446,7 @@ class Explorer {
 
   destroy() {
     this.play(false);
+    window.removeEventListener("keydown", this.turned, true);
     for (const name of SHOWN) this.model.off(`change:${name}`, this.follow);
     this.model.off("change:index", this.byIndex);
     this.stopWatching();
