@@ -176,7 +176,7 @@ ARTICLE = {
         "of the discriminator.) So detach is quite necessary after all.",
         ("Where a fake is made anew for G, leaving detach out changes no weight.",
          "It costs more FLOPs there.",
-         "In S2 and S3 as well, the step runs without detach."),
+         "Work is the reason in S2 and S3 too: without detach the step runs, and only costs more."),
         L3,
     ),
     "C20": Statement(
