@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import notebook_rules
 import pytest
+from lesson_runs import LessonRuns
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -18,6 +20,21 @@ CELL_SECONDS = "cell seconds"
 def root() -> Path:
     """The root folder of the repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this session, the same for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def lesson_runs(shared: Path) -> LessonRuns:
+    """Each lesson, run twice in one kernel by the first test that asks for it."""
+    return LessonRuns(shared / "runs")
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import exercise_rules
 import lesson_sentences
@@ -13,58 +12,12 @@ import notebook_rules
 import one_name
 import pytest
 import reading_time
-from lab_server import kernel_environment
-from nbclient import NotebookClient
+from lesson_runs import run_twice
 from nbclient.exceptions import CellExecutionError
 
-# Per cell, only to end a notebook that hangs. The promise of a minute per lesson is reported,
-# not asserted: this machine may be busy.
-HANG_SECONDS = 300
+from gan_lessons.classroom import environment, ready
+
 LONGEST_LESSON = 50  # minutes
-
-
-def run_twice(path: Path, scratch: Path) -> tuple[list[str], list[float], nbformat.NotebookNode]:
-    """Run the notebook twice in one fresh kernel.
-
-    Returns what it wrote to stderr, one line per cell, the seconds that each run's cells took, and
-    the notebook with the outputs of the second run.
-    Raises CellExecutionError where a cell raises without the tag ``raises-exception``.
-    """
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=HANG_SECONDS,
-        kernel_name="python3",
-        allow_errors=False,
-        store_widget_state=False,
-        resources={"metadata": {"path": str(path.parent)}},
-    )
-    warnings: list[str] = []
-    seconds: list[float] = []
-
-    async def both_runs() -> None:
-        async with client.async_setup_kernel(env=kernel_environment(scratch)):
-            for _ in range(2):
-                start = time.perf_counter()
-                for index, cell in enumerate(notebook.cells):
-                    await client.async_execute_cell(cell, index)
-                    warnings.extend(f"cell {index}: {text}" for text in stderr_of(cell))
-                    missed_error(cell, index)
-                seconds.append(time.perf_counter() - start)
-
-    asyncio.run(both_runs())
-    return warnings, seconds, notebook
-
-
-def stderr_of(cell: nbformat.NotebookNode) -> list[str]:
-    return [out.text for out in cell.get("outputs", []) if out.get("name") == "stderr"]
-
-
-def missed_error(cell: nbformat.NotebookNode, index: int) -> None:
-    """A lesson says that this cell raises; if it no longer does, the lesson is wrong."""
-    if "raises-exception" in cell.metadata.get("tags", []):
-        kinds = [out.output_type for out in cell.outputs]
-        assert "error" in kinds, f"cell {index} was meant to raise, and did not: {cell.source}"
 
 
 def test_there_is_a_notebook(root):
@@ -76,12 +29,41 @@ def test_follows_the_rules(notebook_path):
     assert notebook_rules.problems(notebook) == []
 
 
-def test_runs_twice_in_a_fresh_kernel(notebook_path, tmp_path, record_property):
-    warnings, (first, second), executed = run_twice(notebook_path, tmp_path)
+def test_runs_twice_in_a_fresh_kernel(notebook_path, lesson_runs, record_property):
+    run = lesson_runs.of(notebook_path)
+    first, second = run.seconds
     record_property("cell seconds", f"{first:.1f} s fresh, {second:.1f} s again")
-    assert warnings == []
-    assert exercise_rules.exercise_problems(executed) == []
-    assert lesson_sentences.missing(notebook_path.stem, executed) == []
+    assert run.warnings == []
+    assert exercise_rules.exercise_problems(run.second) == []
+    assert lesson_sentences.missing(notebook_path.stem, run.second) == []
+
+
+def first_code(path: Path) -> str:
+    cells = nbformat.read(path, as_version=nbformat.NO_CONVERT).cells
+    return str(next(cell.source for cell in cells if cell.cell_type == "code"))
+
+
+def test_the_first_cell_is_the_same_everywhere(notebook_path, root):
+    assert first_code(notebook_path) == first_code(root / "notebooks" / "00-start-here.ipynb")
+
+
+@pytest.mark.parametrize("place", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", None])
+def test_the_first_cell_installs_where_nothing_is_kept(place, root, monkeypatch, capsys):
+    """There pip brings the package; anywhere else the learner is told, and nothing is installed."""
+    ran = []
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    if place:
+        monkeypatch.setenv(place, "1")
+    shell = SimpleNamespace(run_line_magic=lambda *told: ran.append(told))
+    exec(first_code(root / "notebooks" / "00-start-here.ipynb"), {"get_ipython": lambda: shell})
+    assert ran == ([("pip", 'install --quiet "gan-lessons[lessons]"')] if place else [])
+    assert capsys.readouterr().out == ""  # here all is installed
+    monkeypatch.setattr(environment, "_version", lambda name: None if name == "anywidget" else "1")
+    ready()
+    said = capsys.readouterr().out
+    assert said.startswith("Missing: anywidget. ")
+    assert said.endswith('\n%pip install "gan-lessons[lessons]"\n')
 
 
 def test_every_sentence_belongs_to_a_lesson(root):
@@ -330,26 +312,26 @@ def test_fix_leaves_a_solution_folded():
     assert notebook_rules.problems(notebook) == []
 
 
-def test_run_reports_a_failing_cell(write_notebook, tmp_path):
+def test_run_reports_a_failing_cell(write_notebook):
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        run_twice(write_notebook("bad.ipynb", "1 / 0"), tmp_path)
+        run_twice(write_notebook("bad.ipynb", "1 / 0"))
 
 
-def test_run_reports_a_cell_that_only_runs_once(write_notebook, tmp_path):
+def test_run_reports_a_cell_that_only_runs_once(write_notebook):
     once = "assert 'seen' not in globals()\nseen = True"
     with pytest.raises(CellExecutionError, match="AssertionError"):
-        run_twice(write_notebook("once.ipynb", once), tmp_path)
+        run_twice(write_notebook("once.ipynb", once))
 
 
-def test_run_reports_a_promised_error_that_does_not_come(write_notebook, tmp_path):
+def test_run_reports_a_promised_error_that_does_not_come(write_notebook):
     path = write_notebook("tame.ipynb", "1 / 1", raises=("1 / 1",))
     with pytest.raises(AssertionError, match="was meant to raise"):
-        run_twice(path, tmp_path)
+        run_twice(path)
 
 
-def test_run_accepts_a_promised_error(write_notebook, tmp_path):
+def test_run_accepts_a_promised_error(write_notebook):
     path = write_notebook("loud.ipynb", "1 / 0", raises=("1 / 0",))
-    assert run_twice(path, tmp_path)[0] == []
+    assert run_twice(path).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -357,7 +339,7 @@ def test_run_accepts_a_promised_error(write_notebook, tmp_path):
     ["import warnings; warnings.warn('careful')", "import os; os.write(2, b'careful\\n');"],
     ids=["from Python", "from C"],
 )
-def test_run_reports_what_goes_to_stderr(source, write_notebook, tmp_path):
-    warnings, _, _ = run_twice(write_notebook("warns.ipynb", source), tmp_path)
+def test_run_reports_what_goes_to_stderr(source, write_notebook):
+    warnings = run_twice(write_notebook("warns.ipynb", source)).warnings
     assert len(warnings) == 2
     assert all("careful" in warning for warning in warnings)
