@@ -5,10 +5,13 @@ Each takes the name of the function, and the arguments by their names; none chan
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from torch import nn
 
 REFUSED = "{function}() got {name}={value}, of type {kind}; expected {expected}"
 
@@ -33,11 +36,27 @@ def require(function: str, kinds: Any, expected: str, /, **given: Any) -> None:
             raise refuse(function, name, value, expected)
 
 
-def require_callable(function: str, expected: str, /, **given: Any) -> None:
-    """Raise TypeError unless each can be called; ``expected`` says with what."""
+def require_callable(
+    function: str, expected: str, takes: int | None = None, /, **given: Any
+) -> None:
+    """Raise TypeError unless each can be called, with so many arguments where ``takes`` says so;
+    ``expected`` says that in words. A class or a net can, and is not what anybody means."""
     for name, value in given.items():
-        if not callable(value) or isinstance(value, type):
+        if not callable(value) or isinstance(value, (type, nn.Module)):
             raise refuse(function, name, value, expected)
+        if takes is not None and why_not(value, range(takes)):
+            raise refuse(function, name, value, expected)
+
+
+def why_not(function: Callable[..., Any], arguments: Iterable[Any]) -> str:
+    """Why a function cannot take these, as Python says it; "" where it can or nobody knows."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as why:
+        return str(why)
+    except ValueError:  # written in C: only calling it tells
+        return ""
+    return ""
 
 
 def require_whole(function: str, least: int | None = None, /, **given: Any) -> None:

@@ -36,8 +36,9 @@ def check_types(G: Any, D: Any, opt_g: Any, opt_d: Any, loss: Any) -> None:
         got = (value if isinstance(value, type) else type(value)).__name__
         full_kind = f"{kind.__module__}.{kind.__name__}"
         raise TypeError(said.format(name=name, kind=full_kind, got=got))
-    if not callable(loss):
-        raise TypeError("loss must be callable, got {got}".format(got=type(loss).__name__))
+    if not callable(loss) or isinstance(loss, type):
+        got = loss.__name__ if isinstance(loss, type) else type(loss).__name__
+        raise TypeError("loss must be callable, such as nn.BCELoss(), got {got}".format(got=got))
 
 
 def first_parameter(name: str, net: nn.Module) -> nn.Parameter:
@@ -107,8 +108,14 @@ def check_loss(loss: Loss, D: nn.Module, like: Tensor) -> None:
     like: a tensor of D's device and dtype.
     """
     with torch.enable_grad():
-        prediction = like.new_full((2, 1), 0.5).requires_grad_()
-        value = loss(prediction, torch.ones_like(prediction))
+        # not like.new_full: a lazy net's parameter has a device and a dtype, and no more yet
+        prediction = torch.full((2, 1), 0.5, device=like.device, dtype=like.dtype).requires_grad_()
+        try:
+            value = loss(prediction, torch.ones_like(prediction))
+        except TypeError as error:
+            raise TypeError(
+                "loss must take a prediction and a target, (batch, 1) each: {why}".format(why=error)
+            ) from error
     if not isinstance(value, Tensor):
         raise TypeError("loss must return a tensor, got {got}".format(got=type(value).__name__))
     if value.ndim != 0:

@@ -23,7 +23,12 @@ def mlp_gan(
     lr: float = 2e-4,
     seed: int = 0,
 ) -> Gan:
-    """An MLP GAN with Adam; the sizes fit the digits, which train fast with lr=2e-3."""
+    """An MLP GAN with Adam; the sizes fit the digits, which train fast with lr=2e-3.
+
+    >>> from gan_lessons import data, mlp_gan
+    >>> mlp_gan((784,), noise_dim=16).generator(data.noise(4, (16,))).shape
+    torch.Size([4, 784])
+    """
     require_whole("mlp_gan", seed=seed)
     require_whole("mlp_gan", 1, noise_dim=noise_dim)
     require("mlp_gan", bool, "True or False", logits=logits)
@@ -44,7 +49,12 @@ def dcgan(
     lr: float = 2e-4,
     seed: int = 0,
 ) -> Gan:
-    """A DCGAN with Adam; `width` counts channels at the finest scale, `batchnorm` is D's."""
+    """A DCGAN with Adam; `width` counts channels at the finest scale, `batchnorm` is D's.
+
+    >>> from gan_lessons import data, dcgan
+    >>> dcgan(size=16, width=4).generator(data.noise(2, (100,))).shape
+    torch.Size([2, 3, 16, 16])
+    """
     require_whole("dcgan", seed=seed)
     require("dcgan", bool, "True or False", batchnorm=batchnorm, logits=logits)
     require_whole("dcgan", 1, size=size, channels=channels, noise_dim=noise_dim, width=width)
@@ -55,7 +65,12 @@ def dcgan(
 
 
 def tiny_gan(seed: int = 0) -> Gan:
-    """Points in the plane, 17 + 13 weights, SGD: a graph that can be read node by node."""
+    """Points in the plane, 17 + 13 weights, SGD: a graph that can be read node by node.
+
+    >>> from gan_lessons import data, tiny_gan
+    >>> tiny_gan().generator(data.noise(4, (2,))).shape
+    torch.Size([4, 2])
+    """
     require_whole("tiny_gan", seed=seed)
     with seeded(seed):
         G, D = Generator(2, (2,), hidden=(3,)), Discriminator((2,), hidden=(3,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gan_lessons import checks
-from gan_lessons.arguments import require, require_number
+from gan_lessons.arguments import refuse, require, require_number
 from gan_lessons.checks import Loss
 
 
@@ -17,6 +18,11 @@ class StepLosses(NamedTuple):
     """What one training step returns: two detached 0-d tensors, in nats with the default loss.
 
     Both were computed before the weights that they move were changed.
+
+    >>> from gan_lessons import data, step_detach, tiny_gan
+    >>> d_loss, g_loss = step_detach(tiny_gan(), data.ring(4), data.noise(4, (2,)))
+    >>> d_loss.shape, d_loss.requires_grad
+    (torch.Size([]), False)
     """
 
     d_loss: Tensor
@@ -34,6 +40,13 @@ class Gan:
                    expects probabilities; use `losses.bce_with_logits` for a net that ends in logits
 
     Raises TypeError or ValueError where the parts do not fit together.
+
+    >>> from torch import nn, optim
+    >>> from gan_lessons import Gan
+    >>> G, D = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 1), nn.Sigmoid())
+    >>> gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    >>> list(gan.nets)
+    ['G', 'D']
     """
 
     generator: nn.Module
@@ -94,3 +107,11 @@ class Gan:
         checks.check_batch("real", real, "discriminator", D, self._weight_d)
         checks.check_batch("noise", noise, "generator", G, self._weight_g)
         checks.check_values(real, noise)
+
+
+def check(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    """The first line of a step: refuse what is no `Gan`, and then what `Gan.check` refuses."""
+    if not isinstance(gan, Gan):
+        step = sys._getframe(1).f_code.co_name
+        raise refuse(step, "gan", gan, "a Gan, such as tiny_gan()")
+    gan.check(real, noise)

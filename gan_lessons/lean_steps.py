@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_lessons.checks import Loss
-from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.gan import Gan, StepLosses, check
 from gan_lessons.independence import is_independent, require_independent
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.one_call import use_one_call
@@ -21,7 +21,7 @@ from gan_lessons.put_back import frozen, trainable
 
 def step_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """As generator first, with D frozen while G learns: `g_loss` writes no gradient of D."""
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
 
     # Generator: maximise log D(fake)
@@ -44,7 +44,7 @@ def step_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 def step_selective(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """One graph serves both losses, and each backward is told whose gradients to write."""
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     pred_fake, pred_real = D(G(noise)), D(real)  # (batch, 1) each
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
@@ -72,7 +72,7 @@ def step_one_stage(
     ValueError where D mixes samples. one_call: D gets fake and real as one batch; None: if that is
     found to be faster. The idea is published as FusedProp, arXiv 2004.03335."""
     assert not torch.compiler.is_compiling()  # torch.compile: of the nets, not of this step
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     require_independent(D, real)  # by trying, once
     opt_d.zero_grad()
@@ -104,7 +104,7 @@ def step_by_halves(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     vain. What D counts or draws in a forward comes in the order real, fake.
     """
     assert not torch.compiler.is_compiling()  # as above
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
 
     # Discriminator: maximise log D(real) ...

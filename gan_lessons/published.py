@@ -5,12 +5,12 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.gan import Gan, StepLosses, check
 
 
 def retain_graph_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """S1, where D moves between the two backwards."""
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     pred_fake, pred_real = D(G(noise)), D(real)  # (batch, 1) each
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
@@ -31,7 +31,7 @@ def retain_graph_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses
 
 def detach_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """S2, where one prediction for the detached fake serves both losses."""
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     pred_fake, pred_real = D(G(noise).detach()), D(real)  # (batch, 1) each
     ones, zeros = torch.ones_like(pred_real), torch.zeros_like(pred_fake)
@@ -52,9 +52,9 @@ def detach_as_printed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 def retain_graph_before_1_5(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """The same lines, D's move hidden from autograd: new weights meet old activations, unseen."""
-    weights, unseen = tuple(gan.discriminator.parameters()), ExitStack()
-    hide = torch.autograd._unsafe_preserve_version_counter
-    before = gan.optimizer_d.register_step_pre_hook(lambda *_: unseen.enter_context(hide(weights)))
+    check(gan, real, noise)
+    hide = torch.autograd._unsafe_preserve_version_counter(tuple(gan.discriminator.parameters()))
+    before = gan.optimizer_d.register_step_pre_hook(lambda *_: unseen.enter_context(hide))
     after = gan.optimizer_d.register_step_post_hook(lambda *_: unseen.close())
-    with before, after:  # both hooks are removed at the end
+    with before, after, ExitStack() as unseen:  # both hooks are removed at the end
         return retain_graph_as_printed(gan, real, noise)

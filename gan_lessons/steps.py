@@ -6,13 +6,13 @@ It fills `.grad` and returns the losses as they were before the move; bad input 
 import torch
 from torch import Tensor
 
-from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.gan import Gan, StepLosses, check
 from gan_lessons.put_back import gradients_kept
 
 
 def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """One graph serves both losses; both backwards come before either optimizer moves."""
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     fake = G(noise)
     pred_fake, pred_real = D(fake), D(real)  # (batch, 1) each
@@ -36,7 +36,7 @@ def step_retain_graph(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 def step_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """D learns from the detached fake and moves; then G learns through a second forward of D."""
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
     fake = G(noise)
 
@@ -58,7 +58,7 @@ def step_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 def step_generator_first(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """G learns and moves; then D learns from the same fake, detached."""
-    gan.check(real, noise)
+    check(gan, real, noise)
     G, D, opt_g, opt_d, loss = gan.parts
 
     # Generator: maximise log D(fake)

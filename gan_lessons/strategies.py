@@ -16,7 +16,12 @@ Step = Callable[[Gan, Tensor, Tensor], StepLosses]
 
 @dataclass(frozen=True)
 class Strategy:
-    """A step function with a name for people."""
+    """A step function with a name for people.
+
+    >>> from gan_lessons import STRATEGIES
+    >>> STRATEGIES["detach"].title, STRATEGIES["detach"].step.__name__
+    ('S2: detach', 'step_detach')
+    """
 
     key: str
     step: Step

@@ -242,7 +242,7 @@ BAD_PARTS = {
         "discriminator must be a torch.nn",
     ),
     "list": (lambda: build(opt_g=[0.1]), TypeError, "optimizer_g must be a torch.optim.*got list"),
-    "loss": (lambda: build(loss="bce"), TypeError, "loss must be callable, got str"),
+    "loss": (lambda: build(loss="bce"), TypeError, "loss must be callable, such as .*, got str"),
     "no parameters": (no_parameters, ValueError, "generator has no parameters, so there is nothi"),
     "swapped": (swapped, ValueError, "were optimizer_g and optimizer_d swapped"),
     "copy": (other_copy, ValueError, "optimizer_g holds none of the generator's parameters"),

@@ -53,7 +53,7 @@ def test_every_line_that_ran_has_its_moment(step):
     rec = watched(step)
     assert {m.line for m in rec.moments} == lines_that_ran(step)
     assert [m.index for m in rec.moments] == list(range(len(rec.moments)))
-    assert rec.text(rec.moments[0]) == "gan.check(real, noise)"
+    assert rec.text(rec.moments[0]) == "check(gan, real, noise)"
     assert rec.text(rec.moments[-1]).startswith("return StepLosses(")
     assert not any(m.raised for m in rec.moments)
 

@@ -36,7 +36,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-RUN_SECONDS = 240
+RUN_SECONDS = 240  # in which no cell ends: something hangs
 
 
 def find_chromium() -> str | None:
@@ -177,23 +177,27 @@ class NotebookPage:
         """Run every cell from top to bottom, wait until the kernel is idle, return the cells.
 
         A cell that raises stops the run, as in JupyterLab: ``problems`` tells it.
-        Raises playwright's Error if it takes longer than ``seconds``.
+        Raises playwright's Error if ``seconds`` go by in which no cell ends: a busy machine may
+        take its time for a lesson.
         """
-        self._call("await app.commands.execute('notebook:run-all-cells');", seconds)
-        # The command may return while the last cell is under way, and "idle" comes between cells:
-        # wait for the counts themselves, or for the error that ended the run.
-        self.page.wait_for_function(
-            f"""path => {{ {_PANEL}
-                const cells = Array.from(panel.content.model.cells).filter(
-                    cell => cell.type === 'code' && cell.sharedModel.getSource().trim());
-                const ended = cells.some(cell => cell.executionCount != null
-                    && !(cell.getMetadata('tags') ?? []).includes('raises-exception')
-                    && cell.outputs.toJSON().some(output => output.output_type === 'error'));
-                return (ended || cells.every(cell => cell.executionCount != null))
-                    && panel.sessionContext.session.kernel.status === 'idle'; }}""",
-            arg=self.name,
-            timeout=seconds * 1000,
-        )
+        self._call("void app.commands.execute('notebook:run-all-cells');", seconds)
+        # "Idle" comes between cells too: wait for the counts, or for the error that ended the run.
+        ran: int | str = -1
+        while ran != "over":
+            ran = self.page.wait_for_function(
+                f"""([path, before]) => {{ {_PANEL}
+                    const cells = Array.from(panel.content.model.cells).filter(
+                        cell => cell.type === 'code' && cell.sharedModel.getSource().trim());
+                    const ran = cells.filter(cell => cell.executionCount != null);
+                    const ended = ran.some(
+                        cell => !(cell.getMetadata('tags') ?? []).includes('raises-exception')
+                        && cell.outputs.toJSON().some(output => output.output_type === 'error'));
+                    if ((ended || ran.length === cells.length)
+                        && panel.sessionContext.session.kernel.status === 'idle') return 'over';
+                    return ran.length > before ? ran.length : null; }}""",
+                arg=[self.name, ran],
+                timeout=seconds * 1000,
+            ).json_value()
         return self.cells()
 
     def run_to(self, text: str, seconds: float = RUN_SECONDS) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from gan_lessons.arguments import require, require_callable, require_whole
+from gan_lessons.arguments import refuse, require, require_callable, require_whole
 from gan_lessons.checks import check_batch, first_parameter
 from gan_lessons.extras import installed_for
 from gan_lessons.gan import Gan
@@ -52,6 +52,9 @@ def train(
     Many processes (see `ranks.joined`) are asked as often whether their weights are the same.
     Raises TypeError or ValueError for bad arguments, before anything is changed, FloatingPointError
     for losses that are not finite, RuntimeError naming the first weight that differs.
+    >>> from gan_lessons import data, tiny_gan, train
+    >>> len(train.train(tiny_gan(), data.ring(64), steps=2, progress=False).d_loss)
+    2
     """
     _check(steps, every, progress, on_progress, checkpoint)
     begin = partial(
@@ -67,9 +70,11 @@ def _check(steps: Any, every: Any, progress: Any, on_progress: Any, checkpoint: 
     require_whole("train", 1, every=every)
     require("train", bool, "True or False", progress=progress)
     if on_progress is not None:
-        require_callable("train", "a function of the Training", on_progress=on_progress)
+        require_callable("train", "a function of the Training", 1, on_progress=on_progress)
     if checkpoint is not None:
         require("train", (str, Path), "the path of a file", checkpoint=checkpoint)
+        if not Path(checkpoint).name:
+            raise refuse("train", "checkpoint", checkpoint, "the path of a file")
 
 
 def _run(

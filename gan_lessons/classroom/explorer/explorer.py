@@ -2,22 +2,26 @@
 
     explore()                             # the three strategies, on a GAN that can be drawn
     explore("detach", my_step, gan=gan)   # your own step, on your own nets
+    explore(any_step, args=(a, b), nets={...}, optimizers={...})
 
-The steps run when it is made, on copies; afterwards the page needs no kernel.
+The steps run when it is made; afterwards the page needs no kernel.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import traitlets
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gan_lessons import data
 from gan_lessons.arguments import require, require_whole
+from gan_lessons.classroom.explorer.any_step_run import AnyStepRun
 from gan_lessons.classroom.explorer.field import PlaneWatch
 from gan_lessons.classroom.explorer.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.explorer.saved_page import save_page
@@ -27,13 +31,14 @@ from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied, counting
 from gan_lessons.lens.model import StepRecord
-from gan_lessons.lens.record import record_step
+from gan_lessons.lens.record import is_own_call, record_step, step_call
 from gan_lessons.lens.show import BUFFER, CUT, GRADIENT, RECEIVED, USED, draw_graph
 from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 
-SMALL = 10_000  # parameters of nets that are quick enough to try every what-if on
+# Weights and parameter tensors of nets that are quick enough to try every what-if on.
+SMALL, FEW = 10_000, 100
 
 Step = Callable[[Gan, Tensor, Tensor], Any]
 
@@ -88,10 +93,13 @@ class StrategyExplorer(StrategyWidget):
 
 
 def explore(
-    *steps: str | Strategy | Step,
+    *steps: str | Strategy | Callable[..., Any],
     gan: Gan | None = None,
     real: Tensor | None = None,
     noise: Tensor | None = None,
+    args: Sequence[Any] | None = None,
+    nets: Mapping[str, nn.Module] | None = None,
+    optimizers: Mapping[str, Optimizer] | None = None,
     what_if: bool | None = None,
     compare: str = "",
     group: str = "",
@@ -104,21 +112,31 @@ def explore(
     gan: your nets (default: ``tiny_gan(seed)``); it is copied, never changed.
     real, noise: (batch, ...); left out, a batch of four is made, which needs a generator and a
     discriminator that know their shapes, as ours do.
+    args, nets, optimizers: for any other step, ``step(*args)``, in place of these three; nets and
+    optimizers by name. It runs on the nets themselves, and they are put back.
     what_if: also try each step with one line changed; by default where the nets are small.
     compare: the name of a strategy to set beside the first. group: see ``StrategyExplorer``.
-
     The global random state is left as it was. Raises KeyError for an unknown name, TypeError for
-    what is no step, ValueError where a batch cannot be made; what a step raises before it has done
-    anything goes on to the caller.
+    what does not fit, ValueError where a batch cannot be made; what a step raises before it has
+    done anything goes on.
+
+    >>> from gan_lessons import explore
+    >>> explore("detach", what_if=False).strategy
+    'detach'
     """
     _check_kinds(seed, compare, group, what_if)
     chosen = _chosen(steps or THREE, compare)
-    gan = tiny_gan(seed) if gan is None else gan
-    batch = _batch(gan, real, noise, seed)
-    runs = {key: _Run(strategy, gan, *batch, seed) for key, strategy in chosen.items()}
-    films = {key: run.film() for key, run in runs.items()}
+    runs = _runs(chosen, gan, real, noise, (args, nets, optimizers), seed)
     if what_if is None:
-        what_if = sum(p.numel() for net in gan.nets.values() for p in net.parameters()) <= SMALL
+        what_if = all(run.is_small for run in runs.values())
+    return _shown(chosen, runs, what_if, compare, group)
+
+
+def _shown(
+    chosen: Mapping[str, Strategy], runs: Mapping[str, _Run | AnyStepRun], what_if: bool,
+    compare: str, group: str,
+) -> StrategyExplorer:  # fmt: skip
+    films = {key: run.film() for key, run in runs.items()}
     changed = {key: run.variants(films[key]) if what_if else [] for key, run in runs.items()}
     shown = {"order": list(chosen), "films": films, "variants": changed, **_legend()}
     records, first = {key: run.record for key, run in runs.items()}, next(iter(chosen))
@@ -126,6 +144,21 @@ def explore(
     return StrategyExplorer(
         records, group, data=shown, strategy=first, moment=start, compare=compare
     )
+
+
+def _runs(
+    chosen: Mapping[str, Strategy], gan: Any, real: Any, noise: Any, own: tuple[Any, ...], seed: int
+) -> Mapping[str, _Run | AnyStepRun]:
+    """own: args, nets and optimizers."""
+    is_own = is_own_call(*own)
+    if not is_own:
+        gan = tiny_gan(seed) if gan is None else gan
+        real, noise = _batch(gan, real, noise, seed)
+    batch = gan, real, noise
+    calls = {key: step_call("explore", s.step, batch, *own) for key, s in chosen.items()}
+    if is_own:
+        return {key: AnyStepRun(chosen[key], call, seed) for key, call in calls.items()}
+    return {key: _Run(strategy, *batch, seed) for key, strategy in chosen.items()}
 
 
 class _Run:
@@ -145,6 +178,9 @@ class _Run:
                 self.record = record_step(strategy.step, copied(gan), real, noise, self.plane)
         else:
             self.record, self.start = self.judge.reference, self.judge.start
+        # Of the record: a lazy net has no sizes before it has run.
+        sizes = [math.prod(s) for net in self.record.parameters.values() for s in net.values()]
+        self.is_small = sum(sizes) <= SMALL and len(sizes) <= FEW
 
     def film(self) -> Json:
         title, summary = self.strategy.title, self.strategy.summary
@@ -203,7 +239,7 @@ def _chosen(steps: Iterable[str | Strategy | Step], compare: str) -> dict[str, S
         else:
             raise TypeError(
                 "explore() got a {kind}; expected the name of a strategy ({names}) or a function "
-                "step(gan, real, noise)".format(
+                "step(gan, real, noise); what any other step takes goes into args=(...)".format(
                     kind=type(step).__name__, names=", ".join(STRATEGIES)
                 )
             )

@@ -76,5 +76,5 @@ def _says_nothing(statement: ast.stmt, place: int) -> bool:
     value = statement.value
     if isinstance(value, ast.Constant) and isinstance(value.value, str):
         return place == 0
-    call = value if isinstance(value, ast.Call) else None
-    return call is not None and getattr(call.func, "attr", "") == "check"
+    called = value.func if isinstance(value, ast.Call) else value
+    return "check" in (getattr(called, "attr", ""), getattr(called, "id", ""))

@@ -39,6 +39,9 @@ class Frame:
     def height(self) -> float:
         return PAD + BANK + len(self.calls) * (CALL + GAP) + (PAD - GAP if self.calls else 0)
 
+    def covers(self, y: float) -> bool:
+        return self.y <= y <= self.y + self.height
+
 
 def stage(cast: Cast) -> Json:
     """Boxes, paths and texts of a step's players; the same for every moment of it."""
@@ -116,12 +119,12 @@ def _gap(cast: Cast, columns: Mapping[int, int], column: int, inputs: Mapping[in
     texts += [label(cast, way) for way in cast.ways if _starts_in(way, columns, column)]
     lanes = sum(_starts_in(way, columns, column) for way in cast.ways)
     text = max((len(text) for text in texts), default=0) * SLIM
-    return max(BETWEEN, text + 34) + min(lanes, 4) * LANE if text else BETWEEN
+    return max(BETWEEN, text + 34) + min(lanes, 8) * LANE if text else BETWEEN
 
 
 def _starts_in(way: Way, columns: Mapping[int, int], column: int) -> bool:
     (kind, maker), (other, _) = way
-    return kind == other == "call" and columns.get(int(maker)) == column
+    return kind == "call" and other != "net" and columns.get(int(maker)) == column
 
 
 def label(cast: Cast, way: Way) -> str:
@@ -228,7 +231,7 @@ def _edges(
             lanes[key] = 16 + LANE * used[column]
         start, end = places[maker], places[taker]
         lane = _right_of(frames, start) + lanes[key]
-        told: Json = {"path": _bent(start, end, lane), "ends": ends}
+        told: Json = {"path": _bent(start, end, lane, frames), "ends": ends}
         text = label(cast, way)
         y = end[1] + end[3] / 2
         if text:
@@ -246,17 +249,38 @@ def _right_of(frames: Iterable[Frame], box: Box) -> float:
     return max((f.x + f.width for f in inside), default=box[0] + box[2])
 
 
-def _bent(start: Box, end: Box, lane: float) -> str:
-    """From the right side of one box to the left side of the other, by a lane up or down."""
+def _bent(start: Box, end: Box, lane: float, frames: Iterable[Frame] = ()) -> str:
+    """From the right side of one box to the left side of the other, by a lane up or down; where
+    a frame stands in between, through the nearest gap above or below it."""
     x, y = start[0] + start[2], start[1] + start[3] / 2
     to_x, to_y = end[0], end[1] + end[3] / 2
-    if abs(y - to_y) < 1:
+    between = [f for f in frames if lane < f.x and f.x + f.width < to_x]
+    points = [(x, y), (lane, y), (lane, to_y), (to_x, to_y)]
+    if any(f.covers(to_y) for f in between):
+        gaps = [f.y + f.height + 6 for f in between]
+        free = [gap for gap in gaps if not any(f.covers(gap) for f in between)]
+        gap = min(free, key=lambda gap: abs(gap - to_y))
+        near = to_x - 2 * LANE
+        points[2:3] = [(lane, gap), (near, gap), (near, to_y)]
+    elif abs(y - to_y) < 1:
         return f"M{x:g},{y:g}H{to_x:g}"
-    turn = ROUND if to_y > y else -ROUND
-    return (
-        f"M{x:g},{y:g}H{lane - ROUND:g}Q{lane:g},{y:g} {lane:g},{y + turn:g}"
-        f"V{to_y - turn:g}Q{lane:g},{to_y:g} {lane + ROUND:g},{to_y:g}H{to_x:g}"
-    )
+    return _rounded(points)
+
+
+def _rounded(points: list[tuple[float, float]]) -> str:
+    """A path along these, level and upright in turn."""
+    found = "M{:g},{:g}".format(*points[0])
+    for before, (x, y), after in zip(points, points[1:], points[2:], strict=False):
+        (from_x, from_y), (to_x, to_y) = _from((x, y), before), _from((x, y), after)
+        found += f"H{from_x:g}" if before[1] == y else f"V{from_y:g}"
+        found += f"Q{x:g},{y:g} {to_x:g},{to_y:g}"
+    return f"{found}H{points[-1][0]:g}"
+
+
+def _from(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """So far from a corner as it is rounded."""
+    x, y = ((there > here) - (there < here) for here, there in zip(corner, other, strict=True))
+    return corner[0] + x * ROUND, corner[1] + y * ROUND
 
 
 def _rail(frames: Iterable[Frame], places: Mapping[Player, Box], net: Player, taker: Player) -> str:

@@ -12,7 +12,7 @@ const STAGE = {
   arrives: { u: "gradient arrives that a step will use", v: "gradient arrives in vain", t: "gradient passes" },
   cut: "cut by {how}: values pass, no gradient comes back",
   older: "old v{number}",
-  states: { ".": "", n: "no graph", h: "■ kept", f: "□ freed", s: "⚠ stale", u: "? unknown" },
+  states: { ".": "", n: "no graph", h: "■ kept", f: "□ freed", s: "⚠ stale", o: "(stale)", u: "? unknown" },
   mixed: "⚠ mixed",
 };
 const BACK = { u: "used", v: "vain", t: "through", ".": "" };
@@ -39,7 +39,7 @@ class Stage {
     const { size } = film.stage;
     const [width, height] = [size[0] + 4, size[1] + 4];
     this.svg = draw("svg", {
-      class: "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
+      class: height > 420 ? "players tall" : "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
       style: `--natural:${width}px;aspect-ratio:${width} / ${height}`,
     }, draw("defs", {}, arrow("to", 9), arrow("over", 9), arrow("used", 20), arrow("vain", 20), arrow("through", 16), stripes("stripes")));
     this.banks = film.stage.frames.map((frame) => this.frame(frame));
@@ -156,7 +156,7 @@ class Stage {
     state.replaceChildren(...(letter === "." ? [] : [number, `  ${words}`]));
     const classes = [
       "call", `net${net % 4}`, letter === "." ? "absent" : "", letter === "s" || mixed ? "stale" : "",
-      letter === "f" ? "freed" : "", older ? "older" : "", now.run?.includes(i) ? "now" : "",
+      "fo".includes(letter) ? "freed" : "", older ? "older" : "", now.run?.includes(i) ? "now" : "",
     ];
     group.setAttribute("class", classes.filter(Boolean).join(" "));
     group.setAttribute("aria-label", filled(STAGE.ran, { call: title, version, state: words }));

@@ -14,6 +14,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.errors import errors
@@ -125,7 +126,20 @@ def diagnose(record: Record) -> Diagnosis:
     shows, never by a name. Where optimizers step inside backward, most rules are silent.
 
     Raises TypeError for what is no record, ValueError for one that is still being recorded.
+
+    >>> from gan_lessons import data, diagnose, record_step, step_detach, tiny_gan
+    >>> rec = record_step(step_detach, tiny_gan(), data.ring(4), data.noise(4, (2,)))
+    >>> diagnose(rec).sound
+    True
     """
+    _check(record)
+    story = Story(by_parts(record))
+    found = _joined(finding for rule in RULES for finding in story.told(rule))
+    rank = {severity: i for i, severity in enumerate(SEVERITIES)}
+    return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])), _seen(story))
+
+
+def _check(record: Any) -> None:
     if not isinstance(record, Record):
         raise TypeError(
             f"diagnose() got {type(record).__name__}; expected a Record: "
@@ -133,10 +147,6 @@ def diagnose(record: Record) -> Diagnosis:
         )
     if not record.complete:
         raise ValueError("diagnose() got a record that is not complete; call it after the block")
-    story = Story(by_parts(record))
-    found = _joined(finding for rule in RULES for finding in story.told(rule))
-    rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])), _seen(story))
 
 
 def _seen(story: Story) -> str:

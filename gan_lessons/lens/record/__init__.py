@@ -11,6 +11,7 @@ from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import held_parameters
 from gan_lessons.lens.record.recording import record
 from gan_lessons.lens.record.source_lines import caller_line
+from gan_lessons.lens.record.step_arguments import StepCall, is_own_call, of_gan, step_call
 from gan_lessons.lens.record.torch_internals import (
     ENGINE,
     is_compiler_at_work,
@@ -25,17 +26,21 @@ from gan_lessons.lens.record.torch_internals import (
 __all__ = [
     "ENGINE",
     "Beside",
+    "StepCall",
     "caller_line",
     "held_parameters",
     "innermost",
     "is_compiler_at_work",
+    "is_own_call",
     "node_of",
+    "of_gan",
     "read_saved",
     "readable_source",
     "record",
     "record_step",
     "replace_function",
     "snapshot",
+    "step_call",
     "storage_of",
     "tensors_in",
     "walk",

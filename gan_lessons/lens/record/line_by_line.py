@@ -17,21 +17,23 @@ import inspect
 import linecache
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from gan_lessons.arguments import require, require_callable
+from gan_lessons.arguments import require
 from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Moment, StepRecord
 from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.recording import recording
+from gan_lessons.lens.record.step_arguments import StepCall, step_call
 from gan_lessons.lens.record.torch_internals import without_torch_functions
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 # An instrument that looks at the same run: entered with the GAN and the record, which is being
 # filled in, and left when the step is over. What it yields is called after each line.
@@ -39,7 +41,15 @@ Beside = Callable[["Gan", StepRecord], AbstractContextManager[Callable[[], objec
 
 
 def record_step(
-    step: Callable[..., Any], gan: Gan, real: Tensor, noise: Tensor, beside: Beside | None = None
+    step: Callable[..., Any],
+    gan: Gan | None = None,
+    real: Tensor | None = None,
+    noise: Tensor | None = None,
+    beside: Beside | None = None,
+    *,
+    args: Sequence[Any] | None = None,
+    nets: Mapping[str, nn.Module] | None = None,
+    optimizers: Mapping[str, Optimizer] | None = None,
 ) -> StepRecord:
     """Run ``step(gan, real, noise)`` once, for real, and record it line by line.
 
@@ -47,31 +57,48 @@ def record_step(
     that was set before (a debugger, a coverage tool) goes on hearing of every line.
     beside: an instrument for values, which a record does not hold; it must change nothing either.
 
+    Any other step, ``step(*args)``, on any nets: ``args=(...)``, ``nets={name: module}`` and
+    ``optimizers={name: optimizer}`` in place of ``gan``, ``real`` and ``noise``.
+
     An exception that the step raises after its first event is kept in ``.error``, with the moment
     that raised it, for half a step is worth looking at. One that comes before (bad input, say), and
-    everything that is no ``Exception`` (Ctrl-C), goes on to the caller.
+    everything that is no ``Exception`` (Ctrl-C), goes on to the caller. Raises TypeError where the
+    arguments do not fit the step.
+
+    >>> from gan_lessons import data, record_step, step_detach, tiny_gan
+    >>> rec = record_step(step_detach, tiny_gan(), data.ring(4), data.noise(4, (2,)))
+    >>> rec.text(rec.moments[-2])
+    'opt_g.step()'
     """
-    expected = "a function step(gan, real, noise), such as step_detach"
-    require_callable("record_step", expected, step=step)
-    require("record_step", Gan, "a Gan, such as tiny_gan()", gan=gan)
-    code, source = readable_source(step)
+    call = step_call("record_step", step, (gan, real, noise), args, nets, optimizers)
+    if beside is None:
+        return _recorded(call, lambda _: nullcontext(_nothing))
+    require("record_step", Gan, "a Gan, which beside= looks at", gan=gan)
+    return _recorded(call, functools.partial(beside, gan))
+
+
+def _recorded(
+    call: StepCall, beside: Callable[[StepRecord], AbstractContextManager[Callable[[], object]]]
+) -> StepRecord:
+    code, source = readable_source(call.step)
     watch = _Watch(code, _statements(source))
     journal: Journal[StepRecord] | None = None
     error: Exception | None = None
     result = None
     try:
-        with recording(StepRecord, gan.nets, gan.optimizers) as journal:
-            instrument = nullcontext(_nothing) if beside is None else beside(gan, journal.record)
-            with instrument as look:
-                watch.begin(journal, look)
-                with _tracing(watch):
-                    result = step(gan, real, noise)
+        with (
+            recording(StepRecord, call.nets, call.optimizers) as journal,
+            beside(journal.record) as look,
+        ):
+            watch.begin(journal, look)
+            with _tracing(watch):
+                result = call()
     except Exception as caught:
         if journal is None or all(e.kind == "error" for e in journal.record.events):
             raise
         error = caught.with_traceback(None)  # its frames would keep the graph alive
     record = journal.record
-    record.source, record.name = source, getattr(step, "__name__", type(step).__name__)
+    record.source, record.name = source, call.name
     record.result, record.error, record.before = result, error, watch.before
     record.moments = watch.told(None if error is None else len(record.events) - 1)
     return record

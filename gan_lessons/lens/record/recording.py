@@ -41,6 +41,13 @@ def record(
     and patches are gone afterwards, on every path. Only the thread that entered is watched.
 
     Raises ``TypeError``/``ValueError`` for anything but named modules and optimizers.
+
+    >>> from gan_lessons import data, record, step_detach, tiny_gan
+    >>> gan = tiny_gan()
+    >>> with record(gan.nets, gan.optimizers) as rec:
+    ...     losses = step_detach(gan, data.ring(4), data.noise(4, (2,)))
+    >>> [call.source for call in rec.backward_calls]
+    ['d_loss.backward()', 'g_loss.backward()']
     """
     with recording(Record, nets, {} if optimizers is None else optimizers) as journal:
         yield journal.record
@@ -80,19 +87,19 @@ def _end_interrupted_blocks(error: BaseException) -> None:
                 frame.clear()
 
 
-def check_names(nets: Any, optimizers: Any) -> None:
+def check_names(nets: Any, optimizers: Any, function: str = "record") -> None:
     """Raise TypeError or ValueError, in words, for anything but dicts of modules and optimizers."""
     for what, given, kind in (("nets", nets, nn.Module), ("optimizers", optimizers, Optimizer)):
         if not isinstance(given, Mapping):
             raise TypeError(
-                f"record() got {what} of type {type(given).__name__}; expected a dict of names, "
-                f'such as {{"G": ..., "D": ...}}'
+                f"{function}() got {what} of type {type(given).__name__}; expected a dict of "
+                f'names, such as {{"G": ..., "D": ...}}'
             )
         for name, value in given.items():
             if not isinstance(name, str) or not isinstance(value, kind):
                 raise TypeError(
-                    f"record() got {name!r}: {type(value).__name__} among its {what}; expected "
+                    f"{function}() got {name!r}: {type(value).__name__} among its {what}; expected "
                     f"names with a {kind.__module__}.{kind.__name__} each"
                 )
     if not nets:
-        raise ValueError('record() got no nets; name at least one, such as {"G": generator}')
+        raise ValueError(f'{function}() got no nets; name at least one, such as {{"G": generator}}')

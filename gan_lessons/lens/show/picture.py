@@ -28,6 +28,7 @@ from gan_lessons.lens.show.graph_text import legend, spelled_out
 from gan_lessons.lens.show.pages import page
 from gan_lessons.lens.show.render import svg
 from gan_lessons.lens.show.scene import Scene
+from gan_lessons.whole_file import write_whole
 
 LARGE = 600  # nodes; a notebook shows larger graphs in words
 FOLDED_FROM = 300  # nodes; more are folded by submodule
@@ -82,7 +83,7 @@ class GraphPicture:
         kinds = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".txt": "text"}
         if path.suffix not in kinds:
             raise ValueError(f"path must end in {', '.join(kinds)}; got {path.name!r}")
-        path.write_text(getattr(self, kinds[path.suffix]), encoding="utf-8")
+        write_whole(path, getattr(self, kinds[path.suffix]))
         return path
 
     def __str__(self) -> str:
@@ -144,10 +145,12 @@ def draw_graph(
     Without a record it cannot know where ``detach`` cut and guesses the owners; the picture says
     so. Mutates nothing and keeps no tensor. Raises TypeError and ValueError for what cannot be
     drawn, IndexError for a call or event that is not in the record.
+
+    >>> import torch, gan_lessons
+    >>> "->" in gan_lessons.draw_graph(torch.ones(1, requires_grad=True).exp()).dot
+    True
     """
-    _check_kinds(record, call, event, fold, compact)
-    if nets is not None and record is not None and not outputs:
-        raise ValueError("draw_graph() got nets= and record=, which has its own: leave out nets=")
+    _check_kinds(record, call, event, fold, compact, nets is not None and not outputs)
     marked = _call(record, call)
     if outputs:
         scene = _scene_of_tensors(_named(outputs, names), nets, record, marked, event)
@@ -158,7 +161,11 @@ def draw_graph(
     return _picture(scene, fold, direction, compact)
 
 
-def _check_kinds(record: Any, call: Any, event: Any, fold: Any, compact: Any) -> None:
+def _check_kinds(
+    record: Any, call: Any, event: Any, fold: Any, compact: Any, nets_alone: bool
+) -> None:
+    if nets_alone and isinstance(record, Record):
+        raise ValueError("draw_graph() got nets= and record=, which has its own: leave out nets=")
     if record is not None:
         require("draw_graph", Record, "what record(...) gave", record=record)
     require_whole(

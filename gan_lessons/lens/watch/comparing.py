@@ -131,6 +131,12 @@ def same(
     generators. Keeps a copy of gradients and weights for every step while it runs.
 
     Raises what the loops raise, TypeError for what cannot be called, ValueError without batches.
+
+    >>> import gan_lessons as gl
+    >>> gan, batch = gl.tiny_gan(), (gl.data.ring(4), gl.data.noise(4, (2,)))
+    >>> loops = (lambda x, step=s: step(gan, *x[0]) for s in (gl.step_detach, gl.step_detach))
+    >>> gl.same(*loops, gan.nets, gan.optimizers, [batch]).verdict
+    'bitwise'
     """
     given = _checked(loop_a, loop_b, nets, optimizers, batches)
     with state_kept(nets.values(), optimizers.values()) as start:
@@ -170,7 +176,7 @@ def _checked(loop_a: Any, loop_b: Any, nets: Any, optimizers: Any, batches: Any)
     """The batches. Raises TypeError or ValueError for what `same` cannot use."""
     for name, loop in (("loop_a", loop_a), ("loop_b", loop_b)):
         expected = "a function of the batches: def loop(batches): for batch in batches: ..."
-        require_callable("same", expected, **{name: loop})
+        require_callable("same", expected, 1, **{name: loop})
     require("same", Iterable, "the batches to run the loops on", batches=batches)
     given = list(batches)
     if not given:

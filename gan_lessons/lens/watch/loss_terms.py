@@ -76,6 +76,13 @@ def terms(loss_terms: Mapping[str, Tensor], nets: Mapping[str, nn.Module]) -> Te
 
     Raises TypeError for what is no tensor or module, ValueError for a term that is not a scalar,
     has no graph, or where nothing was given.
+
+    >>> from gan_lessons import data, terms, tiny_gan
+    >>> gan = tiny_gan()
+    >>> verdict = gan.discriminator(gan.generator(data.noise(4, (2,))))
+    >>> norms = terms({"adversarial": -verdict.log().mean()}, gan.nets).norms
+    >>> norms["adversarial"]["G"] > 0
+    True
     """
     _check(loss_terms, nets)
     parameters = {n: [p for p in net.parameters() if p.requires_grad] for n, net in nets.items()}

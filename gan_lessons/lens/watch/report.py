@@ -32,19 +32,6 @@ TITLE = "gan-lessons diagnose {script}"
 HEADINGS = {"code": "The lines that were watched", "table": "Gradients", "graph": "Graph"}
 
 
-def assert_sound(rec: Record) -> None:
-    """Raise AssertionError, with the diagnosis as its message, for a loop that is not sound.
-
-    rec: a complete record. Sound: no error and no wrong gradient was found; waste may remain.
-    For tests: ``with watch() as rec: train(...)``, then ``assert_sound(rec)``.
-
-    Raises what ``diagnose`` raises for bad input.
-    """
-    diagnosis = diagnose(rec)
-    if not diagnosis.sound:
-        raise AssertionError(str(diagnosis))
-
-
 @dataclass(frozen=True)
 class Report:
     """A record, who played in it, and over how many whole iterations.

@@ -46,6 +46,13 @@ def watch(
     in one, of a net that was replaced) comes as a warning before the block runs. Mutates nothing.
 
     Raises ValueError where there is nobody to watch, and what ``record`` raises for bad input.
+
+    >>> from gan_lessons import data, step_detach, tiny_gan, watch
+    >>> my_gan = tiny_gan()
+    >>> with watch() as rec:
+    ...     losses = step_detach(my_gan, data.ring(4), data.noise(4, (2,)))
+    >>> sorted(rec.holds)
+    ['optimizer_d', 'optimizer_g']
     """
     players = _players("watch()", nets, optimizers)
     for note in players.notes:
@@ -115,6 +122,12 @@ class watched(Generic[Batch]):
 
     Raises TypeError for what is not iterable, ValueError for numbers that make no sense and,
     where iteration begins, if there is nobody to watch.
+
+    >>> from gan_lessons import data, step_detach, tiny_gan, watched
+    >>> my_gan = tiny_gan()
+    >>> for real in watched([data.ring(4), data.ring(4)], tell=lambda text: print(text[:34])):
+    ...     losses = step_detach(my_gan, real, data.noise(4, (2,)))
+    gan-lessons watched 2 iterations o
     """
 
     def __init__(
@@ -125,13 +138,13 @@ class watched(Generic[Batch]):
         every: int = 0,
         tell: Callable[[str], None] = print,
     ) -> None:
-        if not isinstance(loader, Iterable):
+        if not isinstance(loader, Iterable) or getattr(loader, "ndim", None) == 0:
             raise TypeError(
                 f"watched() got a loader of type {type(loader).__name__}; expected something to "
                 "iterate over: for batch in watched(loader)"
             )
         require_whole("watched", iterations=iterations, every=every)
-        require_callable("watched", "a function of the text to tell", tell=tell)
+        require_callable("watched", "a function of the text to tell", 1, tell=tell)
         if iterations < 1 or (every and every < iterations):
             raise ValueError(
                 f"watched() got iterations={iterations}, every={every}; expected iterations of at "
