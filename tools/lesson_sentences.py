@@ -13,7 +13,14 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "7c956493": (
             r"d = 8,  e = 8,  a\.grad = 1\.0,  b\.grad = None",
         ),  # "as if nothing had been"
-        "788b97e7": (r"to None +moved by \+0\.00\n", r"to tensor\(0\.\) +moved by -0\.[1-9]"),
+        "788b97e7": (  # "passes the weight by", and who remembers
+            r"SGD +cleared to None +0\.80 -> 0\.80\n",
+            r"SGD +cleared to tensor\(0\.\) +0\.80 -> 0\.80\n",
+            r"momentum +cleared to None +0\.80 -> 0\.80\n",
+            r"momentum +cleared to tensor\(0\.\) +0\.80 -> 0\.62\n",
+            r"Adam +cleared to None +0\.90 -> 0\.90\n",
+            r"Adam +cleared to tensor\(0\.\) +0\.90 -> 0\.8\d\n",
+        ),
         "a6d65cfb": (r"difference: \d\.\de-1[5-9]",),
         "b020010d": (r"second time", r"modified by an inplace operation"),
         "5a287934": (r"AsStrided|TBackward", r"opt_d\.step\(\)` has rewritten it"),
@@ -24,6 +31,15 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "02-strategy-1-retain-graph": {
         "e115746c": (r"⊕",),  # "D steps on the sum of both losses (⊕)"
+        "5aeaaac6": (r"before any backward, after d_loss", r"at most "),
+        "279bc2b0": (r"✓ holds.*after the next zero_grad D holds 0",),
+        # "Above 2/3 ... G is pushed to make worse fakes"; below it both push the right way
+        "f300784a": (
+            r"right .* up\n",
+            r"forgotten .* up\n",
+            r"right .* up\n",
+            r"forgotten .* down",
+        ),
         "876b2402": (r"AsStrided|TBackward",),  # "AsStrided stands for a view of a tensor"
         "92d92ae4": (  # "nearer to each true gradient than they lie to each other"
             r"lr 0\.01 +0\.[1-9]\d +0\.[01]\d +-0\.\d\d\n",
@@ -50,7 +66,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "48a5e68d": (r"in part.* [1-9][\d,]+ bytes held after opt_d.step\(\), 0 after g_loss",),
         "9ac1e9b6": (r"0\.405 nats; g_loss of 2b in the last step: 0\.4[01]\d",),
         "90c06587": (r"✓ In Algorithm 1", r"✗ It takes as many", r"2 there, 1 in S2"),
-        "1401ea76": (r"✓ Where a fake", r"✓ It costs more", r"✗ In S2", r"raises"),
+        "1401ea76": (r"✓ Where a fake", r"✓ It costs more", r"✗ Work is", r"raises"),
         "cfc2aaca": (r"S2, k = 1, the same .*e-0[678]\n", r"new noise .*e-0[12]\n", r"k = 2.*e-01"),
         "0f5e5db1": (r"into 0 parameters of G\n", r"into 0 parameters of D"),
     },
@@ -64,7 +80,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "929979b9": (r"behind g_loss (\d+\.\d) KiB; in the chart, after D\(fake\): \1 KiB",),
         "3adc6103": (r"D 512 wide", r"1,0\d\d\.\d KiB", r"G 512 wide"),
         "67ea07d5": (r"✓ holds",),
-        "98c8dc55": (r"✓ In S3", r"✗ G's gradient", r"median .* 0\.9\d; .* 0\.8\d"),
+        "98c8dc55": (r"2 of its 4", r"✓ In S3", r"✗ Blindly", r"median .* 0\.9\d; .* 0\.8\d"),
         "8ca1f08c": (r"✓ The fake", r"✓ In train", r"✗ They agree", r"BatchNorm 0, dropout 0\.\d"),
         "32f5d9bd": (r"bit for bit: True",),
     },
@@ -109,6 +125,23 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"halves +differs by \de-0[678]\n",
         ),
         "b8f5ac93": (r"without BatchNorm .*e-0[4-9]", r"with BatchNorm .*(e-0[4-9]|0\.0e\+00)"),
+    },
+    "07-dynamics": {
+        "70b550fd": (r"0\.0: S2 is at 1\.\d", r"0\.5: S2 is at \d\.\d+e\+0[3-9]"),
+        "670f5c3b": (  # the larger the first beta, the farther out
+            r"0\.0: S2 is at 0\.0\d+\n",
+            r"0\.5: S2 is at 0\.[2-9]\d*\n",
+            r"0\.9: S2 is at [12]\.\d\n",
+        ),
+        "4b6d2821": (  # the four papers: bounded, divergent, and converging sooner
+            r"h 1\.9: farthest 4\.\d",
+            r"h 2\.1: farthest \d\.\d+e\+[5-9]\d",
+            r"S2, h 0\.1, gamma 0\.1: .* end 0\.0\d",
+            r"S3, h 0\.1, gamma 0\.1: .* end 0\.[1-9]",
+        ),
+        "35f3aa12": (r"no verdict yet: 1 of its 4", r"✗ Trained"),
+        "6286d048": (r"S3, 2 more .*: [56]\d%", r"S3, 5 more .* [4-7]\.\d of 8 modes"),
+        "2fabe681": (r"no verdict yet: 2 of its 4", r"✓ On the ring", r"✓ There a more"),
     },
     "08-clinic": {
         "762b6cd0": (r"Measured: a player gets its gradient plus another loss's",),
