@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+COMMA := ,
 PINS := pyproject.toml constraints.txt
 # Options for JupyterLab: make lab ARGS="--no-browser --port 8899"
 ARGS ?=
@@ -11,7 +12,7 @@ TORCH_INDEX ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help lab present slides slides-pdf site pictures test clean
+.PHONY: help lab present slides slides-pdf site handout pictures walk test clean usable
 
 define ADVICE
 
@@ -41,13 +42,19 @@ help:  ## show this list
 	@echo "make slides run the lessons and write build/slides/: one file each, works with no network"
 	@echo "make slides-pdf  print these slides into build/pdf/, with the Chromium that is installed"
 	@echo "make site   all lessons as pages, an index and the slides: build/site/, for any web server"
+	@echo "make handout  plan, vote cards, answer key, cheat sheet on paper, a Moodle quiz: build/handout/"
 	@echo "make pictures  pictures of the explorer at the moments that decide: build/pictures/"
+	@echo "make walk   the explorer line by line as moving pictures, light and dark: build/walk/"
 	@echo "make test   install what the tests need too, then run ruff, mypy and pytest"
 	@echo "make clean  remove $(VENV), build/ and all caches"
 	@echo "PYTHON=python3.12 chooses the Python (>= 3.11), TORCH_INDEX=https://... an index for torch"
 
+# Asked before anything else: can this folder be used, and was .venv made for it?
+usable:
+	@sh tools/usable.sh
+
 # Stamps are written only after success, so an interrupted installation is taken up again.
-$(VENV)/.created:
+$(VENV)/.created: | usable
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo "'$(PYTHON)' was not found. Install Python 3.11 or newer, or name it: make PYTHON=..." >&2; \
 	  exit 1; }
@@ -64,24 +71,25 @@ $(VENV)/.torch: constraints.txt $(VENV)/.created
 	  $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") torch==2.13.0
 	@touch $@
 
-$(VENV)/.lab: $(PINS) $(VENV)/.torch
-	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides]"
-	@touch $@
+# pip writes hundreds of lines. They go to the log; what is wrong goes to the terminal.
+INSTALL = @echo "Installing $(EXTRAS): a minute or two with nothing to read (all is in $(VENV)/install.log)"; \
+	$(EXPLAIN) $(PY) -m pip install --progress-bar off -c constraints.txt -e ".[$(EXTRAS)]" >$(VENV)/install.log; \
+	echo "Installed. $(VENV) has $$(du -sm $(VENV) | cut -f1) MB."
 
-$(VENV)/.test: $(PINS) $(VENV)/.torch
-	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides,deck,test]"
-	@touch $(VENV)/.lab $(VENV)/.deck $@
-
-$(VENV)/.deck: $(PINS) $(VENV)/.torch
-	@$(EXPLAIN) $(PY) -m pip install -c constraints.txt -e ".[lab,slides,deck]"
-	@touch $(VENV)/.lab $@
+$(VENV)/.lab: EXTRAS = lab
+$(VENV)/.slides: EXTRAS = lab,slides
+$(VENV)/.deck: EXTRAS = lab,deck
+$(VENV)/.test: EXTRAS = lab,slides,deck,test
+$(VENV)/.lab $(VENV)/.slides $(VENV)/.deck $(VENV)/.test: $(PINS) $(VENV)/.torch
+	$(INSTALL)
+	@touch $(patsubst %,$(VENV)/.%,$(filter-out test,$(subst $(COMMA), ,$(EXTRAS)))) $@
 
 # JupyterLab keeps its token and looks for the next free port by itself. It refuses to run as root
 # unless told so; root is the only user in many containers.
 OPEN_LAB = $(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
 
-lab: $(VENV)/.lab  ## open JupyterLab on the lessons
-	$(OPEN_LAB)
+lab: $(VENV)/.lab  ## open JupyterLab on the first lesson
+	$(OPEN_LAB) --LabApp.default_url=/lab/tree/00-start-here.ipynb
 
 # The settings that live slides need are a folder that Jupyter is pointed to; what the teacher changes
 # is kept in .venv, so that `make lab` stays as it is. That a deck was on screen is forgotten: the
@@ -92,18 +100,25 @@ present: $(VENV)/.deck  ## JupyterLab with live slides
 	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/present$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
 	  JUPYTERLAB_SETTINGS_DIR="$(STAGE)/settings" JUPYTERLAB_WORKSPACES_DIR="$(STAGE)/workspaces" $(OPEN_LAB)
 
-slides: $(VENV)/.lab  ## one file of slides per lesson
+slides: $(VENV)/.slides  ## one file of slides per lesson
 	$(PY) -m gan_lessons.classroom.export.build slides
 
-site: $(VENV)/.lab  ## all lessons as pages, the slides beside them
+site: $(VENV)/.slides  ## all lessons as pages, the slides beside them
 	$(PY) -m gan_lessons.classroom.export.build site
 
 # Playwright, which drives the Chromium, comes with what the tests need.
 slides-pdf: $(VENV)/.test slides  ## the slides on paper
 	$(PY) tools/deck_browser.py --pdf build/pdf build/slides/*.html
 
+handout: $(VENV)/.test  ## what a teacher takes into the room
+	$(PY) -m gan_lessons.classroom.export.build handout
+	$(PY) tools/deck_browser.py --pdf build/handout build/handout/*.html
+
 pictures: $(VENV)/.test  ## the explorer, light and dark
 	$(PY) tools/explorer_pictures.py build/pictures
+
+walk: $(VENV)/.test  ## the explorer as a moving picture
+	$(PY) tools/explorer_pictures.py --walk build/walk
 
 # One worker for each core, four at most: a browser, a JupyterLab and kernels belong to each.
 WORKERS ?= -n logical --maxprocesses 4 --dist worksteal

@@ -22,7 +22,7 @@ from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 from gan_lessons import losses, published, train
-from gan_lessons.extras import installed_for
+from gan_lessons.extras import EXTRA_OF, absent, installed_for
 from gan_lessons.factories import dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, StepLosses
 from gan_lessons.lean_steps import step_by_halves, step_frozen, step_one_stage, step_selective
@@ -92,8 +92,13 @@ def __getattr__(name: str) -> Any:
         return metadata.version("gan-lessons")
     if name not in _LAZY:
         raise AttributeError(f"module 'gan_lessons' has no attribute {name!r}")
-    with installed_for(name):
-        return getattr(import_module(_LAZY[name]), name)
+    try:
+        with installed_for(name):
+            return getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA_OF:
+            raise
+        return absent(error)
 
 
 def __dir__() -> list[str]:

@@ -7,12 +7,30 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from gan_lessons.extras import installed_for
+
 # command -> (module, function that gets the other arguments and returns the exit status, help)
 COMMANDS = {
     "diagnose": (
         "gan_lessons.lens.watch",
         "diagnose_script",
         "run a training script unchanged and say what is wrong with its gradients",
+    ),
+    "lab": (
+        "gan_lessons.classroom.lessons",
+        "lab_command",
+        "copy the lessons into a folder of yours and open them in JupyterLab",
+    ),
+    "copy": ("gan_lessons.classroom.lessons", "copy_command", "copy the lessons, and no more"),
+    "slides": (
+        "gan_lessons.classroom.export.build",
+        "slides_command",
+        "run the lessons and write build/slides/: one file each, works with no network",
+    ),
+    "site": (
+        "gan_lessons.classroom.export.build",
+        "site_command",
+        "run the lessons and write build/site/: pages, an index and the slides",
     ),
 }
 
@@ -29,7 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
     module, function, _ = COMMANDS[options.command]
-    command: Callable[[Sequence[str]], int] = getattr(import_module(module), function)
+    try:
+        with installed_for(f"gan-lessons {options.command}"):
+            command: Callable[[Sequence[str]], int] = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 2
     return command(options.arguments)
 
 

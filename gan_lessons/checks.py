@@ -108,7 +108,8 @@ def check_loss(loss: Loss, D: nn.Module, like: Tensor) -> None:
     like: a tensor of D's device and dtype.
     """
     with torch.enable_grad():
-        prediction = like.new_full((2, 1), 0.5).requires_grad_()
+        # not like.new_full: a lazy net's parameter has a device and a dtype, and no more yet
+        prediction = torch.full((2, 1), 0.5, device=like.device, dtype=like.dtype).requires_grad_()
         try:
             value = loss(prediction, torch.ones_like(prediction))
         except TypeError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 # Module -> the extra of `pip install gan-lessons[...]` that brings it.
 EXTRA_OF = {
@@ -22,6 +23,8 @@ EXTRA_OF = {
     "nbclient": "slides",
     "nbformat": "slides",
     "bs4": "slides",
+    "jupyter_core": "slides",
+    "pyreveal": "slides",
     "latex2mathml": "slides",
 }
 
@@ -40,3 +43,15 @@ def installed_for(what: str) -> Iterator[None]:
             '[{extra}]"'.format(what=what, module=module, extra=EXTRA_OF[module]),
             name=error.name,
         ) from error
+
+
+def absent(error: ModuleNotFoundError) -> Callable[..., NoReturn]:
+    """What stands for a name whose extra is missing: when it is called, it says which one.
+
+    So ``from gan_lessons import *`` works with the core alone.
+    """
+
+    def ask(*_: object, **__: object) -> NoReturn:
+        raise ModuleNotFoundError(str(error), name=error.name)
+
+    return ask

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from gan_lessons.put_back import modes_kept, seeded
 from gan_lessons.ranks import every_one, share
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
+from gan_lessons.whole_file import whole_file
 
 LOOK_EVERY = 10  # steps between two looks at the losses: each look waits for the GPU
 
@@ -179,16 +178,8 @@ class Training:
             "random": random,  # (processes, ...) each
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            torch.save(state, file)
         return path
 
     def load(self, path: str | Path) -> None:

@@ -232,11 +232,55 @@ def test_of_what_was_there_before_the_recording_it_only_asks():
     assert grave(diagnosed(forgot_to_clear_d, 2, gan=gan)) == [("polluted", "D")]
 
 
+def sgd(**options):
+    return lambda net: torch.optim.SGD(net.parameters(), lr=0.1, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "set_to_none", "warm", "moves"),
+    [
+        (sgd(), False, True, False),
+        (sgd(momentum=0.9), False, True, True),
+        (sgd(momentum=0.9), False, False, False),
+        (sgd(momentum=0.9), True, True, False),
+        (sgd(weight_decay=0.1), False, False, True),
+        (lambda net: torch.optim.Adam(net.parameters()), False, True, True),
+        (lambda net: torch.optim.Adam(net.parameters()), False, False, False),
+    ],
+    ids=["sgd", "momentum", "momentum cold", "momentum None", "decay", "adam", "adam cold"],
+)
+def test_a_step_on_zeros_is_not_said_to_change_nothing_where_it_moves(
+    make, set_to_none, warm, moves
+):
+    """Zeros are a gradient to an optimizer that remembers, or that shrinks weights."""
+    gan = tiny_gan(seed=0)
+    gan.optimizer_g = make(gan.generator)
+    real, noise = torch.randn(2, 8, 2)
+    if warm:
+        g_phase(gan, gan.generator(noise))
+    before = copy.deepcopy(gan.generator.state_dict())
+
+    def cleared_too_early(gan, real, noise, i):
+        fake = gan.generator(noise)
+        d_phase(gan, fake.detach(), real)
+        g_phase(gan, fake, step=False)
+        gan.optimizer_g.zero_grad(set_to_none=set_to_none)
+        gan.optimizer_g.step()
+
+    rec = recorded(cleared_too_early, 1, gan=gan)
+    moved = any(not torch.equal(p, before[name]) for name, p in gan.generator.named_parameters())
+    assert moved is moves
+    assert rec.events[-1].stood_still is not moves
+    (finding,) = (f for f in diagnose(rec).findings if f.severity == "wrong")
+    said = "moved G all the same" if moves else "G did not move"
+    assert (finding.code, said in finding.message) == ("cut-off", True), finding.message
+
+
 def test_a_finding_tells_lines_and_events():
     rec = recorded(learned_from_the_detached_fake, 1)
     finding = diagnose(rec).findings[0]
     assert finding.message == (
-        "`gan.optimizer_g.step()` found no gradient in G: it changes nothing. `g_loss.backward()` "
+        "`gan.optimizer_g.step()` found no gradient in G, and G did not move. `g_loss.backward()` "
         "never reaches G: the graph was cut by detach() on the way in `fake = "
         "gan.generator(noise).detach()`."
     )

@@ -10,7 +10,7 @@ import torch
 import traitlets
 from torch import nn, optim
 
-from gan_lessons import STRATEGIES, Gan, data, dcgan, published, record_step, tiny_gan
+from gan_lessons import STRATEGIES, Gan, data, dcgan, published, record_step, step_frozen, tiny_gan
 from gan_lessons.classroom import (
     KIND_LETTERS,
     STATE_LETTERS,
@@ -545,8 +545,54 @@ def test_captions_of_strategy_2():
     assert "freed: 0 B are left" in told["g_loss.backward()"]
 
 
+def test_the_end_says_who_learned_from_what(explorer):
+    def end(key, what_if=""):
+        changed = {v["key"]: v["film"] for v in explorer.data["variants"][key]}
+        film = explorer.data["films"][key] | changed.get(what_if, {})
+        return film["moments"][-1]["caption"]
+
+    assert end("retain_graph") == (
+        "The step is over. D learned from `d_loss`. G learned from `g_loss`, through D v0. "
+        "G's gradient from `d_loss` and D's gradient from `g_loss` were in vain."
+    )
+    assert "G learned from `g_loss`, through D v1. D's gradient" in end("detach")
+    assert "through D v0. D learned from `d_loss`." in end("generator_first")
+    left = end("retain_graph", "no_zero_grad_g")
+    assert "through D v0, and once more from what the step before had left in .grad." in left
+    assert "No optimizer step moved D. D's gradient from `d_loss`" in end("detach", "step_first")
+
+
+def test_the_end_of_a_step_that_wastes_nothing():
+    *_, told = captions(step_frozen).values()
+    assert told == (
+        "The step is over. G learned from `g_loss`, through D v0. D learned from `d_loss`. "
+        "No gradient of a parameter was wasted."
+    )
+
+
+def test_what_was_in_grad_before_is_explained_where_the_step_begins(explorer):
+    sentence = "The .grad of {nets} is from before: the last training step left it there."
+    for key, nets in (("retain_graph", "G and D"), ("detach", "G and D"), ("generator_first", "D")):
+        first, *later = [m["caption"] for m in explorer.data["films"][key]["moments"]
+                         if "silent" not in m]  # fmt: skip
+        assert first.endswith(sentence.format(nets=nets))
+        assert "is from before" not in " ".join(later)
+    fresh = captions(STEPS["detach"]).values()  # a GAN that has not run: .grad is empty
+    assert "is from before" not in " ".join(fresh)
+
+
+def test_what_is_stale_and_never_walked_again_is_no_alarm(explorer):
+    last = explorer.data["films"]["retain_graph"]["moments"][-1]
+    assert "s" not in last["stage"]["calls"]
+    assert "o" in last["stage"]["calls"]
+    told = " ".join(m["caption"] for m in explorer.data["films"]["retain_graph"]["moments"])
+    assert "it is stale. No backward comes through there any more" in told
+    assert "will raise" not in told
+
+
 def test_captions_of_an_error_say_why():
     told = captions(STEPS["printed"])
+    assert "A backward through there will raise." in told["opt_d.step()"]
     assert "stale" in told["opt_d.step()"]
     assert "`opt_d.step()` has rewritten it since" in told["g_loss.backward()"]
 
@@ -557,7 +603,10 @@ def test_captions_speak_of_what_was_there_before():
     rec = record_step(STEPS["generator_first"], gan, REAL, NOISE)
     told = {rec.text(m): caption(rec, m) for m in rec.moments}
     assert told["check(gan, real, noise)"] == "Nothing changes for gradients, graph or memory."
-    assert told["opt_g.zero_grad()"] == "G's 4 gradients are cleared."
+    assert told["opt_g.zero_grad()"] == (
+        "G's 4 gradients are cleared. "
+        "The .grad of D is from before: the last training step left it there."
+    )
 
 
 # The widget ---------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 
 import pytest
 
 from gan_lessons.extras import EXTRA_OF, installed_for
 
-# A process in which nothing but the core can be imported.
-BLOCKED = f"""
+# A process in which these modules cannot be imported.
+BLOCKED = """
 import sys
 
 class Without:
@@ -20,15 +21,18 @@ class Without:
         self.finder = finder
 
     def find_spec(self, name, *args):
-        missing = name.partition(".")[0] in {set(EXTRA_OF)!r}
+        missing = name.partition(".")[0] in MISSING
         return None if missing else self.finder.find_spec(name, *args)
+
+    def __getattr__(self, name):  # importlib.metadata asks finders too
+        return getattr(self.finder, name)
 
 sys.meta_path[:] = map(Without, sys.meta_path)
 """
 
 
-def in_the_core(code: str) -> str:
-    script = BLOCKED + textwrap.dedent(code)
+def in_the_core(code: str, missing: Iterable[str] = EXTRA_OF) -> str:
+    script = f"MISSING = {set(missing)!r}\n" + BLOCKED + textwrap.dedent(code)
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -78,6 +82,38 @@ def test_what_is_missing_is_told_with_its_extra(code, module, extra):
     )
     assert f'pip install "gan-lessons[{extra}]"' in said
     assert re.search(module, said)
+
+
+def test_all_names_can_be_imported_with_the_core_alone():
+    said = in_the_core(
+        """
+        from gan_lessons import *
+        print(record.__name__, diagnose.__name__)
+        try:
+            explore("detach")
+        except ImportError as error:
+            print(error)
+        """
+    )
+    assert said.startswith("record diagnose\nexplore needs ")
+    assert 'pip install "gan-lessons[lessons]"' in said
+
+
+def test_exporters_are_there_without_what_only_slides_need():
+    """JupyterLab asks every exporter for its name; one that cannot be loaded hides them all."""
+    said = in_the_core(
+        """
+        from gan_lessons.classroom.export import GanPage, GanSlides, mathml
+        print(GanSlides.export_from_notebook, GanPage.export_from_notebook)
+        try:
+            mathml("x")
+        except ImportError as error:
+            print(error)
+        """,
+        missing=["latex2mathml", "pyreveal"],
+    )
+    assert "Slides that need no network A page that needs no network" in said
+    assert 'pip install "gan-lessons[slides]"' in said
 
 
 def test_a_module_that_is_nobodys_extra_is_told_as_python_does():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import exercise_rules
 import lesson_sentences
 import nbformat
@@ -11,6 +14,8 @@ import pytest
 import reading_time
 from lesson_runs import run_twice
 from nbclient.exceptions import CellExecutionError
+
+from gan_lessons.classroom import environment, ready
 
 LONGEST_LESSON = 50  # minutes
 
@@ -31,6 +36,34 @@ def test_runs_twice_in_a_fresh_kernel(notebook_path, lesson_runs, record_propert
     assert run.warnings == []
     assert exercise_rules.exercise_problems(run.second) == []
     assert lesson_sentences.missing(notebook_path.stem, run.second) == []
+
+
+def first_code(path: Path) -> str:
+    cells = nbformat.read(path, as_version=nbformat.NO_CONVERT).cells
+    return str(next(cell.source for cell in cells if cell.cell_type == "code"))
+
+
+def test_the_first_cell_is_the_same_everywhere(notebook_path, root):
+    assert first_code(notebook_path) == first_code(root / "notebooks" / "00-start-here.ipynb")
+
+
+@pytest.mark.parametrize("place", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE", None])
+def test_the_first_cell_installs_where_nothing_is_kept(place, root, monkeypatch, capsys):
+    """There pip brings the package; anywhere else the learner is told, and nothing is installed."""
+    ran = []
+    for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(name, raising=False)
+    if place:
+        monkeypatch.setenv(place, "1")
+    shell = SimpleNamespace(run_line_magic=lambda *told: ran.append(told))
+    exec(first_code(root / "notebooks" / "00-start-here.ipynb"), {"get_ipython": lambda: shell})
+    assert ran == ([("pip", 'install --quiet "gan-lessons[lessons]"')] if place else [])
+    assert capsys.readouterr().out == ""  # here all is installed
+    monkeypatch.setattr(environment, "_version", lambda name: None if name == "anywidget" else "1")
+    ready()
+    said = capsys.readouterr().out
+    assert said.startswith("Missing: anywidget. ")
+    assert said.endswith('\n%pip install "gan-lessons[lessons]"\n')
 
 
 def test_every_sentence_belongs_to_a_lesson(root):

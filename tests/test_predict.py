@@ -216,16 +216,16 @@ def test_names_are_no_markup():
 def test_running_a_cell_again_closes_what_it_asked_before(monkeypatch):
     before = len(living_widgets)
     monkeypatch.setattr(question_view, "_made", {})
-    monkeypatch.setattr(question_view, "_running_cell", lambda: ("cell", "first run"))
+    monkeypatch.setattr(question_view, "running_cell", lambda: ("cell", "first run"))
     predict_received(["G"], CALLS)
     predict_number("How many?").compare(3)
     both = len(living_widgets)
-    monkeypatch.setattr(question_view, "_running_cell", lambda: ("other cell", "second run"))
+    monkeypatch.setattr(question_view, "running_cell", lambda: ("other cell", "second run"))
     other = predict_choice("Which?", ["G", "D"])
     with_other = len(living_widgets)
     assert before < both < with_other
     for run in ("third run", "fourth run"):
-        monkeypatch.setattr(question_view, "_running_cell", lambda run=run: ("cell", run))
+        monkeypatch.setattr(question_view, "running_cell", lambda run=run: ("cell", run))
         predict_received(["G"], CALLS)
         predict_number("How many?").compare(3)
         assert len(living_widgets) == with_other

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 import yaml
 from packaging.markers import Marker
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +44,7 @@ CONDA_NAMES = {
     "matplotlib": "matplotlib-base",
 }
 # The package itself, installed by pip into the conda environment, brings these along.
-LEFT_TO_PIP = {"pygraphviz", "sphinx-revealjs", "latex2mathml"}
+LEFT_TO_PIP = {"torchviz", "pygraphviz", "pyreveal", "latex2mathml"}
 REASONS = "docs/dependencies.md"
 DOCS = list((ROOT / "docs").glob("*.md"))
 ONLY_CONDA = {"python", "pip", "graphviz"}
@@ -79,6 +82,24 @@ def test_torch_is_pinned_for_every_kind_of_build():
 
 def test_no_pin_names_a_build():
     assert [line for line in pins().values() if "+" in line] == []
+
+
+def test_every_pin_holds_for_our_oldest_python():
+    """Debian 12 has Python 3.11.2; a pin that wants 3.11.5 would fail after minutes."""
+    oldest = re.fullmatch(r">=(\d+\.\d+)", PROJECT["requires-python"])
+    assert oldest
+    asked = {name: wanted for name in pins() if (wanted := wanted_python(name))}
+    assert len(asked) > 100
+    assert {n: w for n, w in asked.items() if not SpecifierSet(w).contains(f"{oldest[1]}.0")} == {}
+
+
+def wanted_python(name: str) -> str | None:
+    """What the pinned version of an installed package says; another version says nothing."""
+    try:
+        found = metadata.distribution(name)
+    except metadata.PackageNotFoundError:  # of another system
+        return None
+    return found.metadata["Requires-Python"] if found.version == pins()[name] else None
 
 
 def test_everything_that_is_installed_for_us_is_pinned():
@@ -174,7 +195,8 @@ def test_makefile_installs_torch_first_and_alone():
     assert first.startswith("--no-deps -c constraints.txt")
     assert first.endswith(f"torch=={pins()['torch']}")
     assert '--index-url "https://index.invalid/cpu"' in first
-    assert second == '-c constraints.txt -e ".[lab,slides,deck,test]"'
+    assert second.startswith("--progress-bar off -c constraints.txt")
+    assert second.split(" >")[0].endswith('-e ".[lab,slides,deck,test]"')
 
 
 def test_make_test_runs_every_check():
@@ -219,7 +241,8 @@ def test_a_failed_installation_leaves_no_stamp_and_says_what_to_do(tmp_path):
     python = venv / "bin" / "python"
     python.parent.mkdir(parents=True)
     (venv / ".created").touch()
-    python.write_text("#!/bin/sh\necho 'ERROR: No space left on device' >&2\nexit 1\n")
+    fails = "[ \"$2\" = pip ] || exit 0\necho 'ERROR: No space left on device' >&2\nexit 1\n"
+    python.write_text("#!/bin/sh\n" + fails)
     python.chmod(0o755)
     done = make("lab", cwd=tmp_path)
     assert done.returncode != 0
@@ -231,6 +254,88 @@ def test_a_failed_installation_leaves_no_stamp_and_says_what_to_do(tmp_path):
     assert (venv / ".torch").exists()
     again = make("--dry-run", "lab", cwd=tmp_path)
     assert "pip install" not in again.stdout
+
+
+def test_make_lab_opens_the_first_lesson_and_installs_what_lessons_use():
+    done = make("--always-make", "--dry-run", "lab", "ARGS=--no-browser")
+    assert re.findall(r'-e "\.\[(.+?)\]"', done.stdout) == ["lab"]
+    opens = done.stdout.splitlines()[-1]
+    assert opens.endswith(
+        "--no-browser notebooks --LabApp.default_url=/lab/tree/00-start-here.ipynb"
+    )
+
+
+@pytest.fixture
+def installed_clone(tmp_path):
+    """A clone with the parts of its .venv in which the folder is written."""
+    clone = tmp_path / "my clone 课程"
+    clone.mkdir()
+    copy_makefile(clone)
+    binaries, library = clone / ".venv" / "bin", clone / ".venv" / "lib/python3.11/site-packages"
+    for folder in (binaries, library):
+        folder.mkdir(parents=True)
+    (binaries / "python").symlink_to(sys.executable)
+    (library / "_editable_impl_gan_lessons.pth").write_text(str(clone))
+    quotes = "'" * 3  # as pip writes a script where a path has a space in it
+    script = [
+        "#!/bin/sh",
+        f'{quotes}exec\' "{clone}/.venv/bin/python" "$0" "$@"',
+        f"' {quotes}",
+        "print('ran')",
+    ]
+    (binaries / "gan-lessons").write_text("\n".join(script))
+    (binaries / "gan-lessons").chmod(0o755)
+    for stamp in (".created", ".torch", ".lab"):
+        (clone / ".venv" / stamp).touch()
+    return clone
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_clone_that_was_moved_is_mended(installed_clone, tmp_path, how):
+    new = tmp_path / "elsewhere"
+    if how == "moved":
+        installed_clone.rename(new)
+    else:
+        shutil.copytree(installed_clone, new, symlinks=True)
+    said = make("usable", cwd=new).stdout
+    assert f"This clone was at {installed_clone}. Its .venv follows to {new}." in said
+    assert (
+        new / ".venv/lib/python3.11/site-packages/_editable_impl_gan_lessons.pth"
+    ).read_text() == str(new)
+    script = new / ".venv/bin/gan-lessons"
+    ran = subprocess.run([script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "ran\n"
+    assert "follows" not in make("usable", cwd=new).stdout
+
+
+def test_a_python_that_is_gone_is_told(installed_clone):
+    python = installed_clone / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to("no-such-python")
+    done = make("lab", cwd=installed_clone)
+    assert done.returncode != 0
+    assert "the Python that it was made with is gone. Type 'make clean'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "said"), [(".", "You may not read or write"), (".venv", "You may not write")]
+)
+def test_a_clone_of_another_user_is_told_in_a_sentence(closed, said):
+    with tempfile.TemporaryDirectory() as name:
+        clone = Path(name)
+        copy_makefile(clone)
+        (clone / ".venv").mkdir()
+        for folder in (clone, clone / ".venv"):
+            folder.chmod(0o777)
+        (clone / closed).chmod(0o555)
+        done = subprocess.run(
+            ["sh", "tools/usable.sh"], cwd=clone, capture_output=True, text=True, check=False,
+            user=65534 if os.geteuid() == 0 else None,  # root may write everywhere
+        )  # fmt: skip
+        (clone / closed).chmod(0o777)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{said} ")
+    assert name in done.stderr
 
 
 def test_make_clean_needs_nothing_to_be_there(tmp_path):
@@ -249,8 +354,12 @@ def test_ci_calls_the_readmes_test_command():
 
 
 def copy_makefile(folder: Path) -> None:
+    for name in ("notebooks", "tools"):
+        (folder / name).mkdir()
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
+    for name in ("usable.sh", "moved_clone.py"):
+        shutil.copy(ROOT / "tools" / name, folder / "tools")
 
 
 def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -266,3 +375,36 @@ def make(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=60,
     )
+
+
+# What runs on GitHub alone: it cannot be tried here, so its parts are looked at one by one.
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def steps(workflow: Path) -> list[dict[str, str]]:
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    return [step for job in jobs.values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_names_what_there_is(workflow):
+    commands = "\n".join(step["run"] for step in steps(workflow) if "run" in step)
+    checked = subprocess.run(["bash", "-n"], input=commands, text=True, capture_output=True)
+    assert checked.stderr == ""
+    for target in re.findall(r"\bmake (\w+)", commands):
+        assert re.search(rf"^{target}:", read("Makefile"), re.M), target
+    for path in re.findall(r"\b(?:tests|docs|tools)/[\w./]+", commands):
+        assert (ROOT / path).exists(), path
+    for extra in re.findall(r'"\.\[([\w,]+)\]"', commands):
+        assert set(extra.split(",")) <= EXTRAS.keys()
+    assert all(
+        re.fullmatch(r"actions/[\w-]+@v\d+", s["uses"]) for s in steps(workflow) if "uses" in s
+    )
+
+
+def test_a_workflow_runs_the_floor_of_torch_and_the_newest():
+    jobs = yaml.safe_load(read(".github/workflows/torch.yml"))["jobs"]
+    tried = [row["torch"] for row in jobs["core"]["strategy"]["matrix"]["include"]]
+    floor = re.search(r">=([\d.]+)", PROJECT["dependencies"][0])
+    assert floor
+    assert tried == [f"torch=={floor[1]}.0", "torch"]

@@ -654,7 +654,7 @@ def test_a_step_with_nets_of_its_own_is_refused():
         ([None, None], [1.0, 2.0], "none", "gets no gradient"),
         ([1.0, 2.0], [1.0, math.nan], "was not finite", "the right one is not finite"),
         ([1.0, math.inf], [1.0, 2.0], "not finite", "a gradient that is not finite"),
-        ([1.0, None], [1.0, 2.0], "wrong", "a wrong gradient: cosine 0.45"),
+        ([1.0, None], [1.0, 2.0], "wrong", "step as written: cosine 0.45"),
         ([None, None], [None, None], "equal", ""),
         ([0.0, 0.0], [0.0, 0.0], "equal", ""),
         ([math.nan, 2.0], [math.nan, 2.0], "equal", ""),
@@ -671,9 +671,15 @@ def test_in_which_way_a_gradient_differs(mine, right, kind, says):
 
 def test_a_small_difference_is_told_with_enough_digits():
     assert compare.told({"D": PlayerGap(0.9999, 1.001, "wrong")}).endswith(
-        "cosine 0.999900 to the right one, 1.001000 times its length."
+        "Beside that of the step as written: cosine 0.999900, 1.001000 times the length."
     )
-    assert "cosine 0.50 to" in compare.told({"D": PlayerGap(0.5, 1.001, "wrong")})
+    assert "cosine 0.50, " in compare.told({"D": PlayerGap(0.5, 1.001, "wrong")})
+
+
+def test_a_gradient_of_the_right_direction_is_not_called_wrong_by_its_cosine():
+    told = compare.told({"G": PlayerGap(1.0, 2.0, "wrong"), "D": PlayerGap(0.999, 0.5, "wrong")})
+    assert "2.00 times as long as in the step as written. Only its direction is right" in told
+    assert told.endswith("D's is wrong too: 0.50 times as long (cosine 1.00).")
 
 
 def test_every_switch_has_its_words():

@@ -3,8 +3,8 @@
 python tools/deck_browser.py build/slides/02-*.html --sheets /tmp/sheets   # pictures, 9 slides each
 python tools/deck_browser.py build/slides/*.html                           # only what overflows
 
-With ``--pdf FOLDER`` each deck is printed, one page per slide; with ``--fill`` the slides that end
-above half of the height are listed.
+With ``--pdf FOLDER`` each deck is printed, one page per slide, and each sheet on A4; with
+``--fill`` the slides that end above half of the height are listed.
 """
 
 from __future__ import annotations
@@ -155,11 +155,12 @@ def overflows(page: Page) -> list[str]:
 
 
 def print_pdf(browser: DeckBrowser, path: Path, pdf: Path) -> None:
-    """Print a deck, one page per slide."""
+    """Print a deck, one page per slide, or a page on the sheets that its style asks for."""
     page = browser.open(path, "?print-pdf")
-    # reveal lays the sheets out after it is ready; printed earlier, all slides are one page.
-    total = page.evaluate("Reveal.getTotalSlides()")
-    page.locator(".pdf-page").nth(total - 1).wait_for(state="attached")
+    if page.locator(".reveal").count():
+        # reveal lays the sheets out after it is ready; printed earlier, all slides are one page.
+        total = page.evaluate("Reveal.getTotalSlides()")
+        page.locator(".pdf-page").nth(total - 1).wait_for(state="attached")
     pdf.parent.mkdir(parents=True, exist_ok=True)
     half = pdf.with_name(f".{pdf.name}.part")
     page.pdf(path=half, prefer_css_page_size=True, print_background=True)
@@ -185,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("decks", nargs="+", type=Path)
     parser.add_argument("--sheets", type=Path, help="folder for pictures of all slides")
     parser.add_argument("--fill", action="store_true", help="list slides that are half empty")
-    parser.add_argument("--pdf", type=Path, help="folder for PDFs")
+    parser.add_argument("--pdf", type=Path, help="folder for PDFs, of decks or of sheets")
     options = parser.parse_args(arguments)
     broken = 0
     with DeckBrowser() as browser:

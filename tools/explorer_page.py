@@ -196,7 +196,7 @@ def expected(film: dict[str, Any], moment: int, data: dict[str, Any]) -> dict[st
         "strategy": film["title"],
         "count": f"{moment + 1} of {len(film['moments'])}",
         "lines": source[frame["line"] - 1 : frame["last"]],
-        "caption": ("✗ " if frame.get("raised") else "") + frame["caption"].replace("`", ""),
+        "caption": _said(frame),
         "columns": [[c["verb"], c["whose"]] for c in film["columns"] if c["moment"] == moment],
         "ways": [words[letter] for letter in walk],
         "cells": [
@@ -216,6 +216,13 @@ def expected(film: dict[str, Any], moment: int, data: dict[str, Any]) -> dict[st
         ],
         "bar": moment,
     }  # fmt: skip
+
+
+def _said(frame: dict[str, Any]) -> str:
+    """The caption, after the number of the line where it is known."""
+    mark = "✗ " if frame.get("raised") else ""
+    line = f"Line {frame['line']}: " if frame["line"] > 0 else ""
+    return mark + line + str(frame["caption"]).replace("`", "")
 
 
 def _cell(cell: list[Any], data: dict[str, Any]) -> str:
@@ -279,7 +286,14 @@ def differences(shown: Shown, film: dict[str, Any], moment: int, data: dict[str,
     return found
 
 
-KEEPS = {"h": "■ kept", "f": "□ freed", "s": "⚠ stale", "n": "no graph", "u": "? unknown"}
+KEEPS = {
+    "h": "■ kept",
+    "f": "□ freed",
+    "s": "⚠ stale",
+    "o": "(stale)",
+    "n": "no graph",
+    "u": "? unknown",
+}
 
 
 def _calls(film: dict[str, Any], moment: int) -> list[list[str]]:

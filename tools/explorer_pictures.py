@@ -2,9 +2,11 @@
 
 python tools/explorer_pictures.py build/pictures                             # all of them
 python tools/explorer_pictures.py build/pictures --readme docs/explorer.png  # and the README's
-python tools/explorer_pictures.py build/pictures --walk build/walk.gif       # S1, line by line
+python tools/explorer_pictures.py --walk build/walk                # moving pictures, line by line
+python tools/explorer_pictures.py --walk build/walk --strategy detach        # of another strategy
 
-They are taken of a file that ``explore().save()`` has written, opened at the moment's own address.
+A walk is for who cannot run scripts: a GIF, light and dark. All are taken of a file that
+``explore().save()`` has written, opened at the moment's own address.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import argparse
 import io
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,13 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from gan_lessons.classroom import StrategyExplorer, explore
+from gan_lessons.strategies import THREE
 
 Film = dict[str, Any]
 COLOURS = 128  # of a picture: flat areas and text need no more
-SECONDS = 1.6  # for which a moment of the walk stands still
+WALK_COLOURS = 48
+# How long a moment of the walk stands still: until its caption has been read.
+SHORTEST, PER_WORD, LONGEST = 1.6, 0.22, 5.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -91,16 +95,34 @@ def picture(page: Page, size: tuple[int, int] = (1280, 720)) -> Image.Image:
     return Image.open(io.BytesIO(section.screenshot(animations="disabled"))).convert("RGB")
 
 
-def small(image: Image.Image) -> Image.Image:
+def small(image: Image.Image, colours: int = COLOURS) -> Image.Image:
     """With few colours, for a file that is soon there."""
-    return image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    return image.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def walk(browser: DeckBrowser, file: Path, film: Film, shot: Shot) -> list[Image.Image]:
-    """A picture of every moment of a film in which something happens."""
-    numbers = range(1, len(numbered(film)) + 1)
-    found = [_taken(browser, file, at(shot, number)) for number in numbers]
-    return [image.resize((image.width * 3 // 4, image.height * 3 // 4)) for image in found]
+def seconds(moment: Film) -> float:
+    """How long a moment stands still."""
+    words = len(str(moment["caption"]).split())
+    return min(max(SHORTEST, PER_WORD * words), LONGEST)
+
+
+def walk(browser: DeckBrowser, file: Path, film: Film, shot: Shot, path: Path) -> None:
+    """Write a GIF of every moment of a film in which something happens."""
+    moments = numbered(film)
+    found = [_taken(browser, file, at(shot, n)) for n in range(1, len(moments) + 1)]
+    size = max(image.width for image in found), max(image.height for image in found)
+    first, *more = (small(_framed(image, size), WALK_COLOURS) for image in found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = [round(1000 * seconds(moment)) for moment in moments]
+    first.save(path, save_all=True, append_images=more, duration=times, loop=0, optimize=True)
+    print(f"wrote {path} ({path.stat().st_size / 1000:.0f} kB)", flush=True)
+
+
+def _framed(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """On a ground of one size for all, and three quarters as large."""
+    ground = Image.new("RGB", size, image.getpixel((0, 0)))
+    ground.paste(image)
+    return ground.resize((size[0] * 3 // 4, size[1] * 3 // 4), Image.Resampling.LANCZOS)
 
 
 def _taken(
@@ -113,37 +135,36 @@ def _taken(
         page.close()
 
 
-def _write(path: Path, image: Image.Image, more: Sequence[Image.Image] = ()) -> None:
+def _write(path: Path, image: Image.Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"optimize": True}
-    if more:
-        options |= {"save_all": True, "append_images": [small(one) for one in more]}
-        options |= {"duration": int(1000 * SECONDS), "loop": 0}
-    small(image).save(path, **options)
+    small(image).save(path, optimize=True)
     print(f"wrote {path} ({path.stat().st_size / 1000:.0f} kB)", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("folder", type=Path, nargs="?", help="where the pictures go")
     parser.add_argument("--readme", type=Path, help="PNG for the top of the README")
-    parser.add_argument("--walk", type=Path, help="GIF of S1, moment by moment")
+    parser.add_argument("--walk", type=Path, help="folder for GIFs, moment by moment")
+    parser.add_argument("--strategy", choices=THREE, default=THREE[0], help="of the walk")
     options = parser.parse_args(arguments)
+    if not (options.folder or options.walk or options.readme):
+        parser.error("name a folder for pictures, or --walk FOLDER, or --readme FILE")
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as scratch, running_chromium() as chromium:
         explorer = explore()
         file = explorer.save(Path(scratch) / "explorer.html")
         for look in ("light", "dark"):
             with DeckBrowser(dark=look == "dark", chromium=chromium) as browser:
-                for shot in SHOTS:
+                for shot in SHOTS if options.folder else ():
                     image = _taken(browser, file, address(explorer, shot))
                     _write(options.folder / f"{shot.name}-{look}.png", image)
                 if look == "light" and options.readme:
                     _write(options.readme, _taken(browser, file, address(explorer, README)))
-                if look == "light" and options.walk:
-                    shot = Shot("walk", "retain_graph", "")
-                    first, *more = walk(browser, file, film_of(explorer, shot), shot)
-                    _write(options.walk, first, more)
+                if options.walk:
+                    shot, path = Shot("walk", options.strategy, ""), options.walk
+                    path = path / f"{options.strategy.replace('_', '-')}-{look}.gif"
+                    walk(browser, file, film_of(explorer, shot), shot, path)
             problems += [*browser.requests, *browser.errors]
     for problem in problems:
         print(problem, file=sys.stderr)

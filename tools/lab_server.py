@@ -90,6 +90,18 @@ class LabServer:
     def log(self) -> str:
         return (self.scratch / "server.log").read_text(encoding="utf-8", errors="replace")
 
+    def end_sessions(self) -> None:
+        """Shut down the kernel of every notebook: the next ones need its memory."""
+        for session in json.loads(self._ask("GET", "/api/sessions")):
+            self._ask("DELETE", f"/api/sessions/{session['id']}")
+
+    def _ask(self, method: str, path: str, seconds: float = 30) -> bytes:
+        request = urllib.request.Request(
+            self.url + path, headers={"Authorization": f"token {self.token}"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
+            return bytes(answer.read())
+
     def _environment(self) -> dict[str, str]:
         environment = kernel_environment(self.scratch)
         if self._config is not None:
@@ -116,15 +128,12 @@ class LabServer:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        request = urllib.request.Request(
-            f"{self.url}/api/status", headers={"Authorization": f"token {self.token}"}
-        )
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 raise RuntimeError(f"JupyterLab ended while starting:\n{self.log()[-3000:]}")
             try:
-                with urllib.request.urlopen(request, timeout=5):
-                    return
+                self._ask("GET", "/api/status", 5)
+                return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
         raise RuntimeError(

@@ -31,6 +31,7 @@ MINUTES_PER_EXERCISE = 4
 ROUNDED_TO = 5
 CURIOUS = "For the curious"
 LOOKED_UP = "Glossary"
+SAME_EVERYWHERE = "ready"  # the first cell of every lesson: no reading of the lesson's
 PREDICTIONS = ("predict_received(", "predict_choice(", "predict_number(")
 
 UNREAD = re.compile(r"\]\([^)]*\)|<[^>]+>|\\[a-z]+")  # addresses, tags, and TeX's commands
@@ -96,7 +97,7 @@ def readings(notebook: Any) -> tuple[Reading, Reading]:
         heading = re.match(r"## (.+)", cell.source) if cell.cell_type == "markdown" else None
         if heading:
             part = {CURIOUS: curious, LOOKED_UP: lookup}.get(heading[1].split(":")[0], lesson)
-        if slide_type(cell) != "notes":
+        if slide_type(cell) != "notes" and cell.get("id") != SAME_EVERYWHERE:
             part.add(cell)
     return lesson, curious
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         plot_history,
         ring_frame,
     )
-    from gan_lessons.classroom.environment import check_environment
+    from gan_lessons.classroom.environment import check_environment, ready
     from gan_lessons.classroom.exercises import Check, check_value
     from gan_lessons.classroom.explorer import (
         KIND_LETTERS,
@@ -67,6 +67,7 @@ _HOMES = {
     "predict_number": "questions",
     "predict_received": "questions",
     "ranking_by_training": "dynamics_claims",
+    "ready": "environment",
     "ring_frame": "dynamics_figures",
     "spread": "figures",
     "training_panel": "training_widget",
@@ -79,7 +80,8 @@ __all__ = [
     "check_step", "check_value", "cost_lab", "curves", "draw_ring", "eigenvalue_plane",
     "explore", "held_bytes", "image_grid", "make_film", "needs_an_accurate_d", "phase_frame",
     "phase_portrait", "play", "plot_history", "predict_choice", "predict_number",
-    "predict_received", "ranking_by_training", "ring_frame", "spread", "training_panel", "verdict",
+    "predict_received", "ranking_by_training", "ready", "ring_frame", "spread", "training_panel",
+    "verdict",
 ]  # fmt: skip
 
 

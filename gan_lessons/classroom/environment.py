@@ -19,8 +19,8 @@ _USES = {
     "scikit-learn": "the handwritten digits",
     "matplotlib": "charts and images",
     "ipywidgets": "the predictions you click",
+    "anywidget": "the explorer",
     "tqdm": "progress bars",
-    "jupyterlab": "the pages you are looking at",
 }
 _INSTALL = "not found: run `make lab`, or `%pip install {name}` in a cell"
 _SHOWN = template("""\
@@ -85,6 +85,20 @@ def check_environment() -> Environment:
     found = "found" if graphviz_available() else None
     parts.append(Part("Graphviz", use, found, _INSTALL.format(name="pygraphviz")))
     return Environment(tuple(parts))
+
+
+def ready() -> None:
+    """Print what a lesson would miss here and how to get it; nothing if all is there.
+
+    The first cell of every lesson calls it. Pictures of graphs are not asked for: without Graphviz
+    a graph is shown in words.
+    """
+    if missing := [name for name in _USES if _version(name) is None]:
+        text = (
+            "Missing: {names}. To have all that the lessons use, run this in a cell, then restart "
+            'the kernel:\n%pip install "gan-lessons[lessons]"'
+        )
+        print(text.format(names=", ".join(missing)))
 
 
 def _version(name: str) -> str | None:

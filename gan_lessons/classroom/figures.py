@@ -46,7 +46,7 @@ class Chart:
     @property
     def svg(self) -> str:
         buffer = io.StringIO()
-        self.figure.savefig(buffer, format="svg", bbox_inches="tight")
+        self.figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import html
 import json
+import sys
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
 import traitlets
+from ipywidgets.widgets.widget import _instances
 
 STATIC = Path(__file__).with_name("static")
 
@@ -92,6 +95,34 @@ class PageWidget(anywidget.AnyWidget):
         return boot.replace("/* __MODULE__ */", classic(str(self._esm)))
 
 
+def running_cell() -> tuple[str | None, str]:
+    """(id of the notebook cell that is running, id of this run of it)."""
+    if "IPython" not in sys.modules:
+        return None, ""
+    parent_of = getattr(sys.modules["IPython"].get_ipython(), "get_parent", None)
+    parent = parent_of() if parent_of is not None else None
+    if not parent:
+        return None, ""
+    return parent.get("metadata", {}).get("cellId"), str(parent["header"]["msg_id"])
+
+
+_last_run: dict[str, int] = {}  # cell -> number of the execution that last made such a widget
+
+
+def _forget_last_run() -> None:
+    """Where a cell runs again, IPython keeps what it gave before as ``Out[n]``: let go of that."""
+    cell, _ = running_cell()
+    if cell is None:
+        return
+    shell = sys.modules["IPython"].get_ipython()
+    before, now = _last_run.get(cell), shell.execution_count
+    _last_run[cell] = now
+    outputs = shell.user_ns.get("_oh", {})
+    if before != now and isinstance(outputs.get(before), StrategyWidget):
+        del outputs[before]
+        shell.user_ns.pop(f"_{before}", None)
+
+
 class StrategyWidget(PageWidget):
     """One of several strategies at a time.
 
@@ -101,6 +132,33 @@ class StrategyWidget(PageWidget):
 
     strategy = traitlets.Unicode("").tag(sync=True)
     index = traitlets.Int(-1).tag(sync=True)
+
+    def open(self) -> None:
+        """As of every widget, but nobody else keeps this one, which holds its whole page.
+
+        ipywidgets would until it is closed. Once no name and no output of a cell stands for it, it
+        goes; what it has drawn stays on the page, and works on, for that needs no kernel.
+        """
+        super().open()
+        myself, key = weakref.ref(self), self.model_id
+
+        def heard(message: Any) -> None:
+            if (widget := myself()) is not None:
+                widget._handle_msg(message)
+
+        self.comm.on_msg(heard)
+        _instances[key] = weakref.proxy(self)
+        weakref.finalize(self, _instances.pop, key, None).atexit = False
+        _forget_last_run()
+
+    def __del__(self) -> None:
+        """Not as of every widget: its views stay."""
+
+    def close(self) -> None:
+        """Take its views off the page, and let go of all that it keeps there."""
+        if self.comm is not None:
+            self.layout.close()  # a widget too
+        super().close()
 
     @traitlets.validate("strategy")
     def _known(self, proposal: Any) -> str:

@@ -6,14 +6,13 @@ answered, as ``scoring`` does here.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import ipywidgets
 import traitlets
 
 from gan_lessons.classroom import scoring
-from gan_lessons.classroom.page import PageWidget, module
+from gan_lessons.classroom.page import PageWidget, module, running_cell
 from gan_lessons.classroom.scoring import Item, Json, judged
 from gan_lessons.classroom.templating import template
 
@@ -143,7 +142,7 @@ _made: dict[str, tuple[str, list[QuestionView]]] = {}
 
 
 def _close_earlier_run(view: QuestionView) -> None:
-    cell, run = _running_cell()
+    cell, run = running_cell()
     if cell is None:
         return  # no notebook, or a front end that does not name its cells
     earlier, views = _made.get(cell, (run, []))
@@ -152,14 +151,3 @@ def _close_earlier_run(view: QuestionView) -> None:
             old.close()
         views = []
     _made[cell] = (run, [*views, view])
-
-
-def _running_cell() -> tuple[str | None, str]:
-    """(id of the notebook cell that is running, id of this run of it)."""
-    if "IPython" not in sys.modules:
-        return None, ""
-    parent_of = getattr(sys.modules["IPython"].get_ipython(), "get_parent", None)
-    parent = parent_of() if parent_of is not None else None
-    if not parent:
-        return None, ""
-    return parent.get("metadata", {}).get("cellId"), str(parent["header"]["msg_id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,32 +20,56 @@ from lesson_runs import LessonRuns
 from need_chromium import require_chromium
 from playwright.sync_api import Browser
 
-from gan_lessons.classroom.export.execute import kept_in, write
+from gan_lessons.classroom.export.execute import kept_in
+from gan_lessons.whole_file import write_whole
 
 
-# Playwright's event loop fills its thread while it lives, so no fixture outlives its module:
+@pytest.fixture(scope="session")
+def lab_server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    """A JupyterLab on a copy of the repository's notebooks: to start one takes long."""
+    require_chromium()
+    with LabServer(root / "notebooks", tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+# Playwright's event loop fills its thread while it lives, so no browser outlives its module:
 # the tests that run notebooks with nbclient need a loop of their own.
 @pytest.fixture(scope="module")
-def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabBrowser]:
+def lab(lab_server: LabServer) -> Iterator[LabBrowser]:
     """A browser on a JupyterLab that shows a copy of the repository's notebooks."""
-    require_chromium()
-    scratch = tmp_path_factory.mktemp("lab")
-    with LabServer(root / "notebooks", scratch) as server, LabBrowser(server) as browser:
+    with LabBrowser(lab_server) as browser:
         yield browser
+    lab_server.end_sessions()
 
 
 @pytest.fixture
-def lab_on(tmp_path: Path) -> Callable[[], AbstractContextManager[LabBrowser]]:
+def lab_on(
+    lab_server: LabServer, tmp_path: Path
+) -> Callable[[], AbstractContextManager[LabBrowser]]:
     """Return a function that opens a browser on the notebooks that a test wrote."""
-    require_chromium()
 
     @contextmanager
     def start() -> Iterator[LabBrowser]:
-        notebooks = tmp_path / "notebooks"
-        with LabServer(notebooks, tmp_path / "lab") as server, LabBrowser(server) as browser:
+        shutil.copytree(tmp_path / "notebooks", lab_server.root, dirs_exist_ok=True)
+        with LabBrowser(lab_server) as browser:
             yield browser
+        lab_server.end_sessions()
 
     return start
+
+
+@pytest.fixture(scope="session")
+def wanted() -> Any:
+    """The explorer of the three strategies, made here. What a page shows is set beside it."""
+    from gan_lessons.classroom import explore  # torch, which not every test here needs
+
+    return explore()
+
+
+@pytest.fixture(scope="session")
+def saved(wanted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The same as one file of HTML."""
+    return wanted.save(tmp_path_factory.mktemp("saved") / "three.html")
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +86,7 @@ def built(root: Path, shared: Path, lesson_runs: LessonRuns) -> Path:
         if not (folder / "complete").exists():
             for path, run in runs.items():
                 ran = kept_in(folder / "executed", path, nbformat.read(path, as_version=4))
-                write(ran, nbformat.writes(run.first))
+                write_whole(ran, nbformat.writes(run.first), make_folder=True)
             build_all(root, folder)
             (folder / "complete").touch()
     return folder

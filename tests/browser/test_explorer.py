@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from explorer_page import ExplorerPage, differences
 
-from gan_lessons.classroom import explore
-
 pytestmark = pytest.mark.browser
 
 MADE = "from gan_lessons.classroom.explorer import explore\n"
@@ -28,12 +26,6 @@ toggle = ipywidgets.ToggleButtons(options=["one", "two", "three"])
 link = ipywidgets.jslink((toggle, "index"), (e, "index"))
 toggle
 """
-
-
-@pytest.fixture(scope="module")
-def wanted():
-    """The explorer of the same seed, made here."""
-    return explore()
 
 
 def test_a_linked_menu_drives_it_and_it_outlives_the_kernel(write_notebook, lab_on, wanted):

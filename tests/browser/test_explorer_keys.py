@@ -10,11 +10,6 @@ from gan_lessons.classroom import explore
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def wanted():
-    return explore()
-
-
 def loud(film):
     """The moments with an effect."""
     return [i for i, moment in enumerate(film["moments"]) if "silent" not in moment]

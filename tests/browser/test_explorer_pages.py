@@ -12,12 +12,6 @@ from gan_lessons.classroom import Together, explore
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def wanted():
-    """The explorer of the same seed, made here."""
-    return explore()
-
-
 def test_every_moment_from_disk(from_disk, wanted):
     page = from_disk(wanted.to_html())
     explorer = ExplorerPage(page.locator("section.explorer"))

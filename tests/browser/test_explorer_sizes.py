@@ -11,11 +11,6 @@ from gan_lessons.classroom import explore
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def wanted():
-    return explore()
-
-
 def looks(explorer, **least):
     return explorer.too_small(**least) + explorer.cut_off()
 
@@ -46,6 +41,9 @@ def test_every_what_if_is_large_enough_and_fits(from_disk, wanted):
             explorer.try_out(variant["title"])
             explorer.press("End")
             assert (variant["key"], looks(explorer)) == (variant["key"], [])
+            code = explorer.section.locator(".code")
+            hidden = code.evaluate("e => e.scrollHeight - e.clientHeight")
+            assert (variant["key"], max(hidden, 0)) == (variant["key"], 0)  # to its last line
             explorer.as_written()
 
 

@@ -34,22 +34,12 @@ field => {
 """
 
 
-@pytest.fixture(scope="module")
-def explorer():
-    return explore()
-
-
-@pytest.fixture(scope="module")
-def saved(explorer, tmp_path_factory):
-    return explorer.save(tmp_path_factory.mktemp("saved") / "three.html")
-
-
 @pytest.fixture
-def look(offline, explorer, saved):
+def look(offline, wanted, saved):
     """Return ``look(strategy, line, what_if)``: what the plane shows there."""
 
     def look_at(strategy, line, what_if=""):
-        page = offline.open(saved, address(explorer, Shot("", strategy, line, what_if)))
+        page = offline.open(saved, address(wanted, Shot("", strategy, line, what_if)))
         page.emulate_media(reduced_motion="reduce")
         field = page.locator("section.explorer .field")
         field.wait_for()
@@ -110,10 +100,10 @@ def test_where_gradients_add_up_both_are_shown_and_they_move_further(look):
     assert far / wanted == pytest.approx(float(ratio[1]), abs=0.05)
 
 
-def test_all_fakes_of_every_film_are_in_the_map(explorer):
-    for key, base in explorer.data["films"].items():
-        for what_if in ["", *(v["key"] for v in explorer.data["variants"][key])]:
-            field = film_of(explorer, Shot("", key, "", what_if))["field"]
+def test_all_fakes_of_every_film_are_in_the_map(wanted):
+    for key, base in wanted.data["films"].items():
+        for what_if in ["", *(v["key"] for v in wanted.data["variants"][key])]:
+            field = film_of(wanted, Shot("", key, "", what_if))["field"]
             left, bottom, right, top = field["box"]
             assert field["box"] == base["field"]["box"]
             for moment in field["moments"]:
@@ -135,9 +125,9 @@ def test_it_can_be_read_from_the_last_row(look):
         assert shown["bands"] == 7
 
 
-def test_all_of_it_is_within_the_explorer(offline, explorer, saved):
+def test_all_of_it_is_within_the_explorer(offline, wanted, saved):
     for shot in SHOTS:
-        page = offline.open(saved, address(explorer, shot))
+        page = offline.open(saved, address(wanted, shot))
         section, words, field, keeps = (
             page.locator(f"section.explorer {part}").bounding_box()
             for part in (".body", ".field-words", ".field-map", ".keeps")
@@ -149,7 +139,7 @@ def test_all_of_it_is_within_the_explorer(offline, explorer, saved):
         assert field["height"] >= 150
 
 
-def test_it_follows_light_and_dark(explorer, saved, chromium):
+def test_it_follows_light_and_dark(wanted, saved, chromium):
     low = []
     for scheme in ("light", "dark"):
         context = chromium.new_context(color_scheme=scheme)
@@ -161,8 +151,8 @@ def test_it_follows_light_and_dark(explorer, saved, chromium):
     assert low == ["rgb(154, 167, 181)", "rgb(11, 14, 18)"]
 
 
-def test_without_motion_the_fakes_are_there_at_once(offline, explorer, saved):
-    page = offline.open(saved, address(explorer, SHOTS[2]))
+def test_without_motion_the_fakes_are_there_at_once(offline, wanted, saved):
+    page = offline.open(saved, address(wanted, SHOTS[2]))
     fake = page.locator("section.explorer .field .fake").first
     assert fake.evaluate("e => getComputedStyle(e).transitionDuration") == "0.5s"
     page.emulate_media(reduced_motion="reduce")

@@ -5,17 +5,9 @@ from __future__ import annotations
 import pytest
 from explorer_page import ExplorerPage, backwards, differences
 
-from gan_lessons.classroom import explore
-
 pytestmark = pytest.mark.browser
 
 LESSON = "05-compare.ipynb"
-
-
-@pytest.fixture(scope="module")
-def wanted():
-    """The explorer of the same seed, made here."""
-    return explore()
 
 
 def test_lesson_05_shows_what_was_recorded(lab, wanted):

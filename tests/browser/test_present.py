@@ -185,7 +185,7 @@ def test_a_class_that_has_not_voted_sees_no_verdict(stage):
     page.close()
 
 
-def test_the_explorer_has_its_own_keys_on_a_live_slide(stage):
+def test_the_keys_walk_the_moments_of_an_explorer_before_they_go_on(stage):
     page = stage.open(LESSON)
     page.run_to("explore(")
     at = index_of(page, "explore(")
@@ -193,13 +193,26 @@ def test_the_explorer_has_its_own_keys_on_a_live_slide(stage):
     press(page, "Space", at=at - 1)
     press(page, "Space", at=at)
     explorer = ExplorerPage(page.page.locator(".jp-deck-mod-visible section.explorer").first)
-    page.page.keyboard.press("Tab")  # from the cell into the explorer
     assert explorer.shown().count == "1 of 13"
+    page.page.keyboard.press("Tab")  # from the cell into the explorer, which has keys of its own
     for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
         page.page.keyboard.press(key)
     assert explorer.shown().count == "3 of 13"
+    page.page.keyboard.press("PageDown")  # of a clicker
+    assert explorer.shown().count == "4 of 13"
     assert place(page)["active"] == at
     press(page, "Escape", at=at)
+    press(page, "Space", "ArrowRight", "ArrowDown", "j", "PageDown", "Shift+Space", at=at)
+    assert explorer.shown().count == "8 of 13"
+    press(page, *["Space"] * 5, at=at)
+    assert explorer.shown().count == "13 of 13"
     press(page, "Space", at=at + 1)
+    press(page, "ArrowLeft", at=at)
+    for key, count in (("ArrowLeft", 12), ("ArrowUp", 11), ("k", 10), ("PageUp", 9)):
+        press(page, key, at=at)
+        assert explorer.shown().count == f"{count} of 13"
+    press(page, *["Shift+Space"] * 8, at=at)
+    assert explorer.shown().count == "1 of 13"
+    press(page, "ArrowLeft", at=at - 1)
     assert page.page_errors == []
     page.close()

@@ -14,16 +14,6 @@ from tests.test_any_step import BATCH, Translator
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def explorer():
-    return explore()
-
-
-@pytest.fixture(scope="module")
-def saved(explorer, tmp_path_factory):
-    return explorer.save(tmp_path_factory.mktemp("saved") / "three.html")
-
-
 @pytest.fixture
 def opened(chromium, saved):
     """Return ``open(address)``: the page from disk. Afterwards it has asked for nothing."""
@@ -78,9 +68,9 @@ def line_at(film, number):
     return [line.strip() for line in film["source"][frame["line"] - 1 : frame["last"]]]
 
 
-def whole(explorer, key, what_if=""):
-    film = explorer.data["films"][key]
-    found = [v["film"] for v in explorer.data["variants"][key] if v["key"] == what_if]
+def whole(wanted, key, what_if=""):
+    film = wanted.data["films"][key]
+    found = [v["film"] for v in wanted.data["variants"][key] if v["key"] == what_if]
     return film | (found[0] if found else {})
 
 
@@ -88,9 +78,9 @@ def asked(address):
     return dict(part.split("=") for part in address.partition("#")[2].split("&"))
 
 
-def test_without_an_address_it_stands_as_it_was_made(opened, explorer):
+def test_without_an_address_it_stands_as_it_was_made(opened, wanted):
     page = opened()
-    assert lines_of(page) == line_at(whole(explorer, explorer.strategy), 1)
+    assert lines_of(page) == line_at(whole(wanted, wanted.strategy), 1)
     assert page.title() == "S1: retain the graph · S2: detach · S3: generator first"
     assert page.get_by_role("alert").all_inner_texts() == [""]
 
@@ -100,33 +90,48 @@ def test_without_an_address_it_stands_as_it_was_made(opened, explorer):
     [("detach", 8, ""), ("retain_graph", 10, ""), ("generator_first", 3, ""),
      ("detach", 9, "no_zero_grad_g"), ("retain_graph", 1, "step_first")],
 )  # fmt: skip
-def test_the_address_chooses_strategy_moment_and_what_if(opened, explorer, key, at, what_if):
+def test_the_address_chooses_strategy_moment_and_what_if(opened, wanted, key, at, what_if):
     page = opened(f"#strategy={key}&at={at}" + (f"&whatif={what_if}" if what_if else ""))
-    film = whole(explorer, key, what_if)
+    film = whole(wanted, key, what_if)
     shown = ExplorerPage(page.locator("section.explorer")).shown()
-    assert shown.strategy == explorer.data["films"][key]["title"]
+    assert shown.strategy == wanted.data["films"][key]["title"]
     assert shown.lines == line_at(film, at)
     assert shown.count == f"{at} of {len(numbered(film))}"
     assert page.locator(".outcome").count() == bool(what_if)
     assert page.get_by_role("alert").inner_text() == ""
 
 
-def test_the_address_goes_along_and_leads_back(opened, explorer):
+def test_the_address_goes_along_and_leads_back(opened, wanted):
     page = opened("#strategy=detach&at=5")
     ExplorerPage(page.locator("section.explorer")).press("ArrowRight", "3", "End")
-    last = len(numbered(whole(explorer, "generator_first")))
+    last = len(numbered(whole(wanted, "generator_first")))
     page.wait_for_url(re.compile(f"at={last}$"))
     assert asked(page.url) == {"strategy": "generator_first", "at": str(last)}
     again = opened("#" + page.url.partition("#")[2])
     assert lines_of(again) == lines_of(page)
 
 
-def test_another_address_is_followed(opened, explorer):
+def test_the_link_to_a_step_is_copied_and_shown_where_that_is_refused(opened, saved):
+    page = opened("#strategy=detach&at=5", permissions=["clipboard-read", "clipboard-write"])
+    ExplorerPage(page.locator("section.explorer")).press("ArrowRight")
+    here = f"{saved.as_uri()}#strategy=detach&at=6"
+    link, frame = page.locator(".copying button").all()
+    link.click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == here
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(Error('no')); }")
+    frame.click()
+    shown = page.get_by_label("Copy this").input_value()
+    assert f'src="{here.replace("&", "&amp;")}"' in shown
+    assert shown.startswith("<iframe ")
+
+
+def test_another_address_is_followed(opened, wanted):
     """As when a link beside the frame is clicked."""
     page = opened("#strategy=detach&at=5&whatif=no_zero_grad_d")
     page.evaluate("location.hash = '#strategy=retain_graph&at=9'")
     page.get_by_role("button", name="S1: retain the graph", pressed=True).wait_for()
-    assert lines_of(page) == line_at(whole(explorer, "retain_graph"), 9)
+    assert lines_of(page) == line_at(whole(wanted, "retain_graph"), 9)
     assert page.locator(".outcome").count() == 0
 
 
@@ -145,15 +150,15 @@ def test_another_address_is_followed(opened, explorer):
         ("#nonsense", "The address has nonsense=, which this page does not know"),
     ],
 )  # fmt: skip
-def test_what_an_address_cannot_have_is_said_in_a_sentence(opened, explorer, address, sentence):
+def test_what_an_address_cannot_have_is_said_in_a_sentence(opened, wanted, address, sentence):
     page = opened(address)
     told = page.get_by_role("alert").inner_text()
     assert sentence in told
     assert told.endswith(".")
     key = "detach" if "strategy=detach&" in address else "retain_graph"
     shown = ExplorerPage(page.locator("section.explorer")).shown()
-    assert shown.strategy == explorer.data["films"][key]["title"]
-    assert lines_of(page) == line_at(whole(explorer, key), 1)
+    assert shown.strategy == wanted.data["films"][key]["title"]
+    assert lines_of(page) == line_at(whole(wanted, key), 1)
     page.evaluate("location.hash = '#strategy=detach&at=2'")  # mended: the sentence goes
     page.locator(".address").wait_for(state="detached")
 
@@ -162,7 +167,7 @@ def test_a_name_that_every_object_has_is_no_strategy(opened):
     assert "which is not here" in opened("#strategy=constructor").get_by_role("alert").inner_text()
 
 
-def test_in_a_frame_of_another_page(opened, explorer, saved, tmp_path):
+def test_in_a_frame_of_another_page(opened, wanted, saved, tmp_path):
     outer = tmp_path / "blog.html"
     outer.write_text(
         f'<!doctype html><html lang="en"><title>A blog</title><main><h1>Mine</h1>'
@@ -173,18 +178,18 @@ def test_in_a_frame_of_another_page(opened, explorer, saved, tmp_path):
     page = context.new_page()
     page.goto(outer.as_uri())
     inside = ExplorerPage(page.frame_locator("iframe").locator("section.explorer"))
-    film = whole(explorer, "generator_first")
+    film = whole(wanted, "generator_first")
     assert inside.shown().lines == line_at(film, 4)
     inside.press("ArrowRight")
     assert inside.shown().lines == line_at(film, 5)
 
 
-def test_a_line_that_changes_nothing_goes_by_the_number_before_it(opened, explorer):
+def test_a_line_that_changes_nothing_goes_by_the_number_before_it(opened, wanted):
     page = opened("#strategy=detach&at=1")
     ExplorerPage(page.locator("section.explorer")).every_line()
     page.locator("section.explorer").focus()
     page.keyboard.press("End")
-    film = whole(explorer, "detach")
+    film = whole(wanted, "detach")
     page.wait_for_url(re.compile(f"at={len(numbered(film))}$"))
     page.keyboard.press("Home")
     page.wait_for_url(re.compile("at=1$"))

@@ -9,10 +9,10 @@ Python or torch, or from a line of ours that did not mean to. Nothing may be cha
 
 from __future__ import annotations
 
-import argparse
 import io
 import linecache
 import tempfile
+import time
 import traceback
 import warnings
 from collections import Counter
@@ -28,6 +28,7 @@ import gan_lessons
 from gan_lessons import Gan, data, record, step_detach, tiny_gan
 from gan_lessons.lens import whatif
 from gan_lessons.lens.model import Record
+from tests.stress import report
 
 WRONG: dict[str, Any] = {
     "None": None,
@@ -284,15 +285,32 @@ def table(counts: Mapping[str, Counter[str]]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = report.arguments(__doc__, cases=len(WRONG))
     parser.add_argument("--falls", action="store_true", help="each call that fell over")
     options = parser.parse_args()
     counts: dict[str, Counter[str]] = {}
-    for function, argument, wrong, found, said in tried():
+    bad, end = 0, time.monotonic() + options.seconds
+    wrong_things = dict(list(WRONG.items())[: options.cases])
+    for function, argument, wrong, found, said in tried(wrong_things):
         counts.setdefault(function, Counter())[found] += 1
-        if options.falls and found not in ("refused", "accepted"):
+        fell = found not in ("refused", "accepted")
+        bad += fell and not is_known(function, argument)
+        if options.falls and fell:
             print(f"{function}({argument}={wrong}): {said[:200]}")
+        if time.monotonic() > end:
+            break
     print("\n".join(table(counts)))
+    text = (
+        "{n} calls of {functions} public functions with a wrong thing each: {refused} refused in "
+        "words, {accepted} accepted; of the others, {known} called the wrong thing, which said so "
+        "itself; accidents: {bad}"
+    )
+    all_ = sum(counts.values(), Counter[str]())
+    told = text.format(
+        n=all_.total(), functions=len(counts), refused=all_["refused"], accepted=all_["accepted"],
+        known=all_.total() - all_["refused"] - all_["accepted"] - bad, bad=bad,
+    )  # fmt: skip
+    report.told("bad_input", told, bad)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
+from gan_lessons.classroom.explorer.ending import learned, stayed, wasted
+from gan_lessons.classroom.explorer.stage_moments import Story
 from gan_lessons.lens.model import FREED, STALE, BackwardCall, Event, GradState, Moment, StepRecord
 from gan_lessons.lens.show import bytes_text, visible
 
@@ -36,18 +38,37 @@ def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
     moments = moments or record.moments
     before = moments[moment.index - 1] if moment.index else None
     events = [record.events[i] for i in moment.events]
+    story = Story(record, moments)
     told: list[str] = []
     for kind, group in groupby(events, key=lambda event: (event.kind, event.target)):
         told += _event(record, kind[0], list(group))
     told += _cuts(record, moment)
     if not events:
         told += _by_hand(record, moments, moment)
-    told += _graph(record, moment, before, events)
+    told += _graph(story, moment, before, events)
+    if moment is next((m for m in moments if m.events), None):
+        told += _left_over(moment)
     if moment.raised:
         told.append(record.explanation or "This line raises an error.")
     elif moment is moments[-1] and record.text(moment).startswith("return"):
-        told.append("The step is over.")
+        told += _over(story)
     return " ".join(told) or NOTHING
+
+
+def _left_over(moment: Moment) -> Iterator[str]:
+    nets = [net for net, states in moment.grads.items() if any(s.before for s in states.values())]
+    if nets:
+        text = "The .grad of {nets} is from before: the last training step left it there."
+        yield text.format(nets=" and ".join(map(visible, nets)))
+
+
+def _over(story: Story) -> Iterator[str]:
+    """The step has returned: what there was to learn from it."""
+    yield "The step is over."
+    yield from (_USED + sentence + _END for sentence in learned(story))
+    yield from stayed(story.record)
+    vain = wasted(story.record)
+    yield _VAIN + vain + _END if vain else "No gradient of a parameter was wasted."
 
 
 def _marks(text: str) -> tuple[str, list[list[int | str]]]:
@@ -155,7 +176,7 @@ def _received(record: StepRecord, net: str, names: Sequence[str], text: str) -> 
 
 
 def _step(record: StepRecord, event: Event) -> Iterator[str]:
-    moved = {net: names for net, names in event.moved.items() if names}
+    moved = {} if event.stood_still else {net: ks for net, ks in event.moved.items() if ks}
     for net, names in moved.items():
         new = record.versions[event.index].get(net, 0)
         text = "{net} moves: its {count} parameters go from version {old} to version {new}."
@@ -204,9 +225,10 @@ def _comes_back(later: Iterable[Moment], net: str, name: str, held: GradState) -
 
 
 def _graph(
-    record: StepRecord, moment: Moment, before: Moment | None, events: Iterable[Event]
+    story: Story, moment: Moment, before: Moment | None, events: Iterable[Event]
 ) -> Iterator[str]:
     """What the graph gained, lost, and what went stale in it."""
+    record = story.record
     kinds = {event.kind for event in events}
     held = bytes_text(moment.held)
     states = before.states if before else {}
@@ -219,7 +241,7 @@ def _graph(
         yield text.format(count=built, held=held)
     elif kinds == {"forward"}:
         yield "It builds no graph: nothing here can be walked backward."
-    yield from _stale(_newly(STALE, moment.states, states))
+    yield from _stale(story, moment, _newly(STALE, moment.states, states))
     if moment.raised:
         return  # what it let go of is nothing to learn from
     if "backward" in kinds:
@@ -231,20 +253,19 @@ def _graph(
         yield "Tensors go out of use, and with them graph: it keeps {held}.".format(held=held)
 
 
-def _stale(count: int) -> Iterator[str]:
-    text = (
-        "{count} nodes had saved weights that are now rewritten: they are stale, and a backward "
-        "through them will raise."
-    )
-    if count == 1:
-        text = (
-            "One node had saved a weight that is now rewritten: it is stale, and a backward "
-            "through it will raise."
-        )
-    if count:
-        yield text.format(count=count)
+def _stale(story: Story, moment: Moment, nodes: Collection[int]) -> Iterator[str]:
+    if not nodes:
+        return
+    text = "{count} nodes had saved weights that are now rewritten: they are stale."
+    if len(nodes) == 1:
+        text = "One node had saved a weight that is now rewritten: it is stale."
+    yield text.format(count=len(nodes))
+    if story.walked_after(moment).isdisjoint(nodes):
+        yield "No backward comes through there any more, so this does no harm."
+    else:
+        yield "A backward through there will raise."
 
 
-def _newly(state: str, now: Mapping[int, str], before: Mapping[int, str]) -> int:
-    """How many nodes are in that state now and were not before."""
-    return sum(s == state and before.get(i) != state for i, s in now.items())
+def _newly(state: str, now: Mapping[int, str], before: Mapping[int, str]) -> set[int]:
+    """The nodes that are in that state now and were not before."""
+    return {i for i, s in now.items() if s == state and before.get(i) != state}

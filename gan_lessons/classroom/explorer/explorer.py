@@ -10,6 +10,7 @@ The steps run when it is made; afterwards the page needs no kernel.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -170,8 +171,6 @@ class _Run:
         self.strategy, self.start, self.batch, self.seed = strategy, gan, (real, noise), seed
         self.judge: Judge | None = None
         self.plane = PlaneWatch(real)
-        sizes = [p.numel() for net in gan.nets.values() for p in net.parameters()]
-        self.is_small = sum(sizes) <= SMALL and len(sizes) <= FEW
         try:
             self.judge = Judge(strategy.step, gan, real, noise, seed, self.plane)
         except ValueError:  # it raises, moves nobody, or brings nets of its own
@@ -179,6 +178,9 @@ class _Run:
                 self.record = record_step(strategy.step, copied(gan), real, noise, self.plane)
         else:
             self.record, self.start = self.judge.reference, self.judge.start
+        # Of the record: a lazy net has no sizes before it has run.
+        sizes = [math.prod(s) for net in self.record.parameters.values() for s in net.values()]
+        self.is_small = sum(sizes) <= SMALL and len(sizes) <= FEW
 
     def film(self) -> Json:
         title, summary = self.strategy.title, self.strategy.summary

@@ -78,6 +78,9 @@ class Cast:
 _KINDS = {"net": 0, "call": 1, "loss": 2}
 
 
+_CUT_BETWEEN = (("call", "call"), ("call", "loss"))
+
+
 def cast_of(record: StepRecord) -> Cast:
     """The players of a step, with the cuts between them."""
     graph = record.graph
@@ -99,8 +102,10 @@ def cast_of(record: StepRecord) -> Cast:
 
 
 def _cut(cuts: dict[Way, str], way: Way, how: str) -> None:
-    """A way leads onward in time; what leads back to the same player is none."""
-    if way[0] != way[1] and way[0][0] == "call" and _later(way):
+    """A way leads onward in time, and not into weights; what leads back to the same player is none.
+
+    Values that only choose rows of an embedding are cut off there, and its weights take nothing."""
+    if way[0] != way[1] and (way[0][0], way[1][0]) in _CUT_BETWEEN and _later(way):
         cuts.setdefault(way, how)
 
 

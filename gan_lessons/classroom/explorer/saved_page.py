@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gan_lessons.classroom.page import classic, module, static
 from gan_lessons.classroom.templating import template
+from gan_lessons.whole_file import write_whole
 
 NO_HTML = "save() got {path!r}; expected a name that ends in .html, by which browsers know a page"
 NO_FOLDER = "there is no folder {folder} to save {name} in; make it first, or choose another"
@@ -50,10 +51,5 @@ def save_page(path: str | Path, title: str, fragment: str) -> Path:
         raise FileNotFoundError(NO_FOLDER.format(folder=path.parent, name=path.name))
     script, looks = classic(module("address.js")), static("saved_page.css")
     page = _PAGE.render(title=title, fragment=fragment, script=script, looks=looks)
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        half.write_text(page, encoding="utf-8")
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
+    write_whole(path, page)
     return path

@@ -19,6 +19,7 @@ Grads = Mapping[str, Mapping[str, GradState]]
 
 # What a call of a net keeps of its graph, by the worst that its nodes are in.
 CALLS = {STALE: "s", HELD: "h", UNKNOWN: "u", FREED: "f"}
+OVER = "o"  # stale, but no backward goes through it any more
 TO_COME, RAN = ".", "n"  # not yet; it ran, and there is no graph of it (any more)
 
 
@@ -46,6 +47,13 @@ class Story:
     def versions(self) -> list[dict[str, int]]:
         """For each event: net -> how often an optimizer had moved it by then."""
         return self.record.versions
+
+    def walked_after(self, moment: Moment) -> set[int]:
+        """The graph nodes through which a backward call goes, or tries to, after this moment."""
+        done = {i for m in self.moments[: moment.index + 1] for i in m.events}
+        later = (e.call for e in self.record.events if e.index not in done)
+        calls = {call for call in later if call is not None}
+        return {node for call in calls for node in self.record.backward_calls[call].nodes}
 
     @cached_property
     def version_of(self) -> dict[int, int]:
@@ -136,6 +144,9 @@ def versions_at(story: Story, moment: Moment) -> dict[str, int]:
 def _call(story: Story, forward: int, moment: Moment, ran: set[int | None]) -> str:
     states = {moment.states.get(i) for i in story.built_by[forward]}
     worst = next((letter for state, letter in CALLS.items() if state in states), None)
+    if worst == CALLS[STALE] and not moment.raised:
+        walked = story.walked_after(moment)
+        return worst if walked.intersection(story.built_by[forward]) else OVER
     return worst or (RAN if forward in ran else TO_COME)
 
 

@@ -1,16 +1,18 @@
 """What goes into every page: our own styles and scripts, and reveal.js out of its package.
 
-reveal.js is never copied into the repository: the wheel of sphinx-revealjs carries it.
+reveal.js is never copied into the repository: the wheel of pyreveal carries it, with its licence.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 
 from markupsafe import Markup
+
+from gan_lessons.extras import installed_for
 
 TEMPLATES = Path(__file__).with_name("templates")
 _PART = re.compile(r"(<script\b.*?</script>|<style>.*?</style>)", re.DOTALL | re.IGNORECASE)
@@ -19,8 +21,16 @@ _PART = re.compile(r"(<script\b.*?</script>|<style>.*?</style>)", re.DOTALL | re
 @cache
 def reveal_file(path: str) -> Markup:
     """A file of reveal.js as text that can stand inside a ``<script>`` or ``<style>``."""
-    root = resources.files("sphinx_revealjs") / "_static" / "revealjs"
+    with installed_for("a deck of slides"):
+        root = resources.files("pyreveal") / "revealjs"
     return _fit_for_element((root / path).read_text(encoding="utf-8"))
+
+
+def require_slides() -> None:
+    """Raise ModuleNotFoundError, with what to install, if what only slides need is missing."""
+    reveal_file("dist/reveal.js")
+    with installed_for("a deck of slides"):
+        import_module("latex2mathml")
 
 
 def template_file(path: str) -> Markup:

@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import copy
 import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -23,6 +22,8 @@ from typing import Any, TypeVar
 import nbformat
 from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
+
+from gan_lessons.whole_file import write_whole
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CELL_SECONDS = 600  # only to end a notebook that hangs
@@ -126,7 +127,7 @@ async def _executed(path: Path, cache: Path, say: Say) -> Any:
         say("{name}: has run before, taken from {cache}".format(name=path.name, cache=cache))
     except LessonError:  # it is not there, or not whole
         ran = await _execute(notebook, path.parent, path.name, say)
-        write(kept, nbformat.writes(ran))
+        write_whole(kept, nbformat.writes(ran), make_folder=True)
     return ran
 
 
@@ -204,20 +205,3 @@ def _key(notebook: Any) -> str:
         if path.suffix in (".py", ".js", ".css") and not inside.startswith(_SHAPES_THE_PAGE):
             digest.update(inside.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file in one piece: whoever looks finds the old one or the new one, never half.
-
-    Raises OSError, which names the file.
-    """
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            half.write_text(text, encoding="utf-8")
-            os.replace(half, path)
-        finally:
-            half.unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error

@@ -24,6 +24,8 @@ from gan_lessons.classroom.export.execute import execute, is_executed
 from gan_lessons.classroom.export.markdown import Markdown, page_link, slide_link
 from gan_lessons.classroom.export.offline import require_self_contained
 from gan_lessons.classroom.export.outputs import LeaveOutTheRun
+from gan_lessons.classroom.export.picture import picture_of
+from gan_lessons.classroom.export.reading import reading
 from gan_lessons.classroom.page import classic, module
 
 # An output is shown as the first of these that it has.
@@ -43,6 +45,7 @@ class _OneFile(TemplateExporter):
     with_links = Bool(
         False, help="Link to the index and the other form of the lesson, as in a built site."
     ).tag(config=True)
+    teacher = Bool(False, help="Show the teacher's notes.").tag(config=True)
     link: Callable[[str, str], str]  # (lesson, anchor) -> address
 
     @property
@@ -64,6 +67,8 @@ class _OneFile(TemplateExporter):
             asset=assets.template_file,
             reveal=assets.reveal_file,
             slides=slides,
+            reading=reading,
+            teacher=self.teacher,
             exercises=f"{classic(module('question.js', css='question.css'))}.exercises();",
         )
         return environment
@@ -85,7 +90,9 @@ class _OneFile(TemplateExporter):
         markdown = Markdown(self.link, ids=self.link is page_link)
         self.register_filter("markdown", markdown)
         self.register_filter("inline", markdown.inline)
-        self.environment.globals.update(headings=markdown.headings, links=self.with_links)
+        self.environment.globals.update(
+            headings=markdown.headings, links=self.with_links, picture=picture_of(nb)
+        )
         page, resources = super().from_notebook_node(nb, resources, **kw)
         page = assets.each_once(page)
         require_self_contained(page, f"{where['name']}{self.file_extension}")
@@ -97,6 +104,7 @@ class GanSlides(_OneFile):
 
     export_from_notebook = "Slides that need no network"
     file_extension = Unicode(".slides.html").tag(config=True)
+    teacher = Bool(True, help="Keep the teacher's notes for the speaker view.").tag(config=True)
     template_name = Unicode("gan_slides").tag(config=True, affects_template=True)
     link = staticmethod(slide_link)
 

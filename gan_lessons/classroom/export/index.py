@@ -1,18 +1,24 @@
-"""The index of the site: what the course is, and a card for every lesson."""
+"""The index of the site: a running explorer, a card with a picture for every lesson, all else."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from gan_lessons.classroom import StrategyExplorer, explore
 from gan_lessons.classroom.export import assets
 from gan_lessons.classroom.export.markdown import Markdown, page_link
 from gan_lessons.classroom.export.offline import require_self_contained
+from gan_lessons.classroom.export.picture import picture_of
+from gan_lessons.lens.model import BackwardCall
+
+FIRST = "retain_graph"  # whose first backward is what the course is about
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,16 @@ class Lesson:
     title: Markup
     lead: Markup
     minutes: str
+    picture: Markup
+
+
+@dataclass(frozen=True)
+class Link:
+    """A page of the site that is no lesson. address: from the site's root; about: plain text."""
+
+    address: str
+    title: str
+    about: str = ""
 
 
 def lesson_of(name: str, notebook: Any) -> Lesson:
@@ -41,13 +57,44 @@ def lesson_of(name: str, notebook: Any) -> Lesson:
         html.inline(title),
         html.inline(lead),
         minutes[1] if minutes else "",
+        picture_of(notebook),
     )
 
 
-def index_page(lessons: Sequence[Lesson]) -> str:
+@cache
+def decisive() -> tuple[StrategyExplorer, BackwardCall]:
+    """The explorer at the moment of the first backward of ``FIRST``, and that call.
+
+    What could be changed is offered there alone: tried on all three it would double the page.
+    """
+    explorer = explore(group="index")
+    record = explorer.records[FIRST]
+    offered = {FIRST: explorer.data["variants"][FIRST]}
+    explorer.data = explorer.data | {"variants": offered}
+    explorer.strategy = FIRST
+    event = next(event.index for event in record.events if event.call == 0)
+    explorer.moment = next(m.index for m in record.moments if event in m.events)
+    return explorer, record.backward_calls[0]
+
+
+def index_page(lessons: Sequence[Lesson], more: Sequence[Link] = ()) -> str:
     """The index as one HTML page. Raises ExternalLoadError if it would load something."""
+    explorer, call = decisive()
+    received = {net: len(names) for net, names in call.received.items()}
+    return site_page(
+        "index.html", "index.html.j2", lessons=lessons, more=more, explorer=explorer,
+        source=call.source, received=received,
+    )  # fmt: skip
+
+
+def site_page(name: str, template: str, **values: Any) -> str:
+    """A page of the site from a template below ``templates/``; ``name``: from the site's root.
+
+    Raises ExternalLoadError if it would load something.
+    """
     environment = Environment(autoescape=True, loader=FileSystemLoader(assets.TEMPLATES))
-    template = environment.get_template("index.html.j2")
-    page = template.render(lessons=lessons, asset=assets.template_file)
-    require_self_contained(page, "index.html")
+    home = "../" * name.count("/")
+    told = {"asset": assets.template_file, "links": True, "home": home, **values}
+    page = assets.each_once(environment.get_template(template).render(told))
+    require_self_contained(page, name)
     return page

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import mimetypes
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from gan_lessons.classroom.export.slides import Anchors
+from gan_lessons.extras import installed_for
 
-_LESSON = re.compile(r"(?P<name>[\w.-]+)\.ipynb(?:#(?P<anchor>.*))?$")
+_LESSON = re.compile(r"(?:\.\./notebooks/)?(?P<name>[\w.-]+)\.ipynb(?:#(?P<anchor>.*))?$")
+_DOC = re.compile(r"(?P<name>[\w-]+)\.md(?=#|$)")
 _TAG = re.compile(r"<[^>]+>")
 
 
 def mathml(latex: str, *, block: bool = False) -> str:
     """A formula as MathML, its LaTeX as ``alttext``. Raises ValueError for what cannot be read."""
+    with installed_for("a formula"):  # late: JupyterLab asks every exporter for its name
+        from latex2mathml.converter import convert
     try:
         converted = convert(latex.strip(), display="block" if block else "inline")
     except Exception as error:  # latex2mathml raises IndexError and KeyError too
@@ -59,12 +65,16 @@ def page_link(name: str, anchor: str) -> str:
 class Markdown:
     """Turns the Markdown of one document into HTML; remembers which ids are taken.
 
-    link: (name of a lesson, anchor) -> address. ids: give the headings their ids (in a deck the
-    slides have them).
+    link: (name of a lesson, anchor) -> address. ids: give the headings their ids, and a link to
+    themselves (in a deck the slides have them). folder: where pictures are that the text names;
+    they become part of it.
     """
 
-    def __init__(self, link: Callable[[str, str], str], *, ids: bool = True) -> None:
+    def __init__(
+        self, link: Callable[[str, str], str], *, ids: bool = True, folder: Path | None = None
+    ) -> None:
         self.link = link
+        self.folder = folder
         self.anchors = Anchors() if ids else None
         self.headings: list[tuple[int, str, Markup]] = []  # level, id, HTML
 
@@ -99,12 +109,24 @@ class _Renderer(IPythonRenderer):
             return f"<h{level}>{text}</h{level}>\n"
         anchor = self._document.anchors.of(html.unescape(_TAG.sub("", text)))
         self._document.headings.append((level, anchor, Markup(text)))
-        return f'<h{level} id="{html.escape(anchor)}">{text}</h{level}>\n'
+        place = html.escape(anchor)
+        to_itself = f'<a class="permalink" href="#{place}" aria-label="Link to here">#</a>'
+        return f'<h{level} id="{place}">{text}{to_itself}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
         if found := _LESSON.match(url):
             url = self._document.link(found["name"], found["anchor"] or "")
+        if found := _DOC.match(url):  # beside this one
+            url = f"{found['name']}.html{url[found.end() :]}"
         return str(super().link(text, url, title))
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        folder = self._document.folder
+        if folder and (file := folder / url).is_file():
+            kind = mimetypes.guess_type(file.name)[0]
+            url = f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+            return f'<img src="{url}" alt="{html.escape(text)}">'
+        return str(super().image(text, url, title))
 
     def table(self, text: str) -> str:
         return f'<div class="table" tabindex="0"><table>{text}</table></div>\n'

@@ -7,7 +7,7 @@ the page already. All else, a relative path too, is a file or a server that may 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from bs4 import BeautifulSoup, Tag
 
@@ -41,9 +41,12 @@ class ExternalLoadError(ValueError):
     """A page would load something that is not in it; the message names all of it."""
 
 
-def require_self_contained(page: str, name: str) -> None:
-    """Raise ExternalLoadError if ``page`` (HTML) would load anything; ``name`` says which page."""
-    if found := loads(page):
+def require_self_contained(page: str, name: str, beside: Collection[str] = ()) -> None:
+    """Raise ExternalLoadError if ``page`` (HTML) would load anything; ``name`` says which page.
+
+    beside: files of the same folder that it may show in a frame.
+    """
+    if found := [url for url in loads(page) if url.partition("#")[0] not in beside]:
         listed = "\n".join(f"  {url}" for url in found)
         text = (
             "{name} would load what is not in the page:\n{listed}\n"

@@ -9,6 +9,10 @@ const ADDRESS = {
   compare: "The address asks for compare={value}, which cannot stand beside {strategy}; these can: {known}.",
   name: "The address has {name}=, which this page does not know; it knows strategy, at, whatif and compare.",
   label: "About the address of this page",
+  link: "Copy the link to this step",
+  frame: "Copy the frame for a page of your own",
+  copied: "Copied.",
+  byHand: "Copy this",
 };
 const ADDRESS_MS = 250; // browsers complain where an address changes with every key
 
@@ -61,6 +65,24 @@ function writeAddress(data, now) {
   return `#${asked}`;
 }
 
+// Buttons that copy the address of what is shown, alone or in an iframe.
+function copying(address) {
+  const said = make("span", { role: "status" });
+  const button = (text, made) =>
+    make("button", { type: "button", onclick: async () => {
+      try {
+        await navigator.clipboard.writeText(made());
+        said.textContent = ADDRESS.copied;
+      } catch { // a frame or a browser that does not let us: the reader copies
+        const field = make("input", { readonly: true, value: made(), "aria-label": ADDRESS.byHand });
+        said.replaceChildren(field);
+        field.select();
+      }
+    } }, text);
+  const frame = () => make("iframe", { src: address(), title: document.title, width: "100%", height: 720 }).outerHTML;
+  return make("p", { class: "copying" }, button(ADDRESS.link, address), button(ADDRESS.frame, frame), said);
+}
+
 // Follow the address, and let it follow the explorer of this page.
 function follow() {
   const host = document.querySelector("[data-gl-group]");
@@ -69,6 +91,7 @@ function follow() {
   const now = { ...state };
   const told = make("div", { role: "alert", "aria-label": ADDRESS.label });
   host.before(told);
+  host.after(copying(() => location.href.replace(/#.*$/, "") + writeAddress(data, now)));
   let later = null;
   let listening = true;
   document.addEventListener("gan-lessons", ({ detail }) => {

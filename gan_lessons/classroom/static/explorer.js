@@ -8,7 +8,9 @@
 
 // What stands on the controls; names in braces are filled in.
 const UI = {
-  title: "One training step, line by line",
+  title: "One training step, line by line: {titles}",
+  again: "{name} ({count})",
+  line: "Line {line}: ",
   strategy: "Strategy",
   back: "Back",
   next: "Next",
@@ -51,8 +53,9 @@ const icon = (name) => {
 const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
 
 // A caption: what is said of gradient looks like that gradient.
-function said({ caption, marks = [], raised }) {
+function said({ caption, marks = [], raised, line }) {
   const parts = raised ? [make("b", {}, "✗ ")] : [];
+  if (line > 0) parts.push(make("span", { class: "at" }, filled(UI.line, { line })));
   let at = 0;
   for (const [start, end, kind] of marks) {
     parts.push(...withCode(caption.slice(at, start)), make("mark", { class: kind }, ...withCode(caption.slice(start, end))));
@@ -151,6 +154,11 @@ class Pane {
 
 // The controls, over one pane or two ---------------------------------------------------------------
 
+// What turns live slides, forwards or back; see tools/present.
+const DECK_KEYS = {
+  " ": 1, ArrowRight: 1, ArrowDown: 1, j: 1, PageDown: 1,
+  "Shift  ": -1, ArrowLeft: -1, ArrowUp: -1, k: -1, PageUp: -1,
+};
 const SHOWN = ["strategy", "moment", "what_if", "compare"];
 
 class Explorer {
@@ -167,6 +175,8 @@ class Explorer {
     this.byIndex = () => this.choose(this.data.order[model.get("index")] ?? this.strategy);
     for (const name of SHOWN) model.on(`change:${name}`, this.follow);
     model.on("change:index", this.byIndex);
+    this.turned = (event) => this.turn(event);
+    window.addEventListener("keydown", this.turned, true); // before JupyterLab hears of it
     this.stopWatching = watchTheme(host, this.section);
     this.update();
   }
@@ -174,11 +184,22 @@ class Explorer {
   build() {
     this.section = make(
       "section",
-      { class: "explorer", tabindex: "0", role: "group", "aria-label": UI.title },
+      { class: "explorer", tabindex: "0", role: "group", "aria-label": this.label() },
       make("div", { class: "body" }, this.controls(), (this.holder = make("div", { class: "panes" }))),
     );
+    this.section.dataset.name = this.name;
     this.section.addEventListener("keydown", (event) => this.key(event));
     this.root.replaceChildren(make("style", {}, CSS), this.section);
+  }
+
+  // Each explorer of a page has a name of its own.
+  label() {
+    const { order, films } = this.data;
+    const name = filled(UI.title, { titles: order.map((key) => films[key].title).join(", ") });
+    const others = [...document.querySelectorAll("[data-gl-view]")].map((host) => host.shadowRoot?.querySelector(".explorer"));
+    const same = others.filter((other) => other && other.dataset.name === name).length;
+    this.name = name;
+    return same ? filled(UI.again, { name, count: same + 1 }) : name;
   }
 
   controls() {
@@ -387,6 +408,20 @@ class Explorer {
     return true;
   }
 
+  // On live slides (jupyterlab-deck) what turns them walks the moments first, forwards and back. The
+  // arrows do so where the cell itself has the focus, a clicker (Page Down) also where a button has.
+  turn(event) {
+    const cell = this.host.closest(".jp-Deck .jp-Cell.jp-mod-active");
+    const by = DECK_KEYS[`${event.shiftKey ? "Shift " : ""}${event.key}`];
+    if (!cell || !by || event.ctrlKey || event.altKey || event.metaKey) return;
+    const on = document.activeElement;
+    if (event.key.startsWith("Page") ? !cell.contains(on) : on !== cell) return;
+    if (by > 0 ? this.place >= this.stops.length - 1 : this.moment <= this.stops[0]) return;
+    this.step(by);
+    event.stopImmediatePropagation();
+    event.preventDefault();
+  }
+
   // The net that has the focus opens, else all of them; once more, and they close.
   zoom() {
     if (this.closeAll()) return;
@@ -411,6 +446,7 @@ class Explorer {
 
   destroy() {
     this.play(false);
+    window.removeEventListener("keydown", this.turned, true);
     for (const name of SHOWN) this.model.off(`change:${name}`, this.follow);
     this.model.off("change:index", this.byIndex);
     this.stopWatching();

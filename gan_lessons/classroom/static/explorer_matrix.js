@@ -14,6 +14,8 @@ const MATRIX = {
   asideMark: "↧",
   notYet: "not yet",
   memory: "Bytes that the graph keeps after each line",
+  perLine: "kept, by line",
+  most: "most {peak}",
   totals: "So far",
 };
 const TOTALS = {
@@ -87,7 +89,9 @@ class Matrix {
 
   strip(go) {
     const peak = Math.max(1, ...this.film.moments.map((m) => m.held));
-    const strip = make("div", { class: "memory", role: "img", "aria-label": MATRIX.memory, title: MATRIX.memory });
+    this.most = make("b");
+    const strip = make("div", { class: "memory", role: "img", "aria-label": MATRIX.memory, title: MATRIX.memory },
+      make("div", {}, make("em", {}, MATRIX.perLine), this.most));
     this.bars = this.film.moments.map((moment, i) => {
       const bar = make("span", {}, make("i", { style: `height:${(100 * moment.held) / peak}%` }));
       bar.addEventListener("click", () => go(i));
@@ -109,8 +113,10 @@ class Matrix {
       this.bytes[c].textContent = state === "future" ? "" : column.held;
       if (state === "now" && this.heads[c].offsetParent) intoView(this.heads[c]);
     });
+    const most = Math.max(...this.film.moments.slice(0, index + 1).map(({ held }) => held));
     this.bars.forEach((bar, i) => {
-      bar.className = i === index ? "now" : i > index ? "future" : "";
+      const peak = i <= index && most && this.film.moments[i].held === most ? " peak" : "";
+      bar.className = (i === index ? "now" : i > index ? "future" : "") + peak;
     });
     const { forwards, backwards, vain, peakText } = now.sofar;
     const each = (counts) => this.film.nets.map((net, i) => `${net} ${counts[i]}`).join(" · ");
@@ -118,6 +124,7 @@ class Matrix {
     this.values.backwards.textContent = each(backwards);
     this.values.vain.textContent = String(vain);
     this.values.peak.textContent = peakText;
+    this.most.textContent = filled(MATRIX.most, { peak: peakText });
     const { flops } = this.film.totals; // known of the whole step alone
     this.values.flops.parentElement.hidden = flops == null || index < this.film.moments.length - 1;
     this.values.flops.textContent = flops?.toLocaleString("en") ?? "";

@@ -12,7 +12,7 @@ const STAGE = {
   arrives: { u: "gradient arrives that a step will use", v: "gradient arrives in vain", t: "gradient passes" },
   cut: "cut by {how}: values pass, no gradient comes back",
   older: "old v{number}",
-  states: { ".": "", n: "no graph", h: "■ kept", f: "□ freed", s: "⚠ stale", u: "? unknown" },
+  states: { ".": "", n: "no graph", h: "■ kept", f: "□ freed", s: "⚠ stale", o: "(stale)", u: "? unknown" },
   mixed: "⚠ mixed",
 };
 const BACK = { u: "used", v: "vain", t: "through", ".": "" };
@@ -156,7 +156,7 @@ class Stage {
     state.replaceChildren(...(letter === "." ? [] : [number, `  ${words}`]));
     const classes = [
       "call", `net${net % 4}`, letter === "." ? "absent" : "", letter === "s" || mixed ? "stale" : "",
-      letter === "f" ? "freed" : "", older ? "older" : "", now.run?.includes(i) ? "now" : "",
+      "fo".includes(letter) ? "freed" : "", older ? "older" : "", now.run?.includes(i) ? "now" : "",
     ];
     group.setAttribute("class", classes.filter(Boolean).join(" "));
     group.setAttribute("aria-label", filled(STAGE.ran, { call: title, version, state: words }));

@@ -275,30 +275,11 @@ class Table extends View {
     const head = [asked, make("th", { scope: "col", class: "of-class" }, this.ui.class), ...others];
     const body = this.rows.map(({ votes, predicted, measured, verdict }, i) =>
       make("tr", {}, make("th", { scope: "row" }, this.data.items[i].label), votes, predicted, measured, make("td", { class: "judged" }, verdict)));
-    this.cover();
     this.table = make("table", { class: "answers" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
     const ask = make("button", { type: "button", onclick: () => this.set("shown", true) }, this.ui.show);
     this.lid = make("p", {}, this.ui.hidden, " ", ask);
     this.told = make("div", {}, make("p", {}, this.summaryLine), this.table);
     return [this.lid, this.told];
-  }
-
-  // On a page the result stands right below the question: it waits until it is asked for, and so
-  // does what is said about it, up to the next heading.
-  cover() {
-    const outputs = this.host.closest("body.page .outputs");
-    if (!outputs) return;
-    const button = make("button", { type: "button", onclick: () => this.set("shown", true) }, this.ui.show);
-    const lid = make("div", { class: "gl-lid" });
-    const section = make("div", { class: "ask" }, make("p", {}, this.ui.hidden, " ", button));
-    lid.attachShadow({ mode: "open" }).append(make("style", {}, CSS), section);
-    watchTheme(lid, section);
-    outputs.before(lid);
-    this.covered = { cells: [outputs], lid };
-    for (let cell = outputs.closest(".cell").nextElementSibling; cell; cell = cell.nextElementSibling) {
-      if (!cell.classList.contains("cell") || cell.querySelector("h1, h2, h3, [data-gl-question], [data-gl-answers]")) break;
-      this.covered.cells.push(cell);
-    }
   }
 
   // On a live slide it waits until the class has answered, voted or asked for it, and so does all
@@ -328,10 +309,6 @@ class Table extends View {
       row.verdict.replaceChildren(make("strong", {}, this.ui.verdict[String(right)]));
       row.verdict.dataset.right = String(right);
     });
-    if (!this.covered) return;
-    const shown = Boolean(this.model.get("shown"));
-    for (const cell of this.covered.cells) cell.classList.toggle("gl-covered", !shown);
-    this.covered.lid.hidden = shown;
   }
 }
 

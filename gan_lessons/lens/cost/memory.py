@@ -37,7 +37,7 @@ def peak_allocated(run: Callable[[], Any], gan: Players, *batch: Tensor) -> int:
     device = (parameters or batch)[0].device
     grads = [p.grad for p in parameters if p.grad is not None]
     if device.type == "cuda":
-        return _of_cuda(run, device, sum(g.untyped_storage().nbytes() for g in grads))
+        return _of_cuda(run, device, sum(s.nbytes() for g in grads for s in _storages(g)))
     watch = _Storages(_lasting(gan, batch))
     for grad in grads:
         watch.see(grad)
@@ -67,25 +67,32 @@ def _lasting(gan: Players, batch: Iterable[Tensor]) -> list[Tensor]:
     return found
 
 
+def _storages(tensor: Tensor) -> list[torch.UntypedStorage]:
+    """One; of a sparse tensor (the gradient of an embedding) those of its places and its values."""
+    if tensor.layout is torch.sparse_coo:
+        return [tensor._indices().untyped_storage(), tensor._values().untyped_storage()]
+    return [tensor.untyped_storage()] if tensor.layout is torch.strided else []
+
+
 class _Storages(TorchDispatchMode):
     """Follows every storage that an operation returns until nobody holds it any more."""
 
     def __init__(self, lasting: Iterable[Tensor]) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._sizes = {weakref.ref(tensor.untyped_storage()): 0 for tensor in lasting}
+        self._sizes = {weakref.ref(s): 0 for tensor in lasting for s in _storages(tensor)}
         self._gone: list[weakref.ref[Any]] = []
 
     def see(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if weakref.ref(storage) in self._sizes:
-            return
-        while self._gone:
-            self.now -= self._sizes.pop(self._gone.pop())
-        # Not a function of ours: a Ctrl-C that lands in a callback is lost. append runs no Python.
-        self._sizes[weakref.ref(storage, self._gone.append)] = storage.nbytes()
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
+        for storage in _storages(tensor):
+            if weakref.ref(storage) in self._sizes:
+                continue
+            while self._gone:
+                self.now -= self._sizes.pop(self._gone.pop())
+            # Not a function of ours: a Ctrl-C in a callback is lost. append runs no Python.
+            self._sizes[weakref.ref(storage, self._gone.append)] = storage.nbytes()
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))

@@ -9,6 +9,15 @@ from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.model import BackwardCall, Cut, Event, Forward
 
 
+# Did the weights keep their values? None: nobody looked, in a record of an older version.
+_SEEN = {
+    True: "{step} found no gradient in {nets}, and {nets} did not move. ",
+    False: "{step} found no gradient in {nets}, and moved {nets} all the same: by what the "
+    "optimizer remembers of earlier steps (momentum), or adds itself (weight decay). ",
+    None: "{step} found no gradient in {nets}. ",
+}
+
+
 class Reason(NamedTuple):
     """Why a step found nothing, what to do, what fills their blanks, and the events that show it.
 
@@ -35,7 +44,7 @@ def cut_off(story: Story) -> Iterator[Finding]:
         if last < 0 or reason.sure:
             yield story.finding(
                 "cut-off", "wrong", step.nets[0], [*reason.events, step.event],
-                "{step} found no gradient in {nets}: it changes nothing. " + reason.why, reason.fix,
+                _SEEN[step.event.stood_still] + reason.why, reason.fix,
                 **reason.blanks, nets=" and ".join(step.nets), step=story.event(step.event),
             )  # fmt: skip
 

@@ -83,8 +83,9 @@ class Event:
     ``target``: the net (forward, or zero_grad on a net) or the optimizer. ``call``: index of the
     backward call, for "backward", the "error" it raised and a "step" inside it. ``forward``: index
     of the forward. Of a step, ``holds``: net -> the parameters it was for, and ``began``: the
-    number of events before it began (a closure's are between). Of a "grad", ``nodes``: ids of the
-    graph nodes that it walked.
+    number of events before it began (a closure's are between); of one that found no gradient,
+    ``stood_still``: the weights kept their values. (Momentum and weight decay move them by zeros.)
+    Of a "grad", ``nodes``: ids of the graph nodes that it walked.
     ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
     event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
     Of errors, ``message``: the exception; ``what`` happened in plain words, and how to ``fix`` it
@@ -106,6 +107,7 @@ class Event:
     fix: str | None = None
     holds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     began: int | None = None
+    stood_still: bool | None = None
     nodes: tuple[int, ...] = ()
 
     @property

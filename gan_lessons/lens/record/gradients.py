@@ -227,9 +227,9 @@ class Weights:
         places = {p: (net, name) for net, d in self._names.items() for name, p in d.items()}
         return [places[p] for p in self._values], [*self._values.values()]
 
-    def measured_now(self) -> list[Fingerprint]:
-        """The same of what they hold now."""
-        return measured([*self._values])
+    def measured_now(self, among: Collection[Tensor] | None = None) -> list[Fingerprint]:
+        """The same of what they hold now, all or some."""
+        return measured([p for p in self._values if among is None or p in among])
 
     def untold(self, events: Iterable[Event]) -> dict[str, tuple[str, ...]]:
         """net -> what was rewritten since the last call, or changed and no event tells of it."""

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from gan_lessons.lens.model import BackwardCall, Event, HeldBytes, Kind, Line, Record
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
-from gan_lessons.lens.record.gradients import Content, Grads, Ledger, Names, Weights
+from gan_lessons.lens.record.gradients import (
+    Content,
+    Fingerprint,
+    Grads,
+    Ledger,
+    Names,
+    Weights,
+)
 from gan_lessons.lens.record.graph_errors import Failure
 from gan_lessons.lens.record.operations import Operations
 from gan_lessons.lens.record.processes import drifted
@@ -44,6 +51,11 @@ class Journal(Generic[AnyRecord]):
         with internals.without_torch_functions():
             self._ledger.observe(call, received, closely=parameters)
             return self._ledger.contents(parameters)
+
+    def weights(self, parameters: Collection[Tensor]) -> list[Fingerprint]:
+        """What is measured of those of these that are followed: equal, if they did not move."""
+        with internals.without_torch_functions():
+            return self._weights.measured_now(parameters)
 
     def written_inside(self) -> set[Tensor]:
         """What the backward call under way has written, as last observed."""

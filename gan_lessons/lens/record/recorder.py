@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
 from gan_lessons.lens.record import torch_internals as internals
-from gan_lessons.lens.record.gradients import Content, by_net
+from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import (
@@ -35,13 +35,14 @@ _Function = Callable[..., Any]
 @dataclass(frozen=True)
 class _StepUnderWay:
     """A step that has begun: events and backward calls so far, and the gradients it found.
-    ``depth``: frames on the stack."""
+    ``depth``: frames on the stack. ``weights``: what was measured of them, if it found none."""
 
     optimizer: Optimizer
     depth: int
     events: int
     calls: int
     found: list[Content]
+    weights: list[Fingerprint]
 
 
 class Recorder:
@@ -146,7 +147,9 @@ class Recorder:
         begun = len(self._record.events), len(self._record.backward_calls)
         # What is no shallower than we are cannot be around us: it raised, and is over.
         self._before = [step for step in self._before if step.depth < depth]
-        self._before.append(_StepUnderWay(optimizer, depth, *begun, self.journal.contents(held)))
+        found = self.journal.contents(held)
+        weights = [] if any(c.state.is_gradient for c in found) else self.journal.weights(held)
+        self._before.append(_StepUnderWay(optimizer, depth, *begun, found, weights))
         self._received |= self.journal.written_inside()  # it may be cleared before we hear of it
         if is_plain_step(optimizer, args, kwargs):
             self.journal.operations.pause()
@@ -169,6 +172,9 @@ class Recorder:
         for net in holds:
             self._steps[net] += 1
         details = {"holds": holds, "began": done.events, "call": None if inside == -1 else inside}
+        if done.weights and not closure_ran:
+            same = map(alike, done.weights, self.journal.weights(held))
+            details["stood_still"] = all(same)
         self.journal.stepped(held, used)
         self.journal.event("step", target, caller_line(), **details)
 

@@ -28,6 +28,7 @@ from gan_lessons.lens.show.graph_text import legend, spelled_out
 from gan_lessons.lens.show.pages import page
 from gan_lessons.lens.show.render import svg
 from gan_lessons.lens.show.scene import Scene
+from gan_lessons.whole_file import write_whole
 
 LARGE = 600  # nodes; a notebook shows larger graphs in words
 FOLDED_FROM = 300  # nodes; more are folded by submodule
@@ -82,7 +83,7 @@ class GraphPicture:
         kinds = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".txt": "text"}
         if path.suffix not in kinds:
             raise ValueError(f"path must end in {', '.join(kinds)}; got {path.name!r}")
-        path.write_text(getattr(self, kinds[path.suffix]), encoding="utf-8")
+        write_whole(path, getattr(self, kinds[path.suffix]))
         return path
 
     def __str__(self) -> str:

@@ -99,14 +99,19 @@ FIRST = {
     "from nothing": "No error, but {net} steps on a gradient where there should be none.",
     "zero": "No error, but {net} steps on a gradient of zeros.",
     "wrong": (
-        "No error, but {net} steps on a wrong gradient: cosine {cosine} to the right one, "
-        "{ratio} times its length."
+        "No error, but {net} steps on a wrong gradient. Beside that of the step as written: "
+        "cosine {cosine}, {ratio} times the length."
+    ),
+    "longer": (
+        "No error, but {net} steps on a wrong gradient: {ratio} times as long as in the step as "
+        "written. Only its direction is right (cosine {cosine})."
     ),
     "no step": "No error, but {net}'s optimizer steps another number of times.",
 }
 TOO = {
     "none": "{net} gets none either.",
     "wrong": "{net}'s differs too: cosine {cosine}, {ratio} times the length.",
+    "longer": "{net}'s is wrong too: {ratio} times as long (cosine {cosine}).",
 }
 ALSO_WRONG = "{net}'s is wrong too."
 
@@ -115,8 +120,10 @@ def told(gaps: Mapping[str, PlayerGap]) -> str:
     """What is wrong with these players' gradients, in that order."""
     found: list[str] = []
     for net, gap in gaps.items():
-        text = TOO.get(gap.kind, ALSO_WRONG) if found else FIRST[gap.kind]
         near = {_number(gap.cosine), _number(gap.ratio)} == {"1.00"}  # not to say "differs: 1.00"
+        longer = gap.kind == "wrong" and _number(gap.cosine) == "1.00" and not near
+        kind = "longer" if longer else gap.kind
+        text = TOO.get(kind, ALSO_WRONG) if found else FIRST[kind]
         cosine, ratio = (_number(x, 6 if near else 2) for x in (gap.cosine, gap.ratio))
         found.append(text.format(net=net, cosine=cosine, ratio=ratio))
     return " ".join(found)

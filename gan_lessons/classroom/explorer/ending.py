@@ -1,0 +1,66 @@
+"""What a step has come to, in words: who moved, by which loss and through whose weights, and what
+was computed in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gan_lessons.classroom.explorer.stage_moments import Story
+from gan_lessons.lens.model import BackwardCall, Event, StepRecord
+from gan_lessons.lens.show import visible
+
+
+def learned(story: Story) -> Iterator[str]:
+    """A sentence for each net that an optimizer moved, in the order of the steps."""
+    for event in story.record.events:
+        for net, names in event.moved.items():
+            if names and event.kind == "step":
+                yield _learned(story, event, net)
+
+
+def stayed(record: StepRecord) -> Iterator[str]:
+    """A sentence for each net that no optimizer moved."""
+    moved = {net for e in record.events if e.kind == "step" for net, n in e.moved.items() if n}
+    for net in record.parameters:
+        if net not in moved:
+            yield "No optimizer step moved {net}.".format(net=visible(net))
+
+
+def _learned(story: Story, event: Event, net: str) -> str:
+    """``G learned from `g_loss`, through D v1.``"""
+    record = story.record
+    states = [s for (owner, _), s in record.consumed(event).items() if owner == net]
+    calls = sorted({call for state in states for call in state.sources})
+    ran = {f.index: f for call in calls for f in story.cast.through(call, net) if f.net != net}
+    others = dict.fromkeys(f"{visible(f.net)} v{story.version_of[f.index]}" for f in ran.values())
+    text = "{net} learned from {losses}, through {others}."
+    if not others:
+        text = "{net} learned from {losses}."
+    if not calls:
+        text = "{net} moved by a gradient that no backward call of this step wrote."
+    elif any(state.before for state in states):
+        text = text[:-1] + ", and once more from what the step before had left in .grad."
+    losses = _joined(_loss(record.backward_calls[call]) for call in calls)
+    return text.format(net=visible(net), losses=losses, others=_joined(others))
+
+
+def wasted(record: StepRecord) -> str:
+    """``G's gradient from `d_loss` was in vain.``; "" where none was."""
+    found = [
+        "{net}'s gradient from {loss}".format(net=visible(net), loss=_loss(call))
+        for call in record.backward_calls
+        if call.error is None
+        for net in record.in_vain(call.index)
+    ]
+    text = "{what} was in vain." if len(found) == 1 else "{what} were in vain."
+    return text.format(what=_joined(found)) if found else ""
+
+
+def _loss(call: BackwardCall) -> str:
+    name = call.source.partition(".backward")[0].strip()
+    return f"`{name}`" if name.isidentifier() else f"backward call {call.index}"
+
+
+def _joined(texts: Iterable[str]) -> str:
+    *first, last = [*texts] or [""]
+    return " and ".join([", ".join(first), last]) if first else last

@@ -1,0 +1,63 @@
+"""What the commands of this folder share: their options, and where their figures are kept.
+
+    python -m tests.stress.report   # puts the figures of the last runs into docs/robustness.md
+
+A run of the full size keeps its figure in ``figures.json``; a shorter one only prints it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+FIGURES = Path(__file__).with_name("figures.json")
+PAGE = ROOT / "docs" / "robustness.md"
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]  # as for the tests: pyproject.toml
+
+
+def arguments(text: str | None, **defaults: int) -> argparse.ArgumentParser:
+    """``--cases --seconds --seed``, and ``--keep`` for the page; more may be added."""
+    parser = argparse.ArgumentParser(description=(text or "").partition("\n")[0])
+    parser.add_argument("--cases", type=int, default=defaults.get("cases", 100))
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after these")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", action="store_true", help="keep the figure for the page")
+    return parser
+
+
+def told(name: str, text: str, accidents: int) -> None:
+    """Print the figure, keep it if asked to by ``--keep``, and end: with 1 after an accident."""
+    print(text)
+    if "--keep" in sys.argv:
+        kept = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+        kept[name] = text
+        lines = json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True)
+        FIGURES.write_text(lines + "\n", encoding="utf-8")
+    sys.exit(1 if accidents else 0)
+
+
+def rows() -> str:
+    """The table of the page."""
+    kept = json.loads(FIGURES.read_text(encoding="utf-8"))
+    lines = ["| command | what the last full run found |", "|---|---|"]
+    lines += [f"| `python -m tests.stress.{name}` | {kept[name]} |" for name in sorted(kept)]
+    about = "Python {python}, torch {torch}, {system}."
+    return (
+        "\n".join(lines)
+        + "\n\n"
+        + about.format(
+            python=platform.python_version(), torch=torch.__version__, system=platform.system()
+        )
+    )
+
+
+if __name__ == "__main__":
+    from between_markers import put_between
+
+    put_between(PAGE, "figures", rows())

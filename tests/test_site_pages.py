@@ -1,0 +1,227 @@
+"""What the site shows and keeps back, without a browser: reading, pictures, docs, search."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import re
+from importlib import import_module
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+
+from gan_lessons.classroom.export import GanPage, GanSlides, api, docs, index, search
+from gan_lessons.classroom.export.picture import TAG, picture_of
+from gan_lessons.classroom.export.reading import reading, without_imports
+
+
+def prose(source, kind=None):
+    metadata = {"slideshow": {"slide_type": kind}} if kind else {}
+    return nbformat.v4.new_markdown_cell(source, metadata=metadata)
+
+
+def code(source, *outputs, tags=()):
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": list(tags)}, execution_count=1)
+    cell.outputs = list(outputs)
+    return cell
+
+
+def html(text):
+    return nbformat.v4.new_output("display_data", {"text/html": text})
+
+
+def widget(kind, group):
+    return html(f'<div class="gl-{kind}" data-gl-{kind} data-gl-group="{group}"></div>')
+
+
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=list(cells))
+
+
+def exported(exporter, *cells):
+    return exporter.from_notebook_node(notebook(*cells), {"metadata": {"name": "x"}})[0]
+
+
+# What is folded -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("import torch\n\nx = 1", ("import torch", "x = 1")),
+        ("from a import (\n    b,\n)\nimport c", ("from a import (\n    b,\n)\nimport c", "")),
+        ("x = 1\nimport torch", ("", "x = 1\nimport torch")),
+        ("%matplotlib inline\nimport torch", ("", "%matplotlib inline\nimport torch")),
+    ],
+)
+def test_the_imports_that_a_cell_begins_with_stand_apart(source, parts):
+    assert without_imports(source) == parts
+
+
+def test_the_code_that_is_the_point_is_there_in_full_and_the_rest_is_folded():
+    point = code("import torch\nfor step in loop:\n    step()", tags=["slide-code"])
+    plumbing = code("question = ask(\n    1)\nquestion", html("<p>the form</p>"))
+    raises = code("1 / 0", tags=["raises-exception"])
+    exercise = code("my_answer = ...", tags=["exercise"])
+    shown = reading(notebook(point, plumbing, raises, exercise))
+    assert [cell.folded for cell in shown] == [False, True, False, False]
+    assert (shown[0].imports_say, shown[1].says) == ("torch", "question")
+    page = exported(GanPage(), prose("# T"), point, plumbing)
+    open_to_all = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
+    assert "loop" in open_to_all
+    assert "import" not in open_to_all.split('id="main"')[1].split("<script")[0]
+    assert "ask" not in open_to_all.split('id="main"')[1].split("<script")[0]
+    assert "<p>the form</p>" in open_to_all
+    assert page.count('<details class="source">') == 2
+
+
+# What waits ---------------------------------------------------------------------------------------
+
+
+def waits(*cells):
+    """Of each cell: what it waits for, and whether its own output begins that."""
+    shown = reading(notebook(*cells))
+    lids = {cell.lid.id: cell.lid.groups for cell in shown if cell.lid}
+    return [(lids.get(cell.below, ()), bool(cell.lid)) for cell in shown]
+
+
+def test_an_answer_waits_and_what_is_said_about_it_up_to_the_next_heading():
+    assert waits(
+        prose("## Predict", "slide"),
+        code("ask", widget("question", "q")),
+        prose("## Run", "slide"),
+        prose("Two nets."),
+        code("run", html("1"), tags=["slide-code"]),
+        prose("That gives it away."),
+        code("compare", widget("answers", "q")),
+        prose("So all four."),
+        code("more", html("2")),
+        prose("### Next"),
+        code("after", html("3")),
+    ) == [
+        ((), False), ((), False), ((), False), ((), False), (("q",), True), (("q",), False),
+        (("q",), False), (("q",), False), (("q",), False), ((), False), ((), False),
+    ]  # fmt: skip
+
+
+def test_two_questions_that_are_open_are_both_waited_for():
+    found = waits(
+        code("ask", widget("question", "a")),
+        code("ask", widget("question", "b")),
+        code("compare", widget("answers", "a")),
+        code("compare", widget("answers", "b")),
+    )
+    assert found == [((), False), ((), False), (("a", "b"), True), (("a", "b"), False)]
+
+
+def test_a_bet_on_the_lesson_and_a_question_without_answer_keep_little_back():
+    sections = [(prose(f"## {n}", "slide"), code("run", html("1"))) for n in range(3)]
+    cells = [cell for section in sections for cell in section]
+    asked = code("ask", widget("question", "bet"), widget("question", "never answered"))
+    found = waits(prose("# T", "slide"), asked, *cells, code("score", widget("answers", "bet")))
+    assert [groups for groups, _ in found] == [(), (), (), ("bet",), (), (), (), (), ("bet",)]
+
+
+def test_notes_are_for_teachers():
+    note = prose(
+        "<details><summary>For the teacher</summary>\n\nFour times yes.\n\n</details>", "notes"
+    )
+    cells = prose("# T", "slide"), note
+    for quiet in (GanPage(), GanSlides(teacher=False)):
+        assert "Four times yes" not in exported(quiet, *cells)
+    for telling in (GanPage(teacher=True), GanSlides()):
+        assert "Four times yes" in exported(telling, *cells)
+
+
+# Pictures -----------------------------------------------------------------------------------------
+
+
+def test_every_lesson_has_one_picture(notebook_path):
+    cells = nbformat.read(notebook_path, as_version=4).cells
+    assert sum(TAG in cell.metadata.get("tags", []) for cell in cells) == 1
+
+
+def test_a_picture_is_drawn_with_fewer_bytes_and_what_is_small_stays():
+    path = '<path d="M 57.60012 -3.25 1e-05"/>'
+    svg = f'<svg><!-- made --><g transform="scale(0.015625)">{path}</g></svg>'
+    address = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    cell = code("draw()", html(f'<p><img src="{address}" alt="a"></p>'), tags=[TAG])
+    shown = str(picture_of(notebook(code("other", html("1")), cell)))
+    assert shown.startswith("<img ")
+    (drawn,) = re.findall(r'src="data:image/svg\+xml,([^"]*)"', shown)
+    drawn = unquote(drawn.replace("&#39;", "'").replace("&amp;", "&"))
+    assert "scale(0.015625)" in drawn
+    assert "M 57.6 -3.2 1e-05" in drawn
+    assert "made" not in drawn
+
+
+def test_printed_text_is_a_picture_and_is_escaped():
+    printed = nbformat.v4.new_output("stream", name="stdout", text="<b>1</b>\n")
+    assert (
+        picture_of(notebook(code("f()", printed, tags=[TAG]))) == "<pre>&lt;b&gt;1&lt;/b&gt;</pre>"
+    )
+    assert picture_of(notebook(code("f()", printed))) == ""
+
+
+# Docs, API, search, index -------------------------------------------------------------------------
+
+
+def test_docs_become_pages_whose_links_lead_to_pages(tmp_path):
+    (tmp_path / "a.md").write_text(
+        "# A `title`\n\n[b](b.md) [c](../notebooks/02-x.ipynb#Run) [d](https://x.example/d.md)\n\n"
+        "![drawn](p.svg)\n\n## Part",
+        encoding="utf-8",
+    )
+    (tmp_path / "p.svg").write_text("<svg/>", encoding="utf-8")
+    ((link, page),) = docs.doc_pages(tmp_path)
+    assert (link.address, link.title) == ("docs/a.html", "A title")
+    for address in (
+        "b.html",
+        "../02-x.html#Run",
+        "https://x.example/d.md",
+        "#Part",
+        "../index.html",
+    ):
+        assert f'href="{address}"' in page
+    assert 'src="data:image/svg+xml;base64,' in page
+
+
+def test_the_api_page_has_every_public_name_its_signature_and_what_it_says():
+    page = api.api_page()
+    assert " at 0x" not in page
+    for module in api.MODULES:
+        for name in getattr(import_module(module), "__all__", []):
+            value = getattr(import_module(module), name)
+            if not inspect.ismodule(value):
+                assert re.search(rf'<h3 id="{name}(-\d)?"><code>{name}</code>', page), name
+            if inspect.isfunction(value):
+                assert f"<pre>{name}(" in page, name
+                first = (inspect.getdoc(value) or "").split("`")[0].partition("\n")[0].strip()
+                assert api.html.escape(first, quote=False) in page, name
+
+
+def test_a_section_is_found_by_what_stands_below_its_heading():
+    page = (
+        '<main><h1 id="T">T<a class="permalink" href="#T">#</a></h1><p>one</p>'
+        "<script>never()</script><div data-gl-still>nor this</div>"
+        '<h2 id="Part">Part <code>x</code></h2><p>two</p><pre>a < b</pre></main>'
+    )
+    assert [*search.sections("02.html", page)] == [
+        ("02.html#T", "T", "T", "one"),
+        ("02.html#Part", "T", "Part x", "two a < b"),
+    ]
+
+
+def test_the_index_opens_where_the_first_backward_has_just_run():
+    explorer, call = index.decisive()
+    record = explorer.records[index.FIRST]
+    assert call.source.startswith("d_loss.backward")
+    assert {net for net, names in call.received.items() if names} == {"G", "D"}
+    moment = explorer.data["films"][index.FIRST]["moments"][explorer.moment]
+    assert moment["line"] == record.moments[explorer.moment].line
+    assert "Backward from `d_loss`" in moment["caption"]
+    assert [*explorer.data["variants"]] == [index.FIRST]
+    page = index.index_page([], [index.Link("a.html", "A", "about it")])
+    assert f"{len(call.received['G'])} parameters of <b>G</b>" in page
+    assert '<a href="a.html">A</a>: about it' in page

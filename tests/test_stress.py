@@ -1,0 +1,189 @@
+"""The short forms of ``tests/stress``: each finds nothing here, and would find something."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import gc
+import json
+import random
+import shutil
+import sys
+import weakref
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from gan_lessons import cost, data, explore, mlp_gan
+from gan_lessons.gan import Gan
+from gan_lessons.lens.record.recorder import Recorder
+from tests.stress import disk, fuzz, interrupts, kernels, memory, mutants, notebooks, report
+from tests.stress.fuzz_nets import BLOCKS, WIDTH
+from tests.stress.fuzz_steps import MORE, USUAL
+
+FOUND_SOMETHING = (11, 42, 80, 130)  # cases in which something fell over, once
+
+
+@pytest.mark.parametrize(("seed", "cases"), [(1000, 8), *((seed, 1) for seed in FOUND_SOMETHING)])
+def test_random_steps(seed: int, cases: int) -> None:
+    found = [f"{c.seed}: {bad}" for c, bad in fuzz.tried(cases, float("inf"), seed) if bad]
+    assert found == []
+
+
+def test_the_fuzz_can_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instrument that draws a random number, and one that tells a receiver too few."""
+    case = next(c for c in map(fuzz.random_case, range(50)) if "retain_graph" in c.source)
+    finish = fuzz.record
+
+    def draws(*args, **kwargs):
+        torch.rand(1)
+        return finish(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fuzz, "record", draws)
+        assert any("numbers" in what for _, what in fuzz.accidents(case))
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "_note_received", lambda *_: None)
+        assert any(where == "receivers" for where, _ in fuzz.accidents(case))
+    assert list(fuzz.accidents(case)) == []
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's older norms and checkpoints warn of themselves
+def test_every_block_and_line_can_be_chosen() -> None:
+    for name, build in BLOCKS.items():
+        x = torch.randn(3, WIDTH)
+        assert build()(x).shape == x.shape, name
+    for text in (*USUAL.values(), *MORE):
+        ast.parse("def f():\n" + "".join(f"    {line}\n" for line in text.splitlines()))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups to interrupt there")
+def test_interrupts() -> None:
+    done, found, _ = interrupts.interrupt("record", 5, 60, seed=0)
+    assert (done, found) == (5, [])
+
+
+@pytest.mark.parametrize("kind", memory.KINDS)
+def test_memory_does_not_grow(kind: str) -> None:
+    made, objects, _ = memory.grown(kind, 4, float("inf"))
+    assert made == 4
+    assert objects <= memory.OBJECTS
+    assert len(memory.comm.get_comm_manager().comms) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
+def test_no_room_for_a_file(tmp_path) -> None:
+    assert list(disk.limited(tmp_path)) == []
+
+
+def test_lessons_again_and_many_kernels(write_notebook) -> None:
+    sources = ("a = 1", "b = a + 1", "def a(): pass", "1 / 0")
+    path = write_notebook("01.ipynb", *sources, raises=("1 / 0",))
+    done, bad = notebooks.again(path, random.Random(0), 10, float("inf"))
+    assert done == 4
+    assert len(bad) == 0 or "b = a + 1" in bad[0]
+    found = asyncio.run(kernels.together(path, 2))
+    assert [what for _, what in found] == ["", ""]
+    if sys.platform == "linux":
+        assert all(10e6 < size < 1e9 for size, _ in found)
+
+
+def test_a_change_can_be_noticed_or_survive(root, tmp_path, monkeypatch) -> None:
+    possible = mutants.all_mutants()
+    assert len(possible) > 1000
+    for mutant in random.Random(0).sample(possible, 100):
+        ast.parse(mutant.text())
+    (one, *_) = [m for m in possible if m.path.name == "losses.py"]
+    shutil.copytree(root / "gan_lessons", tmp_path / "gan_lessons")
+    text = "import torch\nfrom gan_lessons.losses import bce_with_logits as loss\ndef test():\n    "
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for name, line in (("good", "assert loss(torch.zeros(1), torch.ones(1)) > 0"), ("bad", "loss")):
+        (tmp_path / f"test_{name}.py").write_text(text + line)
+        monkeypatch.setattr(mutants, "tests_of", lambda _, name=name: [f"test_{name}.py"])
+        if hasattr(mutants.os, "fork"):
+            assert bool(mutants.is_killed(one, tmp_path)) == (name == "good")
+
+
+def test_the_page_holds_the_figures_that_were_kept(root) -> None:
+    page = (root / "docs" / "robustness.md").read_text(encoding="utf-8")
+    kept = json.loads(report.FIGURES.read_text(encoding="utf-8"))
+    for name, text in kept.items():
+        assert f"| `python -m tests.stress.{name}` | {text} |" in page
+        assert (root / "tests" / "stress" / f"{name}.py").exists()
+
+
+# What the fuzz found ------------------------------------------------------------------------------
+
+
+class WithSparse(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.last = nn.Embedding(2, 2, sparse=True), nn.Linear(2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.last(x + self.table((x[:, 0] > 0).long())))
+
+
+def with_discriminator(D: nn.Module) -> Gan:
+    G = mlp_gan((2,), 2, (4,), (4,)).generator
+    return Gan(G, D, torch.optim.SGD(G.parameters(), 0.1), torch.optim.SGD(D.parameters(), 0.1))
+
+
+def test_the_bytes_of_a_sparse_gradient_are_counted() -> None:
+    def step(gan: Gan, real: torch.Tensor, noise: torch.Tensor) -> None:
+        gan.discriminator(real).mean().backward()
+
+    gan = with_discriminator(WithSparse())
+    assert cost(step, gan, data.ring(4), data.noise(4, (2,)), repeat=0).peak_allocated > 0
+
+
+def test_an_embedding_takes_no_cut() -> None:
+    """Values that choose a row end there: an arrow into the weights led nowhere, and fell over."""
+    shown = explore("detach", gan=with_discriminator(WithSparse()), real=data.ring(4),
+                    noise=data.noise(4, (2,)), what_if=False)  # fmt: skip
+    ends = [edge["ends"][1][0] for edge in shown.data["films"]["detach"]["stage"]["edges"]]
+    shown.close()
+    assert {"call", "loss"} == set(ends)
+
+
+def test_a_lazy_discriminator_makes_a_gan() -> None:
+    D = nn.Sequential(nn.LazyLinear(1), nn.Sigmoid())
+    gan = with_discriminator(D)
+    shown = explore("detach", gan=gan, real=data.ring(4), noise=data.noise(4, (2,)))
+    shown.close()
+    assert nn.parameter.is_lazy(D[0].weight)  # it ran on copies
+
+
+# An explorer is let go of -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", memory.ENDS)
+def test_an_explorer_is_let_go_of(how: str) -> None:
+    assert not memory.alive_after(memory.ENDS[how])
+
+
+def test_a_cell_that_runs_again_lets_go_of_what_it_gave_before(monkeypatch) -> None:
+    shell = SimpleNamespace(user_ns={"_oh": {}})
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+
+    def ran(cell: str, number: int) -> weakref.ref[object]:
+        header = {"msg_id": str(number)}
+        shell.execution_count = number
+        shell.get_parent = lambda: {"metadata": {"cellId": cell}, "header": header}
+        shown = explore("detach", what_if=False)
+        shell.user_ns["_oh"][number] = shell.user_ns[f"_{number}"] = shown
+        return weakref.ref(shown)
+
+    first, other, again = ran("a", 1), ran("b", 2), ran("a", 3)
+    gc.collect()
+    assert (first() is None, other() is None, again() is None) == (True, False, False)
+
+
+def test_what_an_explorer_has_shown_stays_when_nobody_names_it(monkeypatch) -> None:
+    """``display(explore())``: its page needs no kernel, so its views are not taken away."""
+    closed = []
+    monkeypatch.setattr(memory.comm.base_comm.BaseComm, "close", lambda *_, **__: closed.append(1))
+    assert not memory.alive_after(lambda shown: None)
+    assert closed == []
