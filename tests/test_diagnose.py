@@ -255,7 +255,7 @@ def test_a_step_on_zeros_is_not_said_to_change_nothing_where_it_moves(
     """Zeros are a gradient to an optimizer that remembers, or that shrinks weights."""
     gan = tiny_gan(seed=0)
     gan.optimizer_g = make(gan.generator)
-    real, noise = torch.randn(2, 8, 2)
+    _real, noise = torch.randn(2, 8, 2)
     if warm:
         g_phase(gan, gan.generator(noise))
     before = copy.deepcopy(gan.generator.state_dict())
