@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gan_lessons import checks
-from gan_lessons.arguments import refuse, require, require_number
+from gan_lessons.arguments import require, require_number
 from gan_lessons.checks import Loss
 
 
@@ -111,7 +111,5 @@ class Gan:
 
 def check(gan: Gan, real: Tensor, noise: Tensor) -> None:
     """The first line of a step: refuse what is no `Gan`, and then what `Gan.check` refuses."""
-    if not isinstance(gan, Gan):
-        step = sys._getframe(1).f_code.co_name
-        raise refuse(step, "gan", gan, "a Gan, such as tiny_gan()")
+    require(sys._getframe(1).f_code.co_name, Gan, "a Gan, such as tiny_gan()", gan=gan)
     gan.check(real, noise)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from gan_lessons import cost, cost_all, explore, record_step, step_detach, step_frozen, tiny_gan
 
-BATCH = torch.randn(2, 4, 2)
+BATCH: Any = torch.randn(2, 4, 2)
 
 
 def mlp(n_in, n_out):
@@ -132,7 +132,8 @@ def test_a_step_that_raises_is_shown_as_it_fails():
     torch.testing.assert_close(mine.state(), before, rtol=0, atol=0)
 
 
-GAN, MINE = tiny_gan(), Translator()
+GAN: Any = tiny_gan()
+MINE: Any = Translator()
 NETS = MINE.own["nets"]
 REFUSED = {
     "three for two": (

@@ -114,6 +114,7 @@ def test_the_ways_that_are_clean_in_both_turns(lesson, g_turn, d_turn):
     def clean(name: str) -> bool:
         return all(r[name].moved and r[name].same and not r[name].written for r in (g_turn, d_turn))
 
+    assert len(WAYS) == 10  # "Ten ways"
     right = {name for name in WAYS if clean(name)}
     assert right == {
         "requires_grad_(False)", "the same, after the forward", "inputs=", "toggling",
@@ -228,7 +229,7 @@ def test_inputs_mends_the_accumulation(lesson):
 def test_what_autocast_computes_in_16_bits(lesson):
     kinds = {name: tensor.dtype for name, tensor in lesson.kinds.items()}
     assert kinds["fake"] is torch.bfloat16
-    assert kinds["gradient of G"] is torch.float32
+    assert kinds["weight of G"] is kinds["its gradient"] is torch.float32
 
 
 def test_checkpointing_gives_the_same_gradient_and_hides_the_error_of_s1(lesson):
@@ -370,6 +371,28 @@ def test_vgg_collects_and_is_harmed_by_nobody():
         one.nets["VGG"].zero_grad()
     assert torch.allclose(held[2], torch.stack(held[3:]).sum(0), atol=1e-6)
     assert all(torch.equal(p, b) for p, b in zip(vgg.parameters(), before, strict=True))
+
+
+def test_the_lesson_shows_the_cure_of_vgg_and_what_a_frozen_layer_saves(lesson):
+    for line in (
+        "G and D end at the same weights: True",
+        "VGG's weights that hold a gradient: 4 as it is, 0 when frozen",
+        "Linear  frozen: it saves its input: False",
+        "Conv2d  frozen: it saves its input: True",
+        "in eval mode: True",
+        "checkpointed D ran 2 times",
+        "a leaf Variable that requires grad",
+    ):
+        assert line in lesson.printed
+
+
+def test_who_goes_first_does_not_decide_the_update(records):
+    """G first in both: one reuses its fake, the other makes a new one with the G that has moved."""
+    names = ("pytorch_gan", "stylegan2_ada")
+    rows = [read(records[name]) for name in names]
+    assert [row.order for row in rows] == [("G", "D")] * 2
+    assert [row.update for row in rows] == ["simultaneous", "alternating"]
+    assert [records[name].forward_counts["G"] for name in names] == [2, 4]  # in two iterations
 
 
 def test_freezing_vgg_changes_no_step_and_writes_nothing():

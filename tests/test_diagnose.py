@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from gan_lessons import STRATEGIES, dcgan, diagnose, published, record, tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.diagnose import Diagnosis, Finding
+from gan_lessons.lens.diagnose.parts import _prefix
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record_step
 from gan_lessons.lens.whatif import Judge, variants
@@ -255,7 +256,7 @@ def test_a_step_on_zeros_is_not_said_to_change_nothing_where_it_moves(
     """Zeros are a gradient to an optimizer that remembers, or that shrinks weights."""
     gan = tiny_gan(seed=0)
     gan.optimizer_g = make(gan.generator)
-    real, noise = torch.randn(2, 8, 2)
+    noise = torch.randn(8, 2)
     if warm:
         g_phase(gan, gan.generator(noise))
     before = copy.deepcopy(gan.generator.state_dict())
@@ -859,3 +860,9 @@ def test_names_and_code_of_others_are_escaped():
 def test_looking_costs_no_heavy_import():
     assert "gan_lessons.lens.diagnose" in sys.modules
     assert diagnose.__module__.startswith("gan_lessons.lens.diagnose")
+
+
+def test_the_submodule_that_parameters_share_is_what_all_their_paths_begin_with():
+    assert _prefix(["generator.0.bias", "generator.2.weight"]) == "generator."
+    assert _prefix(["net.g.0.bias", "net.g.0.weight"]) == "net.g.0."
+    assert _prefix(["g.0.bias", "d.0.bias"]) == ""

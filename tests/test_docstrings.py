@@ -4,6 +4,7 @@ import ast
 import doctest
 import inspect
 import typing
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from gan_lessons.lens import cost, diagnose, model, record, show, watch, whatif
 
 FINDER = doctest.DocTestFinder(recurse=False)
 FRONTS = (model, record, show, diagnose, watch, cost, whatif, train, classroom)
-SHOWN = {"gan_lessons": gan_lessons} | {
+SHOWN: dict[str, Any] = {"gan_lessons": gan_lessons} | {
     name: thing
     for name in gan_lessons.__all__
     if inspect.isroutine(thing := getattr(gan_lessons, name)) or inspect.isclass(thing)

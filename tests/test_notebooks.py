@@ -79,7 +79,7 @@ def test_names_the_minutes_that_it_takes(notebook_path):
     notebook = reading_time.read(notebook_path)
     overviews = reading_time.read_overviews(notebook_path.parent)
     assert list(reading_time.problems(notebook_path.name, notebook, overviews)) == []
-    assert reading_time.readings(notebook)[0].minutes <= LONGEST_LESSON
+    assert reading_time.readings(notebook)[0].exact <= LONGEST_LESSON
 
 
 # The checks themselves: each has to find what it looks for.

@@ -70,7 +70,7 @@ def test_a_loop_on_a_wrong_gradient_fails_with_the_diagnosis(pytester):
 def test_the_entry_point_names_a_module_that_brings_no_torch(root):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     (name,) = project["project"]["entry-points"]["pytest11"].values()
-    assert f"{name}.py" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert f"{name}.py" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
     code = f"import sys, {name}; print([m for m in ('torch', 'gan_lessons') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr

@@ -97,6 +97,20 @@ assert not alike()
 assert (found.code, found.net) == ("ranks-differ", "G")
 assert "Wrap G in DistributedDataParallel" in found.fix
 """,
+    "one process records an iteration more than the other": """
+def step():
+    opt_g.zero_grad()
+    G.module(torch.ones(8, 2)).square().mean().backward()
+    opt_g.step()
+with record({"G": G, "D": D}, {"G": opt_g, "D": opt_d}) as rec:
+    for _ in range(1 + rank):
+        step()
+if rank == 0:
+    step()
+assert alike()
+assert (rec.processes, rec.apart) == (1, {})
+assert diagnose(rec).sound, diagnose(rec)
+""",
     "weights that were never the same": """
 with torch.no_grad():
     for p in G.module.parameters():

@@ -80,3 +80,19 @@ def test_the_page_is_what_the_kept_scores_say(benchmark, root):
         if path.exists():
             assert benchmark.table(benchmark.ring_scores(path)) in page
             assert f"<!-- {part}: begin -->\n\nMeasured on: {benchmark.measured_on(path)}." in page
+
+
+def test_equal_seconds_are_more_steps_of_a_step_that_takes_less(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    seconds = importlib.import_module("ring_seconds")
+    monkeypatch.setattr(seconds, "STAGES", ((2e-3, 4), (8e-4, 2)))
+    found = seconds.scores_at(0.5, 2, (2, 6))
+    twice = seconds.Seeds(2).train(seconds.step_generator_first, ((2e-3, 8), (8e-4, 4)), (4,))
+    assert found == [twice[4], twice[12]]
+    took = seconds.seconds_of_a_step(blocks=1, rounds=1)
+    assert {name: len(blocks) for name, blocks in took.items()} == dict.fromkeys(seconds.STEPS, 1)
+    same, less = [seconds.Score(8, 0.9)] * 2, [seconds.Score(8, 0.8)] * 2
+    line = seconds.row("one stage", "0.90 [0.80, 1.00]", 500, same, less)
+    assert "| 500 steps of S2 | 0.800 | +0.100 [+0.100, +0.100] | 0.500 |" in line
+    for name in ("ring_seconds", "ring", "between_markers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)

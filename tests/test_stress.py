@@ -149,11 +149,11 @@ def test_an_embedding_takes_no_cut() -> None:
 
 
 def test_a_lazy_discriminator_makes_a_gan() -> None:
-    D = nn.Sequential(nn.LazyLinear(1), nn.Sigmoid())
-    gan = with_discriminator(D)
+    lazy = nn.LazyLinear(1)
+    gan = with_discriminator(nn.Sequential(lazy, nn.Sigmoid()))
     shown = explore("detach", gan=gan, real=data.ring(4), noise=data.noise(4, (2,)))
     shown.close()
-    assert nn.parameter.is_lazy(D[0].weight)  # it ran on copies
+    assert nn.parameter.is_lazy(lazy.weight)  # it ran on copies
 
 
 # An explorer is let go of -------------------------------------------------------------------------

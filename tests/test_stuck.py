@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from gan_lessons import STRATEGIES, Gan, data, diagnose, mlp_gan
 from gan_lessons.classroom.listing import source_of
-from gan_lessons.classroom.sick_loops import SICK
+from gan_lessons.classroom.sick_loops import SICK, d_loss_of, g_loss_of, learn
 from gan_lessons.classroom.stuck import (
     HEALTHY,
     QUESTIONS,
@@ -24,6 +25,8 @@ from gan_lessons.classroom.stuck import (
     ask_record,
     recorded_twice,
 )
+
+ONLY_WASTE = "optimizer_of_one_layer"  # for diagnose: somebody may train one layer on purpose
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -82,8 +85,14 @@ def test_who_is_healthy_has_the_right_weights_and_who_is_ill_has_not(name):
 @pytest.mark.parametrize("name", SICK)
 def test_diagnose_agrees_that_something_is_wrong(name):
     rec = recorded_twice(SICK[name].step, pair(name), *batch())
-    grave = [f.code for f in diagnose(rec).findings if f.severity in ("error", "wrong")]
-    assert bool(grave) == (SICK[name].illness != "healthy")
+    found = diagnose(rec)
+    grave = [f.code for f in found.findings if f.severity in ("error", "wrong")]
+    if name == ONLY_WASTE:
+        assert not grave
+        assert rec.in_vain(1)["G"]  # g_loss.backward
+        assert "in-vain" in found.codes
+    else:
+        assert bool(grave) == (SICK[name].illness != "healthy")
 
 
 @pytest.mark.parametrize("key", STRATEGIES)
@@ -105,6 +114,47 @@ def test_what_is_shown_tells_the_answers_in_order_up_to_the_ending():
 def test_a_reading_of_a_record_is_the_same_as_asking():
     rec = recorded_twice(SICK["always_wins"].step, gan := pair("always_wins"), *batch())
     assert ask_record(rec, gan).told == asked("always_wins").told
+
+
+def item(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    """A learner's own: g_loss is made anew from its number."""
+    fake = gan.generator(noise)
+    learn(gan.optimizer_d, d_loss_of(gan, fake.detach(), real))
+    number = g_loss_of(gan, fake).item()
+    learn(gan.optimizer_g, torch.tensor(number, requires_grad=True))
+
+
+def through_numpy(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    fake = torch.from_numpy(gan.generator(noise).detach().numpy())
+    learn(gan.optimizer_d, d_loss_of(gan, fake, real))
+    learn(gan.optimizer_g, g_loss_of(gan, fake))
+
+
+def cleared_at_the_end(gan: Gan, real: Tensor, noise: Tensor) -> None:
+    fake = gan.generator(noise)
+    d_loss_of(gan, fake.detach(), real).backward()
+    g_loss_of(gan, fake).backward()
+    for optimizer in gan.optimizers.values():
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (item, "G: cut off"),
+        (through_numpy, "G: cut off"),
+        (cleared_at_the_end, "D: another loss in it"),
+    ],
+)
+def test_other_loops_that_learners_write_are_told_too(step, told):
+    assert ask(step, mlp_gan(), *batch()).told == told
+
+
+def test_a_net_that_is_made_anew_after_its_optimizer_is_held_by_none():
+    gan = mlp_gan()
+    gan.generator = copy.deepcopy(gan.generator)
+    assert ask(STRATEGIES["detach"].step, gan, *batch()).told == "G: no optimizer"
 
 
 def test_an_interrupt_is_passed_on():
@@ -134,9 +184,9 @@ def lesson(root: Path) -> SimpleNamespace:
 
 
 def test_the_lesson_counts_right(lesson):
-    assert len(SICK) == len(lesson.rounds) == 16
+    assert len(SICK) == len(lesson.rounds) == 21
     assert len(QUESTIONS) == 8
-    assert sum(loop.lesson == "new" for loop in SICK.values()) == 3
+    assert sum(loop.lesson == "new" for loop in SICK.values()) == 4
 
 
 def test_g_loss_moves_although_g_does_not(lesson):
@@ -145,8 +195,10 @@ def test_g_loss_moves_although_g_does_not(lesson):
 
 
 def test_healthy_and_right_weights_agree_in_the_table(lesson):
-    for told, right, codes in lesson.rounds.values():
-        assert (told == "healthy") == (right == ["G", "D"]) == (not codes)
+    for name, (told, right, codes) in lesson.rounds.items():
+        assert (told == "healthy") == (right == ["G", "D"])
+        assert name == ONLY_WASTE or (told == "healthy") == (not codes)
+    assert not lesson.rounds[ONLY_WASTE][2]
 
 
 def test_what_the_questions_do_not_see(lesson):

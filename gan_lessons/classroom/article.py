@@ -12,7 +12,7 @@ claim whose conditions are all met holds; where only some are, it holds in part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gan_lessons.classroom.claims import CLAIMS
@@ -167,7 +167,9 @@ ARTICLE = {
         "It always feels odd: the generator needs an accurate loss and gradient from the "
         "discriminator. Or else does it not update blindly?",
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
-         "G's gradient by the one has a median cosine below 0.5 to that by the other."),
+         "On the ring, S3's D pushes G less to where an accurate D would than S2's does.",
+         "There a more accurate D brings S3 more good samples.",
+         "Blindly: G's gradient by the old D has a median cosine below 0.5 to that by the new."),
         L7,
     ),
     "C19": Statement(
@@ -176,7 +178,7 @@ ARTICLE = {
         "of the discriminator.) So detach is quite necessary after all.",
         ("Where a fake is made anew for G, leaving detach out changes no weight.",
          "It costs more FLOPs there.",
-         "In S2 and S3 as well, the step runs without detach."),
+         "Work is the reason in S2 and S3 too: without detach the step runs, and only costs more."),
         L3,
     ),
     "C20": Statement(
@@ -205,6 +207,7 @@ ARTICLE = {
 }  # fmt: skip
 
 TITLES = {True: "✓ holds", None: "± in part", False: "✗ does not hold"}
+SOME = "no verdict yet: {some} of its {all} conditions. Lesson 11 judges them all."
 _CARD = template(
     '<div style="border-left: 4px solid #888; padding-left: 0.8em"><strong>{{ name }}</strong>: '
     "“{{ s.quote }}”<br><em>{{ s.where }}</em> · "
@@ -244,24 +247,28 @@ class Card:
 
 @dataclass(frozen=True)
 class Checked:
-    """A claim and what was measured: ``met``, one truth value for each condition."""
+    """A claim and what was measured: ``met``, for each condition True, False, or None where it was
+    not measured; then there is no verdict."""
 
     name: str
-    met: tuple[bool, ...]
+    met: tuple[bool | None, ...]
     evidence: str
 
     @property
     def holds(self) -> bool | None:
-        """True or False; None: in part."""
-        return True if all(self.met) else None if any(self.met) else False
+        """True or False; None: in part, or not all of it measured."""
+        return True if all(self.met) else None if None in self.met or any(self.met) else False
 
     @property
     def title(self) -> str:
-        return TITLES[self.holds]
+        if None not in self.met:
+            return TITLES[self.holds]
+        return SOME.format(some=len(self.found), all=len(self.met))
 
     @property
     def found(self) -> list[tuple[str, bool]]:
-        return list(zip(ARTICLE[self.name].conditions, self.met, strict=True))
+        both = zip(ARTICLE[self.name].conditions, self.met, strict=True)
+        return [(text, met) for text, met in both if met is not None]
 
     def __repr__(self) -> str:
         lines = [f"  {'✓' if met else '✗'} {text}" for text, met in self.found]
@@ -291,6 +298,18 @@ class Scoreboard:
         Raises ValueError for a claim that was not quoted before, or for another number of truth
         values, TypeError for one that is none.
         """
+        self.checked[name] = self._measured(name, met, evidence, (bool,))
+        return self.checked[name]
+
+    def check_some(self, name: str, met: Mapping[int, object], evidence: str) -> Checked:
+        """What was measured for some conditions, counted from 1: no verdict, and not kept. Raises
+        as ``check``."""
+        none: dict[int, object] = dict.fromkeys(range(1, len(ARTICLE[name].conditions) + 1))
+        return self._measured(name, [*{**none, **met}.values()], evidence, (bool, type(None)))
+
+    def _measured(
+        self, name: str, met: Sequence[object], evidence: str, allowed: tuple[type, ...]
+    ) -> Checked:
         if name not in self.quoted:
             raise ValueError(
                 f"{name} is not quoted yet; run board.claim({name!r}) before measuring"
@@ -299,10 +318,9 @@ class Scoreboard:
         wanted = len(ARTICLE[name].conditions)
         if len(values) != wanted:
             raise ValueError(f"{name} has {wanted} conditions, got {len(values)} truth values")
-        if wrong := [v for v in values if not isinstance(v, bool)]:
+        if wrong := [v for v in values if not isinstance(v, allowed)]:
             raise TypeError(f"check() got {wrong[0]!r}; expected True or False, as measured")
-        self.checked[name] = Checked(name, tuple(map(bool, values)), evidence)
-        return self.checked[name]
+        return Checked(name, tuple(None if v is None else bool(v) for v in values), evidence)
 
     @property
     def missing(self) -> list[str]:

@@ -31,7 +31,7 @@ CLAIMS = {
     "C16": "S1 keeps memory that S3 frees.",
     "C17": "The ranking: S3 is best, S2 second, S1 worst.",
     "C18": "S3 feels odd, since G's update needs an accurate D.",
-    "C19": "detach is there to save work.",
+    "C19": "detach is necessary, because it saves work.",
     "C20": "D first is the algorithm of the original paper (arXiv 1406.2661).",
     "C21": "D is usually simpler than G.",
     "C22": "An extra gradient of G usually costs more than an extra forward of D.",

@@ -1,14 +1,15 @@
 """What training says about two claims of the article: the ranking (C17) and the accurate D (C18).
 
-Each verdict takes what was measured, and says beforehand when it would hold.
+Each takes what was measured, and says beforehand when a condition of the claim is met. A verdict
+on a claim needs all of its conditions: ``article.Scoreboard``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from gan_lessons.classroom.claims import Verdict, verdict
 from gan_lessons.many_seeds import bootstrap_interval
 from gan_lessons.ring_study import Kept, Score
 
@@ -24,6 +25,21 @@ ACCURATE = (
 )
 
 
+class ByTraining(NamedTuple):
+    """Whether the ranking holds by training, and the evidence in words."""
+
+    holds: bool
+    evidence: str
+
+
+class Accuracy(NamedTuple):
+    """``less``: S3's D is the less accurate one. ``helps``: a more accurate one helps S3."""
+
+    less: bool
+    helps: bool
+    evidence: str
+
+
 def ahead(a: Sequence[float], b: Sequence[float]) -> str | None:
     """ "a" or "b", whichever is larger seed by seed, if the 95 % interval of the difference leaves
     0 out; else None."""
@@ -36,8 +52,8 @@ def good(scores: Sequence[Score]) -> list[float]:
     return [score.good for score in scores]
 
 
-def ranking_by_training(kept: Kept, s1_is_s3: bool) -> Verdict:
-    """C17. It would hold if S3 ended ahead of S2 in most settings, and S1 did not train like S3.
+def ranking_by_training(kept: Kept, s1_is_s3: bool) -> ByTraining:
+    """Of C17. It would hold if S3 ended ahead of S2 in most settings, and S1 did not train like S3.
 
     kept: what ``ring_scores`` returns; each setting is judged by its last number of steps.
     s1_is_s3: did both end at the same weights, bit by bit? Raises ValueError without a setting.
@@ -52,14 +68,14 @@ def ranking_by_training(kept: Kept, s1_is_s3: bool) -> Verdict:
         settings=len(kept), s2=found["a"], s3=found["b"], neither=found[None],
         s1=S1_IS_S3 if s1_is_s3 else S1_IS_NOT_S3,
     )  # fmt: skip
-    return verdict("C17", 2 * found["b"] > len(kept) and not s1_is_s3, evidence)
+    return ByTraining(2 * found["b"] > len(kept) and not s1_is_s3, evidence)
 
 
 def needs_an_accurate_d(
     aims: Mapping[int, Mapping[str, Sequence[float]]], few: Sequence[float], many: Sequence[float]
-) -> Verdict:
-    """C18. It would hold if S3's D pushed G less in the accurate direction than S2's at every
-    moment, and a more accurate D brought S3 more good samples; both seed by seed, with intervals.
+) -> Accuracy:
+    """Of C18. Did S3's D push G less in the accurate direction than S2's at every moment, and did
+    a more accurate D bring S3 more good samples? Both seed by seed, with intervals.
 
     aims: number of steps -> what ``d_accuracy.aims`` returns. few, many: good samples of each seed,
     with S3 as it is and with a more accurate D. Raises ValueError without a moment.
@@ -72,7 +88,7 @@ def needs_an_accurate_d(
         for steps, aim in aims.items()
     )
     evidence = ACCURATE.format(cosines=cosines, few=mean(few), many=mean(many))
-    return verdict("C18", less_accurate and ahead(many, few) == "a", evidence)
+    return Accuracy(less_accurate, ahead(many, few) == "a", evidence)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Steps that are wrong, or only look so: from lessons 02, 03 and 08, and three that are new there.
+"""Steps that are wrong, or only look so: from lessons 02, 03 and 08, and four that are new in 12.
 
 Each is ``step(gan, real, noise)`` and returns its losses. ``prepare`` makes the pair ill, where the
 illness is not in the lines. ``like``: the healthy step that it should be.
@@ -15,6 +15,7 @@ from torch import Tensor, optim
 
 from gan_lessons import published
 from gan_lessons.gan import Gan, StepLosses
+from gan_lessons.put_back import frozen
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
 from gan_lessons.strategies import Step
 
@@ -75,11 +76,11 @@ def learn(optimizer: optim.Optimizer, loss: Tensor, **how: Any) -> None:
 
 
 sick("02", "G", "an error", "retain_graph")(published.retain_graph_as_printed)
-sick("02", "G", "old graph, new weights", "retain_graph")(published.retain_graph_before_1_5)
+sick("02, 08", "G", "old graph, new weights", "retain_graph")(published.retain_graph_before_1_5)
 sick("03", "G", "an error")(published.detach_as_printed)
 
 
-@sick("02", "G", "another loss in it", "retain_graph")
+@sick("02, 08", "G", "another loss in it", "retain_graph")
 def zero_grad_forgotten(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     fake = gan.generator(noise)
     d_loss, g_loss = d_loss_of(gan, fake, real), g_loss_of(gan, fake)
@@ -92,9 +93,28 @@ def zero_grad_forgotten(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     return losses(d_loss, g_loss)
 
 
+@sick("03", "G", "an error")
+def hint_obeyed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+    pred = gan.discriminator(gan.generator(noise).detach())
+    on_real = gan.discriminator(real)
+    ones, zeros = torch.ones_like(pred), torch.zeros_like(pred)
+    d_loss = (gan.loss(on_real, ones) + gan.loss(pred, zeros)) / 2
+    learn(gan.optimizer_d, d_loss, retain_graph=True)
+    g_loss = gan.loss(pred, ones)
+    learn(gan.optimizer_g, g_loss)
+    return losses(d_loss, g_loss)
+
+
+@sick("03", "G", "cut off")
+def copies_kept(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+    """The next error is silenced by copies."""
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        return hint_obeyed(gan, real, noise)
+
+
 @sick("03", "G", "cut off")
 def one_prediction_for_both(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
-    """The hint of the error is obeyed, and the next error is silenced."""
+    """It is silenced by moving the lines."""
     pred = gan.discriminator(gan.generator(noise).detach())
     on_real = gan.discriminator(real)
     ones, zeros = torch.ones_like(pred), torch.zeros_like(pred)
@@ -112,6 +132,27 @@ def one_prediction_for_both(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses
 @sick("03", "G", "cut off")
 def still_detached(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     fake = gan.generator(noise).detach()
+    d_loss = d_loss_of(gan, fake, real)
+    learn(gan.optimizer_d, d_loss)
+    g_loss = g_loss_of(gan, fake)
+    learn(gan.optimizer_g, g_loss)
+    return losses(d_loss, g_loss)
+
+
+@sick("03", "G", "an error")
+def detached_and_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+    fake = gan.generator(noise).detach()
+    d_loss = d_loss_of(gan, fake, real)
+    learn(gan.optimizer_d, d_loss)
+    with frozen(gan.discriminator):
+        g_loss = g_loss_of(gan, fake)
+        learn(gan.optimizer_g, g_loss)
+    return losses(d_loss, g_loss)
+
+
+@sick("03", "G", "an error")
+def detach_left_out(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+    fake = gan.generator(noise)
     d_loss = d_loss_of(gan, fake, real)
     learn(gan.optimizer_d, d_loss)
     g_loss = g_loss_of(gan, fake)
@@ -179,6 +220,10 @@ def both_hold_d(gan: Gan) -> None:
     gan.optimizer_g = optim.Adam(gan.discriminator.parameters(), lr=2e-3)
 
 
+def last_layer_held(gan: Gan) -> None:
+    gan.optimizer_g = optim.Adam([*gan.generator.parameters()][-2:], lr=2e-3)
+
+
 def frozen_g(gan: Gan) -> None:
     gan.generator.requires_grad_(False)
 
@@ -195,6 +240,11 @@ def plainly(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 @sick("new", "G", "no optimizer", prepare=both_hold_d)
 def optimizer_of_the_wrong_net(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+    return plainly(gan, real, noise)
+
+
+@sick("new", "G", "no optimizer", prepare=last_layer_held)
+def optimizer_of_one_layer(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     return plainly(gan, real, noise)
 
 

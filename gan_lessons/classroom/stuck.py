@@ -68,7 +68,10 @@ def raises(case: Case) -> bool:
 
 
 def is_held(case: Case) -> bool:
-    return any(held.get(case.net) for held in case.rec.holds.values())
+    """All that its own steps' backwards write into: an optimizer of one layer is not enough."""
+    held = {name for of in case.rec.holds.values() for name in of.get(case.net, ())}
+    calls = [case.rec.backward_calls[call] for call in case.sources(case.net)]
+    return bool(held) and held >= {name for c in calls for name in c.received[case.net]}
 
 
 def is_stepped(case: Case) -> bool:
@@ -108,8 +111,8 @@ QUESTIONS = (
         Ending("an error", "Read it: it names the operation. Lessons 02 and 03 repair the two."),
     ),
     Question(
-        "Does an optimizer hold the parameters of {net}?", True, is_held,
-        Ending("no optimizer", "Make one from {net}.parameters(), of the net that is trained."),
+        "Does an optimizer hold all parameters of {net}?", True, is_held,
+        Ending("no optimizer", "Make one from all {net}.parameters(), of the net that is trained."),
     ),
     Question(
         "Does that optimizer step?", True, is_stepped,

@@ -16,15 +16,16 @@ import random
 import time
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
+from torch.nn.parameter import is_lazy
 
 from gan_lessons import Gan, cost, diagnose, draw_graph, explore, record
 from gan_lessons.lens.model import Record
@@ -62,6 +63,8 @@ class Case:
     build: Callable[[], tuple[Any, Tensor, Tensor]]
     kinds: list[str] = field(default_factory=list)
     iterations: int = 1
+    calls: int = 0  # backward calls whose receivers were compared
+    raised: str = ""
 
     def step(self) -> Callable[..., Any]:
         return function_of(self.source, f"fuzz {self.seed}")
@@ -84,7 +87,7 @@ def random_case(seed: int) -> Case:
             D.blocks = G.blocks
         real, noise = torch.randn(batch, WIDTH), torch.randn(batch, WIDTH)
         if meta:
-            G, D, real, noise = (x.to("meta") for x in (G, D, real, noise))
+            G, D, real, noise = G.to("meta"), D.to("meta"), real.to("meta"), noise.to("meta")
         made = [optimizer_of(kind, net) for kind, net in zip(kinds, (G, D), strict=True)]
         parts = (G, D, *made, loss)
         both = SimpleNamespace(
@@ -169,7 +172,7 @@ def state(both: Any) -> list[Any]:
 
 
 def as_bytes(tensor: Tensor | None) -> Any:
-    if tensor is None or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if tensor is None or is_lazy(tensor):
         return str(type(tensor))
     if tensor.is_meta:
         return tensor.shape
@@ -183,7 +186,7 @@ def as_bytes(tensor: Tensor | None) -> Any:
 def accidents(case: Case) -> Iterator[tuple[str, str]]:
     """(where, what) for each thing that is not as it must be."""
     plain = case.build()
-    raised, rng = run(case, *plain), None
+    case.raised = raised = run(case, *plain)
     after = state(plain[0])
     looked = case.build()
     with receivers_seen(looked[0].nets) as seen:
@@ -195,7 +198,8 @@ def accidents(case: Case) -> Iterator[tuple[str, str]]:
         yield "record", f"raised {told!r} instead of {raised!r}"
     if state(watched[0]) != after:
         yield "record", "the numbers are not those of the unwatched twin"
-    if not raised and case.iterations == 1 and len(seen) != len(rec.backward_calls):
+    case.calls = len(rec.backward_calls)
+    if not raised and len(seen) != len(rec.backward_calls):
         yield "receivers", f"{len(rec.backward_calls)} backward calls instead of {len(seen)}"
     for call, truth in zip(rec.backward_calls, seen, strict=False):
         if dict(call.received) != truth:
@@ -222,9 +226,7 @@ def views(rec: Record, seed: int) -> Tries:
         ],
     )
     for call in range(len(rec.backward_calls)):
-        yield f"facts of call {call}", lambda c=call: (
-            rec.used(c), rec.in_vain(c), rec.end_of(c), draw_graph(record=rec, call=c).text
-        )  # fmt: skip
+        yield f"facts of call {call}", partial(facts_of, rec, call)
     yield "json", lambda: same(Record.from_json(rec.to_json()), rec)
     yield "facts", lambda: (
         rec.peak, rec.versions, rec.vain_count, rec.walked, rec.forward_counts, rec.backward_counts,
@@ -232,6 +234,10 @@ def views(rec: Record, seed: int) -> Tries:
     )  # fmt: skip
     if seed % 20 == 0:
         yield "svg", lambda: draw_graph(record=rec)._repr_html_()
+
+
+def facts_of(rec: Record, call: int) -> None:
+    rec.used(call), rec.in_vain(call), rec.end_of(call), draw_graph(record=rec, call=call).text
 
 
 def same(read: Record, rec: Record) -> None:
@@ -250,14 +256,16 @@ def on_copies(case: Case) -> Iterator[tuple[str, str]]:
             yield "Gan", told_of(error)
         return
     before = state(gan)
-    tries = [("cost", lambda: str(cost(case.step(), gan, real, noise, repeat=0)))]
+    yield from fallen(iter([("cost", partial(costed, case.step(), gan, real, noise))]))
     if case.seed % 4 == 0:
-        tries.append(
-            ("explore", lambda: explored(case.step(), gan, real, noise, case.seed % 16 == 0))
-        )
-    yield from fallen(iter(tries))
+        look = partial(explored, case.step(), gan, real, noise, case.seed % 16 == 0)
+        yield from fallen(iter([("explore", look)]))
     if state(gan) != before:
         yield "copies", "cost or explore changed what it was given"
+
+
+def costed(step: Any, gan: Gan, real: Tensor, noise: Tensor) -> None:
+    str(cost(step, gan, real, noise, repeat=0))
 
 
 def explored(step: Any, gan: Gan, real: Tensor, noise: Tensor, what_if: bool) -> None:
@@ -306,17 +314,20 @@ def main() -> None:
     parser = report.arguments(__doc__, cases=2000)
     parser.add_argument("--show", action="store_true", help="the source of each case")
     options = parser.parse_args()
-    kinds, steps, done, bad = Counter[str](), Counter[str](), 0, 0
+    blocks, found_in, done, calls, raised = set[str](), 0, 0, 0, 0
     for case, found in tried(options.cases, options.seconds, options.seed):
-        done += 1
-        kinds.update(kind for words in case.kinds for kind in words.split(" -> ")[0].split(" + "))
-        steps[case.source.splitlines()[1]] += 1
-        bad += bool(found)
+        done, calls, raised = done + 1, calls + case.calls, raised + bool(case.raised)
+        blocks |= {b for net in case.kinds[:2] for b in net.split(" -> ")[0].split(" + ")}
+        found_in += bool(found)
         if found or options.show:
             print(f"case {case.seed}: {'; '.join(case.kinds)}")
             print(*(f"  {at}: {what}" for at, what in found), case.source, sep="\n", flush=True)
-    text = "{done} random steps on nets of {kinds} kinds, under every instrument: {bad} accidents"
-    report.told("fuzz", text.format(done=done, kinds=len(kinds), bad=bad), bad)
+    text = (
+        "{done} random steps, {raised} of which raise, with {calls} backward calls, on nets of "
+        "{blocks} kinds of blocks, under every instrument: {bad} accidents"
+    )
+    told = text.format(done=done, raised=raised, calls=calls, blocks=len(blocks), bad=found_in)
+    report.told("fuzz", told, found_in)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -37,7 +38,8 @@ async def one(path: Path) -> tuple[int, str]:
     client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": path.parent}})
     try:
         async with client.async_setup_kernel():
-            pid = client.km.provisioner.process.pid
+            manager: Any = client.km
+            pid = manager.provisioner.process.pid
             for index, cell in enumerate(notebook.cells):
                 await client.async_execute_cell(cell, index)
                 most = max(most, pss_of(pid))  # between cells: while one runs it may be more

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.model import BackwardCall, Cut, Event, Forward
 
-
 # Did the weights keep their values? None: nobody looked, in a record of an older version.
 _SEEN = {
     True: "{step} found no gradient in {nets}, and {nets} did not move. ",

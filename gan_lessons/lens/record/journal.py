@@ -126,7 +126,9 @@ class Journal(Generic[AnyRecord]):
                 record.moved = self._weights.untold(record.events)
                 if not any(event.kind == "error" for event in record.events):
                     began = self._weights.since_the_beginning()
-                    record.processes, record.apart = drifted(*began, self._weights.measured_now)
+                    steps = [event.target for event in record.events if event.kind == "step"]
+                    found = drifted(*began, self._weights.measured_now, steps)
+                    record.processes, record.apart = found
             now = self._batchnorm_updates()
             record.batchnorm = {net: now[net] - before for net, before in self._batchnorm.items()}
         finally:

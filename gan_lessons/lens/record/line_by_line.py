@@ -74,7 +74,7 @@ def record_step(
     if beside is None:
         return _recorded(call, lambda _: nullcontext(_nothing))
     require("record_step", Gan, "a Gan, which beside= looks at", gan=gan)
-    return _recorded(call, functools.partial(beside, gan))
+    return _recorded(call, functools.partial(beside, call.args[0]))
 
 
 def _recorded(

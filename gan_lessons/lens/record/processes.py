@@ -24,13 +24,17 @@ _given_up = weakref.WeakSet[Any]()  # stores of processes that did not answer: t
 
 
 def drifted(
-    names: Names, before: list[Fingerprint], now: Callable[[], list[Fingerprint]]
+    names: Names,
+    before: list[Fingerprint],
+    now: Callable[[], list[Fingerprint]],
+    steps: list[str | None],
 ) -> tuple[int, dict[str, tuple[str, ...]]]:
     """(processes, net -> parameters that were equal in all of them, and are no longer).
 
     names: of the parameters. before: what was measured of each when the recording began; now():
-    what is measured of each when it ends. (1, {}) for one process, and where others do not answer
-    in time: they record nothing, and from then on nobody is waited for.
+    what is measured of each when it ends. steps: the optimizers that stepped meanwhile. (1, {}) for
+    one process, where others recorded other steps, and where they do not answer in time: they
+    record nothing, and from then on nobody is waited for.
     """
     found = internals.joined_processes()
     if found is None or found[0] in _given_up:
@@ -41,12 +45,12 @@ def drifted(
     others = range(1, processes) if rank == 0 else [0]
     apart: set[int] = set()
     try:
-        store.set(f"{key}{rank}", json.dumps([names, *mine]))
+        store.set(f"{key}{rank}", json.dumps([names, steps, *mine]))
         store.wait([f"{key}{other}" for other in others], WAIT)
         for other in others:
-            their_names, *theirs = json.loads(store.get(f"{key}{other}"))
-            if list(map(tuple, their_names)) != names:
-                return 1, {}  # it records something else
+            their_names, their_steps, *theirs = json.loads(store.get(f"{key}{other}"))
+            if (list(map(tuple, their_names)), their_steps) != (names, steps):
+                return 1, {}  # it records something else, or more of it
             apart |= {i for i in range(len(names)) if _parted(mine, theirs, i)}
     except RuntimeError:  # torch's DistError: nobody came, or the store is gone
         _given_up.add(store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -28,7 +29,7 @@ def assert_sound(rec: Record, allow: Mapping[str, str] | None = None) -> None:
     >>> from gan_lessons import assert_sound, data, record_step, step_detach, tiny_gan
     >>> assert_sound(record_step(step_detach, tiny_gan(), data.ring(4), data.noise(4, (2,))))
     """
-    allowed = {} if allow is None else allow
+    allowed: Any = {} if allow is None else allow
     if not isinstance(allowed, Mapping) or not all(
         isinstance(text, str) and text.strip() for pair in allowed.items() for text in pair
     ):
