@@ -215,11 +215,11 @@ def test_a_section_is_found_by_what_stands_below_its_heading():
     page = (
         '<main><h1 id="T">T<a class="permalink" href="#T">#</a></h1><p>one</p>'
         "<script>never()</script><div data-gl-still>nor this</div>"
-        '<h2 id="Part">Part <code>x</code></h2><p>two</p><pre>a < b</pre></main>'
+        '<h2 id="Part">Part <code>x</code></h2><p>two</p><pre><i>f</i><i>(1)</i></pre></main>'
     )
     assert [*search.sections("02.html", page)] == [
         ("02.html#T", "T", "T", "one"),
-        ("02.html#Part", "T", "Part x", "two a < b"),
+        ("02.html#Part", "T", "Part x", "two f(1)"),
     ]
 
 

@@ -11,6 +11,9 @@ from deck_browser import DeckBrowser
 pytestmark = pytest.mark.browser
 
 
+WIDTHS = ((1280, 800), (390, 844))
+
+
 @pytest.fixture
 def site(built):
     return built / "site"
@@ -126,7 +129,7 @@ READ = "e => Math.round(e.getBoundingClientRect().width / parseFloat(getComputed
 
 def test_a_lesson_starts_with_a_picture_and_is_a_column(notebook_path, site, offline):
     page = offline.open(site / f"{notebook_path.stem}.html")
-    for width, height in ((1280, 800), (390, 844)):
+    for width, height in WIDTHS:
         page.set_viewport_size({"width": width, "height": height})
         page.reload()  # what a small screen folds is folded then
         assert page.evaluate(SHOWN_FIRST)
@@ -160,6 +163,14 @@ def test_no_figure_is_white_in_the_dark(name, site, chromium):
         assert figures.count() > 3
         for figure in figures.all():
             assert figure.evaluate(GROUND) < 60, figure.get_attribute("alt")
+
+
+@pytest.mark.parametrize("name", ["api", "search", "docs/your-loop", "docs/benchmarks"])
+def test_a_document_does_not_scroll_sideways(name, site, offline):
+    page = offline.open(site / f"{name}.html")
+    for width, height in WIDTHS:
+        page.set_viewport_size({"width": width, "height": height})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_search_finds_a_section_and_its_address_finds_it_again(site, offline):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bs4 import BeautifulSoup, Tag
@@ -17,6 +17,7 @@ _HEADINGS = ["h1", "h2", "h3"]
 # What is no text of the page: scripts, and the insides of widgets, which say it in their own way.
 _HEAVY = re.compile(r"<(script|style|svg)\b.*?</\1>|\"data:[^\"]*\"", re.S | re.I)
 _NO_TEXT = ".permalink, .window, nav, [data-gl-still], .gl-lid, .teacher"
+_WITHIN_A_LINE = {"a", "b", "code", "em", "i", "kbd", "span", "strong"}
 _LONGEST = 4000  # characters of a section: a table of bytes is not searched to its end
 
 
@@ -51,11 +52,13 @@ def sections(address: str, page: str) -> Iterator[Section]:
 def _until_next(heading: Tag) -> Iterator[str]:
     inside = {*heading.strings}
     for node in heading.next_elements:
-        if isinstance(node, Tag) and node.name in _HEADINGS:
-            return
-        if isinstance(node, str) and node not in inside:
+        if isinstance(node, Tag):
+            if node.name in _HEADINGS:
+                return
+            yield "" if node.name in _WITHIN_A_LINE else " "
+        elif isinstance(node, str) and node not in inside:
             yield node
 
 
-def _text(strings: object) -> str:
-    return " ".join(" ".join(map(str, strings)).split())[:_LONGEST]  # type: ignore[call-overload]
+def _text(strings: Iterable[str]) -> str:
+    return " ".join("".join(strings).split())[:_LONGEST]
