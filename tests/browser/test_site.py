@@ -99,9 +99,17 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     number = now.get_attribute("value")
     assert caption.inner_text().startswith(f"Line {number}: ")
-    explorer.press("ArrowRight")
+    page.keyboard.press("ArrowRight")  # nothing has been chosen yet
     assert now.get_attribute("value") != number
     assert caption.inner_text().startswith(f"Line {now.get_attribute('value')}: ")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    for strategy in explorer.locator(".strategies button").all():
+        strategy.click()
+        explorer.press("End")
+        ends = [explorer.locator(name).bounding_box() for name in (".body", ".totals", ".field")]
+        frame, *inside = [box["y"] + box["height"] for box in ends if box]
+        assert len(inside) == 2
+        assert max(inside) < frame + 1
     pictures = page.locator(".card .window > div")
     assert pictures.count() == page.locator(".card").count()
     assert all(pictures.evaluate_all("all => all.map(e => e.firstElementChild?.offsetHeight > 20)"))

@@ -10,6 +10,14 @@ addEventListener("load", reachable);
 addEventListener("resize", reachable);
 document.addEventListener("toggle", reachable, true);
 
+// On the index the arrows walk the explorer before anything has been chosen.
+addEventListener("keydown", ({ key }) => {
+  const view = document.querySelector(".stage [data-gl-view]")?.shadowRoot?.querySelector(".explorer");
+  if (!view || document.activeElement !== document.body || !/^Arrow(Left|Right)$/.test(key)) return;
+  view.focus({ preventScroll: true });
+  view.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+});
+
 // What answers a question waits below a lid, until it was predicted or skipped. The front end of the
 // questions says in an event when that is; the lid's own button says it in the same words.
 for (const lid of document.querySelectorAll(".gl-lid")) {
