@@ -89,12 +89,38 @@ def _why_empty(story: Story, step: Step) -> Reason:
         return _cleared(story, step, call)
     if idle:
         return _never_arrived(story, step, call)
+    if (frozen := _frozen(story, step, calls)) is not None:
+        return frozen
     return Reason(
         "{call}, which came before it, does not reach {nets}.",
         "Call backward on a loss made from the output of {nets}, before this step.",
         {"call": story.call(call.index)},
         (story.events[call.index],),
     )
+
+
+def _frozen(story: Story, step: Step, calls: list[BackwardCall]) -> Reason | None:
+    """A forward of the step's nets was in the graph of these calls, or went into it, frozen."""
+    for call in reversed(calls):
+        fed = [f for node in call.nodes for f in story.fed_into.get(node, ())]
+        for forward in (*fed, *(story.record.forwards[i] for i in call.forwards)):
+            if forward.net not in step.nets or forward.frozen is None:
+                continue
+            line, quoted = forward.frozen, story.quoted(forward.frozen)
+            place = "" if quoted.endswith(")") else f"{story.place(line)}: "
+            since = f"{place}{quoted}" if quoted else "since before the recording"
+            return Reason(
+                "{forward} ran while {frozen} was frozen ({since}): no parameter of {frozen} wants "
+                "a gradient of {call}.",
+                "Thaw {frozen} (requires_grad_(True)) before that forward, until its backward is "
+                "over. If it is frozen on purpose, leave this step out.",
+                {
+                    "call": story.call(call.index), "frozen": forward.net, "since": since,
+                    "forward": story.forward(forward),
+                },
+                (story.events[call.index],),
+            )  # fmt: skip
+    return None
 
 
 def _cleared(story: Story, step: Step, call: BackwardCall) -> Reason:

@@ -30,6 +30,7 @@ from gan_lessons.lens.model import (
 )
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_nodes import op_name, owner_of, owners_of, reachable, walk
+from gan_lessons.lens.record.source_lines import NOWHERE
 
 _numbers = itertools.count()
 
@@ -76,6 +77,9 @@ class LiveGraph:
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
+        self._frozen: dict[
+            int, Line
+        ] = {}  # id of a parameter -> where it was last frozen or thawed
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self._saved: dict[int, tuple[Saved, ...]] = {}
 
@@ -126,6 +130,18 @@ class LiveGraph:
             fed=tuple(self.fed),
             lines=self.lines,
         )
+
+    def freezes(self, tensor: Tensor, line: Line) -> None:
+        """``requires_grad`` of a tensor was set."""
+        if id(tensor) in self._owners:
+            self._frozen[id(tensor)] = line
+
+    def frozen_in(self, net: str) -> Line | None:
+        """Where this net was frozen; None if one of its parameters trains, or it has none."""
+        parameters = list(self._nets[net].parameters())
+        if not parameters or any(p.requires_grad for p in parameters):
+            return None
+        return self._frozen.get(id(parameters[-1]), NOWHERE)
 
     def frozen_nets(self) -> list[str]:
         """Nets of which no parameter trains."""

@@ -49,6 +49,8 @@ class Operations(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
             return self._special_call(how, name, func, args, kwargs)
+        if name == "requires_grad_" or (name == "__set__" and func == internals.FREEZES):
+            self._graph.freezes(args[0], caller_line())
         if name[-1:] == "_" or "inplace" in kwargs:
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)

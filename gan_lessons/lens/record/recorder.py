@@ -103,7 +103,8 @@ class Recorder:
         if not self._hears():
             return
         index, during = len(self._record.forwards), self.journal.inside
-        forward = Forward(index, name, caller_line(), module.training, self._steps[name], during)
+        line, frozen = caller_line(), self._graph.frozen_in(name)
+        forward = Forward(index, name, line, module.training, self._steps[name], during, frozen)
         self._record.forwards.append(forward)
         if not self._graph.running:
             self.journal.operations.came_in(tensors_in([args, kwargs]))
