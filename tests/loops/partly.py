@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn, optim
+from torch.nn.functional import l1_loss
 
-from .kit import It, bce, loop, mlp, noise, real, sgd
+from .kit import It, bce, loop, mlp, noise, real, sgd, usual
+from .right import step
 
 
 def pairs(fixed: bool) -> It:
@@ -99,3 +102,71 @@ def the_judges_take_turns(it: It, i: int) -> None:
     judges_turn(it, i)
     toggle([first, second], False)
     generators_turn(it, i)
+
+
+def penalty(D: nn.Module, i: int, graph: bool = True) -> Tensor:
+    x = real(i).requires_grad_(True)
+    (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=graph)
+    return (slope.norm(2, 1) - 1).square().mean()
+
+
+def with_penalty(it: It, who: str, i: int) -> Tensor | None:
+    loss = usual(it, who, i)
+    return loss if who == "G" or loss is None else loss + 10 * penalty(it.nets["D"], i)
+
+
+@loop(
+    ("cut-off", "D"),
+    intended=with_penalty,
+    says="D learns nothing from the penalty .* a mere number",
+    advice="Give create_graph=True to `\\(slope,\\)",
+)
+def a_penalty_that_is_a_mere_number(it: It, i: int) -> None:
+    D = it.nets["D"]
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", (loss + 10 * penalty(D, i, graph=it.fixed)) / 2 * 2)
+    generator_alone(it, i)
+
+
+def generator_alone(it: It, i: int) -> None:
+    loss = usual(it, "G", i)
+    assert loss is not None
+    step(it, "G", loss)
+
+
+@loop(intended=with_penalty)
+def a_penalty_with_its_graph_and_a_log_of_it(it: It, i: int) -> None:
+    D = it.nets["D"]
+    loss = with_penalty(it, "D", i)
+    assert loss is not None
+    it.kept.append(loss.detach() + penalty(D, i, graph=False))
+    step(it, "D", loss)
+    generator_alone(it, i)
+
+
+@loop(intended=None)
+def a_weight_from_the_ratio_of_two_gradients(it: It, i: int) -> None:
+    """As autoencoders with a judge weigh their terms: the weight is a number on purpose."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    last = [*G.parameters()][-1]
+    near, judged = l1_loss(fake, real(i)), bce(D(fake), 1.0)
+    (one,) = torch.autograd.grad(near, last, retain_graph=True)
+    (two,) = torch.autograd.grad(judged, last, retain_graph=True)
+    weight = one.norm() / (two.norm() + 1e-4)
+    step(it, "G", near + weight * judged)
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+
+
+@loop(intended=None)
+def an_attack_on_the_judge(it: It, i: int) -> None:
+    """The gradient moves what goes into the net, and a target is moved by it: both count."""
+    D = it.nets["D"]
+    x = real(i).requires_grad_(True)
+    (slope,) = torch.autograd.grad(bce(D(x), 1.0), x)
+    moved = x.detach() + 0.1 * slope.sign()
+    step(it, "D", bce(D(moved), 1.0) + (D(real(i)) - slope.norm(2, 1, True)).square().mean())
+    fake = it.nets["G"](noise(i))
+    (pull,) = torch.autograd.grad(bce(D(fake), 1.0), fake, retain_graph=True)
+    step(it, "G", (fake + pull).square().mean())

@@ -26,7 +26,7 @@ from gan_lessons.lens.diagnose.ownership import (
     never_stepped,
     one_module,
 )
-from gan_lessons.lens.diagnose.partly_cut_off import constant_term, never_received
+from gan_lessons.lens.diagnose.partly_cut_off import constant_term, mere_number, never_received
 from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
 from gan_lessons.lens.diagnose.processes_apart import ranks_differ
@@ -38,9 +38,9 @@ from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, constant_term, polluted, stale_weights, never_walked, thrown_away,
-    never_stepped, ranks_differ, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
-    memory_growth, update_kind, from_before, never_received, frozen,
+    errors, cut_off, constant_term, mere_number, polluted, stale_weights, never_walked,
+    thrown_away, never_stepped, ranks_differ, in_no_optimizer, held_twice, one_module, in_vain,
+    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
     batchnorm_updates,
 )  # fmt: skip
 

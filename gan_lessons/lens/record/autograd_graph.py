@@ -71,6 +71,7 @@ class LiveGraph:
         self.running: list[Forward] = []
         self.nodes: dict[int, Node] = {}
         self.cuts: dict[tuple[int, int], Cut] = {}
+        self.slopes: dict[tuple[int, int], Cut] = {}
         self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
@@ -129,6 +130,7 @@ class LiveGraph:
             left=tuple(self.left),
             fed=tuple(self.fed),
             lines=self.lines,
+            slopes=tuple(self.slopes.values()),
         )
 
     def freezes(self, tensor: Tensor, line: Line) -> None:

@@ -66,6 +66,8 @@ class Operations(TorchFunctionMode):
                 # A gradient is computed along the graph, not from the tensors it is asked for.
                 taken = () if func is torch.autograd.grad else (args, kwargs)
                 self._operation(name, taken, made)
+                if func is torch.autograd.grad:
+                    self._slopes(made, *args, **kwargs)
         return out
 
     def pause(self) -> None:
@@ -105,6 +107,14 @@ class Operations(TorchFunctionMode):
             elif source is not None and isinstance(out, Tensor):
                 self.values.cut_off(source, how, [out])
         return out
+
+    def _slopes(
+        self, made: Any, outputs: Any, inputs: Any, grad_outputs: Any = None,
+        retain_graph: Any = None, create_graph: bool = False, *_: Any, **__: Any,
+    ) -> None:  # fmt: skip
+        """``autograd.grad`` made these; its arguments tell whether they have a graph."""
+        if not create_graph:
+            self.values.slopes(tensors_in(outputs), tensors_in(made))
 
     def _attribute(self, out: Tensor, tensor: Tensor) -> None:
         """An attribute was read: of a detached tensor, ``.mT`` and the like are detached too."""
