@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn, optim
 from torch.nn.functional import l1_loss
 
+from .cut_off import with_content
 from .kit import It, bce, loop, mlp, noise, real, sgd, usual
 from .right import step
 
@@ -170,3 +172,149 @@ def an_attack_on_the_judge(it: It, i: int) -> None:
     fake = it.nets["G"](noise(i))
     (pull,) = torch.autograd.grad(bce(D(fake), 1.0), fake, retain_graph=True)
     step(it, "G", (fake + pull).square().mean())
+
+
+class Judge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = mlp(2, 4, nn.Tanh()), nn.Linear(4, 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.features(x))
+        return out
+
+
+def with_features(fixed: bool) -> It:
+    G, D = mlp(2, 2), Judge()
+    optimizers = {"G": sgd(G), "D": sgd(D)}
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers=optimizers, kept=[])
+
+
+def matched(it: It, who: str, i: int) -> Tensor | None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "D":
+        return usual(it, who, i)
+    return bce(D(fake), 1.0) + 2 * l1_loss(D.features(fake), D.features(real(i)).detach())
+
+
+@loop(
+    ("cut-off", "G"),
+    build=with_features,
+    intended=matched,
+    says="G learns nothing from it: the side of G was cut off by detach\\(\\) in `fm = ",
+    advice="Leave out detach\\(\\) there, and detach the other side",
+)
+def features_matched_with_the_wrong_side_detached(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    if it.fixed:
+        fm = l1_loss(D.features(real(i)).detach(), D.features(fake))
+    else:
+        fm = l1_loss(D.features(real(i)), D.features(fake).detach())
+    step(it, "G", bce(D(fake), 1.0) + 2 * fm)
+
+
+def judge_alone(it: It, i: int) -> None:
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", loss)
+
+
+@loop(build=with_features, intended=matched)
+def features_matched_with_both_sides_in_the_graph(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    step(it, "G", bce(D(fake), 1.0) + 2 * l1_loss(D.features(fake), D.features(real(i))))
+
+
+@loop(build=with_features, intended=None)
+def a_judge_that_is_to_be_steady(it: It, i: int) -> None:
+    """What it says of fakes is a target for it, in its own turn; a baseline in the other's."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    steady = l1_loss(D.features(real(i)), D.features(fake).detach())
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0) + steady)
+    verdict = D(fake)
+    step(it, "G", bce(verdict, 1.0) + (verdict - verdict.detach().mean()).mean())
+
+
+@loop(build=with_features, intended=None)
+def one_backward_with_a_stop_for_each_side(it: It, i: int) -> None:
+    """Each side follows the other, which stands still: both learn from this one call."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    one, two = D.features(real(i)), D.features(fake)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    (l1_loss(one, two.detach()) + l1_loss(one.detach(), two) + bce(D(fake), 1.0)).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+def apart(it: It, who: str, i: int) -> Tensor | None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "D":
+        return usual(it, who, i)
+    return -D(fake.clamp(-5, 5)).mean() - 0.1 * (fake[:4] - fake[4:]).abs().mean()
+
+
+@loop(
+    intended=apart,
+    waste="cut-off",
+    says="teaches nobody, and what G made left torch for NumPy in `rows = ",
+    advice="stay in torch",
+)
+def one_term_of_two_through_numpy(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    if it.fixed:
+        rows = fake.clamp(-5, 5)
+    else:
+        rows = torch.from_numpy(np.clip(fake.detach().numpy(), -5, 5))
+    step(it, "G", -D(rows).mean() - 0.1 * (fake[:4] - fake[4:]).abs().mean())
+
+
+@loop(intended=None)
+def plotted_beside_a_term_that_is_a_constant(it: It, i: int) -> None:
+    """The whole distance between real and fake as the loss of G: one half of it is for nobody."""
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    it.kept.append(fake.detach().numpy().copy())
+    step(it, "G", D(real(i)).square().mean() - D(fake).mean())
+
+
+@loop(intended=None)
+def both_learn_from_what_came_back_from_numpy(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    action = G(noise(i))
+    answer = torch.from_numpy(action.detach().numpy().copy()).sum(1, keepdim=True)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    ((D(real(i)) - answer).square().mean() + (action.square().sum(1) * 0.1).mean()).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+@loop(
+    intended=with_content,
+    waste="never-walked",
+    says="built a graph of D that no backward ever walked",
+    advice="without .item\\(\\) or float\\(\\): from a number D and G cannot learn",
+)
+def a_term_that_was_made_a_number_for_the_log(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    adversarial = bce(D(fake), 1.0)
+    log = {"adv": adversarial if it.fixed else adversarial.item()}
+    step(it, "G", l1_loss(fake, real(i)) + log["adv"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
-from gan_lessons.lens.model import BackwardCall, Cut, Event, Forward
+from gan_lessons.lens.model import BackwardCall, Event, Forward
 
 # Did the weights keep their values? None: nobody looked, in a record of an older version.
 _SEEN = {
@@ -149,7 +149,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
         why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
         fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
     elif cuts := story.cuts_before(call, step.nets):
-        blanks |= {"how": cuts[0].how, "where": _where(story, cuts[0])}
+        blanks |= {"how": cuts[0].how, "where": story.in_line(cuts[0].line)}
         why = "{call} never reaches {nets}: the graph was cut by {how} on the way{where}."
         fix = (
             "Compute this loss on what {nets} made itself, not on the detached copy: call the "
@@ -193,17 +193,13 @@ def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, 
     )
 
 
-def _where(story: Story, cut: Cut) -> str:
-    return f" in {story.quoted(cut.line)}" if cut.line is not None and cut.line.text else ""
-
-
 def _left(story: Story, step: Step, before: Event) -> str | None:
     """Where a value that the step's nets had made left torch, before this event."""
     known = max(before.states, default=-1)
     nets = {*step.nets}
     places = [line for node, _, line in story.record.graph.left
               if node <= known and story.behind[node] & nets]  # fmt: skip
-    return f" in {story.quoted(places[-1])}" if places else None
+    return story.in_line(places[-1]) if places else None
 
 
 def _without_graph(story: Story, event: Event, nets: tuple[str, ...]) -> Forward | None:

@@ -52,7 +52,7 @@ def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) 
         "Compute this term with gradients on: call {judge} again for it, on what {net} made, with "
         "no detach() and no torch.no_grad() on the way to the loss.",
         judge=judge, call=story.call(call.index), how=cut.how,
-        where=f" in {story.quoted(cut.line)}" if cut.line and cut.line.text else "",
+        where=story.in_line(cut.line),
     )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def mere_number(story: Story) -> Iterator[Finding]:
         inner = [e for e in story.record.events if e.kind == "grad" and slope.source in e.nodes]
         nets = {story.owner[i] for e in inner for i in e.nodes}
         for call in story.calls_made:
-            if slope.target not in _summed(story, call):
+            if slope.target not in summed(story, call)[0]:
                 continue
             for net in (n for n in story.trained if n in nets and call.index in story.calls_of(n)):
                 yield story.finding(
@@ -79,17 +79,22 @@ def mere_number(story: Story) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def _summed(story: Story, call: BackwardCall) -> set[int]:
-    """Sums from which only sums, means and scaling by constants lead to what backward got."""
-    nodes, found = story.record.graph.nodes, set[int]()
-    waiting = [*call.nodes[-1:]]
+def summed(story: Story, call: BackwardCall) -> tuple[set[int], set[int]]:
+    """The sums from which only sums, means and scaling by constants lead to what backward got; and
+    the terms that they add."""
+    nodes, sums, terms = story.record.graph.nodes, set[int](), set[int]()
+    waiting, seen = [*call.nodes[-1:]], set[int]()
     while waiting:
-        node = nodes[waiting.pop()]
-        if node.op in ADDS:
-            found.add(node.id)
+        if (key := waiting.pop()) in seen:
+            continue
+        seen.add(key)
+        node = nodes[key]
         if node.op in ADDS or (node.op in SCALES and len(node.inputs) == 1):
-            waiting += [i for i in node.inputs if i in nodes and i not in found]
-    return found
+            waiting += [i for i in node.inputs if i in nodes]
+            sums |= {key} if node.op in ADDS else set()
+        else:
+            terms.add(key)
+    return sums, terms
 
 
 def never_received(story: Story) -> Iterator[Finding]:
@@ -135,7 +140,7 @@ def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
                     "Leave out {how} there if these are to learn; if not, leave them out of the "
                     "optimizer.",
                     call=story.call(call.index), names=_some(names), how=cut.how,
-                    where=f" in {story.quoted(cut.line)}" if cut.line and cut.line.text else "",
+                    where=story.in_line(cut.line),
                 )  # fmt: skip
     return None
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
@@ -38,9 +39,9 @@ from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, constant_term, mere_number, polluted, stale_weights, never_walked,
-    thrown_away, never_stepped, ranks_differ, in_no_optimizer, held_twice, one_module, in_vain,
-    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
+    errors, cut_off, constant_term, mere_number, dead_terms, polluted, stale_weights,
+    never_walked, thrown_away, never_stepped, ranks_differ, in_no_optimizer, held_twice, one_module,
+    in_vain, needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
     batchnorm_updates,
 )  # fmt: skip
 
