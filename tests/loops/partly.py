@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor, nn, optim
-from torch.nn.functional import l1_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 from .cut_off import with_content
 from .kit import It, bce, loop, mlp, noise, real, sgd, usual
@@ -318,3 +320,81 @@ def a_term_that_was_made_a_number_for_the_log(it: It, i: int) -> None:
     adversarial = bce(D(fake), 1.0)
     log = {"adv": adversarial if it.fixed else adversarial.item()}
     step(it, "G", l1_loss(fake, real(i)) + log["adv"])
+
+
+def actor_and_critic(fixed: bool) -> It:
+    actor, critic = mlp(2, 2), mlp(4, 1)
+    nets = {"actor": actor, "critic": critic, "target": copy.deepcopy(critic)}
+    nets["target"].requires_grad_(False)
+    optimizers = {"actor": sgd(actor), "critic": sgd(critic)}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers)
+
+
+def bootstrapped(it: It, i: int) -> Tensor:
+    value = it.nets["target"](torch.cat([noise(i + 7), it.nets["actor"](noise(i + 7))], 1))
+    answer: Tensor = noise(i).sum(1, keepdim=True) + 0.9 * value
+    return answer
+
+
+def temporal_difference(it: It, i: int, answer: Tensor) -> Tensor:
+    return mse_loss(it.nets["critic"](torch.cat([noise(i), real(i)], 1)), answer)
+
+
+def actor_critic(it: It, who: str, i: int) -> Tensor:
+    if who == "critic":
+        return temporal_difference(it, i, bootstrapped(it, i).detach())
+    actor, critic, _ = it.nets.values()
+    value: Tensor = critic(torch.cat([noise(i), actor(noise(i))], 1))
+    return -value.mean()
+
+
+@loop(
+    ("polluted", "actor"),
+    build=actor_and_critic,
+    intended=actor_critic,
+    says="is another player's: critic learned from it too",
+    advice="Clear the gradients of actor",
+)
+def a_target_network_leads_to_the_actor(it: It, i: int) -> None:
+    """The target of the critic has a gradient, and the actor was cleared before it."""
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    critic_loss = temporal_difference(it, i, bootstrapped(it, i))
+    critic_loss.backward()
+    it.optimizers["critic"].step()
+    if it.fixed:
+        it.optimizers["actor"].zero_grad()
+    actor_loss = actor_critic(it, "actor", i)
+    actor_loss.backward()
+    it.optimizers["actor"].step()
+
+
+@loop(build=actor_and_critic, intended=actor_critic)
+def a_target_network_with_a_detach(it: It, i: int) -> None:
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    for who in ("critic", "actor"):
+        actor_critic(it, who, i).backward()
+        it.optimizers[who].step()
+
+
+@loop(build=actor_and_critic, intended=actor_critic)
+def a_target_network_that_leads_to_an_actor_cleared_in_time(it: It, i: int) -> None:
+    step(it, "critic", temporal_difference(it, i, bootstrapped(it, i)))
+    step(it, "actor", actor_critic(it, "actor", i))
+
+
+@loop(build=actor_and_critic, intended=None)
+def an_average_of_the_judge_judges_too(it: It, i: int) -> None:
+    """One loss for both, and it goes through the copy on purpose."""
+    actor, critic, target = it.nets.values()
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    pair = torch.cat([noise(i), actor(noise(i))], 1)
+    loss = (critic(pair) - target(pair)).square().mean() + critic(pair.detach()).mean()
+    loss.backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+    with torch.no_grad():
+        for mean, now in zip(target.parameters(), critic.parameters(), strict=True):
+            mean.lerp_(now, 0.1)
