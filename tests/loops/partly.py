@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 from torch.nn.functional import l1_loss, mse_loss
 
 from .cut_off import with_content
-from .kit import It, bce, loop, mlp, noise, real, sgd, usual
+from .kit import It, bce, loop, mlp, noise, pair, real, sgd, usual
 from .right import step
 
 
@@ -398,3 +398,58 @@ def an_average_of_the_judge_judges_too(it: It, i: int) -> None:
     with torch.no_grad():
         for mean, now in zip(target.parameters(), critic.parameters(), strict=True):
             mean.lerp_(now, 0.1)
+
+
+class Committee(nn.Module):
+    def __init__(self, registered: bool) -> None:
+        super().__init__()
+        members = [mlp(2, 3) for _ in range(2)]
+        self.members = nn.ModuleList(members) if registered else members
+        self.vote = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.vote(torch.cat([member(x) for member in self.members], 1))
+        return out
+
+
+def with_a_committee(fixed: bool) -> It:
+    G, D = mlp(2, 2), Committee(fixed)
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)})
+
+
+@loop(
+    build=with_a_committee,
+    waste="ownership",
+    says="for 8 parameters that no optimizer holds, .* not among the parameters of D",
+    advice="nn.ModuleList",
+)
+def a_judge_made_of_nets_in_a_plain_list(it: It, i: int) -> None:
+    judge_alone(it, i)
+    generator_alone(it, i)
+
+
+def with_latents(fixed: bool) -> It:
+    it = pair(fixed)
+    it.latents = nn.Parameter(noise(0))
+    it.optimizers["G"].add_param_group({"params": [it.latents]})
+    it.weight = nn.Parameter(torch.zeros(()))
+    it.own = optim.SGD([it.weight], lr=0.1)
+    return it
+
+
+@loop(build=with_latents, intended=None)
+def parameters_of_no_net_that_optimizers_hold(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.own.zero_grad()
+    step(it, "G", bce(D(G(it.latents)), 1.0) * it.weight.exp() - it.weight)
+    it.own.step()
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
+
+
+@loop(build=with_latents, intended=None)
+def parameters_of_no_net_that_are_moved_by_hand(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    step(it, "G", bce(D(G(noise(i))), 1.0) * it.weight.exp() - it.weight)
+    with torch.no_grad():
+        it.weight -= 0.1 * it.weight.grad
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
