@@ -1,8 +1,8 @@
 """Training loops as people write them, right and wrong, each with its truth by autograd.grad."""
 
-from . import cut_off, errors, ownership, polluted, right, unused_loss
+from . import cut_off, errors, ownership, partly, polluted, right, unused_loss
 from .kit import LOOPS, Loop, Verdict, judge
 
-FAMILIES = (errors, cut_off, polluted, ownership, unused_loss, right)
+FAMILIES = (errors, cut_off, partly, polluted, ownership, unused_loss, right)
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

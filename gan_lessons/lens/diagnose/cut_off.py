@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
-from gan_lessons.lens.model import BackwardCall, Cut, Event, Forward
+from gan_lessons.lens.model import BackwardCall, Event, Forward
 
 # Did the weights keep their values? None: nobody looked, in a record of an older version.
 _SEEN = {
@@ -89,12 +89,38 @@ def _why_empty(story: Story, step: Step) -> Reason:
         return _cleared(story, step, call)
     if idle:
         return _never_arrived(story, step, call)
+    if (frozen := _frozen(story, step, calls)) is not None:
+        return frozen
     return Reason(
         "{call}, which came before it, does not reach {nets}.",
         "Call backward on a loss made from the output of {nets}, before this step.",
         {"call": story.call(call.index)},
         (story.events[call.index],),
     )
+
+
+def _frozen(story: Story, step: Step, calls: list[BackwardCall]) -> Reason | None:
+    """A forward of the step's nets was in the graph of these calls, or went into it, frozen."""
+    for call in reversed(calls):
+        fed = [f for node in call.nodes for f in story.fed_into.get(node, ())]
+        for forward in (*fed, *(story.record.forwards[i] for i in call.forwards)):
+            if forward.net not in step.nets or forward.frozen is None:
+                continue
+            line, quoted = forward.frozen, story.quoted(forward.frozen)
+            place = "" if quoted.endswith(")") else f"{story.place(line)}: "
+            since = f"{place}{quoted}" if quoted else "since before the recording"
+            return Reason(
+                "{forward} ran while {frozen} was frozen ({since}): no parameter of {frozen} wants "
+                "a gradient of {call}.",
+                "Thaw {frozen} (requires_grad_(True)) before that forward, until its backward is "
+                "over. If it is frozen on purpose, leave this step out.",
+                {
+                    "call": story.call(call.index), "frozen": forward.net, "since": since,
+                    "forward": story.forward(forward),
+                },
+                (story.events[call.index],),
+            )  # fmt: skip
+    return None
 
 
 def _cleared(story: Story, step: Step, call: BackwardCall) -> Reason:
@@ -123,7 +149,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
         why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
         fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
     elif cuts := story.cuts_before(call, step.nets):
-        blanks |= {"how": cuts[0].how, "where": _where(story, cuts[0])}
+        blanks |= {"how": cuts[0].how, "where": story.in_line(cuts[0].line)}
         why = "{call} never reaches {nets}: the graph was cut by {how} on the way{where}."
         fix = (
             "Compute this loss on what {nets} made itself, not on the detached copy: call the "
@@ -167,17 +193,13 @@ def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, 
     )
 
 
-def _where(story: Story, cut: Cut) -> str:
-    return f" in {story.quoted(cut.line)}" if cut.line is not None and cut.line.text else ""
-
-
 def _left(story: Story, step: Step, before: Event) -> str | None:
     """Where a value that the step's nets had made left torch, before this event."""
     known = max(before.states, default=-1)
     nets = {*step.nets}
     places = [line for node, _, line in story.record.graph.left
               if node <= known and story.behind[node] & nets]  # fmt: skip
-    return f" in {story.quoted(places[-1])}" if places else None
+    return story.in_line(places[-1]) if places else None
 
 
 def _without_graph(story: Story, event: Event, nets: tuple[str, ...]) -> Forward | None:

@@ -67,6 +67,35 @@ def in_no_optimizer(story: Story) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def of_nobody(story: Story) -> Iterator[Finding]:
+    """Backward fills parameters that are in no named net and in no optimizer.
+
+    A net in a plain list is no submodule, so that ``parameters()`` leaves it out. Waste: it may as
+    well be a fixed net that nobody froze.
+    """
+    graph, told = story.record.graph, set[frozenset[int]]()
+    for call in (c for c in story.calls_made if not c.restricted):
+        found = frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers)
+        if not found or any(found <= one for one in told):
+            continue
+        told.add(found)
+        forwards = [story.record.forwards[i] for i in call.forwards]
+        inside = dict.fromkeys(
+            f.net for f in forwards for i in call.nodes
+            if graph.nodes[i].forward == f.index and graph.strangers.keys() & graph.nodes[i].inputs
+        )  # fmt: skip
+        yield story.finding(
+            "ownership", "waste", next(iter(inside), None), story.events_of([call.index]),
+            "{call} computes gradients for {count} parameters that no optimizer holds, and that "
+            "are not among the parameters of {nets}.",
+            "If they are to learn, register them (a list of nets is an nn.ModuleList), and make "
+            "the optimizer after that. If they are of a fixed net, freeze it "
+            "(requires_grad_(False)).",
+            call=story.call(call.index), count=len(found),
+            nets=" and ".join(inside or story.record.parameters),
+        )  # fmt: skip
+
+
 def held_twice(story: Story) -> Iterator[Finding]:
     """An optimizer lists a parameter more than once, so each of its steps moves it as often."""
     for target, twice in story.record.twice.items():

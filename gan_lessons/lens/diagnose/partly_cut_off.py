@@ -9,6 +9,8 @@ from gan_lessons.lens.model import BackwardCall, Cut
 
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
 
+SCALES = ("MulBackward0", "DivBackward0", "NegBackward0")
+
 
 def constant_term(story: Story) -> Iterator[Finding]:
     """A term of the loss is another net's verdict on what this net made, and teaches it nothing.
@@ -50,8 +52,49 @@ def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) 
         "Compute this term with gradients on: call {judge} again for it, on what {net} made, with "
         "no detach() and no torch.no_grad() on the way to the loss.",
         judge=judge, call=story.call(call.index), how=cut.how,
-        where=f" in {story.quoted(cut.line)}" if cut.line and cut.line.text else "",
+        where=story.in_line(cut.line),
     )  # fmt: skip
+
+
+def mere_number(story: Story) -> Iterator[Finding]:
+    """A penalty on a gradient is added to the loss, and that gradient has no graph.
+
+    What is added, with nothing but sums, means and scaling from there to the loss, is no part of
+    any gradient. As a factor (an adaptive weight) or inside a net (an attack) it would be.
+    """
+    for slope in story.record.graph.slopes:
+        inner = [e for e in story.record.events if e.kind == "grad" and slope.source in e.nodes]
+        nets = {story.owner[i] for e in inner for i in e.nodes}
+        for call in story.calls_made:
+            if slope.target not in summed(story, call)[0]:
+                continue
+            for net in (n for n in story.trained if n in nets and call.index in story.calls_of(n)):
+                yield story.finding(
+                    "cut-off", "wrong", net, [*inner[:1], story.events[call.index]],
+                    "{net} learns nothing from the penalty in {call}: the gradient that {slope} "
+                    "computed is a mere number, without a graph back to {net}.",
+                    "Give create_graph=True to {slope}.",
+                    call=story.call(call.index),
+                    slope=(slope.line and story.quoted(slope.line)) or "autograd.grad",
+                )  # fmt: skip
+
+
+def summed(story: Story, call: BackwardCall) -> tuple[set[int], set[int]]:
+    """The sums from which only sums, means and scaling by constants lead to what backward got; and
+    the terms that they add."""
+    nodes, sums, terms = story.record.graph.nodes, set[int](), set[int]()
+    waiting, seen = [*call.nodes[-1:]], set[int]()
+    while waiting:
+        if (key := waiting.pop()) in seen:
+            continue
+        seen.add(key)
+        node = nodes[key]
+        if node.op in ADDS or (node.op in SCALES and len(node.inputs) == 1):
+            waiting += [i for i in node.inputs if i in nodes]
+            sums |= {key} if node.op in ADDS else set()
+        else:
+            terms.add(key)
+    return sums, terms
 
 
 def never_received(story: Story) -> Iterator[Finding]:
@@ -97,7 +140,7 @@ def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
                     "Leave out {how} there if these are to learn; if not, leave them out of the "
                     "optimizer.",
                     call=story.call(call.index), names=_some(names), how=cut.how,
-                    where=f" in {story.quoted(cut.line)}" if cut.line and cut.line.text else "",
+                    where=story.in_line(cut.line),
                 )  # fmt: skip
     return None
 

@@ -6,7 +6,8 @@ call was used by two optimizers, and it went through net N on to net M:
 - N (the judge, say) also has a call of its own, about what M made but kept from M, or made after
   M had already moved: then M's call is not N's to follow;
 - M (what is judged) also has a call of its own through N, which N does not follow: then N's call
-  is not M's to follow.
+  is not M's to follow. Nor is it where it went to M through a copy of N that nobody trains, such as
+  a target network.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ def _mixture(story: Story, step: Step, net: str, other: Step) -> Mixture | None:
     shared = mine & other.calls()
     own = {b for b in mine - theirs if not _has_a_partner(story, b, net)}
     for a in shared:
-        for rival in other.nets:
-            if _reverses(story, a, net, rival):
+        for rival, through in ((r, t) for r in other.nets for t in (r, *story.copies_of(r))):
+            if _reverses(story, a, net, through):
                 continue
             if (net, rival) in story.links(made[a]):
                 found = {b for b in own if _judges(story, a, b, net, rival, other)}
-            elif (rival, net) in story.links(made[a]):
+            elif (through, net) in story.links(made[a]):
                 found = {b for b in own if _is_judged(story, a, b, net, rival, other)}
             else:
                 continue

@@ -42,6 +42,10 @@ class Quotes:
         alike = len(self.places.get(_short(line), ())) > 1
         return f"`{_short(line)}`" + (f" ({self.place(line)})" if alike else "")
 
+    def in_line(self, line: Line | None) -> str:
+        """`` in `the line` ``; "" for none."""
+        return f" in {self.quoted(line)}" if line is not None and line.text else ""
+
     def call(self, index: int, numbered: bool = False) -> str:
         """The line of a backward call; its number too where one line serves several."""
         quoted = self.quoted(self.record.backward_calls[index].line)

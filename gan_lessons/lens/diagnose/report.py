@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
@@ -24,9 +25,10 @@ from gan_lessons.lens.diagnose.ownership import (
     held_twice,
     in_no_optimizer,
     never_stepped,
+    of_nobody,
     one_module,
 )
-from gan_lessons.lens.diagnose.partly_cut_off import constant_term, never_received
+from gan_lessons.lens.diagnose.partly_cut_off import constant_term, mere_number, never_received
 from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
 from gan_lessons.lens.diagnose.processes_apart import ranks_differ
@@ -38,10 +40,10 @@ from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, constant_term, polluted, stale_weights, never_walked, thrown_away,
-    never_stepped, ranks_differ, in_no_optimizer, held_twice, one_module, in_vain, needless_retain,
-    memory_growth, update_kind, from_before, never_received, frozen,
-    batchnorm_updates,
+    errors, cut_off, constant_term, mere_number, dead_terms, polluted, stale_weights,
+    never_walked, thrown_away, never_stepped, ranks_differ, in_no_optimizer, of_nobody, held_twice,
+    one_module, in_vain, needless_retain, memory_growth, update_kind, from_before, never_received,
+    frozen, batchnorm_updates,
 )  # fmt: skip
 
 # severity -> symbol, word, colour of the bar on a page; in the order in which findings are told.
@@ -117,7 +119,8 @@ def diagnose(record: Record) -> Diagnosis:
     optimizer, a parameter twice in one, one module under two names), ``ranks-differ`` (the
     processes of one training no longer hold the same weights).
 
-    Waste: ``in-vain``, ``needless-retain``, ``memory-growth``.
+    Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
+    meant so, ``cut-off`` (a term that teaches nobody) and ``ownership`` (parameters of no net).
 
     Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``, ``from-before``,
     ``never-received`` (parameters that no backward reached), ``frozen``, ``batchnorm-updates``.

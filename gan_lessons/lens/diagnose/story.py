@@ -176,6 +176,11 @@ class Story(Flow):
         """The backward calls that the steps of a net used in it."""
         return {call for step in self.steps_of(net) for call in step.calls(net)}
 
+    def copies_of(self, net: str) -> list[str]:
+        """Nets with parameters of the same names and shapes, which no optimizer holds."""
+        rows = self.record.parameters
+        return [n for n, row in rows.items() if n not in self.trained and row == rows[net]]
+
     def kept_from(self, call: BackwardCall, net: str) -> bool:
         """Was this call about what ``net`` made, and kept from training it? By a cut, by a freeze,
         by ``inputs=``, made without gradients, or because what it wrote there was cleared."""

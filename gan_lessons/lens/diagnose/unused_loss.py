@@ -72,9 +72,10 @@ def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
     return story.finding(
         "never-walked", "waste", forward.net, [began],
         "{forward} built a graph of {net} that no backward ever walked.",
-        "If it is for a log, run it under torch.no_grad(). If {net} is to learn from it, its "
-        "backward is missing.",
-        forward=story.forward(forward),
+        "If it is for a log, run it under torch.no_grad(). If it is a term of a loss, add the "
+        "tensor itself, without .item() or float(): from a number {players} cannot learn. If it is "
+        "a loss of its own, its backward is missing.",
+        forward=story.forward(forward), players=" and ".join(players),
     )  # fmt: skip
 
 

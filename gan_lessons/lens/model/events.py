@@ -41,7 +41,8 @@ class GradState:
 class Forward:
     """One call of a net. ``weights``: how many optimizer steps its weights had seen by then,
     within this record (0: as they were at the start). ``during``: index of the backward call
-    inside which it ran (checkpointing recomputes), else None."""
+    inside which it ran (checkpointing recomputes), else None. ``frozen``: where its parameters were
+    frozen, when none of them wanted a gradient; a line without text if before the recording."""
 
     index: int
     net: str
@@ -49,6 +50,7 @@ class Forward:
     training: bool
     weights: int
     during: int | None = None
+    frozen: Line | None = None
 
 
 @dataclass(frozen=True)

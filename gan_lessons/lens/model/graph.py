@@ -99,6 +99,10 @@ class Graph:
     ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
     ``fed``: (forward, node): a forward that built no graph made what went into this node.
     ``lines``: node -> its line, of those that no net made (a loss, say).
+    ``slopes``: (as cuts) ``source`` was differentiated by ``autograd.grad`` without create_graph,
+    and what was computed from that gradient went into ``target``.
+    ``strangers``: leaf -> a number for its parameter, where that is of no named net, no optimizer
+    holds it, and at the end it held gradient.
 
     A node without a state is not there at the moment that ``states`` speaks of: not built yet,
     or already gone. ``inferred`` tells that owners were guessed from parameters, not observed.
@@ -114,6 +118,8 @@ class Graph:
     left: tuple[tuple[int, str, Line], ...] = ()
     fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
+    slopes: tuple[Cut, ...] = ()
+    strangers: Mapping[int, int] = field(default_factory=dict)
 
 
 # Operations that only turn a parameter on its way into a layer; a picture may leave them out.

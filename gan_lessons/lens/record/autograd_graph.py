@@ -30,6 +30,7 @@ from gan_lessons.lens.model import (
 )
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_nodes import op_name, owner_of, owners_of, reachable, walk
+from gan_lessons.lens.record.source_lines import NOWHERE
 
 _numbers = itertools.count()
 
@@ -70,12 +71,19 @@ class LiveGraph:
         self.running: list[Forward] = []
         self.nodes: dict[int, Node] = {}
         self.cuts: dict[tuple[int, int], Cut] = {}
+        self.slopes: dict[tuple[int, int], Cut] = {}
         self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
+        self.held: set[int] = set()  # ids of what some optimizer holds
+        self._strangers: dict[int, int] = {}  # node of a parameter of no net -> its number
+        self._strange: dict[int, tuple[TensorWeakRef, int]] = {}  # id -> such one, its version
+        self._frozen: dict[
+            int, Line
+        ] = {}  # id of a parameter -> where it was last frozen or thawed
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self._saved: dict[int, tuple[Saved, ...]] = {}
 
@@ -98,12 +106,33 @@ class LiveGraph:
             else:
                 node.metadata[self._key] = _Tag(key, hooked)
                 # A leaf is nobody's, also inside a net.
-                if forward is not None and not internals.is_leaf(node):
+                if internals.is_leaf(node):
+                    self._meet(key, node.variable)
+                elif forward is not None:
                     net, index = forward.net, forward.index
             inputs = tuple([self.id_of(n) for n, _ in node.next_functions if n is not None])
             shape = internals.output_shape(node)
             self.nodes[key] = Node(key, op_name(node), net, parameter, shape, inputs, index)
         return new
+
+    def _meet(self, key: int, variable: Tensor) -> None:
+        """``variable`` is a leaf of no net: an input, or a parameter that nobody registered."""
+        if isinstance(variable, nn.Parameter):
+            met = TensorWeakRef(variable), internals.version_of(variable)
+            self._strange.setdefault(id(variable), met)
+            self._strangers[key] = id(variable)
+
+    def settle_strangers(self) -> None:
+        """Keep those that no optimizer holds, that hold gradient, and that nothing has moved."""
+        alive = ((key, ref(), version) for key, (ref, version) in self._strange.items())
+        left = {
+            key
+            for key, p, version in alive
+            if p is not None and p.grad is not None and internals.version_of(p) == version
+        } - self.held
+        for node, key in list(self._strangers.items()):
+            if key not in left:
+                del self._strangers[node]
 
     def let_go(self) -> None:
         """Take the tags off whatever still lives."""
@@ -125,7 +154,21 @@ class LiveGraph:
             left=tuple(self.left),
             fed=tuple(self.fed),
             lines=self.lines,
+            slopes=tuple(self.slopes.values()),
+            strangers=self._strangers,
         )
+
+    def freezes(self, tensor: Tensor, line: Line) -> None:
+        """``requires_grad`` of a tensor was set."""
+        if id(tensor) in self._owners:
+            self._frozen[id(tensor)] = line
+
+    def frozen_in(self, net: str) -> Line | None:
+        """Where this net was frozen; None if one of its parameters trains, or it has none."""
+        parameters = list(self._nets[net].parameters())
+        if not parameters or any(p.requires_grad for p in parameters):
+            return None
+        return self._frozen.get(id(parameters[-1]), NOWHERE)
 
     def frozen_nets(self) -> list[str]:
         """Nets of which no parameter trains."""

@@ -120,6 +120,8 @@ class Journal(Generic[AnyRecord]):
         record = self.record
         try:
             self._ledger.settle()
+            with internals.without_torch_functions():
+                self.graph.settle_strangers()
             record.parameters = self._shapes()  # lazy ones have a shape by now
             record.graph = self.graph.graph()
             with internals.without_torch_functions():

@@ -49,6 +49,8 @@ class Operations(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
             return self._special_call(how, name, func, args, kwargs)
+        if name == "requires_grad_" or (name == "__set__" and func == internals.FREEZES):
+            self._graph.freezes(args[0], caller_line())
         if name[-1:] == "_" or "inplace" in kwargs:
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)
@@ -64,6 +66,8 @@ class Operations(TorchFunctionMode):
                 # A gradient is computed along the graph, not from the tensors it is asked for.
                 taken = () if func is torch.autograd.grad else (args, kwargs)
                 self._operation(name, taken, made)
+                if func is torch.autograd.grad:
+                    self._slopes(made, *args, **kwargs)
         return out
 
     def pause(self) -> None:
@@ -103,6 +107,14 @@ class Operations(TorchFunctionMode):
             elif source is not None and isinstance(out, Tensor):
                 self.values.cut_off(source, how, [out])
         return out
+
+    def _slopes(
+        self, made: Any, outputs: Any, inputs: Any, grad_outputs: Any = None,
+        retain_graph: Any = None, create_graph: bool = False, *_: Any, **__: Any,
+    ) -> None:  # fmt: skip
+        """``autograd.grad`` made these; its arguments tell whether they have a graph."""
+        if not create_graph:
+            self.values.slopes(tensors_in(outputs), tensors_in(made))
 
     def _attribute(self, out: Tensor, tensor: Tensor) -> None:
         """An attribute was read: of a detached tensor, ``.mT`` and the like are detached too."""

@@ -62,6 +62,7 @@ class Recorder:
         self._record, self._graph = self.journal.record, self.journal.graph
         self._record.holds = {name: self._held_by(o) for name, o in optimizers.items()}
         for name, optimizer in optimizers.items():
+            self._graph.held.update(map(id, held_parameters(optimizer)))
             self._tell_twice(name, optimizer)
         alike = [(n, {*named.values()}) for n, named in self._names.items() if named]
         groups = (tuple(n for n, found in alike if found == mine) for _, mine in alike)
@@ -103,7 +104,8 @@ class Recorder:
         if not self._hears():
             return
         index, during = len(self._record.forwards), self.journal.inside
-        forward = Forward(index, name, caller_line(), module.training, self._steps[name], during)
+        line, frozen = caller_line(), self._graph.frozen_in(name)
+        forward = Forward(index, name, line, module.training, self._steps[name], during, frozen)
         self._record.forwards.append(forward)
         if not self._graph.running:
             self.journal.operations.came_in(tensors_in([args, kwargs]))
@@ -140,9 +142,12 @@ class Recorder:
         return result
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._hears() or torch.compiler.is_compiling() or self._name_of(optimizer) is None:
+        if not self._hears() or torch.compiler.is_compiling():
             return
         held = held_parameters(optimizer)
+        self._graph.held.update(map(id, held))
+        if self._name_of(optimizer) is None:
+            return
         depth = sum(1 for _ in walk_stack(sys._getframe()))
         begun = len(self._record.events), len(self._record.backward_calls)
         # What is no shallower than we are cannot be around us: it raised, and is over.

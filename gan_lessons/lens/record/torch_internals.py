@@ -37,6 +37,7 @@ function_modes = torch.overrides._get_current_function_mode_stack
 pop_mode, push_mode = torch.overrides._pop_mode, torch.overrides._push_mode
 # How a TorchFunctionMode is told that an attribute is read or written.
 READS_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+FREEZES = torch.Tensor.requires_grad.__set__  # type: ignore[attr-defined]
 READS_GRAD = torch.Tensor.grad.__get__  # type: ignore[union-attr]
 WRITES_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 

@@ -34,8 +34,12 @@ class Detached:
     through: str | None = None
 
 
+SLOPE = "autograd.grad"
+
+
 class Values:
-    """Writes to ``graph``: its ``cuts``, and what of values was ``read``, ``left`` and ``fed``."""
+    """Writes to ``graph``: its ``cuts`` and ``slopes``, and what of values was ``read``, ``left``
+    and ``fed``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
@@ -85,6 +89,13 @@ class Values:
             if (storage := _storage(tensor)) is not None:
                 self._storages[internals.identity_of(storage)] = StorageWeakRef(storage), past
 
+    def slopes(self, outputs: Sequence[Tensor], made: Sequence[Tensor]) -> None:
+        """``made`` are the gradients of ``outputs``, computed without a graph of their own."""
+        source = next((n for t in outputs if (n := internals.grad_fn_of(t)) is not None), None)
+        if source is not None:
+            for tensor in (t for t in made if not t.requires_grad):
+                self.mark(tensor, Detached(self._number(source), SLOPE, caller_line()))
+
     def came_out(self, tensor: Tensor) -> None:
         """The forward that runs made this tensor without a graph."""
         if self._graph.running:
@@ -102,7 +113,8 @@ class Values:
         """An operation took these tensors, and what it made has no graph (or is no tensor)."""
         if (not made and name not in READS) or name.endswith("_like") or name.startswith("new_"):
             return  # no value goes on
-        past = next((p for t in taken if (p := self.past(t)) is not None), None)
+        pasts = [p for t in taken if (p := self.past(t)) is not None]
+        past = min(pasts, key=lambda p: p.how == SLOPE, default=None)
         source = next((n for t in taken if (n := internals.grad_fn_of(t)) is not None), None)
         forward = next((f for t in taken if (f := self._forward_of(t)) is not None), None)
         for tensor in made:
@@ -115,6 +127,8 @@ class Values:
         elif source is not None and past is None:
             free = [t for t in made if not t.requires_grad]  # no parameter that an optimizer moves
             self.cut_off(source, f"{name}()" if torch.is_grad_enabled() else "torch.no_grad", free)
+        if past is not None and past.how == SLOPE:
+            return
         if name in _LEAVES and (source is not None or past is not None):
             key = past.source if past is not None else self._number(source)
             self._graph.left.append((key, "NumPy", caller_line()))
@@ -134,7 +148,8 @@ class Values:
             lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
             target = next(lacking, new[0])
         cut = Cut(past.source, self._number(target), past.how, past.line, past.through)
-        self._graph.cuts.setdefault((cut.source, cut.target), cut)
+        found = self._graph.slopes if past.how == SLOPE else self._graph.cuts
+        found.setdefault((cut.source, cut.target), cut)
 
     def _number(self, node: Any) -> int:
         self._graph.tag(node)

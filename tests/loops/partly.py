@@ -1,0 +1,455 @@
+"""One player of several, or one term of several, learns nothing; each with right loops like it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn, optim
+from torch.nn.functional import l1_loss, mse_loss
+
+from .cut_off import with_content
+from .kit import It, bce, loop, mlp, noise, pair, real, sgd, usual
+from .right import step
+
+
+def pairs(fixed: bool) -> It:
+    nets = {"gen": mlp(2, 2), "first": mlp(2, 1), "second": mlp(2, 1)}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+def both_pairs(it: It, who: str, i: int) -> Tensor:
+    gen, *judges = it.nets.values()
+    fake = gen(noise(i))
+    if who == "gen":
+        return bce(judges[0](fake), 1.0) + bce(judges[1](fake), 1.0)
+    D = it.nets[who]
+    return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+
+
+def toggle(nets: list[nn.Module], on: bool) -> None:
+    for net in nets:
+        for p in net.parameters():
+            p.requires_grad = on
+
+
+def judges_turn(it: It, i: int) -> None:
+    fake = it.nets["gen"](noise(i)).detach()
+    judges = [it.nets["first"], it.nets["second"]]
+    optimizers: list[optim.Optimizer] = [it.optimizers["first"], it.optimizers["second"]]
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    losses = [bce(D(real(i)), 1.0) + bce(D(fake), 0.0) for D in judges]
+    (losses[0] + losses[1]).backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def generators_turn(it: It, i: int) -> None:
+    it.optimizers["gen"].zero_grad()
+    both_pairs(it, "gen", i).backward()
+    it.optimizers["gen"].step()
+
+
+@loop(
+    ("cut-off", "second"),
+    build=pairs,
+    intended=both_pairs,
+    says="while second was frozen \\(.*requires_grad = on`\\)",
+    advice="Thaw second",
+)
+def one_judge_of_two_is_never_thawed(it: It, i: int) -> None:
+    """One backward serves both, so that it reaches somebody."""
+    first, second = it.nets["first"], it.nets["second"]
+    toggle([first, second], False)
+    generators_turn(it, i)
+    toggle([first, second] if it.fixed else [first], True)
+    judges_turn(it, i)
+
+
+def with_a_frozen_judge(fixed: bool) -> It:
+    it = pairs(fixed)
+    it.nets["second"].requires_grad_(False)
+    return it
+
+
+@loop(
+    ("cut-off", "second"),
+    build=with_a_frozen_judge,
+    intended=both_pairs,
+    says="frozen \\(since before the recording\\)",
+    advice="Thaw second",
+)
+def one_judge_of_two_was_frozen_before(it: It, i: int) -> None:
+    if it.fixed:
+        it.nets["second"].requires_grad_(True)
+    judges_turn(it, i)
+    generators_turn(it, i)
+
+
+@loop(build=pairs, intended=both_pairs)
+def both_judges_frozen_and_thawed(it: It, i: int) -> None:
+    first, second = it.nets["first"], it.nets["second"]
+    judges_turn(it, i)
+    toggle([first, second], False)
+    generators_turn(it, i)
+    toggle([first, second], True)
+
+
+@loop(build=pairs, intended=None)
+def the_judges_take_turns(it: It, i: int) -> None:
+    """Each second time one of them is frozen, and its step finds nothing."""
+    first, second = it.nets["first"], it.nets["second"]
+    toggle([first], i % 2 == 0)
+    toggle([second], i % 2 == 1)
+    judges_turn(it, i)
+    toggle([first, second], False)
+    generators_turn(it, i)
+
+
+def penalty(D: nn.Module, i: int, graph: bool = True) -> Tensor:
+    x = real(i).requires_grad_(True)
+    (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=graph)
+    return (slope.norm(2, 1) - 1).square().mean()
+
+
+def with_penalty(it: It, who: str, i: int) -> Tensor | None:
+    loss = usual(it, who, i)
+    return loss if who == "G" or loss is None else loss + 10 * penalty(it.nets["D"], i)
+
+
+@loop(
+    ("cut-off", "D"),
+    intended=with_penalty,
+    says="D learns nothing from the penalty .* a mere number",
+    advice="Give create_graph=True to `\\(slope,\\)",
+)
+def a_penalty_that_is_a_mere_number(it: It, i: int) -> None:
+    D = it.nets["D"]
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", (loss + 10 * penalty(D, i, graph=it.fixed)) / 2 * 2)
+    generator_alone(it, i)
+
+
+def generator_alone(it: It, i: int) -> None:
+    loss = usual(it, "G", i)
+    assert loss is not None
+    step(it, "G", loss)
+
+
+@loop(intended=with_penalty)
+def a_penalty_with_its_graph_and_a_log_of_it(it: It, i: int) -> None:
+    D = it.nets["D"]
+    loss = with_penalty(it, "D", i)
+    assert loss is not None
+    it.kept.append(loss.detach() + penalty(D, i, graph=False))
+    step(it, "D", loss)
+    generator_alone(it, i)
+
+
+@loop(intended=None)
+def a_weight_from_the_ratio_of_two_gradients(it: It, i: int) -> None:
+    """As autoencoders with a judge weigh their terms: the weight is a number on purpose."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    last = [*G.parameters()][-1]
+    near, judged = l1_loss(fake, real(i)), bce(D(fake), 1.0)
+    (one,) = torch.autograd.grad(near, last, retain_graph=True)
+    (two,) = torch.autograd.grad(judged, last, retain_graph=True)
+    weight = one.norm() / (two.norm() + 1e-4)
+    step(it, "G", near + weight * judged)
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+
+
+@loop(intended=None)
+def an_attack_on_the_judge(it: It, i: int) -> None:
+    """The gradient moves what goes into the net, and a target is moved by it: both count."""
+    D = it.nets["D"]
+    x = real(i).requires_grad_(True)
+    (slope,) = torch.autograd.grad(bce(D(x), 1.0), x)
+    moved = x.detach() + 0.1 * slope.sign()
+    step(it, "D", bce(D(moved), 1.0) + (D(real(i)) - slope.norm(2, 1, True)).square().mean())
+    fake = it.nets["G"](noise(i))
+    (pull,) = torch.autograd.grad(bce(D(fake), 1.0), fake, retain_graph=True)
+    step(it, "G", (fake + pull).square().mean())
+
+
+class Judge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = mlp(2, 4, nn.Tanh()), nn.Linear(4, 1)
+
+    def features(self, x: Tensor) -> Tensor:
+        out: Tensor = self.body(x)
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.features(x))
+        return out
+
+
+def with_features(fixed: bool) -> It:
+    G, D = mlp(2, 2), Judge()
+    optimizers = {"G": sgd(G), "D": sgd(D)}
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers=optimizers, kept=[])
+
+
+def matched(it: It, who: str, i: int) -> Tensor | None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "D":
+        return usual(it, who, i)
+    return bce(D(fake), 1.0) + 2 * l1_loss(D.features(fake), D.features(real(i)).detach())
+
+
+@loop(
+    ("cut-off", "G"),
+    build=with_features,
+    intended=matched,
+    says="G learns nothing from it: the side of G was cut off by detach\\(\\) in `fm = ",
+    advice="Leave out detach\\(\\) there, and detach the other side",
+)
+def features_matched_with_the_wrong_side_detached(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    if it.fixed:
+        fm = l1_loss(D.features(real(i)).detach(), D.features(fake))
+    else:
+        fm = l1_loss(D.features(real(i)), D.features(fake).detach())
+    step(it, "G", bce(D(fake), 1.0) + 2 * fm)
+
+
+def judge_alone(it: It, i: int) -> None:
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", loss)
+
+
+@loop(build=with_features, intended=matched)
+def features_matched_with_both_sides_in_the_graph(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    step(it, "G", bce(D(fake), 1.0) + 2 * l1_loss(D.features(fake), D.features(real(i))))
+
+
+@loop(build=with_features, intended=None)
+def a_judge_that_is_to_be_steady(it: It, i: int) -> None:
+    """What it says of fakes is a target for it, in its own turn; a baseline in the other's."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    steady = l1_loss(D.features(real(i)), D.features(fake).detach())
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0) + steady)
+    verdict = D(fake)
+    step(it, "G", bce(verdict, 1.0) + (verdict - verdict.detach().mean()).mean())
+
+
+@loop(build=with_features, intended=None)
+def one_backward_with_a_stop_for_each_side(it: It, i: int) -> None:
+    """Each side follows the other, which stands still: both learn from this one call."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    one, two = D.features(real(i)), D.features(fake)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    (l1_loss(one, two.detach()) + l1_loss(one.detach(), two) + bce(D(fake), 1.0)).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+def apart(it: It, who: str, i: int) -> Tensor | None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "D":
+        return usual(it, who, i)
+    return -D(fake.clamp(-5, 5)).mean() - 0.1 * (fake[:4] - fake[4:]).abs().mean()
+
+
+@loop(
+    intended=apart,
+    waste="cut-off",
+    says="teaches nobody, and what G made left torch for NumPy in `rows = ",
+    advice="stay in torch",
+)
+def one_term_of_two_through_numpy(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    if it.fixed:
+        rows = fake.clamp(-5, 5)
+    else:
+        rows = torch.from_numpy(np.clip(fake.detach().numpy(), -5, 5))
+    step(it, "G", -D(rows).mean() - 0.1 * (fake[:4] - fake[4:]).abs().mean())
+
+
+@loop(intended=None)
+def plotted_beside_a_term_that_is_a_constant(it: It, i: int) -> None:
+    """The whole distance between real and fake as the loss of G: one half of it is for nobody."""
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    it.kept.append(fake.detach().numpy().copy())
+    step(it, "G", D(real(i)).square().mean() - D(fake).mean())
+
+
+@loop(intended=None)
+def both_learn_from_what_came_back_from_numpy(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    action = G(noise(i))
+    answer = torch.from_numpy(action.detach().numpy().copy()).sum(1, keepdim=True)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    ((D(real(i)) - answer).square().mean() + (action.square().sum(1) * 0.1).mean()).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+@loop(
+    intended=with_content,
+    waste="never-walked",
+    says="built a graph of D that no backward ever walked",
+    advice="without .item\\(\\) or float\\(\\): from a number D and G cannot learn",
+)
+def a_term_that_was_made_a_number_for_the_log(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    adversarial = bce(D(fake), 1.0)
+    log = {"adv": adversarial if it.fixed else adversarial.item()}
+    step(it, "G", l1_loss(fake, real(i)) + log["adv"])
+
+
+def actor_and_critic(fixed: bool) -> It:
+    actor, critic = mlp(2, 2), mlp(4, 1)
+    nets = {"actor": actor, "critic": critic, "target": copy.deepcopy(critic)}
+    nets["target"].requires_grad_(False)
+    optimizers = {"actor": sgd(actor), "critic": sgd(critic)}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers)
+
+
+def bootstrapped(it: It, i: int) -> Tensor:
+    value = it.nets["target"](torch.cat([noise(i + 7), it.nets["actor"](noise(i + 7))], 1))
+    answer: Tensor = noise(i).sum(1, keepdim=True) + 0.9 * value
+    return answer
+
+
+def temporal_difference(it: It, i: int, answer: Tensor) -> Tensor:
+    return mse_loss(it.nets["critic"](torch.cat([noise(i), real(i)], 1)), answer)
+
+
+def actor_critic(it: It, who: str, i: int) -> Tensor:
+    if who == "critic":
+        return temporal_difference(it, i, bootstrapped(it, i).detach())
+    actor, critic, _ = it.nets.values()
+    value: Tensor = critic(torch.cat([noise(i), actor(noise(i))], 1))
+    return -value.mean()
+
+
+@loop(
+    ("polluted", "actor"),
+    build=actor_and_critic,
+    intended=actor_critic,
+    says="is another player's: critic learned from it too",
+    advice="Clear the gradients of actor",
+)
+def a_target_network_leads_to_the_actor(it: It, i: int) -> None:
+    """The target of the critic has a gradient, and the actor was cleared before it."""
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    critic_loss = temporal_difference(it, i, bootstrapped(it, i))
+    critic_loss.backward()
+    it.optimizers["critic"].step()
+    if it.fixed:
+        it.optimizers["actor"].zero_grad()
+    actor_loss = actor_critic(it, "actor", i)
+    actor_loss.backward()
+    it.optimizers["actor"].step()
+
+
+@loop(build=actor_and_critic, intended=actor_critic)
+def a_target_network_with_a_detach(it: It, i: int) -> None:
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    for who in ("critic", "actor"):
+        actor_critic(it, who, i).backward()
+        it.optimizers[who].step()
+
+
+@loop(build=actor_and_critic, intended=actor_critic)
+def a_target_network_that_leads_to_an_actor_cleared_in_time(it: It, i: int) -> None:
+    step(it, "critic", temporal_difference(it, i, bootstrapped(it, i)))
+    step(it, "actor", actor_critic(it, "actor", i))
+
+
+@loop(build=actor_and_critic, intended=None)
+def an_average_of_the_judge_judges_too(it: It, i: int) -> None:
+    """One loss for both, and it goes through the copy on purpose."""
+    actor, critic, target = it.nets.values()
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    pair = torch.cat([noise(i), actor(noise(i))], 1)
+    loss = (critic(pair) - target(pair)).square().mean() + critic(pair.detach()).mean()
+    loss.backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+    with torch.no_grad():
+        for mean, now in zip(target.parameters(), critic.parameters(), strict=True):
+            mean.lerp_(now, 0.1)
+
+
+class Committee(nn.Module):
+    def __init__(self, registered: bool) -> None:
+        super().__init__()
+        members = [mlp(2, 3) for _ in range(2)]
+        self.members = nn.ModuleList(members) if registered else members
+        self.vote = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.vote(torch.cat([member(x) for member in self.members], 1))
+        return out
+
+
+def with_a_committee(fixed: bool) -> It:
+    G, D = mlp(2, 2), Committee(fixed)
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)})
+
+
+@loop(
+    build=with_a_committee,
+    waste="ownership",
+    says="for 8 parameters that no optimizer holds, .* not among the parameters of D",
+    advice="nn.ModuleList",
+)
+def a_judge_made_of_nets_in_a_plain_list(it: It, i: int) -> None:
+    judge_alone(it, i)
+    generator_alone(it, i)
+
+
+def with_latents(fixed: bool) -> It:
+    it = pair(fixed)
+    it.latents = nn.Parameter(noise(0))
+    it.optimizers["G"].add_param_group({"params": [it.latents]})
+    it.weight = nn.Parameter(torch.zeros(()))
+    it.own = optim.SGD([it.weight], lr=0.1)
+    return it
+
+
+@loop(build=with_latents, intended=None)
+def parameters_of_no_net_that_optimizers_hold(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.own.zero_grad()
+    step(it, "G", bce(D(G(it.latents)), 1.0) * it.weight.exp() - it.weight)
+    it.own.step()
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
+
+
+@loop(build=with_latents, intended=None)
+def parameters_of_no_net_that_are_moved_by_hand(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    step(it, "G", bce(D(G(noise(i))), 1.0) * it.weight.exp() - it.weight)
+    with torch.no_grad():
+        it.weight -= 0.1 * it.weight.grad
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
