@@ -53,6 +53,13 @@ def stage(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabB
         yield browser
 
 
+def opened(stage: LabBrowser, name: str) -> NotebookPage:
+    """The notebook, not as slides: had they been on before, they would hide cells from a run."""
+    page = stage.open(name)
+    page._call("await app.commands.execute('deck:stop');", 30)
+    return page
+
+
 def start(page: NotebookPage, cell: int = 0) -> None:
     page._call(
         f"panel.content.activeCellIndex = {cell}; await app.commands.execute('deck:start');", 30
@@ -90,7 +97,7 @@ def on_slides(path: Path) -> list[int]:
 
 
 def test_every_slide_of_every_lesson_is_reached_in_order(stage, notebook_path):
-    page = stage.open(notebook_path.name)
+    page = opened(stage, notebook_path.name)
     start(page)
     assert page._call(WALK, 60) == [on_slides(notebook_path), []]
     assert page.page_errors == []
@@ -102,7 +109,7 @@ def test_the_keys_go_on_and_back_and_show_no_notes(stage, root):
     kinds = [slide_type(cell) for cell in nbformat.read(path, as_version=4).cells]
     places = on_slides(path)[:12]
     assert {"notes", "subslide"} < {kinds[i] for i in range(places[-1])}
-    page = stage.open(LESSON)
+    page = opened(stage, LESSON)
     page.run_to("question.compare(rec)")  # with outputs, and scrolled away from the first slide
     start(page)
     assert place(page)["top"] >= 0
@@ -133,7 +140,7 @@ def test_the_keys_go_on_and_back_and_show_no_notes(stage, root):
 
 
 def test_a_class_predicts_runs_and_walks_the_step(stage):
-    page = stage.open(LESSON)
+    page = opened(stage, LESSON)
     page.run_to("step = STRATEGIES")
     question, compare = index_of(page, "question ="), index_of(page, "real, noise = data.batch")
     start(page, question)
@@ -155,7 +162,7 @@ def test_a_class_predicts_runs_and_walks_the_step(stage):
 
 def test_a_class_that_has_not_voted_sees_no_verdict(stage):
     """The notebook has run before the class comes in, as it does where it takes long."""
-    page = stage.open("06-leaner-steps.ipynb")
+    page = opened(stage, "06-leaner-steps.ipynb")
     compare = 'refusal = ""'
     page.run_to(compare)
     at, question = index_of(page, compare), index_of(page, "mixing = with_batchnorm()")
@@ -186,7 +193,7 @@ def test_a_class_that_has_not_voted_sees_no_verdict(stage):
 
 
 def test_the_keys_walk_the_moments_of_an_explorer_before_they_go_on(stage):
-    page = stage.open(LESSON)
+    page = opened(stage, LESSON)
     page.run_to("explore(")
     at = index_of(page, "explore(")
     start(page, at - 2)
