@@ -192,7 +192,7 @@ def test_a_class_that_has_not_voted_sees_no_verdict(stage):
     page.close()
 
 
-def test_the_keys_walk_the_moments_of_an_explorer_before_they_go_on(stage):
+def test_the_keys_walk_the_moments_of_an_explorer_before_they_go_on(stage, root):
     page = opened(stage, LESSON)
     page.run_to("explore(")
     at = index_of(page, "explore(")
@@ -213,13 +213,15 @@ def test_the_keys_walk_the_moments_of_an_explorer_before_they_go_on(stage):
     assert explorer.shown().count == "8 of 13"
     press(page, *["Space"] * 5, at=at)
     assert explorer.shown().count == "13 of 13"
-    press(page, "Space", at=at + 1)
-    press(page, "ArrowLeft", at=at)
     for key, count in (("ArrowLeft", 12), ("ArrowUp", 11), ("k", 10), ("PageUp", 9)):
         press(page, key, at=at)
         assert explorer.shown().count == f"{count} of 13"
     press(page, *["Shift+Space"] * 8, at=at)
     assert explorer.shown().count == "1 of 13"
     press(page, "ArrowLeft", at=at - 1)
+    press(page, *["Space"] * 13, at=at)
+    assert explorer.shown().count == "13 of 13"
+    places = on_slides(root / "notebooks" / LESSON)
+    press(page, "Space", at=places[places.index(at) + 1])
     assert page.page_errors == []
     page.close()
