@@ -35,6 +35,9 @@ from gan_lessons.classroom.export import (
 )
 from gan_lessons.whole_file import write_whole
 
+# What a site has beside its lessons, where there is no folder of documents.
+BESIDE = ["api", "cheat-sheet", "embed", "explorer", "index", "search"]
+
 
 def cell(source, kind=None, *, tags=(), code=False, outputs=()):
     """Without ``kind`` the cell has no slide type, as the lessons store one that goes on."""
@@ -447,9 +450,7 @@ def test_one_that_fails_is_named_and_the_others_are_built(tmp_path, capsys):
     assert made == [
         "site/01.html",
         "site/03.html",
-        "site/api.html",
-        "site/index.html",
-        "site/search.html",
+        *(f"site/{name}.html" for name in BESIDE),
         "site/slides/01.html",
         "site/slides/03.html",
         "slides/01.html",
@@ -531,7 +532,7 @@ def test_what_cannot_be_built_is_named_and_linked_from_nowhere(tmp_path, capsys)
     for folder in (out / "slides", out / "site" / "slides"):
         assert sorted(path.name for path in folder.iterdir()) == ["00.html", "06.html", "09.html"]
     pages = sorted(path.name for path in (out / "site").glob("*.html"))
-    assert pages == ["00.html", "06.html", "09.html", "api.html", "index.html", "search.html"]
+    assert pages == ["00.html", "06.html", "09.html", *(f"{name}.html" for name in BESIDE)]
     index = (out / "site" / "index.html").read_text(encoding="utf-8")
     cards = "".join(re.findall(r'<p class="ways">.*?</p>', index, re.DOTALL))
     assert re.findall(r'href="(0\d)', index) == ["00", *re.findall(r'href="(0\d)', cards)]
@@ -551,7 +552,7 @@ def test_a_lesson_that_only_fails_as_a_page_is_not_linked(tmp_path, capsys):
     out = tmp_path / "site"
     assert build.build("site", sorted(tmp_path.glob("*.ipynb")), tmp_path) != []
     made = sorted(path.stem for path in out.glob("*.html"))
-    assert made == ["01", "03", "api", "index", "search"]
+    assert made == ["01", "03", *BESIDE]
     for name in made:
         assert "02.html" not in (out / f"{name}.html").read_text(encoding="utf-8")
 
