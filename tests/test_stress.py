@@ -67,10 +67,11 @@ def test_interrupts() -> None:
 
 @pytest.mark.parametrize("kind", memory.KINDS)
 def test_memory_does_not_grow(kind: str) -> None:
+    others = set(memory.comm.get_comm_manager().comms)  # of tests that ran before
     made, objects, _ = memory.grown(kind, 4, float("inf"))
     assert made == 4
     assert objects <= memory.OBJECTS
-    assert len(memory.comm.get_comm_manager().comms) == 0
+    assert set(memory.comm.get_comm_manager().comms) <= others
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
