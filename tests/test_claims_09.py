@@ -337,8 +337,8 @@ OF_STRATEGY = {
     "S1": {"softmax_gan"},
     "S2": {"dcgan_example", "pix2pix", "hifi_gan"},
     "S3": {"pytorch_gan", "cyclegan", "srgan", "relativistic_gan"},
-    "none: a new fake for each": {"wgan_gp", "one_and_mone", "stylegan2_ada", "biggan"},
-    "none: D gets no fake": {"dragan"},
+    "none: two fakes": {"wgan_gp", "one_and_mone", "stylegan2_ada", "biggan"},
+    "none: no fake for D": {"dragan"},
 }
 
 

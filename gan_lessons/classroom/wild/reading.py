@@ -43,7 +43,7 @@ class Reading:
     def cells(self) -> tuple[str, ...]:
         vain = ", ".join(f"{net}: {count:g}" for net, count in self.in_vain.items())
         norms = ", ".join(f"{net}: {count:g}" for net, count in self.norms.items())
-        order, grave = ", then ".join(self.order), ", ".join(self.grave) or "–"
+        order, grave = " → ".join(self.order), ", ".join(self.grave) or "–"
         kind = self.strategy, self.update or "–"
         return order, self.cut, *kind, vain or "nothing", norms or "–", grave
 
@@ -114,7 +114,7 @@ def _strategy(rec: Record) -> str:
     if cut_off & walked_g & makers:
         return "S2" if first["D"] < first["G"] else "S3"
     made = (cut_off | fed | walked_d) & makers
-    return "none: a new fake for each" if made else "none: D gets no fake"
+    return "none: two fakes" if made else "none: no fake for D"
 
 
 def _behind(rec: Record, nodes: list[int]) -> set[int]:
