@@ -171,6 +171,7 @@ OWN_STEP = ("record", "record_step", "watch", "watched", "same", "gains")
 
 def child(name: str, cases: int) -> None:
     """Call on; ``go`` on standard output asks for a signal, other lines tell what came of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     folder = Path(tempfile.mkdtemp())
     tempfile.tempdir = str(folder)
     swallowed: list[str] = []
