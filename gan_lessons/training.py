@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +186,8 @@ class Training:
         """Go on from where `save` left a training with nets and optimizers like these.
 
         Only tensors and plain values are read (`weights_only=True`): no code of the file runs.
-        Raises ValueError for a file of another kind, before anything is changed.
+        Raises ValueError for a file of another kind, or of other nets, optimizers, schedules or
+        processes, before anything is changed.
         """
         try:
             state = torch.load(path, map_location=self._device, weights_only=True)
@@ -204,6 +205,9 @@ class Training:
         rank, processes = share()
         if (saved := len(state["random"][0])) != processes:
             raise ValueError(f"{path} was saved by {saved} processes; go on with as many")
+        for name, part in parts.items():
+            if why := _misfit(part.state_dict(), state[name]):
+                raise ValueError(f"{path} does not fit this training, in {name}: {why}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
         self._order.set_state(state["order"].cpu())
@@ -223,6 +227,25 @@ class Training:
             "optimizer_d": gan.optimizer_d,
         }
         return parts | {f"schedule_{i}": one for i, one in enumerate(self.schedules)}
+
+
+def _misfit(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Why a part with the state ``ours`` cannot go on from ``theirs``; "" where it can."""
+    if (groups := ours.get("param_groups")) is not None:  # an optimizer
+        saved = theirs["param_groups"]
+        alike = len(groups) == len(saved) and all(
+            len(one["params"]) == len(other["params"]) and other.keys() <= one.keys()
+            for one, other in zip(groups, saved, strict=True)
+        )  # fewer options are those of an older torch
+        return "" if alike else "an optimizer of another kind, or with other groups of parameters"
+    for key in {**ours, **theirs}:
+        here, there = (
+            tuple(getattr(state[key], "shape", ())) if key in state else "missing"
+            for state in (ours, theirs)
+        )
+        if here != there:
+            return f"{key} is {there} there, and {here} here"
+    return ""
 
 
 def _random_states(device: torch.device) -> list[Tensor]:

@@ -12,6 +12,7 @@ import torch
 from gan_lessons import STRATEGIES, rank_trials, ranks, tiny_gan
 from gan_lessons.process_pool import Processes
 from gan_lessons.train.__main__ import main
+from gan_lessons.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -236,8 +237,6 @@ states = torch.load({path!r}, weights_only=True)["random"][0]
 assert len(states) == 2 and not torch.equal(*states)  # each its own dropout
 """)  # fmt: skip
     assert os.listdir(tmp_path) == ["training.pt"]
-    from gan_lessons.training import Training
-
     alone = Training(tiny_gan(), torch.zeros(9, 2))
     loaded = torch.load(path, weights_only=True)
     parts = {name: part.state_dict() for name, part in alone._parts().items()}
@@ -293,10 +292,78 @@ def test_the_command_on_two_machines_that_are_one(capsys, tmp_path):
     assert told[2:] == ["6 steps with detach on cpu; 2 processes agree"]
 
 
-def test_the_command_alone_refuses_what_was_asked_for(monkeypatch):
+ALONE = ["--data", "ring", "--steps", "4", "--every", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def nobody_else(monkeypatch, tmp_path):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_alone_refuses_what_was_asked_for(nobody_else, monkeypatch, capsys):
     with pytest.raises(RuntimeError, match="2 processes were asked for, and 1 take part"):
-        main(["--steps", "1", "--device", "cpu", "--processes", "2"])
+        main([*ALONE, "--processes", "2"])
+    for asked, why in (
+        (["--strategy", "detatch"], "invalid choice: 'detatch' (choose from 'retain_graph', "),
+        (["--device", "cuda"], "1 started here, and torch sees 0 GPUs. Say --device cpu"),
+    ):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(SystemExit, match="2"):
+            main([*ALONE, *asked])
+        assert why in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "1")  # the first of many has said it
+    with pytest.raises(SystemExit, match="2"):
+        main(["--strategy", "detatch"])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_command_knows_the_strategies_by_both_names(nobody_else, capsys):
+    for name in ("S2", "detach"):
+        main([*ALONE, "--strategy", name])
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == told[3:]
+    assert told[2] == "4 steps with detach on cpu; one process"
+
+
+def test_a_command_that_is_stopped_says_how_it_goes_on(nobody_else, monkeypatch):
+    advance, steps = Training.advance, iter(range(3))
+
+    def stopping(training):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return advance(training)
+
+    monkeypatch.setattr(Training, "advance", stopping)
+    with pytest.raises(
+        KeyboardInterrupt, match=r"3 steps; the same .* goes on from what a\.pt holds"
+    ):
+        main([*ALONE, "--checkpoint", "a.pt"])
+
+
+def test_what_fails_in_one_process_is_said_once(tmp_path):
+    """The other one waits for it, and fails as well."""
+    program = """
+import os, runpy
+from gan_lessons.training import Training
+advance = Training.advance
+def broken(training):
+    if training.steps == 3 and os.environ["RANK"] == "1":
+        raise ValueError("sample 7 is broken")
+    return advance(training)
+Training.advance = broken
+runpy.run_module("gan_lessons.train", run_name="__main__", alter_sys=True)
+"""
+    (tmp_path / "broken.py").write_text(program)
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *starter, "broken.py", *ALONE],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("python -m gan_lessons.train: sample 7 is broken") == 1
+    assert "Connection" not in done.stderr
+    assert "gan_lessons/train" not in done.stderr  # no traceback through it
 
 
 def test_nothing_keeps_the_processes_joined(tmp_path):

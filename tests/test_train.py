@@ -146,6 +146,12 @@ def test_a_strangers_generator_needs_the_noise_shape():
         ({"data": RING[:, :1]}, ValueError, r"expects \(batch, 2\)"),
         ({"steps": -1}, ValueError, r"train\(\) got steps=-1; it must be at least 0"),
         ({"batch_size": 0}, ValueError, r"train\(\) got batch_size=0; it must be at least 1"),
+        (
+            {"checkpoint": "no/x.pt"},
+            FileNotFoundError,
+            "'no/x.pt', and there is no folder no; make",
+        ),
+        ({"checkpoint": "."}, TypeError, "expected the path of a file"),
     ],
 )
 def test_bad_arguments_change_nothing(how, error, text):

@@ -50,8 +50,8 @@ def train(
     checkpoint: a file that is written as often; where it is there already, the training goes on
     from it, up to `steps` in all, as if it had never stopped.
     Many processes (see `ranks.joined`) are asked as often whether their weights are the same.
-    Raises TypeError or ValueError for bad arguments, before anything is changed, FloatingPointError
-    for losses that are not finite, RuntimeError naming the first weight that differs.
+    Raises TypeError, ValueError or FileNotFoundError for bad arguments, before anything is changed;
+    FloatingPointError for losses that are not finite; RuntimeError naming a weight that differs.
     >>> from gan_lessons import data, tiny_gan, train
     >>> len(train.train(tiny_gan(), data.ring(64), steps=2, progress=False).d_loss)
     2
@@ -73,8 +73,14 @@ def _check(steps: Any, every: Any, progress: Any, on_progress: Any, checkpoint: 
         require_callable("train", "a function of the Training", 1, on_progress=on_progress)
     if checkpoint is not None:
         require("train", (str, Path), "the path of a file", checkpoint=checkpoint)
-        if not Path(checkpoint).name:
+        path = Path(checkpoint)
+        if not path.name or path.is_dir():
             raise refuse("train", "checkpoint", checkpoint, "the path of a file")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"train() got checkpoint={str(path)!r}, and there is no folder {path.parent}; make "
+                "it before the training"
+            )
 
 
 def _run(
