@@ -1,5 +1,6 @@
 """Real processes, joined by gloo: who agrees, who is right, who drifts, and who says so."""
 
+import importlib
 import multiprocessing
 import os
 import socket
@@ -58,8 +59,13 @@ def times_sent(key, way):
     return {"G": 1, "D": 2 if wasted else 1}
 
 
-def test_every_strategy_in_every_way(both):
-    first, second = both.run(rank_trials.all_trials)
+@pytest.fixture(scope="module")
+def trials(both):
+    return both.run(rank_trials.all_trials)
+
+
+def test_every_strategy_in_every_way(trials):
+    first, second = trials
     assert first.keys() == {(k, w) for k in rank_trials.steps() for w in rank_trials.WAYS}
     assert {k for k, _ in first} >= {*STRATEGIES, *RAISE}
     for (key, way), trial in first.items():
@@ -72,6 +78,36 @@ def test_every_strategy_in_every_way(both):
             whole = {net: times_sent(key, way)[net] * size[net] for net in size}
             together = {"G and D": sum(whole.values())}
             assert trial.sent == (together if way.startswith("one DDP") else whole)
+
+
+def table_of(page, heading):
+    """The lines of the table whose first line begins so."""
+    return page[page.index(heading) :].partition("\n\n")[0].splitlines()
+
+
+def test_the_page_says_what_is_sent(trials, root, monkeypatch):
+    """Counted here; and the milliseconds on paper are those of these bytes."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    processes = importlib.import_module("processes")
+    page = (root / "docs/many-processes.md").read_text()
+    times = processes.times_sent(trials[0])
+    assert table_of(page, "| strategy |") == processes.sent_table(times)
+    paper = "\n".join(processes.paper_table(times))
+    assert paper in page
+
+
+@pytest.mark.parametrize("way", ["this package", "DDP", "FSDP2"])
+def test_the_page_says_what_became_of_each_step(both, root, way):
+    """Of the ways that need torch alone."""
+    found = f"""[
+        __import__("sys").path.insert(0, {str(root / "benchmarks")!r}),
+        __import__("engines").WAYS[{way!r}]()["outcomes"],
+    ]"""
+    outcomes = both.run(eval, found)[0][1]
+    heads, _, *rows = table_of((root / "docs/many-processes.md").read_text(), "| step, unchanged |")
+    place = [head.strip() for head in heads.split("|")].index(way)
+    said = {row.split("|")[1].strip(): row.split("|")[place].strip() for row in rows}
+    assert said == {STRATEGIES[key].title: outcome for key, outcome in outcomes.items()}
 
 
 def small_nets():
@@ -92,6 +128,8 @@ def test_buffers_are_each_processs_own(both):
         assert told == ["weights agree, buffers do not"] * 2
     (told, _) = both.run(rank_trials.buffers, "one_stage", False)
     assert told.startswith("raises: the discriminator mixes")
+    with pytest.raises(ValueError, match="GPU"):  # what would normalise by all shares
+        in_both(both, "torch.nn.SyncBatchNorm(3)(torch.rand(2, 3, 4, 4))")
 
 
 def test_accumulation_sends_once_with_no_sync_or_with_the_hook(both):

@@ -195,14 +195,21 @@ def test_an_overflow_with_finite_weights_is_told_apart():
         train(tiny_gan(), RING, step, steps=3, progress=False)
 
 
-def test_on_progress_hears_of_it_and_may_look():
+def test_on_progress_hears_of_it_and_may_look_without_changing_anything():
     heard = []
-    gan = tiny_gan()
-    train(
-        gan, RING, step_detach, steps=7, every=3, progress=False,
-        on_progress=lambda training: heard.append((training.steps, len(training.history.d_loss))),
-    )  # fmt: skip
+
+    def look(training):
+        heard.append((training.steps, len(training.history.d_loss)))
+        assert training.gan.generator.eval()(torch.randn(3, 5)).shape == IMAGES[:3].shape
+
+    alone, looked_at = noisy_gan(), noisy_gan()
+    for gan, on_progress in ((alone, None), (looked_at, look)):
+        train(
+            gan, IMAGES, step_detach, steps=7, batch_size=6, every=3, progress=False,
+            on_progress=on_progress,
+        )  # fmt: skip
     assert heard == [(3, 3), (6, 6), (7, 7)]
+    assert equal(alone, looked_at)
 
 
 def test_the_step_may_change_in_between():

@@ -14,6 +14,7 @@ from gan_lessons.arguments import refuse, require, require_callable, require_who
 from gan_lessons.checks import check_batch, first_parameter
 from gan_lessons.extras import installed_for
 from gan_lessons.gan import Gan
+from gan_lessons.independence import gpus
 from gan_lessons.put_back import modes_kept
 from gan_lessons.ranks import ranks_agree
 from gan_lessons.steps import step_generator_first
@@ -40,13 +41,13 @@ def train(
 ) -> History:
     """Take `steps` training steps on random batches of data (n, ...), in train mode.
 
-    Moves the weights and buffers of both nets, their optimizers' state and `schedules`. Batches,
-    noise and what is random inside the nets follow from `seed`. The global random state and the
-    nets' modes are put back on every way out. A KeyboardInterrupt (the stop button) ends it early
-    and returns the history so far.
+    Moves weights, buffers, the optimizers' state and `schedules`. Batches, noise and what is random
+    inside the nets follow from `seed`. The global random state and the nets' modes are put back on
+    every way out. A KeyboardInterrupt (the stop button) ends it and returns the history so far.
 
     noise_shape: of one sample, read from the generator where it is one of ours.
-    on_progress: called with the `Training` after every `every` steps and after the last.
+    on_progress: called with the `Training` after every `every` steps and after the last; the modes
+    and random numbers that it leaves are not those of the training.
     checkpoint: a file that is written as often; where it is there already, the training goes on
     from it, up to `steps` in all, as if it had never stopped.
     Many processes (see `ranks.joined`) are asked as often whether their weights are the same.
@@ -119,7 +120,10 @@ def _report(
     if checkpoint is not None:
         training.save(checkpoint)
     if on_progress is not None:
-        on_progress(training)
+        nets = training.gan.nets
+        devices = gpus(first_parameter("generator", nets["G"]))
+        with torch.random.fork_rng(devices=devices), modes_kept(*nets.values()):
+            on_progress(training)
 
 
 def _require_agreement(training: Training) -> None:
