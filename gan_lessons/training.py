@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from gan_lessons.arguments import require, require_callable, require_sizes, require_whole
+from gan_lessons.arguments import refuse, require, require_callable, require_sizes, require_whole
 from gan_lessons.checks import check_finite
 from gan_lessons.data import batch, rng
 from gan_lessons.data import noise as normal_noise
@@ -68,7 +68,7 @@ class Training:
         require_callable("train", "a function step(gan, real, noise)", 3, step=step)
         require("train", Sequence, "a sequence of torch's schedulers", schedules=schedules)
         for number, schedule in enumerate(schedules):
-            require("train", LRScheduler, "one of torch's", **{f"schedules[{number}]": schedule})
+            _check_schedule(gan, f"schedules[{number}]", schedule)
         require_whole("train", seed=seed)
         require_whole("train", 1, batch_size=batch_size)
         self.noise_shape = _noise_shape(gan.generator) if noise_shape is None else noise_shape
@@ -95,7 +95,7 @@ class Training:
     def history(self) -> History:
         """Of all steps so far."""
         self._look()
-        return History(list(self._past.d_loss), list(self._past.g_loss), self._past.interrupted)
+        return History(list(self._past.d_loss), list(self._past.g_loss))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -272,6 +272,17 @@ def _noise_shape(generator: nn.Module) -> tuple[int, ...]:
         "the noise shape of {net} is not known; pass noise_shape, for example "
         "noise_shape=(100,)".format(net=type(generator).__name__)
     )
+
+
+def _check_schedule(gan: Gan, name: str, schedule: Any) -> None:
+    require("train", LRScheduler, "one of torch's", **{name: schedule})
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise refuse(
+            "train", name, schedule, "a schedule of steps: the losses of a GAN are no score"
+        )
+    groups = schedule.optimizer.param_groups
+    if not any(groups is optimizer.param_groups for optimizer in gan.optimizers.values()):
+        raise ValueError(f"train() got {name} on an optimizer that is none of the gan's")
 
 
 def _check_arguments(data: Tensor, batch_size: int, processes: int) -> None:

@@ -24,8 +24,8 @@ def both():
 
 def in_both(pool, code):
     """Run a program in each process; an assertion that fails there fails here."""
-    start = "import torch\nfrom gan_lessons import *\nfrom gan_lessons import data, ranks\n"
-    pool.run(exec, start + code, {})
+    start = ["import torch", "from gan_lessons import *", "from gan_lessons import data, ranks"]
+    pool.run(exec, "\n".join([*start, "from gan_lessons import rank_trials", code]), {})
 
 
 # The table of lesson 10 -------------------------------------------------------------------------
@@ -248,6 +248,20 @@ else:
 """)  # fmt: skip
 
 
+def test_train_says_where_ddp_lets_a_step_drift(both):
+    """S1 with a DDP around each net; the weights have the names of the nets inside."""
+    in_both(both, TRAIN + """
+for step in (step_detach, step_retain_graph):
+    with rank_trials.sharing(tiny_gan(), "DDP") as (many, _):
+        try:
+            run(many, ring, step, steps=4, every=2, **how)
+            assert step is step_detach
+        except RuntimeError as error:
+            assert step is step_retain_graph
+            assert "G net.0.weight is not the same on all 2 processes, at step 2" in str(error)
+""")  # fmt: skip
+
+
 RESUME = (
     TRAIN
     + """
@@ -362,6 +376,15 @@ def test_the_command_knows_the_strategies_by_both_names(nobody_else, capsys):
     told = capsys.readouterr().out.splitlines()
     assert told[:3] == told[3:]
     assert told[2] == "4 steps with detach on cpu; one process"
+
+
+def test_the_command_goes_on_with_the_rates_and_random_numbers_of_the_file(nobody_else, capsys):
+    main(ALONE)
+    for more in (["--steps", "2"], ["--lr", "1", "--seed", "9"]):
+        main([*ALONE, "--checkpoint", "a.pt", *more])
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == told[3]
+    assert told[1:3] == told[5:]
 
 
 def test_a_command_that_is_stopped_says_how_it_goes_on(nobody_else, monkeypatch):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from gan_lessons import STRATEGIES, Gan, data, dcgan, mlp_gan, tiny_gan
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
@@ -126,6 +127,27 @@ def test_progress_counts_the_steps_and_shows_the_losses(capsys):
     assert "d_loss=0." in shown
     train(tiny_gan(), RING, steps=3, progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+def test_one_process_shows_the_bar_for_all(monkeypatch, capsys):
+    monkeypatch.setattr("gan_lessons.train.share", lambda: (1, 2))
+    train(tiny_gan(), RING, steps=3)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "error", "text"),
+    [
+        (lambda gan: ReduceLROnPlateau(gan.optimizer_g), TypeError, "losses of a GAN are no score"),
+        (lambda _: StepLR(tiny_gan().optimizer_g, 3), ValueError, "that is none of the gan's"),
+    ],
+)
+def test_a_schedule_that_could_not_work_is_refused(schedule, error, text):
+    gan = tiny_gan()
+    before, schedules = weights(gan), [schedule(gan)]
+    with pytest.raises(error, match=text):
+        train(gan, RING, steps=1, schedules=schedules, progress=False)
+    assert torch.equal(weights(gan), before)
 
 
 def test_a_strangers_generator_needs_the_noise_shape():

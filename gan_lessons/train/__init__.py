@@ -16,7 +16,7 @@ from gan_lessons.extras import installed_for
 from gan_lessons.gan import Gan
 from gan_lessons.independence import gpus
 from gan_lessons.put_back import modes_kept
-from gan_lessons.ranks import ranks_agree
+from gan_lessons.ranks import ranks_agree, share
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
 from gan_lessons.training import History, Training
@@ -151,7 +151,7 @@ def sample(generator: nn.Module, noise: Tensor) -> Tensor:
 def _counted(training: Training, steps: int, progress: bool) -> Iterator[int]:
     """Count the steps that are left, under a bar that shows some of the losses."""
     left = range(training.steps, steps)
-    if not progress:
+    if not progress or share()[0] > 0:  # one bar for all processes
         yield from left
         return
     with installed_for("the progress bar of train (else: progress=False)"):
