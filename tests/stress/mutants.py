@@ -2,6 +2,7 @@
 
     python -m tests.stress.mutants --cases 30 --seed 0       # a random sample of each room
     python -m tests.stress.mutants --only gan_lessons/steps.py --list
+    python -m tests.stress.mutants --again said.txt          # what survived there, once more
 
 Why not mutmut or cosmic-ray: mutmut puts a switch in place of each function, so that the source of
 a step, which lessons show and ``record_step`` follows line by line, is no longer its own; and
@@ -16,6 +17,7 @@ import ast
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -24,7 +26,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/lens/record/*.py": (
         "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
         "test_any_step", "test_torch_internals", "test_record_json", "test_record_threads",
-        "test_record_interrupts", "test_ranks_differ",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",
@@ -231,6 +231,24 @@ QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAsser
 OURS = ("tests", "benchmarks", "gan_lessons", "tools")
 
 
+def told_before(room: str, said: str) -> tuple[int, list[Mutant]]:
+    """(how many were noticed, those that were not), read in what runs of this command printed.
+
+    Of those that the code no longer has, only the noticed ones count. Lines may have moved.
+    """
+    killed, survived, possible = 0, list[Mutant](), all_mutants(room)
+    for verdict, path, line, change in TOLD.findall(said):
+        if ROOT / path in files_of(room):
+            same = [m for m in possible if str(m) == f"{path}:{m.line}: {change}"]
+            killed += verdict == "killed"
+            if verdict == "SURVIVED" and same:
+                survived.append(min(same, key=lambda m: abs(m.line - int(line))))
+    return killed, survived
+
+
+TOLD = re.compile(r"^(killed|SURVIVED) +(\S+?):(\d+): (.*?)  \[", re.MULTILINE)
+
+
 def tried(room: str, sample: list[Mutant], copy: Path, end: float) -> tuple[int, list[Mutant]]:
     """(how many were noticed, those that were not) of one room."""
     start, killed, survived = time.monotonic(), 0, list[Mutant]()
@@ -252,22 +270,30 @@ def main() -> None:
     parser = report.arguments(__doc__, cases=30)
     parser.add_argument("--only", default="", help="files whose path holds this")
     parser.add_argument("--list", action="store_true", help="only list what would be tried")
+    parser.add_argument("--again", help="a file with what was printed: try what survived once more")
     options = parser.parse_args()
-    possible = {room: found for room in ROOMS if (found := all_mutants(room, options.only))}
-    samples = {
-        room: random.Random(options.seed).sample(found, min(options.cases, len(found)))
-        for room, found in possible.items()
-    }
+    possible = {room: all_mutants(room, "" if options.again else options.only) for room in ROOMS}
+    if options.again:
+        said = Path(options.again).read_text(encoding="utf-8")
+        known = {room: told_before(room, said) for room in ROOMS}
+    else:
+        known = {
+            room: (0, random.Random(options.seed).sample(found, min(options.cases, len(found))))
+            for room, found in possible.items()
+        }
     of = sum(map(len, possible.values()))
     if options.list:
-        print(*chain(*samples.values()), f"{sum(map(len, samples.values()))} of {of}", sep="\n")
+        print(*(m for _, sample in known.values() for m in sample), f"of {of}", sep="\n")
         return
     end, counts, survived = time.monotonic() + options.seconds, list[str](), list[Mutant]()
     all_killed = all_tried = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
-        for room, sample in samples.items():
-            killed, left = tried(room, sample, copy, end)
+        for room, (killed, sample) in known.items():
+            left = [m for m in sample if options.only not in str(m.path)]
+            if chosen := [m for m in sample if m not in left]:
+                more, still = tried(room, chosen, copy, end)
+                killed, left = killed + more, left + still
             survived += left
             all_killed, all_tried = all_killed + killed, all_tried + killed + len(left)
             counts.append(f"{room.removeprefix('gan_lessons/')} {killed} of {killed + len(left)}")
@@ -276,6 +302,8 @@ def main() -> None:
         "{killed} of {tried} random changes ({of} possible ones) noticed by the room's own tests: "
         "{counts}"
     )
+    if options.again:
+        text += "; what survived at first was tried once more, when tests had been added"
     told = text.format(killed=all_killed, tried=all_tried, of=of, counts=", ".join(counts))
     report.told("mutants", told, all_killed < 0.9 * all_tried)
 
