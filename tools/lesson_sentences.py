@@ -85,6 +85,11 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "c4a2f9d0": (
             r"not cleared +D steps on \['d_loss\.backward\(\)', 'g_loss\.backward\(\)'\]",
         ),
+        "6c609db8": (  # "D believes the fakes more than before"
+            r"before the step .*fake\) 0\.49\d\d\n",
+            r"cleared +D.*fake\) 0\.4\d\d\d\n",
+            r"not cleared .*fake\) 0\.50",
+        ),
         "8ca1f08c": (r"✓ The fake", r"✓ In train", r"✗ They agree", r"BatchNorm 0, dropout 0\.\d"),
         "32f5d9bd": (r"bit for bit: True",),
     },

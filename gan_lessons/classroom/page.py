@@ -17,8 +17,10 @@ from typing import Any, ClassVar
 
 import anywidget
 import traitlets
-from ipywidgets.widgets.widget import _instances
+from ipywidgets.widgets import widget as widgets
 
+# Where ipywidgets keeps every widget that is open: version 8, and 7, which Colab has.
+_INSTANCES = widgets._instances if hasattr(widgets, "_instances") else widgets.Widget.widgets
 STATIC = Path(__file__).with_name("static")
 
 
@@ -56,6 +58,7 @@ class PageWidget(anywidget.AnyWidget):
     state: ClassVar[tuple[str, ...]]
     kept: ClassVar[tuple[str, ...]] = ()
     data = traitlets.Dict().tag(sync=True)
+    _ipython_display_ = None  # of ipywidgets 7: IPython would ask it first, and show the view alone
 
     def __init__(self, group: str = "", **traits: Any) -> None:
         super().__init__(**traits)
@@ -147,8 +150,8 @@ class StrategyWidget(PageWidget):
                 widget._handle_msg(message)
 
         self.comm.on_msg(heard)
-        _instances[key] = weakref.proxy(self)
-        weakref.finalize(self, _instances.pop, key, None).atexit = False
+        _INSTANCES[key] = weakref.proxy(self)
+        weakref.finalize(self, _INSTANCES.pop, key, None).atexit = False
         _forget_last_run()
 
     def __del__(self) -> None:
