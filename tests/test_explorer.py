@@ -335,9 +335,8 @@ def assert_led(film):
         if made_by != "net":
             into = (kind, taker) if kind == "loss" else (maker, taker)
             bends = re.findall(r"Q([\d.]+),([\d.]+)", drawn["path"])
-            upright.setdefault(bends[0][0], []).append(
-                (into, *sorted(float(b[1]) for b in bends[:2]))
-            )
+            above, below = sorted(float(b[1]) for b in bends[:2])
+            upright.setdefault(bends[0][0], []).append((into, above, below))
     for pieces in upright.values():
         for i, (into, above, below) in enumerate(pieces):
             for other, top, bottom in pieces[:i]:

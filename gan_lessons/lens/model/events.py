@@ -79,6 +79,21 @@ class BackwardCall:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """Gradients were clipped by their norm, or the scale of a GradScaler was taken off them.
+
+    ``after``: how many events there were by then. ``nets``: net -> the parameters that were given.
+    ``calls``: indices of the backward calls in their gradients; () where they had none.
+    """
+
+    kind: Literal["clip", "unscale"]
+    after: int
+    line: Line
+    nets: Mapping[str, tuple[str, ...]]
+    calls: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that happened, and how things stood right after it.
 

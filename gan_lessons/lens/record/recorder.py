@@ -26,6 +26,7 @@ from gan_lessons.lens.record.optimizer_steps import (
     is_plain_step,
     is_skipped,
 )
+from gan_lessons.lens.record.scaling import Scalings
 from gan_lessons.lens.record.source_lines import backward_operand, caller_line
 from gan_lessons.lens.record.undo import Undo
 
@@ -88,6 +89,7 @@ class Recorder:
         kinds = (nn.Module, Optimizer, *map(type, own))
         for owner in {next(c for c in k.__mro__ if "zero_grad" in vars(c)) for k in kinds}:
             internals.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
+        Scalings(self.journal, self._names, self._hears).attach(undo)
         internals.enter_mode(undo, self.journal.operations)
 
     def _hears(self) -> bool:
