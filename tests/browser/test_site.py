@@ -173,7 +173,7 @@ GROUND = """async image => {
 def test_no_figure_is_white_in_the_dark(name, site, chromium):
     with DeckBrowser(dark=True, chromium=chromium) as browser:
         page = browser.open(site / f"{name}.html")
-        figures = page.locator("img:not(.gl-as-it-is)")
+        figures = page.locator("img:not(.gl-as-it-is), .window img")
         assert figures.count() > 3
         for figure in figures.all():
             assert figure.evaluate(GROUND) < 60, figure.get_attribute("alt")
