@@ -190,12 +190,16 @@ def failure(tests: list[str], copy: Path, limit: float = math.inf) -> str:
     said = copy / "said.txt"
     if not (child := os.fork()):
         _run_tests(copy, tests, said)
-    end = time.monotonic() + limit
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
-        time.sleep(0.05)
+    end, ended = time.monotonic() + limit, (0, 0)
+    try:
+        while not ended[0] and time.monotonic() < end:
+            time.sleep(0.05)
+            ended = os.waitpid(child, os.WNOHANG)
+    finally:
+        if not ended[0]:  # it ran on, or Ctrl-C, of which its session does not hear
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     if not ended[0]:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         return "it ran on"
     status, text = os.waitstatus_to_exitcode(ended[1]), said.read_text(errors="replace")
     failed = [x[:150] for x in text.splitlines() if x.startswith(("FAILED", "ERROR"))]
