@@ -81,8 +81,13 @@ def outcomes(make: Make) -> dict[str, str]:
 # What is tried, in every process ------------------------------------------------------------------
 
 
+def join_once() -> None:
+    if not ranks.is_joined():
+        ranks.join()
+
+
 def try_ddp() -> dict[str, Any]:
-    ranks.join()
+    join_once()
 
     def make(gan: Gan) -> Gan:
         G, D = (DistributedDataParallel(net) for net in gan.nets.values())
@@ -92,7 +97,7 @@ def try_ddp() -> dict[str, Any]:
 
 
 def try_hook() -> dict[str, Any]:
-    ranks.join()
+    join_once()
 
     with ExitStack() as undone:
 
@@ -107,7 +112,7 @@ def try_fsdp2() -> dict[str, Any]:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    ranks.join()
+    join_once()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
 
     def make(gan: Gan) -> Gan:

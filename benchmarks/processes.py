@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -20,16 +21,23 @@ from between_markers import put_between
 from gan_lessons import STRATEGIES, dcgan
 from gan_lessons.lens.cost import counting
 from gan_lessons.process_pool import Processes
-from gan_lessons.rank_trials import all_trials, milliseconds_to_send, seconds_per_step, small_gan
+from gan_lessons.rank_trials import (
+    Trial,
+    all_trials,
+    milliseconds_to_send,
+    seconds_per_step,
+    small_gan,
+)
 
 BATCHES = (64, 256, 1024, 4096)
 TIMED = ("detach", "generator_first", "selective", "one_stage")
 GPUS, WIRE, SPEED = 8, 100e9 / 8, 20e12  # assumed: bytes and FLOPs per second
 
 
-def times_sent(both: Processes) -> dict[tuple[str, str], dict[str, float]]:
+def times_sent(
+    table: Mapping[tuple[str, str], Trial],
+) -> dict[tuple[str, str], dict[str, float]]:
     """(strategy, way) -> net -> how often its gradient travels in one step."""
-    table = both.run(all_trials)[0]
     size = {net: sum(p.nbytes for p in n.parameters()) for net, n in small_gan().nets.items()}
     return {
         (key, way): {net: table[key, way].sent[net] / size[net] for net in size}
@@ -103,7 +111,7 @@ def paper_table(times: dict[tuple[str, str], dict[str, float]]) -> list[str]:
 def report(rounds: int) -> str:
     start = os.getloadavg()[0]
     with Processes(2) as both:
-        times = times_sent(both)
+        times = times_sent(both.run(all_trials)[0])
         clock = time_table(both, rounds)
     return "\n".join(
         [

@@ -19,6 +19,7 @@ EXTRA_OF = {
     "IPython": "lessons",
     "tqdm": "lessons",
     "PIL": "lessons",
+    "packaging": "lessons",
     "nbconvert": "slides",
     "nbclient": "slides",
     "nbformat": "slides",

@@ -52,11 +52,7 @@ def steps() -> dict[str, Step]:
     return {**{key: s.step for key, s in STRATEGIES.items()}, **PUBLISHED}
 
 
-@dataclass
-class Sent:
-    """Bytes that one process handed over to be averaged, by net."""
-
-    bytes: Counter[str] = field(default_factory=Counter)
+Sent = Counter[str]  # bytes that one process handed over to be averaged, by net
 
 
 @contextmanager
@@ -65,7 +61,7 @@ def sharing(gan: Gan, way: str, **options: Any) -> Iterator[tuple[Gan, Sent]]:
 
     options: more of DistributedDataParallel's. Raises KeyError for an unknown way.
     """
-    options, sent = {**WAYS[way], **options}, Sent()
+    options, sent = {**WAYS[way], **options}, Counter[str]()
     if way == "hook":
         with ranks.joined(gan), ExitStack() as undone:
             for net, optimizer in gan.optimizers.items():
@@ -110,7 +106,7 @@ class _Part(nn.Module):
 def _counting(sent: Sent, net: str) -> Callable[..., None]:
     def count(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         grads = (p.grad for g in optimizer.param_groups for p in g["params"])
-        sent.bytes[net] += sum(g.nbytes for g in grads if g is not None)
+        sent[net] += sum(g.nbytes for g in grads if g is not None)
 
     return count
 
@@ -119,7 +115,7 @@ def _count_and_average(
     state: tuple[Sent, str], bucket: dist.GradBucket
 ) -> torch.futures.Future[Tensor]:
     sent, net = state
-    sent.bytes[net] += bucket.buffer().nbytes
+    sent[net] += bucket.buffer().nbytes
     everybody = dist.group.WORLD
     assert everybody is not None
     return default_hooks.allreduce_hook(everybody, bucket)
@@ -198,7 +194,7 @@ def trial(key: str, way: str) -> Trial:
         with sharing(gan, way) as (many, sent):
             with _used_gradients(gan) as found:
                 step(many, *map(own_share, whole_batch(0)))
-            per_step = dict(sent.bytes)
+            per_step = dict(sent)
             for number in range(1, 5):
                 step(many, *map(own_share, whole_batch(number)))
     except (RuntimeError, ValueError) as error:
@@ -249,7 +245,7 @@ def accumulation(way: str, use_no_sync: bool = False, parts: int = 4) -> int:
                     quiet.enter_context(D.no_sync())
                 D(own_share(whole_batch(number)[0])).mean().backward()
         opt_d.step()
-    return sent.bytes["D"]
+    return sent["D"]
 
 
 def seconds_per_step(key: str, batch: int, steps: int = 15, alone: bool = False) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from gan_lessons.arguments import require, require_callable, require_sizes, require_whole
+from gan_lessons.arguments import refuse, require, require_callable, require_sizes, require_whole
 from gan_lessons.checks import check_finite
 from gan_lessons.data import batch, rng
 from gan_lessons.data import noise as normal_noise
@@ -68,7 +68,7 @@ class Training:
         require_callable("train", "a function step(gan, real, noise)", 3, step=step)
         require("train", Sequence, "a sequence of torch's schedulers", schedules=schedules)
         for number, schedule in enumerate(schedules):
-            require("train", LRScheduler, "one of torch's", **{f"schedules[{number}]": schedule})
+            _check_schedule(gan, f"schedules[{number}]", schedule)
         require_whole("train", seed=seed)
         require_whole("train", 1, batch_size=batch_size)
         self.noise_shape = _noise_shape(gan.generator) if noise_shape is None else noise_shape
@@ -95,7 +95,7 @@ class Training:
     def history(self) -> History:
         """Of all steps so far."""
         self._look()
-        return History(list(self._past.d_loss), list(self._past.g_loss), self._past.interrupted)
+        return History(list(self._past.d_loss), list(self._past.g_loss))
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -186,7 +186,8 @@ class Training:
         """Go on from where `save` left a training with nets and optimizers like these.
 
         Only tensors and plain values are read (`weights_only=True`): no code of the file runs.
-        Raises ValueError for a file of another kind, before anything is changed.
+        Raises ValueError for a file of another kind, or of other nets, optimizers, schedules or
+        processes, before anything is changed.
         """
         try:
             state = torch.load(path, map_location=self._device, weights_only=True)
@@ -204,6 +205,9 @@ class Training:
         rank, processes = share()
         if (saved := len(state["random"][0])) != processes:
             raise ValueError(f"{path} was saved by {saved} processes; go on with as many")
+        for name, part in parts.items():
+            if why := _misfit(part.state_dict(), state[name]):
+                raise ValueError(f"{path} does not fit this training, in {name}: {why}")
         for name, part in parts.items():
             part.load_state_dict(state[name])
         self._order.set_state(state["order"].cpu())
@@ -223,6 +227,25 @@ class Training:
             "optimizer_d": gan.optimizer_d,
         }
         return parts | {f"schedule_{i}": one for i, one in enumerate(self.schedules)}
+
+
+def _misfit(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Why a part with the state ``ours`` cannot go on from ``theirs``; "" where it can."""
+    if (groups := ours.get("param_groups")) is not None:  # an optimizer
+        saved = theirs["param_groups"]
+        alike = len(groups) == len(saved) and all(
+            len(one["params"]) == len(other["params"]) and other.keys() <= one.keys()
+            for one, other in zip(groups, saved, strict=True)
+        )  # fewer options are those of an older torch
+        return "" if alike else "an optimizer of another kind, or with other groups of parameters"
+    for key in {**ours, **theirs}:
+        here, there = (
+            tuple(getattr(state[key], "shape", ())) if key in state else "missing"
+            for state in (ours, theirs)
+        )
+        if here != there:
+            return f"{key} is {there} there, and {here} here"
+    return ""
 
 
 def _random_states(device: torch.device) -> list[Tensor]:
@@ -249,6 +272,17 @@ def _noise_shape(generator: nn.Module) -> tuple[int, ...]:
         "the noise shape of {net} is not known; pass noise_shape, for example "
         "noise_shape=(100,)".format(net=type(generator).__name__)
     )
+
+
+def _check_schedule(gan: Gan, name: str, schedule: Any) -> None:
+    require("train", LRScheduler, "one of torch's", **{name: schedule})
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise refuse(
+            "train", name, schedule, "a schedule of steps: the losses of a GAN are no score"
+        )
+    groups = schedule.optimizer.param_groups
+    if not any(groups is optimizer.param_groups for optimizer in gan.optimizers.values()):
+        raise ValueError(f"train() got {name} on an optimizer that is none of the gan's")
 
 
 def _check_arguments(data: Tensor, batch_size: int, processes: int) -> None:

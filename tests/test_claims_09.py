@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_lessons import data, dcgan, diagnose, record, tiny_gan
+from gan_lessons import (
+    data,
+    dcgan,
+    diagnose,
+    record,
+    step_detach,
+    step_frozen,
+    step_generator_first,
+    step_retain_graph,
+    step_selective,
+    tiny_gan,
+)
 from gan_lessons.classroom.wild import (
     WAYS,
     WILD,
@@ -193,7 +205,7 @@ def test_predictions_meet_the_measurement_that_the_prose_goes_on_with(lesson):
     measured = {
         name: getattr(lesson, name).measured[0]["measured"]
         for name in ("eval_writes", "frozen_moves", "one_call", "forgotten", "accumulated",
-                     "clipped", "moves", "holds", "wasteful", "goes_first")
+                     "clipped", "skipped", "moves", "holds", "wasteful", "goes_first")
     }  # fmt: skip
     assert measured == {
         "eval_writes": "no, gradients are written into it",
@@ -202,11 +214,34 @@ def test_predictions_meet_the_measurement_that_the_prose_goes_on_with(lesson):
         "forgotten": "nothing, and no error",
         "accumulated": "D's",
         "clipped": "1 / 65,536",
+        "skipped": "only G",
         "moves": "2",
         "holds": "eval()",
         "wasteful": "7",
         "goes_first": "alternating",
     }
+
+
+def test_one_call_of_a_d_with_batchnorm_is_another_gradient(lesson):
+    cosines = [float(n) for n in re.findall(r"d_loss .*, cosine ([\d.]+)", lesson.printed)]
+    assert len(cosines) == 2
+    assert all(0 < cosine < 0.9 for cosine in cosines)
+    lesson.judge.eval()  # where nothing of the batch takes part, both ways are the same
+    (loss, grad), (its_loss, its_grad) = lesson.learns_from(False), lesson.learns_from(True)
+    lesson.judge.train()
+    assert loss == pytest.approx(its_loss)
+    assert torch.allclose(grad, its_grad, atol=1e-5)
+
+
+def test_a_scaler_skips_one_optimizer_alone_and_its_update_comes_once(lesson):
+    assert lesson.usual_turn[0] == ("D", "G")
+    assert lesson.usual_turn[2] == 2**10
+    assert lesson.stepped == ("G",)
+    assert lesson.scale_after == 2**19
+    right = lesson.usual_turn[1]
+    assert torch.cosine_similarity(lesson.gradient_of_g, right, dim=0) > 0.99
+    assert (lesson.gradient_of_g.norm() / right.norm()).item() == pytest.approx(1, abs=0.05)
+    assert "G's gradient is 2.00 times as long" in lesson.printed
 
 
 def test_without_create_graph_the_loss_is_the_same_and_the_gradient_is_not(lesson):
@@ -281,8 +316,8 @@ SHAPES = {
     "wgan_gp": (("D", "G"), "nothing", "alternating"),
     "one_and_mone": (("D", "G"), "made without gradients", "alternating"),
     "pix2pix": (("D", "G"), "detach()", "alternating"),
-    "cyclegan": (("g", "d"), "detach()", "simultaneous"),
-    "hifi_gan": (("d", "g"), "detach()", "alternating"),
+    "cyclegan": (("G", "D"), "detach()", "simultaneous"),
+    "hifi_gan": (("D", "G"), "detach()", "alternating"),
     "stylegan2_ada": (("G", "D"), "made without gradients", "alternating"),
     "biggan": (("D", "G"), "made without gradients", "alternating"),
     "srgan": (("G", "D"), "detach()", "simultaneous"),
@@ -295,6 +330,35 @@ SHAPES = {
 def test_a_record_tells_the_shape_of_each(name, records):
     row = read(records[name])
     assert (row.order, row.cut, row.update) == SHAPES[name]
+
+
+# Which strategy of the article each is, as read in the original files.
+OF_STRATEGY = {
+    "S1": {"softmax_gan"},
+    "S2": {"dcgan_example", "pix2pix", "hifi_gan"},
+    "S3": {"pytorch_gan", "cyclegan", "srgan", "relativistic_gan"},
+    "none: two fakes": {"wgan_gp", "one_and_mone", "stylegan2_ada", "biggan"},
+    "none: no fake for D": {"dragan"},
+}
+
+
+def test_a_record_tells_the_strategy_of_each(records):
+    told: dict[str, set[str]] = {}
+    for name, rec in records.items():
+        told.setdefault(read(rec).strategy, set()).add(name)
+    assert told == OF_STRATEGY
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [(step_retain_graph, "S1"), (step_selective, "S1"), (step_detach, "S2"),
+     (step_generator_first, "S3"), (step_frozen, "S3")],
+)  # fmt: skip
+def test_the_package_s_own_steps_are_told_by_the_same_rule(step, told):
+    gan = tiny_gan()
+    with record(gan.nets, gan.optimizers) as rec:
+        step(gan, data.ring(4), data.noise(4, (2,)))
+    assert read(rec, iterations=1).strategy == told
 
 
 def test_who_freezes_wastes_nothing_and_all_others_waste_a_judge_s_gradient(records):

@@ -1,16 +1,28 @@
 """Charts, verdicts and the check of the environment."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
+from types import SimpleNamespace
 from typing import Any
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from gan_lessons import record, step_detach, step_retain_graph, tiny_gan
-from gan_lessons.classroom import check_environment, environment, figures, verdict
+from gan_lessons.classroom import (
+    Together,
+    check_environment,
+    environment,
+    explore,
+    figures,
+    ready,
+    verdict,
+)
 from gan_lessons.lens.model import Record
 
 
@@ -161,3 +173,72 @@ def test_what_is_missing_is_named_with_advice(monkeypatch: pytest.MonkeyPatch) -
     assert "%pip install scikit-learn" in repr(found)
     assert "%pip install pygraphviz" in found._repr_html_()
     assert "99.0" in repr(found)
+
+
+@pytest.fixture
+def pip(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A machine with a few packages, and a pip that brings any other one at its first version."""
+    here = {"gan-lessons": "0.1.0", "torch": "2.8.0+cu126", "ipywidgets": "7.6.0", "tqdm": "4.70"}
+    asks = {
+        "gan-lessons": ["torch>=2.8,<3", "gan-lessons[draw]; extra == 'lessons'",
+                        "torchviz<1; extra == 'draw'", "ipywidgets>=7.7.1,<9; extra == 'lessons'",
+                        "anywidget>=0.9; extra == 'lessons'", "pytest; extra == 'test'"],
+        "anywidget": ["ipywidgets>=8", "psygnal", "watchfiles; extra == 'dev'"],
+    }  # fmt: skip
+    calls: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> SimpleNamespace:
+        calls.append([part for part in command[2:] if part != "pip"])
+        here.update((Requirement(part).name, "1") for part in command[6:])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(environment, "_version", here.get)
+    monkeypatch.setattr(environment, "_requires", lambda name: asks.get(name, ()))
+    monkeypatch.setattr(environment.subprocess, "run", run)
+    return SimpleNamespace(here=here, calls=calls, asks=asks)
+
+
+def test_what_is_missing_is_installed_and_nothing_else_is_changed(
+    pip: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = dict(pip.here)
+    ready(install=True)
+    options = ["install", "--quiet", "--no-deps"]
+    assert pip.calls == [[*options, "torchviz<1", "anywidget>=0.9"], [*options, "psygnal"]]
+    assert pip.here == before | dict.fromkeys(("torchviz", "anywidget", "psygnal"), "1")
+    said = capsys.readouterr().out
+    assert "ipywidgets 7.6.0 is installed here, and the lessons were made for ipywidgets" in said
+    assert "was left as it is" in said
+    asked = re.findall(r'%pip install "ipywidgets(.+)"', said)
+    assert [set(ranges.split(",")) for ranges in asked] == [{">=7.7.1", "<9"}]
+    assert "torch 2.8" not in said  # it fits, its build tag notwithstanding
+
+
+def test_without_the_word_nothing_is_installed(
+    pip: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready()
+    assert pip.calls == []
+    assert capsys.readouterr().out.startswith("Missing: torchviz, ")
+
+
+def test_an_installation_that_fails_is_not_tried_again(
+    pip: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        environment.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1)
+    )
+    ready(install=True)
+    assert capsys.readouterr().out.startswith("Missing: torchviz, ")
+
+
+def test_a_page_follows_the_toggle_with_the_widgets_of_colab(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ipywidgets 7 has no Stack: the kernel shows the page of the chosen strategy."""
+    monkeypatch.delattr(ipywidgets, "Stack")
+    both = Together(explore("detach", "retain_graph"), cost={"detach": "S2", "retain_graph": "S1"})
+    page = both.children[2]
+    assert page.value == "<p>S2</p>"
+    both.toggle.index = 1
+    assert page.value == "<p>S1</p>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -292,26 +293,59 @@ def test_players_of_any_step():
     assert [e["cut"] for e in film["stage"]["edges"] if "cut" in e] == ["no_grad"] * 3
     assert film["versions"] == [0, 0, 0, 0, 1, 1, 0, 2, 2]
     assert_apart(film)
+    assert_led(film)
 
 
 def assert_apart(film):
-    """No player stands on another, and all are within the size."""
+    """No player stands on another, and all are within the size, on wide and on narrow screens."""
     stage = film["stage"]
-    width, height = stage["size"]
-    boxes = [part["box"] for part in [*stage["calls"], *stage["losses"]]]
-    for i, (x, y, wide, tall) in enumerate(boxes):
-        assert 0 <= x < x + wide <= width
-        assert 0 <= y < y + tall <= height
-        for left, top, w, h in boxes[:i]:
-            assert x + wide <= left or left + w <= x or y + tall <= top or top + h <= y
-    for frame in stage["frames"]:
-        left, top, w, h = frame["box"]
-        assert 0 <= left < left + w <= width
-        assert 0 <= top < top + h <= height
+    for size, *parts in (
+        (stage["size"], *([p["box"] for p in stage[n]] for n in ("calls", "losses", "frames"))),
+        (stage["narrow"]["size"], *(stage["narrow"][n] for n in ("calls", "losses", "frames"))),
+    ):
+        calls, losses, frames = parts
+        for group in ([*calls, *losses], [*frames, *losses]):
+            for i, (x, y, wide, tall) in enumerate(group):
+                assert 0 <= x < x + wide <= size[0]
+                assert 0 <= y < y + tall <= size[1]
+                for left, top, w, h in group[:i]:
+                    assert x + wide <= left or left + w <= x or y + tall <= top or top + h <= y
+
+
+def assert_led(film):
+    """On a narrow screen each way leads from who made to who takes; what goes to different places
+    shares no piece of a lane."""
+    stage = film["stage"]
+    narrow = stage["narrow"]
+    upright: dict[str, list[tuple[Any, float, float]]] = {}
+    for edge, drawn in zip(stage["edges"], narrow["edges"], strict=True):
+        numbers = [float(n) for n in re.findall(r"-?[\d.]+", drawn["path"])]
+        (made_by, maker), (kind, taker) = edge["ends"]
+        x, y, wide, _ = narrow[{"call": "calls", "loss": "losses"}[kind]][taker]
+        if made_by == "call":
+            left, top, w, h = narrow["calls"][maker]
+            assert numbers[0] == left + w
+            assert top < numbers[1] < top + h
+        if kind == "call":
+            end = x if made_by == "net" else x + wide
+            assert drawn["path"].endswith(f"H{end:g}")
+        else:
+            assert drawn["path"].endswith(f"V{y:g}")
+        assert ("at" in drawn) == ("cut" in edge)
+        if made_by != "net":
+            into = (kind, taker) if kind == "loss" else (maker, taker)
+            bends = re.findall(r"Q([\d.]+),([\d.]+)", drawn["path"])
+            above, below = sorted(float(b[1]) for b in bends[:2])
+            upright.setdefault(bends[0][0], []).append((into, above, below))
+    for pieces in upright.values():
+        for i, (into, above, below) in enumerate(pieces):
+            for other, top, bottom in pieces[:i]:
+                assert into == other or below < top or bottom < above
 
 
 def test_players_stand_apart(pair):
     assert_apart(pair[1])
+    assert_led(pair[1])
 
 
 def test_counts_so_far_end_in_the_totals(pair):

@@ -1,5 +1,6 @@
 """Real processes, joined by gloo: who agrees, who is right, who drifts, and who says so."""
 
+import importlib
 import multiprocessing
 import os
 import socket
@@ -12,6 +13,7 @@ import torch
 from gan_lessons import STRATEGIES, rank_trials, ranks, tiny_gan
 from gan_lessons.process_pool import Processes
 from gan_lessons.train.__main__ import main
+from gan_lessons.training import Training
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,8 @@ def both():
 
 def in_both(pool, code):
     """Run a program in each process; an assertion that fails there fails here."""
-    start = "import torch\nfrom gan_lessons import *\nfrom gan_lessons import data, ranks\n"
-    pool.run(exec, start + code, {})
+    start = ["import torch", "from gan_lessons import *", "from gan_lessons import data, ranks"]
+    pool.run(exec, "\n".join([*start, "from gan_lessons import rank_trials", code]), {})
 
 
 # The table of lesson 10 -------------------------------------------------------------------------
@@ -57,8 +59,13 @@ def times_sent(key, way):
     return {"G": 1, "D": 2 if wasted else 1}
 
 
-def test_every_strategy_in_every_way(both):
-    first, second = both.run(rank_trials.all_trials)
+@pytest.fixture(scope="module")
+def trials(both):
+    return both.run(rank_trials.all_trials)
+
+
+def test_every_strategy_in_every_way(trials):
+    first, second = trials
     assert first.keys() == {(k, w) for k in rank_trials.steps() for w in rank_trials.WAYS}
     assert {k for k, _ in first} >= {*STRATEGIES, *RAISE}
     for (key, way), trial in first.items():
@@ -71,6 +78,36 @@ def test_every_strategy_in_every_way(both):
             whole = {net: times_sent(key, way)[net] * size[net] for net in size}
             together = {"G and D": sum(whole.values())}
             assert trial.sent == (together if way.startswith("one DDP") else whole)
+
+
+def table_of(page, heading):
+    """The lines of the table whose first line begins so."""
+    return page[page.index(heading) :].partition("\n\n")[0].splitlines()
+
+
+def test_the_page_says_what_is_sent(trials, root, monkeypatch):
+    """Counted here; and the milliseconds on paper are those of these bytes."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    processes = importlib.import_module("processes")
+    page = (root / "docs/many-processes.md").read_text()
+    times = processes.times_sent(trials[0])
+    assert table_of(page, "| strategy |") == processes.sent_table(times)
+    paper = "\n".join(processes.paper_table(times))
+    assert paper in page
+
+
+@pytest.mark.parametrize("way", ["this package", "DDP", "FSDP2"])
+def test_the_page_says_what_became_of_each_step(both, root, way):
+    """Of the ways that need torch alone."""
+    found = f"""[
+        __import__("sys").path.insert(0, {str(root / "benchmarks")!r}),
+        __import__("engines").WAYS[{way!r}]()["outcomes"],
+    ]"""
+    outcomes = both.run(eval, found)[0][1]
+    heads, _, *rows = table_of((root / "docs/many-processes.md").read_text(), "| step, unchanged |")
+    place = [head.strip() for head in heads.split("|")].index(way)
+    said = {row.split("|")[1].strip(): row.split("|")[place].strip() for row in rows}
+    assert said == {STRATEGIES[key].title: outcome for key, outcome in outcomes.items()}
 
 
 def small_nets():
@@ -91,6 +128,8 @@ def test_buffers_are_each_processs_own(both):
         assert told == ["weights agree, buffers do not"] * 2
     (told, _) = both.run(rank_trials.buffers, "one_stage", False)
     assert told.startswith("raises: the discriminator mixes")
+    with pytest.raises(ValueError, match="GPU"):  # what would normalise by all shares
+        in_both(both, "torch.nn.SyncBatchNorm(3)(torch.rand(2, 3, 4, 4))")
 
 
 def test_accumulation_sends_once_with_no_sync_or_with_the_hook(both):
@@ -209,6 +248,20 @@ else:
 """)  # fmt: skip
 
 
+def test_train_says_where_ddp_lets_a_step_drift(both):
+    """S1 with a DDP around each net; the weights have the names of the nets inside."""
+    in_both(both, TRAIN + """
+for step in (step_detach, step_retain_graph):
+    with rank_trials.sharing(tiny_gan(), "DDP") as (many, _):
+        try:
+            run(many, ring, step, steps=4, every=2, **how)
+            assert step is step_detach
+        except RuntimeError as error:
+            assert step is step_retain_graph
+            assert "G net.0.weight is not the same on all 2 processes, at step 2" in str(error)
+""")  # fmt: skip
+
+
 RESUME = (
     TRAIN
     + """
@@ -236,8 +289,6 @@ states = torch.load({path!r}, weights_only=True)["random"][0]
 assert len(states) == 2 and not torch.equal(*states)  # each its own dropout
 """)  # fmt: skip
     assert os.listdir(tmp_path) == ["training.pt"]
-    from gan_lessons.training import Training
-
     alone = Training(tiny_gan(), torch.zeros(9, 2))
     loaded = torch.load(path, weights_only=True)
     parts = {name: part.state_dict() for name, part in alone._parts().items()}
@@ -293,10 +344,89 @@ def test_the_command_on_two_machines_that_are_one(capsys, tmp_path):
     assert told[2:] == ["6 steps with detach on cpu; 2 processes agree"]
 
 
-def test_the_command_alone_refuses_what_was_asked_for(monkeypatch):
+ALONE = ["--data", "ring", "--steps", "4", "--every", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def nobody_else(monkeypatch, tmp_path):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with pytest.raises(RuntimeError, match="2 processes were asked for, and 1 take part"):
-        main(["--steps", "1", "--device", "cpu", "--processes", "2"])
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_alone_refuses_what_was_asked_for(nobody_else, monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="1"):
+        main([*ALONE, "--processes", "2"])
+    told = capsys.readouterr().err
+    assert told.startswith("python -m gan_lessons.train: 2 processes were asked for, and 1 take")
+    for asked, why in (
+        (["--strategy", "detatch"], "invalid choice: 'detatch' (choose from 'retain_graph', "),
+        (["--device", "cuda"], "1 started here, and torch sees 0 GPUs. Say --device cpu"),
+    ):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(SystemExit, match="2"):
+            main([*ALONE, *asked])
+        assert why in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "1")  # the first of many has said it
+    with pytest.raises(SystemExit, match="2"):
+        main(["--strategy", "detatch"])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_command_knows_the_strategies_by_both_names(nobody_else, capsys):
+    for name in ("S2", "detach"):
+        main([*ALONE, "--strategy", name])
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == told[3:]
+    assert told[2] == "4 steps with detach on cpu; one process"
+
+
+def test_the_command_goes_on_with_the_rates_and_random_numbers_of_the_file(nobody_else, capsys):
+    main(ALONE)
+    for more in (["--steps", "2"], ["--lr", "1", "--seed", "9"]):
+        main([*ALONE, "--checkpoint", "a.pt", *more])
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == told[3]
+    assert told[1:3] == told[5:]
+
+
+def test_a_command_that_is_stopped_says_how_it_goes_on(nobody_else, monkeypatch, capsys):
+    advance, steps = Training.advance, iter(range(3))
+
+    def stopping(training):
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return advance(training)
+
+    monkeypatch.setattr(Training, "advance", stopping)
+    with pytest.raises(SystemExit, match="1"):
+        main([*ALONE, "--checkpoint", "a.pt"])
+    told = "stopped by hand after 3 steps; the same command goes on from what a.pt holds"
+    assert told in capsys.readouterr().err
+
+
+def test_what_fails_in_one_process_is_said_once(tmp_path):
+    """The other one waits for it, and fails as well."""
+    program = """
+import os, runpy
+from gan_lessons.training import Training
+advance = Training.advance
+def broken(training):
+    if training.steps == 3 and os.environ["RANK"] == "1":
+        raise ValueError("sample 7 is broken")
+    return advance(training)
+Training.advance = broken
+runpy.run_module("gan_lessons.train", run_name="__main__", alter_sys=True)
+"""
+    (tmp_path / "broken.py").write_text(program)
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *starter, "broken.py", *ALONE],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "python -m gan_lessons.train: sample 7 is broken\n" in done.stderr
+    assert done.stderr.count("gan_lessons.train: ") == 1
+    assert "gan_lessons/train" not in done.stderr  # no traceback through it
 
 
 def test_nothing_keeps_the_processes_joined(tmp_path):

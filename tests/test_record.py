@@ -838,6 +838,21 @@ def test_bytes_held_are_those_of_the_saved_tensors() -> None:
     assert rec.backward_calls[0].held_before.activations == 7 * 3 * 4
 
 
+def test_a_weight_that_is_held_counts_as_a_parameter() -> None:
+    """The second layer's input needs a gradient, for which its weight is kept; the first's not."""
+    net = nn.Sequential(nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 2))
+    with record({"N": net}) as rec:
+        _ = net(torch.randn(7, 5))
+    held = rec.events[0].held
+    assert (held.parameters, held.activations, held.inputs) == (2 * 3 * 4, 7 * 3 * 4, 7 * 5 * 4)
+
+    frozen = nn.Linear(5, 3).requires_grad_(False)  # no gradient of it, and so no input is kept
+    with record({"N": frozen}) as rec:
+        _ = frozen(torch.randn(7, 5, requires_grad=True))
+    held = rec.events[0].held
+    assert (held.parameters, held.activations, held.inputs) == (3 * 5 * 4, 0, 0)
+
+
 def test_saved_activations_peak_as_measured_on_the_dcgan_pair() -> None:
     """S1 and S2 tie, S3 peaks lower: it frees G's graph before D's second one is built."""
     peaks = {}

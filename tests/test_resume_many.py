@@ -5,8 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,11 +16,47 @@ LONGEST = 120  # seconds
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
-def started(path, *torchrun_options):
+# The same program, which kills at an event of one rank: an optimizer before or after its step, the
+# file before it is on the disk or before it takes its name.
+KILLING = """
+import os, signal, sys
+from pathlib import Path
+from torch.optim import optimizer
+from gan_lessons.train.__main__ import main
+
+rank, number, everybody = map(int, sys.argv[1:4])
+left = [number]
+
+def event(*_):
+    left[0] -= 1
+    if left[0]:
+        return
+    parent = os.getppid()
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for one in [parent, *map(int, children)] if everybody else []:  # torchrun goes first
+        if one != os.getpid():
+            os.kill(one, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def before(act):
+    def both(*given):
+        event()
+        return act(*given)
+    return both
+
+if rank == int(os.environ["RANK"]):
+    optimizer.register_optimizer_step_pre_hook(event)
+    optimizer.register_optimizer_step_post_hook(event)
+    os.fsync, os.replace = before(os.fsync), before(os.replace)
+main(sys.argv[4:])
+"""
+
+
+def started(path, *program):
     """torchrun, and what it will train."""
     starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.Popen(
-        [sys.executable, *starter, *torchrun_options, "-m", "gan_lessons.train", *ASKED, path],
+        [sys.executable, *starter, *(program or ("-m", "gan_lessons.train")), *ASKED, path],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -31,26 +65,6 @@ def started(path, *torchrun_options):
 def ended(process):
     out, err = process.communicate(timeout=LONGEST)
     return process.returncode, [line for line in out.splitlines() if line.startswith("step")], err
-
-
-def read_until(process, step):
-    """Read what it prints, up to the report of this step."""
-    for line in process.stdout:
-        if line.startswith(f"step {step} "):
-            return
-    raise AssertionError(process.stderr.read())
-
-
-def workers(process):
-    """The ids of the two processes that torchrun started, by rank."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    by_rank: dict[int, int] = {}
-    for child in children:
-        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        ranks = [v.partition(b"=")[2] for v in variables if v.startswith(b"RANK=")]
-        by_rank |= {int(rank): int(child) for rank in ranks}
-    assert sorted(by_rank) == [0, 1], by_rank
-    return by_rank
 
 
 def assert_equal(one, other):
@@ -77,48 +91,22 @@ def whole(tmp_path_factory):
     return torch.load(path, weights_only=True), told
 
 
-def kill_after_a_random_while(process, kill):
-    """Wherever it is then: in a step, in a report, in the middle of saving."""
-    moment = random.SystemRandom()
-    at, delay = moment.randrange(2, STEPS // 2, 2), moment.random() * 0.02
-    print(f"killed {delay:.3f} s after the report of step {at}")  # shown if the test fails
-    read_until(process, at)
-    time.sleep(delay)
-    kill()
-
-
 @on_linux
-@pytest.mark.parametrize("victim", [0, 1])
-def test_one_of_two_is_killed_and_the_same_command_goes_on(whole, tmp_path, victim):
-    path = str(tmp_path / "training.pt")
-    process = started(path)
-    kill_after_a_random_while(process, lambda: os.kill(workers(process)[victim], signal.SIGKILL))
-    code, _, err = ended(process)
-    assert code != 0
-    assert "SIGKILL" in err
+@pytest.mark.parametrize("everybody", [False, True], ids=["one of two", "all, as in a power cut"])
+def test_killed_at_a_random_moment_the_same_command_goes_on(whole, tmp_path, everybody):
+    path, program = str(tmp_path / "training.pt"), tmp_path / "killing.py"
+    program.write_text(KILLING)
+    chance = random.SystemRandom()
+    rank, number = chance.randrange(2), chance.randrange(20, 240)  # after 4 to 60 of 100 steps
+    print(f"rank {rank} is killed at event {number}")  # shown if the test fails
+    code, _, err = ended(started(path, program, str(rank), str(number), str(int(everybody))))
+    assert code == -signal.SIGKILL if everybody else "SIGKILL" in err
     code, told, err = ended(started(path))
     assert code == 0, err
     assert told == whole[1][-len(told) :]
     assert 0 < len(told) < len(whole[1])  # it did not begin anew
     assert_equal(torch.load(path, weights_only=True), whole[0])
-
-
-@on_linux
-def test_all_are_killed_at_once(whole, tmp_path):
-    """As if the power had failed. torchrun goes first: its workers would go on without it."""
-    path = str(tmp_path / "training.pt")
-    process = started(path)
-
-    def power_cut():
-        for one in (process.pid, *workers(process).values()):
-            os.kill(one, signal.SIGKILL)
-
-    kill_after_a_random_while(process, power_cut)
-    assert ended(process)[0] == -signal.SIGKILL
-    code, told, err = ended(started(path))
-    assert code == 0, err
-    assert told == whole[1][-len(told) :]
-    assert 0 < len(told) < len(whole[1])
-    assert_equal(torch.load(path, weights_only=True), whole[0])
-    half_written = [name for name in os.listdir(tmp_path) if name != "training.pt"]
+    half_written = [
+        name for name in os.listdir(tmp_path) if name not in ("training.pt", program.name)
+    ]
     assert all(name.startswith(".training.pt.") for name in half_written)

@@ -1,4 +1,4 @@
-"""The ring's benchmark runs, keeps its scores, and puts its tables into docs/dynamics.md."""
+"""The benchmarks of the ring and the digits run, keep their scores, and fill docs/dynamics.md."""
 
 import importlib.util
 import json
@@ -96,3 +96,24 @@ def test_equal_seconds_are_more_steps_of_a_step_that_takes_less(root, monkeypatc
     assert "| 500 steps of S2 | 0.800 | +0.100 [+0.100, +0.100] | 0.500 |" in line
     for name in ("ring_seconds", "ring", "between_markers"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_the_page_says_of_the_digits_what_the_command_kept(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    digits = importlib.import_module("digit_scores")
+    kept = json.loads(digits.KEPT.read_text())
+    page = (root / "docs/dynamics.md").read_text()
+    assert digits.table(kept) in page
+    gaps = {
+        steps: [a - b for a, b in zip(s2, kept["S3"][steps], strict=True)]
+        for steps, s2 in kept["S2"].items()
+    }
+    assert {steps: len(seeds) for steps, seeds in gaps.items()} == {"400": 8, "1600": 8}
+    assert digits.bootstrap_interval(gaps["400"])[1] < 0  # "ahead after 400 steps"
+    low, high = digits.bootstrap_interval(gaps["1600"])
+    assert low < 0 < high  # "the interval holds 0"
+    few = digits.distances(1, (1, 60))  # the code that made them
+    assert few.keys() == kept.keys()
+    for by_steps in few.values():
+        assert by_steps["60"][0] < by_steps["1"][0]
+    assert few["S2"] != few["S3"]

@@ -275,7 +275,7 @@ def installed_clone(tmp_path):
     for folder in (binaries, library):
         folder.mkdir(parents=True)
     (binaries / "python").symlink_to(sys.executable)
-    (library / "_editable_impl_gan_lessons.pth").write_text(str(clone))
+    (library / "_editable_impl_gan_lessons.pth").write_text(f"{clone}\n{clone}")
     quotes = "'" * 3  # as pip writes a script where a path has a space in it
     script = [
         "#!/bin/sh",
@@ -301,7 +301,7 @@ def test_a_clone_that_was_moved_is_mended(installed_clone, tmp_path, how):
     assert f"This clone was at {installed_clone}. Its .venv follows to {new}." in said
     assert (
         new / ".venv/lib/python3.11/site-packages/_editable_impl_gan_lessons.pth"
-    ).read_text() == str(new)
+    ).read_text() == f"{new}\n{new}"
     script = new / ".venv/bin/gan-lessons"
     ran = subprocess.run([script], capture_output=True, text=True, check=True)
     assert ran.stdout == "ran\n"

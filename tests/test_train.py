@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from gan_lessons import STRATEGIES, Gan, data, dcgan, mlp_gan, tiny_gan
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
@@ -128,6 +129,27 @@ def test_progress_counts_the_steps_and_shows_the_losses(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_one_process_shows_the_bar_for_all(monkeypatch, capsys):
+    monkeypatch.setattr("gan_lessons.train.share", lambda: (1, 2))
+    train(tiny_gan(), RING, steps=3)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "error", "text"),
+    [
+        (lambda gan: ReduceLROnPlateau(gan.optimizer_g), TypeError, "losses of a GAN are no score"),
+        (lambda _: StepLR(tiny_gan().optimizer_g, 3), ValueError, "that is none of the gan's"),
+    ],
+)
+def test_a_schedule_that_could_not_work_is_refused(schedule, error, text):
+    gan = tiny_gan()
+    before, schedules = weights(gan), [schedule(gan)]
+    with pytest.raises(error, match=text):
+        train(gan, RING, steps=1, schedules=schedules, progress=False)
+    assert torch.equal(weights(gan), before)
+
+
 def test_a_strangers_generator_needs_the_noise_shape():
     G, D = nn.Sequential(nn.Flatten(), nn.Linear(6, 2)), tiny_gan().discriminator
     gan = Gan(G, D, torch.optim.SGD(G.parameters(), 0.1), torch.optim.SGD(D.parameters(), 0.1))
@@ -146,6 +168,12 @@ def test_a_strangers_generator_needs_the_noise_shape():
         ({"data": RING[:, :1]}, ValueError, r"expects \(batch, 2\)"),
         ({"steps": -1}, ValueError, r"train\(\) got steps=-1; it must be at least 0"),
         ({"batch_size": 0}, ValueError, r"train\(\) got batch_size=0; it must be at least 1"),
+        (
+            {"checkpoint": "no/x.pt"},
+            FileNotFoundError,
+            "'no/x.pt', and there is no folder no; make",
+        ),
+        ({"checkpoint": "."}, TypeError, "expected the path of a file"),
     ],
 )
 def test_bad_arguments_change_nothing(how, error, text):

@@ -1,17 +1,19 @@
 """Saving, going on, and stopping for losses that are not finite."""
 
+import copy
 import os
 import pickle
-import subprocess
-import sys
-import textwrap
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn, optim
+from torch.optim import optimizer
 from torch.optim.lr_scheduler import StepLR
 
 from gan_lessons import Gan, data, dcgan, mlp_gan, tiny_gan
@@ -52,38 +54,43 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-def killing(after):
-    """A step that is killed when it is called for the `after + 1`st time."""
-    calls = []
+@contextmanager
+def killed_at(number):
+    """Inside, the event with this number kills: an optimizer before or after its step, a file
+    before it is on the disk or before it takes its name."""
+    left = [number]
 
-    def step(gan, real, noise):
-        calls.append(1)
-        if len(calls) > after:
+    def event(*_):
+        left[0] -= 1
+        if left[0] < 0:
             raise Killed
-        return step_detach(gan, real, noise)
 
-    return step
+    def before(act):
+        return lambda *given: (event(), act(*given))[1]
+
+    with ExitStack() as undone, pytest.MonkeyPatch.context() as patched:
+        for register in (
+            optimizer.register_optimizer_step_pre_hook,
+            optimizer.register_optimizer_step_post_hook,
+        ):
+            undone.callback(register(event).remove)
+        for name in ("fsync", "replace"):
+            patched.setattr(os, name, before(getattr(os, name)))
+        yield
 
 
 @settings(max_examples=12, deadline=None)
-@given(kill=st.integers(0, 9), every=st.integers(1, 4))
-def test_a_killed_training_goes_on_bit_by_bit(tmp_path_factory, kill, every):
+@given(number=st.integers(0, 39), every=st.integers(1, 4))
+def test_a_training_killed_at_any_moment_goes_on_bit_by_bit(tmp_path_factory, number, every):
+    """Ten steps of two optimizers have 40 events and more."""
     path = tmp_path_factory.mktemp("kept") / "training.pt"
-    whole = noisy_gan()
-    history = train(
-        whole,
-        IMAGES,
-        step_detach,
-        steps=10,
-        batch_size=6,
-        progress=False,
-        schedules=scheduled(whole),
-    )
-    first, second = noisy_gan(), noisy_gan()
-    how = {"steps": 10, "batch_size": 6, "progress": False, "checkpoint": path, "every": every}
-    with pytest.raises(Killed):
-        train(first, IMAGES, killing(kill), schedules=scheduled(first), **how)
-    assert path.exists() == (kill >= every)
+    whole, first, second = noisy_gan(), noisy_gan(), noisy_gan()
+    how: dict[str, Any] = {"steps": 10, "batch_size": 6, "progress": False}
+    history = train(whole, IMAGES, step_detach, schedules=scheduled(whole), **how)
+    how |= {"checkpoint": path, "every": every}
+    with pytest.raises(Killed), killed_at(number):
+        train(first, IMAGES, step_detach, schedules=scheduled(first), **how)
+    assert path.exists() == (number >= 4 * every + 2)  # the first file has taken its name
     schedules = scheduled(second)
     again = train(second, IMAGES, step_detach, schedules=schedules, **how)
     assert again == history
@@ -114,36 +121,6 @@ def test_a_kill_while_saving_leaves_the_older_one_whole(tmp_path, monkeypatch, w
     assert os.listdir(tmp_path) == ["training.pt"]
 
 
-def test_a_process_that_is_really_killed(tmp_path):
-    """SIGKILL from inside a step; another process goes on."""
-    path = tmp_path / "training.pt"
-    program = textwrap.dedent(f"""
-        import os, signal, sys, torch
-        from gan_lessons import data, tiny_gan
-        from gan_lessons.steps import step_detach
-        from gan_lessons.train import train
-        taken = []
-        def step(gan, real, noise):
-            taken.append(1)
-            if len(taken) == int(sys.argv[1]):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return step_detach(gan, real, noise)
-        gan = tiny_gan()
-        how = dict(steps=9, progress=False, checkpoint={str(path)!r}, every=2)
-        print(train(gan, data.ring(200), step, **how).d_loss)
-    """)
-    done = [
-        subprocess.run(
-            [sys.executable, "-c", program, at], capture_output=True, text=True, check=False
-        )
-        for at in ("6", "99")
-    ]
-    assert done[0].returncode == -9
-    assert done[1].returncode == 0, done[1].stderr
-    whole = train(tiny_gan(), RING, step_detach, steps=9, progress=False)
-    assert done[1].stdout.strip() == str(whole.d_loss)
-
-
 class Evil:
     def __reduce__(self):
         return os.system, ("touch evil",)
@@ -169,6 +146,27 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, monkeypatch, kind):
     with pytest.raises(FileNotFoundError):
         Training(gan, RING, step_detach).load(tmp_path / "missing.pt")
     assert pickle  # torch.save used it: what is refused above is real
+
+
+def small(hidden=8, sgd=False):
+    gan = mlp_gan((2,), 2, (hidden,), (8,))
+    return replace(gan, optimizer_d=optim.SGD(gan.discriminator.parameters(), 0.1)) if sgd else gan
+
+
+@pytest.mark.parametrize(
+    ("gan", "why"),
+    [
+        (small(9), r"generator: net.0.weight is \(8, 2\) there, and \(9, 2\) here"),
+        (small(sgd=True), "optimizer_d: an optimizer of another kind, or with other groups"),
+    ],
+    ids=["nets", "optimizers"],
+)
+def test_a_checkpoint_of_another_gan_is_refused_and_nothing_has_changed(tmp_path, gan, why):
+    path, before = tmp_path / "training.pt", copy.deepcopy(gan)
+    train(small(), RING, step_detach, steps=2, progress=False, checkpoint=path)
+    with pytest.raises(ValueError, match=f"does not fit this training, in {why}"):
+        Training(gan, RING, step_detach).load(path)
+    assert equal(gan, before)
 
 
 def diverging(loss):
@@ -197,14 +195,21 @@ def test_an_overflow_with_finite_weights_is_told_apart():
         train(tiny_gan(), RING, step, steps=3, progress=False)
 
 
-def test_on_progress_hears_of_it_and_may_look():
+def test_on_progress_hears_of_it_and_may_look_without_changing_anything():
     heard = []
-    gan = tiny_gan()
-    train(
-        gan, RING, step_detach, steps=7, every=3, progress=False,
-        on_progress=lambda training: heard.append((training.steps, len(training.history.d_loss))),
-    )  # fmt: skip
+
+    def look(training):
+        heard.append((training.steps, len(training.history.d_loss)))
+        assert training.gan.generator.eval()(torch.randn(3, 5)).shape == IMAGES[:3].shape
+
+    alone, looked_at = noisy_gan(), noisy_gan()
+    for gan, on_progress in ((alone, None), (looked_at, look)):
+        train(
+            gan, IMAGES, step_detach, steps=7, batch_size=6, every=3, progress=False,
+            on_progress=on_progress,
+        )  # fmt: skip
     assert heard == [(3, 3), (6, 6), (7, 7)]
+    assert equal(alone, looked_at)
 
 
 def test_the_step_may_change_in_between():

@@ -124,7 +124,7 @@ def test_it_stops_at_its_limit():
         assert panel.training.steps == 7
 
     asyncio.run(scene())
-    with pytest.raises(ValueError, match="limit must be at least 1"):
+    with pytest.raises(ValueError, match="limit=0; it must be at least 1"):
         panel_of(limit=0)
 
 
@@ -198,8 +198,10 @@ def test_without_a_loop_it_says_so():
     assert not panel.is_running
 
 
-def test_a_picture_beside_the_losses_and_a_still_for_pages():
+def test_a_picture_beside_the_losses_and_a_still_for_pages(monkeypatch):
     seen = []
+    for name in ("figure", "gcf", "gca"):  # pyplot's current figure is somebody else's
+        monkeypatch.setattr(f"matplotlib.pyplot.{name}", lambda *_, **__: pytest.fail("pyplot"))
 
     async def scene():
         panel = panel_of(picture=lambda axes, gan: seen.append((axes, gan)))

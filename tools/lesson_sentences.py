@@ -85,6 +85,11 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "c4a2f9d0": (
             r"not cleared +D steps on \['d_loss\.backward\(\)', 'g_loss\.backward\(\)'\]",
         ),
+        "6c609db8": (  # "D believes the fakes more than before"
+            r"before the step .*fake\) 0\.49\d\d\n",
+            r"cleared +D.*fake\) 0\.4\d\d\d\n",
+            r"not cleared .*fake\) 0\.50",
+        ),
         "8ca1f08c": (r"✓ The fake", r"✓ In train", r"✗ They agree", r"BatchNorm 0, dropout 0\.\d"),
         "32f5d9bd": (r"bit for bit: True",),
     },
@@ -139,6 +144,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"S2, h 0\.1, gamma 0\.1: .* end 0\.0\d",
             r"S3, h 0\.1, gamma 0\.1: .* end 0\.[1-9]",
         ),
+        "55888f4b": (r"S2 is ahead in (9|10) of 10, on average by \+0\.[23]",),
         "35f3aa12": (r"no verdict yet: 1 of its 4", r"✗ Trained"),
         "6286d048": (r"S3, 2 more .*: [56]\d%", r"S3, 5 more .* [4-7]\.\d of 8 modes"),
         "2fabe681": (r"no verdict yet: 2 of its 4", r"✓ On the ring", r"✓ There a more"),

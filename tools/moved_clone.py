@@ -13,7 +13,8 @@ from pathlib import Path
 def old_folder(venv: Path) -> str | None:
     """The folder of the clone that ``venv`` was made for; None before the package is installed."""
     for pointer in venv.glob("lib/python*/site-packages/*gan_lessons.pth"):
-        return pointer.read_text(encoding="utf-8").strip()
+        # A line for each folder that the wheel takes files from: all of them are this one.
+        return pointer.read_text(encoding="utf-8").splitlines()[0]
     return None
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib import invalidate_caches
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import TYPE_CHECKING
 
 from gan_lessons.classroom.templating import template
 from gan_lessons.lens.show import graphviz_available
+
+if TYPE_CHECKING:  # not in the core; a notebook's kernel has it
+    from packaging.requirements import Requirement
 
 OLDEST_PYTHON = (3, 11)
 # Package -> what the lessons use it for.
@@ -87,18 +94,73 @@ def check_environment() -> Environment:
     return Environment(tuple(parts))
 
 
-def ready() -> None:
+def ready(install: bool = False) -> None:
     """Print what a lesson would miss here and how to get it; nothing if all is there.
 
     The first cell of every lesson calls it. Pictures of graphs are not asked for: without Graphviz
     a graph is shown in words.
+
+    install: on Colab and Kaggle, where a notebook begins with nothing of ours, pip brings what is
+    missing first. What is installed stays as it is, for the kernel has begun to use it.
     """
+    if install:
+        _install_missing()
     if missing := [name for name in _USES if _version(name) is None]:
         text = (
             "Missing: {names}. To have all that the lessons use, run this in a cell, then restart "
             'the kernel:\n%pip install "gan-lessons[lessons]"'
         )
         print(text.format(names=", ".join(missing)))
+    text = (
+        "{name} {found} is installed here, and the lessons were made for {name}{range}. It was "
+        "left as it is. If a cell fails: run this in a cell, then restart the kernel:\n"
+        '%pip install "{name}{range}"'
+    )
+    for asked in _asked("gan-lessons", "lessons"):
+        found = _version(asked.name)
+        if found is not None and not asked.specifier.contains(found, prereleases=True):
+            print(text.format(name=asked.name, found=found, range=asked.specifier))
+
+
+def _install_missing() -> None:
+    """Install what the lessons ask for and is not there, then what that asks for, and so on.
+
+    Each without its dependencies: pip by itself would replace an installed package where another
+    version fits better.
+    """
+    asked = list(_asked("gan-lessons", "lessons"))
+    while missing := {ask.name: f"{ask.name}{ask.specifier}" for ask in asked if not _there(ask)}:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        if subprocess.run([*pip, *missing.values()], check=False).returncode:
+            return  # pip has said why; what is missing is told next
+        invalidate_caches()
+        asked = [more for name in missing for more in _asked(name)]
+
+
+def _asked(package: str, extra: str = "") -> Iterator[Requirement]:
+    """What an installed package (with this extra) asks for on this machine; of ours, all extras."""
+    from packaging.requirements import Requirement
+
+    for line in _requires(package):
+        asked = Requirement(line)
+        if asked.marker is not None and not asked.marker.evaluate({"extra": extra}):
+            continue
+        if asked.name == package:  # an extra that includes another one
+            for included in asked.extras:
+                yield from _asked(package, included)
+        else:
+            yield asked
+
+
+def _requires(package: str) -> Iterable[str]:
+    try:
+        return requires(package) or ()
+    except PackageNotFoundError:  # ours, on a path and not installed
+        return ()
+
+
+def _there(asked: Requirement) -> bool:
+    return _version(asked.name) is not None
 
 
 def _version(name: str) -> str | None:

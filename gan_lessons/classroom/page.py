@@ -17,8 +17,10 @@ from typing import Any, ClassVar
 
 import anywidget
 import traitlets
-from ipywidgets.widgets.widget import _instances
+from ipywidgets.widgets import widget as widgets
 
+# Where ipywidgets keeps every widget that is open: version 8, and 7, which Colab has.
+_INSTANCES = widgets._instances if hasattr(widgets, "_instances") else widgets.Widget.widgets
 STATIC = Path(__file__).with_name("static")
 
 
@@ -49,13 +51,15 @@ class PageWidget(anywidget.AnyWidget):
 
     A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
     page starts from; those in ``kept`` it has again after it was loaded anew. ``still()`` is what
-    stands there without JavaScript.
+    stands there without JavaScript. ``late``: in a page it is drawn when one comes near it.
     """
 
     kind: ClassVar[str]
     state: ClassVar[tuple[str, ...]]
     kept: ClassVar[tuple[str, ...]] = ()
+    late: ClassVar[bool] = False
     data = traitlets.Dict().tag(sync=True)
+    _ipython_display_ = None  # of ipywidgets 7: IPython would ask it first, and show the view alone
 
     def __init__(self, group: str = "", **traits: Any) -> None:
         super().__init__(**traits)
@@ -83,6 +87,7 @@ class PageWidget(anywidget.AnyWidget):
         # Inside a script element nothing may look like a tag, not even a comment's beginning.
         payload = payload.replace("<", "\\u003c")
         mark = f' data-gl-group="{html.escape(group)}"' if group else ""
+        mark += " data-gl-late" if self.late else ""
         return (
             f'<div class="gl-{self.kind} mathjax_ignore tex2jax_ignore" data-gl-{self.kind}{mark}>'
             f"<div data-gl-still>{self.still()}</div>"
@@ -147,8 +152,8 @@ class StrategyWidget(PageWidget):
                 widget._handle_msg(message)
 
         self.comm.on_msg(heard)
-        _instances[key] = weakref.proxy(self)
-        weakref.finalize(self, _instances.pop, key, None).atexit = False
+        _INSTANCES[key] = weakref.proxy(self)
+        weakref.finalize(self, _INSTANCES.pop, key, None).atexit = False
         _forget_last_run()
 
     def __del__(self) -> None:

@@ -1,7 +1,8 @@
 """Steps that are wrong, or only look so: from lessons 02, 03 and 08, and four that are new in 12.
 
-Each is ``step(gan, real, noise)`` and returns its losses. ``prepare`` makes the pair ill, where the
-illness is not in the lines. ``like``: the healthy step that it should be.
+Those of a lesson have the names that they have there. Each is ``step(gan, real, noise)`` and
+returns its losses. ``prepare`` makes the pair ill, where the illness is not in the lines. ``like``:
+the healthy step that it should be.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ sick("03", "G", "an error")(published.detach_as_printed)
 
 
 @sick("02, 08", "G", "another loss in it", "retain_graph")
-def zero_grad_forgotten(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+def nothing_to_see(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     fake = gan.generator(noise)
     d_loss, g_loss = d_loss_of(gan, fake, real), g_loss_of(gan, fake)
     gan.optimizer_g.zero_grad()
@@ -94,7 +95,7 @@ def zero_grad_forgotten(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 
 @sick("03", "G", "an error")
-def hint_obeyed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+def obey(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     pred = gan.discriminator(gan.generator(noise).detach())
     on_real = gan.discriminator(real)
     ones, zeros = torch.ones_like(pred), torch.zeros_like(pred)
@@ -106,14 +107,14 @@ def hint_obeyed(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 
 @sick("03", "G", "cut off")
-def copies_kept(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+def keep_copies(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """The next error is silenced by copies."""
     with torch.autograd.graph.allow_mutation_on_saved_tensors():
-        return hint_obeyed(gan, real, noise)
+        return obey(gan, real, noise)
 
 
 @sick("03", "G", "cut off")
-def one_prediction_for_both(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+def backward_earlier(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """It is silenced by moving the lines."""
     pred = gan.discriminator(gan.generator(noise).detach())
     on_real = gan.discriminator(real)
@@ -140,7 +141,7 @@ def still_detached(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 
 @sick("03", "G", "an error")
-def detached_and_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+def frozen_d(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     fake = gan.generator(noise).detach()
     d_loss = d_loss_of(gan, fake, real)
     learn(gan.optimizer_d, d_loss)
@@ -151,7 +152,7 @@ def detached_and_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 
 @sick("03", "G", "an error")
-def detach_left_out(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+def no_detach(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     fake = gan.generator(noise)
     d_loss = d_loss_of(gan, fake, real)
     learn(gan.optimizer_d, d_loss)
@@ -194,7 +195,7 @@ def careful(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
 
 
 @sick("08", "G", "cleared too early")
-def cleared_too_early(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
+def seventh(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     fake = gan.generator(noise)
     d_loss = d_loss_of(gan, fake.detach(), real)
     learn(gan.optimizer_d, d_loss)

@@ -108,7 +108,7 @@ def fits_the_weights(case: Case) -> bool:
 QUESTIONS = (
     Question(
         "Does it raise?", False, raises,
-        Ending("an error", "Read it: it names the operation. Lessons 02 and 03 repair the two."),
+        Ending("an error", "Read it. Lesson 02 repairs the in-place error, 03 a second backward."),
     ),
     Question(
         "Does an optimizer hold all parameters of {net}?", True, is_held,

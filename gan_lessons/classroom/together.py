@@ -61,13 +61,24 @@ class Together(ipywidgets.VBox):
         stacks = [self._stack(shown) for shown in self.pages.values()]
         super().__init__([self.toggle, explorer, *stacks])
 
-    def _stack(self, shown: Mapping[str, str]) -> ipywidgets.Stack:
+    def _stack(self, shown: Mapping[str, str]) -> ipywidgets.DOMWidget:
+        if not hasattr(ipywidgets, "Stack"):  # ipywidgets 7: there the kernel changes the page
+            return self._one_page(list(shown.values()))
         stack = ipywidgets.Stack(
             [ipywidgets.HTML(text) for text in shown.values()],
             selected_index=self.explorer.index,
         )
         self.links.append(ipywidgets.jslink((self.toggle, "index"), (stack, "selected_index")))
         return stack
+
+    def _one_page(self, shown: list[str]) -> ipywidgets.HTML:
+        page = ipywidgets.HTML(shown[self.explorer.index])
+
+        def turn(change: Any) -> None:
+            page.value = shown[change["new"]]
+
+        self.toggle.observe(turn, "index")
+        return page
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from gan_lessons.arguments import require, require_whole
 from gan_lessons.classroom.dynamics_figures import draw_losses
 from gan_lessons.classroom.frames import Frame
 from gan_lessons.gan import Gan
@@ -243,10 +244,10 @@ def training_panel(
     is. strategies: name -> step, for the menu; left out: all of ``STRATEGIES``. The step that
     ``training`` has is added where it is missing. limit: steps, after which it pauses by itself.
     The sliders set the learning rate of all groups of an optimizer; schedules of the training go on
-    from there. Raises ValueError for a limit below 1.
+    from there. Raises TypeError for no Training, ValueError for a limit below 1.
     """
-    if limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
+    require("training_panel", Training, "a Training(gan, data)", training=training)
+    require_whole("training_panel", 1, limit=limit)
     steps = dict(strategies or {s.title: s.step for s in STRATEGIES.values()})
     if training.step not in steps.values():
         steps[getattr(training.step, "__name__", "this step")] = training.step

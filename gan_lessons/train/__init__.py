@@ -14,8 +14,9 @@ from gan_lessons.arguments import refuse, require, require_callable, require_who
 from gan_lessons.checks import check_batch, first_parameter
 from gan_lessons.extras import installed_for
 from gan_lessons.gan import Gan
+from gan_lessons.independence import gpus
 from gan_lessons.put_back import modes_kept
-from gan_lessons.ranks import ranks_agree
+from gan_lessons.ranks import ranks_agree, share
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
 from gan_lessons.training import History, Training
@@ -40,18 +41,18 @@ def train(
 ) -> History:
     """Take `steps` training steps on random batches of data (n, ...), in train mode.
 
-    Moves the weights and buffers of both nets, their optimizers' state and `schedules`. Batches,
-    noise and what is random inside the nets follow from `seed`. The global random state and the
-    nets' modes are put back on every way out. A KeyboardInterrupt (the stop button) ends it early
-    and returns the history so far.
+    Moves weights, buffers, the optimizers' state and `schedules`. Batches, noise and what is random
+    inside the nets follow from `seed`. The global random state and the nets' modes are put back on
+    every way out. A KeyboardInterrupt (the stop button) ends it and returns the history so far.
 
     noise_shape: of one sample, read from the generator where it is one of ours.
-    on_progress: called with the `Training` after every `every` steps and after the last.
+    on_progress: called with the `Training` after every `every` steps and after the last; the modes
+    and random numbers that it leaves are not those of the training.
     checkpoint: a file that is written as often; where it is there already, the training goes on
     from it, up to `steps` in all, as if it had never stopped.
     Many processes (see `ranks.joined`) are asked as often whether their weights are the same.
-    Raises TypeError or ValueError for bad arguments, before anything is changed, FloatingPointError
-    for losses that are not finite, RuntimeError naming the first weight that differs.
+    Raises TypeError, ValueError or FileNotFoundError for bad arguments, before anything is changed;
+    FloatingPointError for losses that are not finite; RuntimeError naming a weight that differs.
     >>> from gan_lessons import data, tiny_gan, train
     >>> len(train.train(tiny_gan(), data.ring(64), steps=2, progress=False).d_loss)
     2
@@ -73,8 +74,14 @@ def _check(steps: Any, every: Any, progress: Any, on_progress: Any, checkpoint: 
         require_callable("train", "a function of the Training", 1, on_progress=on_progress)
     if checkpoint is not None:
         require("train", (str, Path), "the path of a file", checkpoint=checkpoint)
-        if not Path(checkpoint).name:
+        path = Path(checkpoint)
+        if not path.name or path.is_dir():
             raise refuse("train", "checkpoint", checkpoint, "the path of a file")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"train() got checkpoint={str(path)!r}, and there is no folder {path.parent}; make "
+                "it before the training"
+            )
 
 
 def _run(
@@ -113,7 +120,10 @@ def _report(
     if checkpoint is not None:
         training.save(checkpoint)
     if on_progress is not None:
-        on_progress(training)
+        nets = training.gan.nets
+        devices = gpus(first_parameter("generator", nets["G"]))
+        with torch.random.fork_rng(devices=devices), modes_kept(*nets.values()):
+            on_progress(training)
 
 
 def _require_agreement(training: Training) -> None:
@@ -141,7 +151,7 @@ def sample(generator: nn.Module, noise: Tensor) -> Tensor:
 def _counted(training: Training, steps: int, progress: bool) -> Iterator[int]:
     """Count the steps that are left, under a bar that shows some of the losses."""
     left = range(training.steps, steps)
-    if not progress:
+    if not progress or share()[0] > 0:  # one bar for all processes
         yield from left
         return
     with installed_for("the progress bar of train (else: progress=False)"):

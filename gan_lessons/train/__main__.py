@@ -10,10 +10,11 @@ prints and saves. With --checkpoint it goes on where it was stopped, with as man
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -21,17 +22,21 @@ import torch.distributed as dist
 
 from gan_lessons import data, ranks
 from gan_lessons.factories import mlp_gan
-from gan_lessons.gan import Gan
 from gan_lessons.strategies import STRATEGIES
 from gan_lessons.train import Training, train
 
+PROGRAM = "python -m gan_lessons.train"
+SHORT = {s.title.partition(":")[0]: key for key, s in STRATEGIES.items()}  # "S2" -> "detach"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train as the command line says. Raises RuntimeError where processes are missing or differ."""
-    asked = _parser().parse_args(arguments)
-    with _processes(asked.device) as device:
+    """Train as the command line says. Raises SystemExit, after a sentence, where that fails."""
+    asked = _asked(arguments)
+    with _processes(asked.device) as store, _said_once(store):
         samples = data.digits() if asked.data == "digits" else data.ring(4096)
-        gan = _gan(samples.shape[1:], asked.lr, asked.seed, device)
+        gan = mlp_gan(samples.shape[1:], lr=asked.lr, seed=asked.seed)
+        for net in gan.nets.values():
+            net.to(asked.device)  # in place: the optimizers hold the same parameters
         with ranks.joined(gan, asked.processes):
             history = train(
                 gan, samples, STRATEGIES[asked.strategy].step,
@@ -39,23 +44,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 on_progress=_tell, every=asked.every, checkpoint=asked.checkpoint,
             )  # fmt: skip
             if history.interrupted:  # the others may be anywhere: ask them nothing
-                sys.exit(f"stopped by hand after {len(history.d_loss)} steps")
+                raise KeyboardInterrupt(_stopped(len(history.d_loss), asked.checkpoint))
             agreed = ranks.ranks_agree(gan)
-            _print(f"{len(history.d_loss)} steps with {asked.strategy} on {device.type}; {agreed}")
+            where = torch.device(asked.device).type
+            _print(f"{len(history.d_loss)} steps with {asked.strategy} on {where}; {agreed}")
+
+
+def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says; of many processes the first one says what is wrong with it."""
+    if int(os.environ.get("RANK", "0")):
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            return _parsed(arguments)
+    return _parsed(arguments)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    asked.device = asked.device or ("cuda" if gpus else "cpu")
+    if asked.device == "cuda" and gpus < here:
+        parser.error(
+            f"argument --device: cuda takes a GPU for each process; {here} started here, and torch "
+            f"sees {gpus} GPUs. Say --device cpu, or start fewer"
+        )
+    if asked.device == "cuda":
+        asked.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return asked
 
 
 def _parser() -> argparse.ArgumentParser:
     about, _, examples = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m gan_lessons.train", description=about, epilog=examples,
+        prog=PROGRAM, description=about, epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("--strategy", choices=list(STRATEGIES), default="detach")
+    parser.add_argument(
+        "--strategy", choices=list(STRATEGIES), default="detach", help="or S1, S2, S3",
+        type=lambda name: SHORT.get(name, name),
+    )  # fmt: skip
     parser.add_argument("--data", choices=["digits", "ring"], default="digits")
     parser.add_argument("--steps", type=int, default=1000, help="in all, also after a stop")
     parser.add_argument("--batch-size", type=int, default=64, help="of all processes together")
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lr", type=float, default=2e-3, help="a checkpoint keeps its own")
+    parser.add_argument("--seed", type=int, default=0, help="a checkpoint keeps its own")
     parser.add_argument("--every", type=int, default=100, help="steps between two reports")
     parser.add_argument("--checkpoint", type=Path, help="a file to save to, and to go on from")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is")
@@ -64,26 +97,47 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _processes(device: str | None) -> Iterator[torch.device]:
-    """Join the others, if torchrun started this one; yields the device of this process."""
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    place = torch.device(kind, int(os.environ.get("LOCAL_RANK", "0"))) if kind == "cuda" else None
-    if place is not None:
-        torch.cuda.set_device(place)
-    if "WORLD_SIZE" in os.environ:
-        ranks.join("cpu:gloo,cuda:nccl" if place is not None else "gloo")
+def _processes(device: str) -> Iterator[dist.Store | None]:
+    """Join the others, if torchrun started this one; yields what all of them can look into."""
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    if "WORLD_SIZE" not in os.environ:
+        yield None
+        return
+    store, rank, count = next(dist.rendezvous("env://"))
+    backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
+    ranks.join(backend, store=store, rank=rank, world_size=count)
     try:
-        yield place or torch.device("cpu")
+        yield store
     finally:
-        if ranks.is_joined():
-            dist.destroy_process_group()
+        dist.destroy_process_group()
 
 
-def _gan(shape: Sequence[int], lr: float, seed: int, device: torch.device) -> Gan:
-    gan = mlp_gan(shape, lr=lr, seed=seed)
-    for net in gan.nets.values():
-        net.to(device)  # in place: the optimizers hold the same parameters
-    return gan
+@contextmanager
+def _said_once(store: dist.Store | None) -> Iterator[None]:
+    """An error ends the program with one sentence. Where one of many fails, the others fail as
+    well, in waiting for it; they say nothing."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError, ValueError, TypeError, ArithmeticError, RuntimeError) as e:
+        if store is None or _is_first(store):  # at once: torchrun soon ends whoever is left
+            print(f"{PROGRAM}: {e}" if str(e) else "stopped by hand", file=sys.stderr, flush=True)
+        raise SystemExit(1) from e
+
+
+def _is_first(store: dist.Store) -> bool:
+    """Is this the first process that comes to its end by an error?"""
+    try:
+        return store.add("failed", 1) == 1
+    except RuntimeError:  # the process that kept the store is gone
+        return False
+
+
+def _stopped(steps: int, checkpoint: Path | None) -> str:
+    told = f"stopped by hand after {steps} steps"
+    if checkpoint is None or not checkpoint.exists():
+        return told
+    return f"{told}; the same command goes on from what {checkpoint} holds"
 
 
 def _tell(training: Training) -> None:

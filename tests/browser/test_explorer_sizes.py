@@ -102,4 +102,26 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
     page.mouse.wheel(0, 700)
     page.wait_for_function("window.scrollY > 300")
     assert 0 <= top(".transport") < top(".caption") < 250
-    assert explorer.too_small(stage=14) == []
+
+
+def test_on_a_phone_all_players_are_in_sight_at_once(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for number, key in enumerate(wanted.data["order"], 1):
+        page.locator(".strategies button").nth(number - 1).click()
+        explorer.press("Home")
+        for _ in wanted.data["films"][key]["moments"]:
+            assert explorer.too_small(stage=14) == []
+            stage = page.locator(".players").bounding_box()
+            assert stage is not None
+            assert 0 <= stage["x"] < stage["x"] + stage["width"] <= 390
+            assert stage["y"] + stage["height"] < 700  # a browser takes some of the height
+            assert [c for c in explorer.cut_off() if "stage" in c or "bar" in c] == []
+            page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.locator(".players.narrow .call").count() == len(
+        wanted.data["films"][key]["stage"]["calls"]
+    )
+    page.set_viewport_size({"width": 1280, "height": 720})  # turned, say
+    page.locator(".players:not(.narrow) .call").first.wait_for()

@@ -11,6 +11,7 @@ flags, modes, random state and temporary files as before, and does the next call
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -171,6 +172,8 @@ OWN_STEP = ("record", "record_step", "watch", "watched", "same", "gains")
 
 def child(name: str, cases: int) -> None:
     """Call on; ``go`` on standard output asks for a signal, other lines tell what came of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    importlib.import_module("torch._dynamo")  # makes a temporary folder, once; torch's, not ours
     folder = Path(tempfile.mkdtemp())
     tempfile.tempdir = str(folder)
     swallowed: list[str] = []

@@ -16,6 +16,7 @@ from gan_lessons.classroom.explorer.matrix import matrix
 from gan_lessons.classroom.explorer.paint import colours, folded
 from gan_lessons.classroom.explorer.stage_layout import stage
 from gan_lessons.classroom.explorer.stage_moments import Story, stage_moments
+from gan_lessons.classroom.explorer.stage_narrow import narrow_stage
 from gan_lessons.lens import show
 from gan_lessons.lens.model import STATES, Forward, Graph, Moment, StepRecord
 
@@ -54,7 +55,7 @@ def make_film(
         "source": source,
         "paint": colours(source),
         "folded": folded(source),
-        "stage": stage(story.cast),
+        "stage": stage(story.cast) | {"narrow": narrow_stage(story.cast)},
         "versions": [story.version_of.get(f.index, 0) for f in record.forwards],
         "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= show.LARGE else None,
         "nodes": _nodes(record, graph, places),

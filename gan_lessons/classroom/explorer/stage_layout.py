@@ -46,9 +46,9 @@ class Frame:
 def stage(cast: Cast) -> Json:
     """Boxes, paths and texts of a step's players; the same for every moment of it."""
     forwards = cast.record.forwards
-    columns = _columns(cast)
+    columns = columns_of(cast)
     titles = {f.index: title(cast, f.index) for f in forwards}
-    frames = _frames(cast, columns, titles)
+    frames = frames_of(cast, columns, titles)
     last = max([*columns.values(), 0])
     inputs = _inputs(cast)
     left = max((len(text) for f, text in inputs.items() if columns[f] == 0), default=0)
@@ -72,7 +72,7 @@ def title(cast: Cast, forward: int) -> str:
     return show.visible(text, 18)
 
 
-def _columns(cast: Cast) -> dict[int, int]:
+def columns_of(cast: Cast) -> dict[int, int]:
     """Each call as far right as those that take what it made allow; the losses come after all."""
     takers: dict[int, list[int]] = {f.index: [] for f in cast.record.forwards}
     for (kind, maker), (other, taker) in cast.ways:
@@ -85,7 +85,7 @@ def _columns(cast: Cast) -> dict[int, int]:
     return {forward: deepest - depth for forward, depth in back.items()}
 
 
-def _frames(
+def frames_of(
     cast: Cast, columns: Mapping[int, int], titles: Mapping[int, str]
 ) -> list[tuple[int, Frame]]:
     """(column, frame), a net that never ran in the first."""
@@ -161,11 +161,15 @@ def _losses(cast: Cast, places: dict[Player, tuple[float, float, float, float]],
         wanted.append((middle, node, name, middles))
     free = 2.0
     for middle, node, name, near in sorted(wanted):
-        width = max(92.0, len(show.visible(name, 16)) * LETTER + 26)
+        width = loss_width(name)
         y = max(free, middle - LOSS / 2)
         y = next((m - LOSS / 2 for m in sorted(near) if 0 <= m - LOSS / 2 - y < 20), y)
         places["loss", node] = (x, y, width, LOSS)
         free = y + LOSS + GAP
+
+
+def loss_width(name: str) -> float:
+    return max(92.0, len(show.visible(name, 16)) * LETTER + 26)
 
 
 # Drawing ------------------------------------------------------------------------------------------
@@ -264,23 +268,27 @@ def _bent(start: Box, end: Box, lane: float, frames: Iterable[Frame] = ()) -> st
         points[2:3] = [(lane, gap), (near, gap), (near, to_y)]
     elif abs(y - to_y) < 1:
         return f"M{x:g},{y:g}H{to_x:g}"
-    return _rounded(points)
+    return rounded(points)
 
 
-def _rounded(points: list[tuple[float, float]]) -> str:
+def rounded(points: list[tuple[float, float]]) -> str:
     """A path along these, level and upright in turn."""
     found = "M{:g},{:g}".format(*points[0])
     for before, (x, y), after in zip(points, points[1:], points[2:], strict=False):
         (from_x, from_y), (to_x, to_y) = _from((x, y), before), _from((x, y), after)
         found += f"H{from_x:g}" if before[1] == y else f"V{from_y:g}"
         found += f"Q{x:g},{y:g} {to_x:g},{to_y:g}"
-    return f"{found}H{points[-1][0]:g}"
+    x, y = points[-1]
+    return f"{found}H{x:g}" if points[-2][1] == y else f"{found}V{y:g}"
 
 
 def _from(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
     """So far from a corner as it is rounded."""
-    x, y = ((there > here) - (there < here) for here, there in zip(corner, other, strict=True))
-    return corner[0] + x * ROUND, corner[1] + y * ROUND
+    away = [
+        max(-ROUND, min(ROUND, (there - here) / 2))
+        for here, there in zip(corner, other, strict=True)
+    ]
+    return corner[0] + away[0], corner[1] + away[1]
 
 
 def _rail(frames: Iterable[Frame], places: Mapping[Player, Box], net: Player, taker: Player) -> str:

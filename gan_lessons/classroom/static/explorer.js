@@ -76,10 +76,10 @@ class Pane {
     this.info = make("p", { class: "info" });
     this.caption = make("p", { class: "caption", "aria-live": "polite" });
     this.code = new Code(film, variant, offers, (line) => this.goToLine(line), acts.tryOut);
-    this.stage = new Stage(data, film, (net) => this.open(net));
+    this.stages = {}; // for a wide and for a narrow screen, each made when it is first shown
     this.matrix = new Matrix(data, film, tell, (moment) => acts.go(this, moment));
     this.field = make("div", { class: "field", role: "group", "aria-label": UI.field, hidden: !film.field });
-    this.players = make("div", { class: "stage" }, this.stage.svg);
+    this.players = make("div", { class: "stage" });
     const below = make("div", { class: "below" },
       make("div", { class: "tables" }, this.matrix.element, this.matrix.memory, make("div", { class: "facts" }, this.matrix.totals, this.info)), this.field);
     const parts = [
@@ -133,6 +133,18 @@ class Pane {
     return true;
   }
 
+  // The players in as much width as there is: below each other where letters would get too small.
+  // Returns whether they are others now.
+  fit(width) {
+    const narrow = width > 0 && width <= NARROW && width < SMALLEST_PLAYERS * this.film.stage.size[0];
+    const stage = (this.stages[narrow] ??= new Stage(this.data, this.film, (net) => this.open(net), narrow));
+    if (stage === this.stage) return false;
+    this.stage?.svg.remove();
+    this.stage = stage;
+    this.players.prepend(stage.svg);
+    return true;
+  }
+
   // What changes from moment to moment.
   at(index) {
     this.moment = index;
@@ -151,6 +163,11 @@ class Pane {
     return this.operations?.moveFocus(root, by) ?? false;
   }
 }
+
+// Screens of which all parts stand below each other, as in the style sheet; and the scale of the players
+// at which their text has 14 pixels.
+const NARROW = 760;
+const SMALLEST_PLAYERS = 14 / 18.5;
 
 // The controls, over one pane or two ---------------------------------------------------------------
 
@@ -179,6 +196,8 @@ class Explorer {
     window.addEventListener("keydown", this.turned, true); // before JupyterLab hears of it
     this.stopWatching = watchTheme(host, this.section);
     this.update();
+    this.sizes = new ResizeObserver(() => this.fit());
+    this.sizes.observe(this.holder);
   }
 
   build() {
@@ -347,12 +366,19 @@ class Explorer {
       this.holder.replaceChildren(...panes.map((pane) => pane.element));
     this.panes = panes;
     this.section.classList.toggle("two", Boolean(compared));
-    for (const pane of panes) pane.at(linked(film, moment, pane.film));
+    for (const pane of panes) {
+      pane.fit(this.holder.clientWidth);
+      pane.at(linked(film, moment, pane.film));
+    }
     this.slider.max = String(stops.length - 1);
     this.slider.value = String(place);
     this.slider.setAttribute("aria-valuetext", film.moments[moment].caption);
     this.count.textContent = filled(UI.moment, { index: place + 1, count: stops.length });
     this.tellPage(moment, place, stops.length);
+  }
+
+  fit() {
+    for (const pane of this.panes) if (pane.fit(this.holder.clientWidth)) pane.at(pane.moment);
   }
 
   tellPage(moment, index, count) {
@@ -450,6 +476,7 @@ class Explorer {
     for (const name of SHOWN) this.model.off(`change:${name}`, this.follow);
     this.model.off("change:index", this.byIndex);
     this.stopWatching();
+    this.sizes.disconnect();
   }
 }
 

@@ -1,5 +1,6 @@
 // The stage: who plays in a step, what each of them keeps, and where gradient arrives now.
-// Boxes, paths and states were decided in Python; here they are drawn and marked.
+// Boxes, paths and states were decided in Python, for wide and for narrow screens; here they are drawn
+// and marked.
 
 const STAGE = {
   title: "The players of this step",
@@ -30,22 +31,40 @@ const stripes = (id) => draw(
   draw("rect", { class: "b", width: 5, height: 10 }),
 );
 
+// The stage as it is on a narrow screen: the same players in other places.
+function narrowed({ narrow, ...stage }) {
+  const moved = (name, place = "box") => stage[name].map((one, i) => ({ ...one, [place]: narrow[name][i] }));
+  const calls = moved("calls").map((call, i) => ({ ...call, title: narrow.titles[i], input: "" }));
+  const edges = stage.edges.map(({ label, ...edge }, i) => ({ ...edge, ...narrow.edges[i] }));
+  return { ...stage, ...narrow, frames: moved("frames"), calls, losses: moved("losses"), edges };
+}
+
+// In a wide face a long word is set closer.
+function fitted(text, room) {
+  text.removeAttribute("textLength");
+  if (text.getComputedTextLength() <= room) return;
+  text.setAttribute("lengthAdjust", "spacingAndGlyphs");
+  text.setAttribute("textLength", room);
+}
+
 class Stage {
   // open(net): show the operations inside it.
-  constructor(data, film, open) {
+  constructor(data, film, open, narrow) {
     this.data = data;
     this.film = film;
     this.open = open;
-    const { size } = film.stage;
+    this.narrow = narrow;
+    this.layout = narrow ? narrowed(film.stage) : film.stage;
+    const { size } = this.layout;
     const [width, height] = [size[0] + 4, size[1] + 4];
     this.svg = draw("svg", {
-      class: height > 420 ? "players tall" : "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
+      class: narrow ? "players narrow" : height > 420 ? "players tall" : "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
       style: `--natural:${width}px;aspect-ratio:${width} / ${height}`,
     }, draw("defs", {}, arrow("to", 9), arrow("over", 9), arrow("used", 20), arrow("vain", 20), arrow("through", 16), stripes("stripes")));
-    this.banks = film.stage.frames.map((frame) => this.frame(frame));
-    this.ways = film.stage.edges.map((edge) => this.way(edge));
-    this.calls = film.stage.calls.map((call, i) => this.call(call, i));
-    this.losses = film.stage.losses.map((loss) => this.loss(loss));
+    this.banks = this.layout.frames.map((frame) => this.frame(frame));
+    this.ways = this.layout.edges.map((edge) => this.way(edge));
+    this.calls = this.layout.calls.map((call, i) => this.call(call, i));
+    this.losses = this.layout.losses.map((loss) => this.loss(loss));
     this.lift();
   }
 
@@ -53,11 +72,14 @@ class Stage {
   frame({ net, box }) {
     const [x, y, width, height] = box;
     const name = this.film.nets[net];
-    const version = draw("text", { class: "version", x: x + width - 16, y: y + 29, "text-anchor": "end" });
-    const bar = draw("rect", { class: "bar", x: x + 8, y: y + 41, width: width - 16, height: 31, rx: 6 });
-    const holds = draw("text", { class: "holds", x: x + 70, y: y + 63, lengthAdjust: "spacingAndGlyphs" });
-    const saw = draw("text", { class: "saw", x: x + 36, y: y + 95 });
-    const grad = draw("text", { class: "grad", x: x + 16, y: y + 63 }, ".grad");
+    const at = this.bank(width);
+    const text = (kind, [left, down], end) => draw("text", { class: kind, x: x + left, y: y + down, "text-anchor": end });
+    const version = text("version", at.version, "end");
+    const bar = draw("rect", { class: "bar", x: x + 8, y: y + at.bar, width: at.room + 16, height: 31, rx: 6 });
+    const holds = text("holds", at.holds);
+    const saw = text("saw", at.saw);
+    const grad = text("grad", at.grad);
+    grad.textContent = ".grad";
     const act = () => this.open(name);
     const group = draw("g", { class: `frame net${net % 4}`, tabindex: "0", role: "button", onclick: act },
       draw("rect", { class: "around", x, y, width, height, rx: net % 2 ? 3 : 16 }),
@@ -69,7 +91,14 @@ class Stage {
       act();
     });
     this.svg.append(group);
-    return { net, name, group, version, holds, saw, room: width - 8 - 70 - 4 };
+    return { net, name, group, version, holds, saw, room: at.room + 16 + 8 - at.holds[0] - 4 };
+  }
+
+  // Where in a frame it stands what a net says of its weights: above its calls, or beside them.
+  bank(width) {
+    const { bank, head } = this.layout;
+    if (!this.narrow) return { version: [width - 16, 29], bar: 41, room: width - 32, grad: [16, 63], holds: [70, 63], saw: [36, 95] };
+    return { version: [bank + 6, head - 3], bar: head + 28, room: bank - 16, grad: [16, head + 20], holds: [14, head + 50], saw: [14, head + 80] };
   }
 
   call({ net, box, title, input }, i) {
@@ -85,7 +114,7 @@ class Stage {
         draw("text", { class: "input", x: at, y: y + height / 2 + 6, "text-anchor": "end" }, input));
     }
     this.svg.append(group);
-    return { net, title, group, state };
+    return { net, title, group, state, room: width - 8 };
   }
 
   loss({ name, box }) {
@@ -101,8 +130,9 @@ class Stage {
   way({ path, weights, label, cut, at }) {
     const kind = weights ? "weights" : cut ? "cut" : "";
     const group = draw("g", { class: `way ${kind}` }, draw("path", { class: "data", d: path }));
-    const [from] = path.slice(1).split(",").map(Number);
-    const late = (1 - from / this.film.stage.size[0]) * 0.9 + (weights ? 0.12 : 0);
+    const from = path.slice(1).split(/[,A-Z]/);
+    const along = this.narrow ? 1 : 0; // from top to bottom, or from left to right
+    const late = (1 - from[along] / this.layout.size[along]) * 0.9 + (weights ? 0.12 : 0);
     const back = draw("path", { class: "back", d: path, style: `--late:${late.toFixed(2)}s` });
     group.append(back);
     if (label) group.append(draw("text", { class: "label", x: label[0], y: label[1], "text-anchor": "end" }, label[2]));
@@ -112,11 +142,11 @@ class Stage {
   }
 
   // The line is interrupted, and two blades stand in the gap.
-  cutAt([x, y], how) {
+  cutAt([x, y, scissors = 31], how) {
     const mark = draw("g", { class: "blades" }, draw("title", {}, filled(STAGE.cut, { how })),
       draw("rect", { x: x - 9, y: y - 7, width: 18, height: 14 }),
       draw("path", { d: `M${x - 12},${y + 11}l8,-22M${x + 4},${y + 11}l8,-22` }));
-    mark.append(draw("text", { class: "scissors", x, y: y + 31, "text-anchor": "middle" }, "✂"));
+    mark.append(draw("text", { class: "scissors", x, y: y + scissors, "text-anchor": "middle" }, "✂"));
     return mark;
   }
 
@@ -146,7 +176,7 @@ class Stage {
     box.scrollLeft += (seen.left + seen.right) / 2 - (frame.left + frame.right) / 2;
   }
 
-  markCall({ net, title, group, state }, now, i) {
+  markCall({ net, title, group, state, room }, now, i) {
     const letter = now.calls[i];
     const mixed = now.old?.includes(i);
     const version = this.film.versions[i];
@@ -154,6 +184,7 @@ class Stage {
     const words = mixed ? STAGE.mixed : STAGE.states[letter];
     const number = draw("tspan", { class: "number" }, filled(older ? STAGE.older : STAGE.version, { number: version }));
     state.replaceChildren(...(letter === "." ? [] : [number, `  ${words}`]));
+    if (this.narrow && letter !== ".") fitted(state, room);
     const classes = [
       "call", `net${net % 4}`, letter === "." ? "absent" : "", letter === "s" || mixed ? "stale" : "",
       "fo".includes(letter) ? "freed" : "", older ? "older" : "", now.run?.includes(i) ? "now" : "",
@@ -171,8 +202,8 @@ class Stage {
     saw.textContent = now.aside?.includes(net) ? STAGE.aside : now.saw[net];
     const arrives = this.arrives(net, now);
     group.setAttribute("class", ["frame", `net${net % 4}`, kind, moved ? "moved" : "", arrives ? "received" : ""].filter(Boolean).join(" "));
-    holds.removeAttribute("textLength"); // in a wide face a long word is set closer
-    if (word.length > 8 && holds.getComputedTextLength() > room) holds.setAttribute("textLength", room);
+    if (word.length > 8) fitted(holds, room);
+    else holds.removeAttribute("textLength");
     const told = [
       filled(STAGE.told, { net: name, version: version.textContent, word }), saw.textContent,
       STAGE.arrives[arrives] ?? "", STAGE.open,

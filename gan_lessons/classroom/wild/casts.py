@@ -11,7 +11,10 @@ from gan_lessons.put_back import seeded
 
 @dataclass(frozen=True)
 class Cast:
-    """The nets of a loop and its optimizers, by name, as ``record`` takes them."""
+    """The nets of a loop and its optimizers, by name, as ``record`` takes them.
+
+    The optimizers are called G and D, after their player, which may have more nets than one.
+    """
 
     nets: dict[str, nn.Module]
     optimizers: dict[str, optim.Optimizer]
@@ -28,7 +31,7 @@ def with_judges() -> Cast:
     """One G, and two judges that share an optimizer."""
     with seeded(0):
         G, mpd, msd = _net(2, 2, norm=True), _net(2, 1), _net(2, 1)
-    return Cast({"G": G, "mpd": mpd, "msd": msd}, {"g": _adam(G), "d": _adam(mpd, msd)})
+    return Cast({"G": G, "mpd": mpd, "msd": msd}, {"G": _adam(G), "D": _adam(mpd, msd)})
 
 
 def two_ways() -> Cast:
@@ -40,8 +43,8 @@ def two_ways() -> Cast:
             "D_A": _net(2, 1),
             "D_B": _net(2, 1),
         }
-    g = _adam(nets["G_A"], nets["G_B"])
-    return Cast(nets, {"g": g, "d": _adam(nets["D_A"], nets["D_B"])})
+    G, D = _adam(nets["G_A"], nets["G_B"]), _adam(nets["D_A"], nets["D_B"])
+    return Cast(nets, {"G": G, "D": D})
 
 
 def with_features() -> Cast:

@@ -9,11 +9,14 @@ from gan_lessons.classroom.tables import Table
 from gan_lessons.classroom.wild.loops import WILD, WildLoop
 from gan_lessons.data import noise, ring
 from gan_lessons.lens.diagnose import diagnose
-from gan_lessons.lens.model import Record
+from gan_lessons.lens.model import BackwardCall, Record
 from gan_lessons.lens.record import record
 
 ITERATIONS = 2
-HEADS = ("loop", "order", "between D's loss and G", "update", "in vain", "BatchNorm", "findings")
+HEADS = (
+    "loop", "order", "between D's loss and G", "strategy", "update", "in vain", "BatchNorm",
+    "findings",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Reading:
     """One loop, from its record.
 
     ``order``: optimizers in the order of their first steps. ``cut``: what keeps the loss of the
-    judges out of G. ``update``: "simultaneous", "alternating", or "" where that is not told.
+    judges out of G. ``strategy``: "S1", "S2", "S3", or why it is none of them. ``update``:
+    "simultaneous", "alternating", or "" where that is not told.
     ``in_vain``: net -> gradients of parameters that no step used, in one iteration. ``norms``: net
     -> how often an iteration moves its running statistics. ``grave``: codes of errors, of wrong
     gradients, and of losses that went nowhere.
@@ -29,6 +33,7 @@ class Reading:
 
     order: tuple[str, ...]
     cut: str
+    strategy: str
     update: str
     in_vain: Mapping[str, float]
     norms: Mapping[str, float]
@@ -38,9 +43,9 @@ class Reading:
     def cells(self) -> tuple[str, ...]:
         vain = ", ".join(f"{net}: {count:g}" for net, count in self.in_vain.items())
         norms = ", ".join(f"{net}: {count:g}" for net, count in self.norms.items())
-        order = ", then ".join(self.order)
-        grave = ", ".join(self.grave)
-        return order, self.cut, self.update or "–", vain or "nothing", norms or "–", grave or "–"
+        order, grave = " → ".join(self.order), ", ".join(self.grave) or "–"
+        kind = self.strategy, self.update or "–"
+        return order, self.cut, *kind, vain or "nothing", norms or "–", grave
 
 
 def table_of(readings: Mapping[str, Reading]) -> Table:
@@ -83,6 +88,7 @@ def read(rec: Record, iterations: int = ITERATIONS) -> Reading:
     return Reading(
         order=order,
         cut=_cut(rec),
+        strategy=_strategy(rec),
         update=update[0] if update else "",
         in_vain={} if raised else vain,
         norms={} if raised else norms,
@@ -90,16 +96,49 @@ def read(rec: Record, iterations: int = ITERATIONS) -> Reading:
     )
 
 
+def _strategy(rec: Record) -> str:
+    """S1: one forward of a judge serves both losses. S2, S3: the judges get a fake that is cut off,
+    and G learns from the same one; who steps first tells the two apart."""
+    stepped = [str(e.target) for e in rec.events if e.kind == "step"]
+    first = {name: stepped.index(name) for name in stepped}
+    of_d = _first_calls(rec, "D")
+    of_g = _first_calls(rec, "G") or [rec.backward_calls[-1]]  # one that raised never steps
+    makers = {f.index for f in rec.forwards if f.net.startswith("G")}
+    walked_d, walked_g = ({f for call in calls for f in call.forwards} for calls in (of_d, of_g))
+    if (walked_d & walked_g) - makers:
+        return "S1"
+    nodes = {node for call in of_d for node in call.nodes}
+    sources = [cut.source for cut in rec.graph.cuts if cut.target in nodes]
+    cut_off = {rec.graph.nodes[node].forward for node in _behind(rec, sources)}
+    fed = {forward for forward, node in rec.graph.fed if node in nodes}
+    if cut_off & walked_g & makers:
+        return "S2" if first["D"] < first["G"] else "S3"
+    made = (cut_off | fed | walked_d) & makers
+    return "none: two fakes" if made else "none: no fake for D"
+
+
+def _behind(rec: Record, nodes: list[int]) -> set[int]:
+    """These nodes of the graph, and all that they were computed from."""
+    seen: set[int] = set()
+    while nodes:
+        seen.add(node := nodes.pop())
+        nodes += [i for i in rec.graph.nodes[node].inputs if i not in seen]
+    return seen
+
+
+def _first_calls(rec: Record, optimizer: str) -> list[BackwardCall]:
+    """The backward calls that the first step of this optimizer used."""
+    step = next((e for e in rec.events if (e.kind, e.target) == ("step", optimizer)), None)
+    states = rec.consumed(step).values() if step else ()
+    return [rec.backward_calls[i] for i in sorted({i for s in states for i in s.sources})]
+
+
 def _cut(rec: Record) -> str:
     """What keeps what the judges learn from out of the net that made it."""
-    ends = {e.target: e for e in reversed(rec.events) if e.kind == "step"}
-    judges = next(e for name, e in ends.items() if name in ("D", "d"))
-    walked = {call for state in rec.consumed(judges).values() for call in state.sources}
-    reached = {n for c in walked for n in rec.backward_calls[c].received if n.startswith("G")
-               and rec.backward_calls[c].received[n]}  # fmt: skip
-    if reached:
+    calls = _first_calls(rec, "D")
+    if any(names for call in calls for net, names in call.received.items() if net[0] == "G"):
         return "nothing"
-    nodes = {node for c in walked for node in rec.backward_calls[c].nodes}
+    nodes = {node for call in calls for node in call.nodes}
     makers = {f.index for f in rec.forwards if f.net.startswith("G")}
     if any(forward in makers and node in nodes for forward, node in rec.graph.fed):
         return "made without gradients"

@@ -96,9 +96,10 @@ class Operations(TorchFunctionMode):
         """An operation is about to write into a tensor: by its name, or because it was asked to."""
         in_place = kwargs.get("inplace") or name == "__setitem__"
         in_place = in_place or (name[-2:] != "__" and name not in _NO_VALUE)
-        if in_place and args and isinstance(args[0], Tensor):
+        tensor = args[0] if args else kwargs.get("input")
+        if in_place and isinstance(tensor, Tensor):
             with internals.without_torch_functions():
-                if (node := internals.grad_fn_of(args[0])) is not None:
+                if (node := internals.grad_fn_of(tensor)) is not None:
                     self._graph.tag(node)
                     self._graph.written[self._graph.id_of(node)] = caller_line()
 

@@ -1,14 +1,13 @@
 // What a page does by itself, beside its widgets.
 
-// What scrolls sideways can be scrolled by keyboard too; what does not is no stop for the Tab key.
-function reachable() {
-  for (const block of document.querySelectorAll("pre, .output, .table, .formula, .prose > p, .window > div"))
-    if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;
-    else block.removeAttribute("tabindex");
-}
-addEventListener("load", reachable);
-addEventListener("resize", reachable);
-document.addEventListener("toggle", reachable, true);
+// What scrolls sideways can be scrolled by keyboard too; what does not is no stop for the Tab key. All
+// is read before anything is set: else the page would be laid out once for every block.
+const sideways = new ResizeObserver((entries) => {
+  const scrolls = entries.map(({ target }) => target.scrollWidth > target.clientWidth);
+  entries.forEach(({ target }, i) => (scrolls[i] ? (target.tabIndex = 0) : target.removeAttribute("tabindex")));
+});
+for (const block of document.querySelectorAll("pre, .output, .table, .formula, .prose > p, .window > div"))
+  sideways.observe(block);
 
 // On the index the arrows walk the explorer before anything has been chosen.
 addEventListener("keydown", ({ key }) => {
@@ -29,7 +28,6 @@ for (const lid of document.querySelectorAll(".gl-lid")) {
     const covered = waits.some((group) => !open.has(group));
     lid.hidden = !covered;
     for (const cell of below) cell.classList.toggle("gl-covered", covered);
-    if (!covered) reachable();
   };
   const tell = (group) =>
     document.dispatchEvent(new CustomEvent("gan-lessons", { detail: { group, name: "shown", value: true } }));
