@@ -233,3 +233,31 @@ def test_two_optimizers_for_matrices_and_biases_are_one_player():
             for optimizer in optimizers.values():
                 optimizer.step()
     assert codes(diagnose(rec), "error", "wrong", "info") == []
+
+
+def test_a_sum_is_told_although_one_parameter_is_cleared_by_hand():
+    D = mlp(2, 1)
+    od = sgd(D)
+    with record({"D": D}, {"D": od}) as rec:
+        for i in range(2):
+            next(D.parameters()).grad = None
+            bce(D(real(i)), 1.0).backward()
+            od.step()
+    assert codes(diagnose(rec), "wrong") == [("polluted", "D")]
+
+
+def test_what_left_torch_for_a_log_is_not_taken_for_what_a_term_was_made_of():
+    """Two fakes went to NumPy: the line that is told is of the one that came back to the judge."""
+    G, D = mlp(2, 2), mlp(2, 1)
+    og, od = sgd(G), sgd(D)
+    with record({"G": G, "D": D}, {"G": og, "D": od}) as rec:
+        for i in range(2):
+            step(od, bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
+            fake = G(noise(i))
+            rows = torch.from_numpy(fake.detach().numpy().clip(-5, 5))
+            verdict = D(rows).mean()
+            logged = G(noise(i + 1)).detach().numpy().copy()
+            step(og, 0.1 * (fake[:4] - fake[4:]).abs().mean() - verdict)
+            del logged
+    (found,) = (f for f in diagnose(rec).findings if f.code == "cut-off")
+    assert "left torch for NumPy in `rows = " in found.message

@@ -333,7 +333,7 @@ def assert_led(film):
             assert drawn["path"].endswith(f"V{y:g}")
         assert ("at" in drawn) == ("cut" in edge)
         if made_by != "net":
-            into = (kind, taker) if kind == "loss" else (maker, taker)
+            into: Any = (kind, taker) if kind == "loss" else (maker, taker)
             bends = re.findall(r"Q([\d.]+),([\d.]+)", drawn["path"])
             above, below = sorted(float(b[1]) for b in bends[:2])
             upright.setdefault(bends[0][0], []).append((into, above, below))

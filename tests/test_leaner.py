@@ -31,7 +31,7 @@ from gan_lessons import (
 )
 from gan_lessons.checks import Loss
 from gan_lessons.independence import predict, require_independent
-from gan_lessons.lean_steps import gradient_ratio, ratio_of, ratio_of_bce
+from gan_lessons.lean_steps import gradient_ratio, in_range, ratio_of, ratio_of_bce
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator, ShapedModule
 from gan_lessons.put_back import frozen, trainable
@@ -620,6 +620,13 @@ def test_a_certain_discriminator(logit, logits):
     assert len(said) == (first == 2)  # told once, though it happens twice
     if logits:
         assert (first == 2) is (logit <= -50)
+
+
+def test_the_largest_factor_is_still_in_range():
+    net, limit = nn.Linear(1, 1), torch.tensor([2.0**63])  # exact: the smallest normal is 2 ** -126
+    assert in_range(limit, net)
+    with pytest.warns(RuntimeWarning, match="so certain of a fake"):
+        assert not in_range(torch.nextafter(limit, 2 * limit), net)
 
 
 def test_both_losses_flat_is_no_reason_to_fall_back():

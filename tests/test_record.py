@@ -359,6 +359,8 @@ def test_a_third_net_and_an_optimizer_nobody_named(gan: Gan, noise: Tensor) -> N
     assert rec.holds["RMSprop"] == {"E": ("weight", "bias")}
 
 
+# LBFGS of torch 2.8 reads its closure's loss so.
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar")
 def test_a_closure_that_runs_backward_inside_step(gan: Gan, real: Tensor) -> None:
     D = gan.discriminator
     opt = torch.optim.LBFGS(D.parameters(), max_iter=2)
@@ -465,6 +467,7 @@ def test_modes_and_scaler(gan: Gan, real: Tensor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # dynamo's, also without us
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python:RuntimeWarning")  # on 3.13.0
 @pytest.mark.parametrize("in_place", [False, True], ids=["torch.compile", "net.compile"])
 def test_a_compiled_net_is_compiled_as_without_us(gan: Gan, noise: Tensor, in_place: bool) -> None:
     G, D = gan.generator, gan.discriminator
@@ -836,6 +839,21 @@ def test_bytes_held_are_those_of_the_saved_tensors() -> None:
     assert before.parameters == 0
     assert rec.events[-1].held.total == 0
     assert rec.backward_calls[0].held_before.activations == 7 * 3 * 4
+
+
+def test_a_weight_that_is_held_counts_as_a_parameter() -> None:
+    """The second layer's input needs a gradient, for which its weight is kept; the first's not."""
+    net = nn.Sequential(nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 2))
+    with record({"N": net}) as rec:
+        _ = net(torch.randn(7, 5))
+    held = rec.events[0].held
+    assert (held.parameters, held.activations, held.inputs) == (2 * 3 * 4, 7 * 3 * 4, 7 * 5 * 4)
+
+    frozen = nn.Linear(5, 3).requires_grad_(False)  # no gradient of it, and so no input is kept
+    with record({"N": frozen}) as rec:
+        _ = frozen(torch.randn(7, 5, requires_grad=True))
+    held = rec.events[0].held
+    assert (held.parameters, held.activations, held.inputs) == (3 * 5 * 4, 0, 0)
 
 
 def test_saved_activations_peak_as_measured_on_the_dcgan_pair() -> None:

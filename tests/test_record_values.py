@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 import warnings
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ def nets() -> dict[str, nn.Module]:
 
 CUTS = {
     "detach()": lambda y: ((y + 1) / 2).detach(),
+    "detach_()": lambda y: ((y + 1) / 2).detach_(),
     ".data": lambda y: y.data,
     "argmax()": lambda y: nn.functional.one_hot(y.argmax(1), 2).float(),
     "gt()": lambda y: (y > 0).float(),
@@ -183,3 +185,47 @@ def test_a_wrapper_and_what_it_wraps_are_one_optimizer(nets, named):
     seen = [(e.kind, e.target) for e in rec.events if e.kind in ("zero_grad", "step")]
     assert seen == [("zero_grad", "mine"), ("step", "mine")]
     assert list(rec.holds) == ["mine"]
+
+
+def test_where_a_net_was_frozen_is_told_however_it_was_done(nets):
+    D, x = nets["D"], torch.randn(4, 2)
+    with record(nets) as rec:
+        D.requires_grad_(False)
+        D(x)
+        D.requires_grad_(True)
+        D(x)
+        for parameter in D.parameters():
+            parameter.requires_grad = False
+        D(x)
+    lines = [f.frozen and f.frozen.code for f in rec.forwards]
+    assert lines == ["D.requires_grad_(False)", None, "parameter.requires_grad = False"]
+
+
+def test_what_writes_in_place_is_known_by_keyword_too(nets):
+    with record(nets) as rec:
+        y = torch.exp(nets["G"](torch.randn(4, 2)))
+        torch.relu_(input=y)
+        with suppress(RuntimeError):
+            y.sum().backward()
+    assert "`torch.relu_(input=y)` has rewritten it" in str(rec.explanation)
+
+
+def test_a_list_of_tensors_may_be_written_to(nets):
+    with record(nets) as rec:
+        y = nets["G"](torch.randn(4, 2))
+        torch._foreach_mul_([y, torch.ones(2)], 2.0)
+        y.sum().backward()
+    assert rec.backward_calls[0].received["G"] == ("weight", "bias")
+
+
+def test_a_recording_that_begins_inside_a_step_hears_only_the_end_of_it(nets):
+    D = nets["D"]
+    optimizer = torch.optim.SGD(D.parameters(), 0.1)
+    with ExitStack() as stack:
+
+        def closure():
+            stack.enter_context(record(nets, {"D": optimizer}))
+            return D(torch.randn(4, 2)).mean()
+
+        loss = optimizer.step(closure)
+        assert loss is not None

@@ -1,7 +1,8 @@
 """Are the tests of a room worth their name? One small change at a time, and some test must fail.
 
-    python -m tests.stress.mutants --cases 80 --seed 0       # a random sample
+    python -m tests.stress.mutants --cases 30 --seed 0       # a random sample of each room
     python -m tests.stress.mutants --only gan_lessons/steps.py --list
+    python -m tests.stress.mutants --again said.txt          # what survived there, once more
 
 Why not mutmut or cosmic-ray: mutmut puts a switch in place of each function, so that the source of
 a step, which lessons show and ``record_step`` follows line by line, is no longer its own; and
@@ -13,8 +14,10 @@ that has torch and pytest loaded.
 from __future__ import annotations
 
 import ast
+import math
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -35,19 +38,21 @@ import torch.utils.flop_counter  # noqa: F401
 from tests.stress import report
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 300  # seconds; a change that makes it run on is noticed too
+PATIENCE = 10  # times what the tests take without a change; one that runs on is noticed too
 
 # The files of a room, and its tests, those first that fail soonest.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "gan_lessons/steps.py": ("test_steps", "test_bad_input"),
+    "gan_lessons/steps.py": ("test_steps", "test_steps_line_by_line", "test_bad_input"),
     "gan_lessons/lean_steps.py": ("test_leaner", "test_bad_input"),
     "gan_lessons/losses.py": ("test_losses",),
     "gan_lessons/lens/record/*.py": (
         "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
-        "test_torch_internals", "test_draw", "test_record_json", "test_record_threads",
-        "test_record_interrupts", "test_many_processes",
+        "test_any_step", "test_torch_internals", "test_record_json", "test_record_threads",
     ),
-    "gan_lessons/lens/diagnose/*.py": ("test_diagnose_loops", "test_diagnose"),
+    "gan_lessons/lens/diagnose/*.py": (
+        "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",
+        "test_gains", "test_ranks_differ",
+    ),
 }  # fmt: skip
 
 SWAPPED: dict[type[ast.AST], Any] = {
@@ -70,9 +75,9 @@ class Mutant:
     old: str
     new: str
 
-    def text(self) -> str:
-        source = self.path.read_bytes()
-        return (source[: self.begin] + self.new.encode() + source[self.end :]).decode()
+    def within(self, source: bytes) -> bytes:
+        """The whole file, changed; ``source``: as it was when this was made."""
+        return source[: self.begin] + self.new.encode() + source[self.end :]
 
     def __str__(self) -> str:
         one = " ".join
@@ -95,7 +100,7 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
 
 
 def _code(tree: ast.AST) -> Iterator[Any]:
-    """What runs: no annotations, docstrings, imports, nor what an error says."""
+    """What runs: no annotations, decorators, docstrings, imports, nor what an error says."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr | ast.Assert):
             continue
@@ -108,8 +113,10 @@ def _code(tree: ast.AST) -> Iterator[Any]:
         if isinstance(node, ast.arguments):
             yield from _code(ast.Tuple([d for d in [*node.defaults, *node.kw_defaults] if d]))
             continue
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            node.decorator_list = []
         if isinstance(node, ast.FunctionDef):
-            node.returns, node.decorator_list = None, []
+            node.returns = None
         if isinstance(node, ast.expr | ast.stmt):
             yield node
         yield from _code(node)
@@ -145,18 +152,19 @@ def _changed(node: Any, old: str) -> Iterator[str]:
             yield ast.unparse(ast.Call(node.func, args, keywords[:-1]))
 
 
-def all_mutants(only: str | None = None) -> list[Mutant]:
-    files = {p for pattern in ROOMS for p in ROOT.glob(pattern)}
-    found = [m for p in sorted(files) if p.name != "__init__.py" for m in mutants_of(p)]
-    return [m for m in found if only is None or only in str(m.path)]
+def files_of(room: str) -> list[Path]:
+    return sorted(p for p in ROOT.glob(room) if p.name != "__init__.py")
+
+
+def all_mutants(room: str, only: str = "") -> list[Mutant]:
+    return [m for p in files_of(room) if only in str(p) for m in mutants_of(p)]
 
 
 # Trying one ---------------------------------------------------------------------------------------
 
 
-def tests_of(path: Path) -> list[str]:
-    (names,) = (t for pattern, t in ROOMS.items() if path in set(ROOT.glob(pattern)))
-    return [f"tests/{name}.py" for name in names]
+def tests_of(room: str) -> list[str]:
+    return [f"tests/{name}.py" for name in ROOMS[room]]
 
 
 def copied(folder: Path) -> Path:
@@ -166,34 +174,36 @@ def copied(folder: Path) -> Path:
     return folder / "copy"
 
 
-def is_killed(mutant: Mutant, copy: Path) -> str:
+def is_killed(mutant: Mutant, tests: list[str], copy: Path, limit: float = math.inf) -> str:
     """Which test failed, or '' where none did."""
     changed = copy / mutant.path.relative_to(ROOT)
     before = changed.read_bytes()
-    changed.write_text(mutant.text(), encoding="utf-8")
+    changed.write_bytes(mutant.within(before))
     try:
-        return failure(tests_of(mutant.path), copy)
+        return failure(tests, copy, limit)
     finally:
         changed.write_bytes(before)
 
 
-def failure(tests: list[str], copy: Path) -> str:
-    """The first of ``tests`` that fails in the copy, or ''. RuntimeError where they cannot run."""
+def failure(tests: list[str], copy: Path, limit: float = math.inf) -> str:
+    """The first of ``tests`` that fails in the copy, or ''; in words where they could not run."""
     said = copy / "said.txt"
     if not (child := os.fork()):
         _run_tests(copy, tests, said)
-    end = time.monotonic() + LIMIT
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
-        time.sleep(0.05)
+    end, ended = time.monotonic() + limit, (0, 0)
+    try:
+        while not ended[0] and time.monotonic() < end:
+            time.sleep(0.05)
+            ended = os.waitpid(child, os.WNOHANG)
+    finally:
+        if not ended[0]:  # it ran on, or Ctrl-C, of which its session does not hear
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     if not ended[0]:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         return "it ran on"
     status, text = os.waitstatus_to_exitcode(ended[1]), said.read_text(errors="replace")
-    failed = [x for x in text.splitlines() if x.startswith(("FAILED", "ERROR"))]
-    if status not in (0, 1, 2) or (status and not failed):
-        raise RuntimeError(f"pytest ended with status {status}: {text[-2000:]}")
-    return failed[0][:150] if status else ""
+    failed = [x[:150] for x in text.splitlines() if x.startswith(("FAILED", "ERROR"))]
+    return next(iter(failed), f"pytest ended with status {status}: {text[-500:]}") if status else ""
 
 
 def _run_tests(copy: Path, tests: list[str], said: Path) -> None:
@@ -225,37 +235,81 @@ QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAsser
 OURS = ("tests", "benchmarks", "gan_lessons", "tools")
 
 
+def told_before(room: str, said: str) -> tuple[int, list[Mutant]]:
+    """(how many were noticed, those that were not), read in what runs of this command printed.
+
+    Of those that the code no longer has, only the noticed ones count. Lines may have moved.
+    """
+    killed, survived, possible = 0, list[Mutant](), all_mutants(room)
+    for verdict, path, line, change in TOLD.findall(said):
+        if ROOT / path in files_of(room):
+            same = [m for m in possible if str(m) == f"{path}:{m.line}: {change}"]
+            killed += verdict == "killed"
+            if verdict == "SURVIVED" and same:
+                survived.append(min(same, key=lambda m: abs(m.line - int(line))))
+    return killed, survived
+
+
+TOLD = re.compile(r"^(killed|SURVIVED) +(\S+?):(\d+): (.*?)  \[", re.MULTILINE)
+
+
+def tried(room: str, sample: list[Mutant], copy: Path, end: float) -> tuple[int, list[Mutant]]:
+    """(how many were noticed, those that were not) of one room."""
+    start, killed, survived = time.monotonic(), 0, list[Mutant]()
+    if broken := failure(tests_of(room), copy):
+        sys.exit(f"without any change {broken}")
+    took = time.monotonic() - start
+    print(f"{room}: {took:.0f} s", flush=True)
+    for mutant in sample:
+        if time.monotonic() > end:
+            break
+        by = is_killed(mutant, tests_of(room), copy, PATIENCE * took)
+        killed += bool(by)
+        survived += [] if by else [mutant]
+        print(f"{'killed  ' if by else 'SURVIVED'} {mutant}  [{by}]", flush=True)
+    return killed, survived
+
+
 def main() -> None:
-    parser = report.arguments(__doc__, cases=80)
-    parser.add_argument("--only", help="files whose path holds this")
+    parser = report.arguments(__doc__, cases=30)
+    parser.add_argument("--only", default="", help="files whose path holds this")
     parser.add_argument("--list", action="store_true", help="only list what would be tried")
+    parser.add_argument("--again", help="a file with what was printed: try what survived once more")
     options = parser.parse_args()
-    found = all_mutants(options.only)
-    sample = random.Random(options.seed).sample(found, min(options.cases, len(found)))
+    possible = {room: all_mutants(room, "" if options.again else options.only) for room in ROOMS}
+    if options.again:
+        said = Path(options.again).read_text(encoding="utf-8")
+        known = {room: told_before(room, said) for room in ROOMS}
+    else:
+        known = {
+            room: (0, random.Random(options.seed).sample(found, min(options.cases, len(found))))
+            for room, found in possible.items()
+        }
+    of = sum(map(len, possible.values()))
     if options.list:
-        print(*sample, f"{len(sample)} of {len(found)}", sep="\n")
+        print(*(m for _, sample in known.values() for m in sample), f"of {of}", sep="\n")
         return
-    killed, survived = 0, list[Mutant]()
+    end, counts, survived = time.monotonic() + options.seconds, list[str](), list[Mutant]()
+    all_killed = all_tried = 0
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
-        for tests in {tuple(tests_of(mutant.path)) for mutant in sample}:
-            start = time.monotonic()
-            if broken := failure(list(tests), copy):
-                sys.exit(f"without any change {broken}")
-            print(f"{tests[0]} and others: {time.monotonic() - start:.0f} s", flush=True)
-        end = time.monotonic() + options.seconds
-        for mutant in sample:
-            by = is_killed(mutant, copy)
-            killed += bool(by)
-            survived += [] if by else [mutant]
-            print(f"{'killed  ' if by else 'SURVIVED'} {mutant}  [{by}]", flush=True)
-            if time.monotonic() > end:
-                break
-    tried = killed + len(survived)
+        for room, (killed, sample) in known.items():
+            left = [m for m in sample if options.only not in str(m.path)]
+            if chosen := [m for m in sample if m not in left]:
+                more, still = tried(room, chosen, copy, end)
+                killed, left = killed + more, left + still
+            survived += left
+            all_killed, all_tried = all_killed + killed, all_tried + killed + len(left)
+            counts.append(f"{room.removeprefix('gan_lessons/')} {killed} of {killed + len(left)}")
     print("\nsurvived:", *survived, sep="\n")
-    text = "{killed} of {tried} random changes ({of} possible ones) noticed by the room's own tests"
-    few = killed < 0.9 * tried
-    report.told("mutants", text.format(killed=killed, tried=tried, of=len(found)), few)
+    text = (
+        "{killed} of {tried} random changes ({of} possible ones) noticed by the room's own tests: "
+        "{counts}"
+    )
+    if options.again:
+        text += "; what survived at first was tried once more, when tests had been added"
+    told = text.format(killed=all_killed, tried=all_tried, of=of, counts=", ".join(counts))
+    report.told("mutants", told, all_killed < 0.9 * all_tried)
 
 
 if __name__ == "__main__":
