@@ -22,7 +22,7 @@ const UI = {
   everyMeans: "Also stop at lines that change nothing for gradients, graph or memory",
   asWritten: "↩ As written again",
   compare: "Compare with",
-  alone: "Compare with …",
+  alone: "Compare …",
   field: "The fakes, and what D makes of them",
   goThere: "Go there, to see why",
   legend: "Symbols",
