@@ -269,8 +269,8 @@ def test_a_sum_is_told_although_one_parameter_is_scaled_by_hand():
     od = sgd(D)
     with record({"D": D}, {"D": od}) as rec:
         for i in range(2):
-            if i:
-                next(D.parameters()).grad.mul_(0.9)
+            if (grad := next(D.parameters()).grad) is not None:
+                grad.mul_(0.9)
             bce(D(real(i)), 1.0).backward()
             od.step()
     assert codes(diagnose(rec), "wrong") == [("polluted", "D")]

@@ -354,7 +354,8 @@ def test_a_graph_that_another_loss_still_needs_is_not_counted_as_kept_for_nothin
     def saved(others: int) -> tuple[int | None, int]:
         gan = mlp_gan()
         with record(gan.nets, gan.optimizers) as rec:
-            other = gan.discriminator(BATCH[0].repeat(others, 1)).mean() if others else None
+            many = torch.cat([BATCH[0]] * others) if others else None
+            other = None if many is None else gan.discriminator(many).mean()
             gan.discriminator(gan.generator(BATCH[1])).mean().backward(retain_graph=True)
             if other is not None:
                 other.backward()
