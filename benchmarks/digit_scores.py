@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the table")
     if not parser.parse_args().table:
         torch.set_num_threads(1)
-        KEPT.write_text(json.dumps(distances(SEEDS, LOOK_AT), indent=1) + "\n", encoding="utf-8")
+        KEPT.write_text(json.dumps(distances(SEEDS, LOOK_AT)) + "\n", encoding="utf-8")
     put_between(DOCS, "digits", table(json.loads(KEPT.read_text(encoding="utf-8"))))
 
 

@@ -43,9 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=f"commands:\n{told}\n\ngan-lessons COMMAND --help says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    options = parser.parse_args(arguments)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    asked = sys.argv[1:] if arguments is None else arguments
+    options = parser.parse_args(asked or ["--help"])
     module, function, _ = COMMANDS[options.command]
     try:
         with installed_for(f"gan-lessons {options.command}"):

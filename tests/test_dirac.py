@@ -108,6 +108,15 @@ def test_a_gradient_penalty_settles_both_if_it_is_strong_enough(key, gamma, sett
     assert bool(r[-1] > 2) != settles
 
 
+@pytest.mark.parametrize("key", ["generator_first", "detach"])
+def test_momentum_carries_each_player_past_the_other(key):
+    def farthest(momentum):
+        gan = dirac_gan("bilinear", 0.1, momentum=momentum)
+        return float(radius(path(gan, STRATEGIES[key].step, 300)).max())
+
+    assert farthest(0.5) > 5 * farthest(0.0)
+
+
 @pytest.mark.parametrize(("key", "area"), [("generator_first", 1.01), ("detach", 1.0)])
 @pytest.mark.parametrize("gamma", [0.0, 0.04, 0.05, 0.06])
 def test_what_the_penalty_takes_from_the_area(key, area, gamma):

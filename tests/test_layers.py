@@ -8,11 +8,14 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import gan_lessons
 
 PACKAGE = "gan_lessons"
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +28,7 @@ PLAIN = ["losses", "models", "data", "lens.model", "lens.record"]
 # Who may import whom: each room what stands before it, lazy and typing imports counted.
 ROOMS = ["studied", "lens.model", "lens.record", "lens.show", "lens.diagnose", "lens.watch",
          "lens.cost", "lens.whatif", "classroom", "classroom.export"]  # fmt: skip
+MAPPED = [*ROOMS[1:-1], "classroom.explorer", ROOMS[-1]]  # the rows of CONTRIBUTING.md
 # A record shows itself: `Record.table()` and the type that it returns.
 EXCEPTIONS = {("lens.model", "lens.show")}
 # "Small helper package": the modules that supply models and step functions.
@@ -107,6 +111,18 @@ def outside(module: str) -> set[str]:
 
 def test_the_package_was_found():
     assert f"{PACKAGE}.steps" in SOURCES
+
+
+def test_the_map_names_every_room_and_what_is_in_it():
+    """CONTRIBUTING.md's table: a room for each row, and every file that it names is there."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([\w/]+)` \| (.+) \|$", text, re.M))
+    assert [room.replace("/", ".") for room in rows] == [PACKAGE, *MAPPED]
+    for room_name, told in rows.items():
+        folder = ROOT / PACKAGE / room_name if room_name != PACKAGE else ROOT / PACKAGE
+        names = re.findall(r"`([a-z_]+)(?:/|\.[A-Z]+)?`", told)
+        missing = {n for n in names if not ((folder / n).is_dir() or (folder / f"{n}.py").exists())}
+        assert missing <= set(gan_lessons.__all__), f"{room_name}: {missing}"
 
 
 # Fronts: they name what stands behind them, and nothing of the package imports them.

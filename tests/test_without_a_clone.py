@@ -180,3 +180,11 @@ def test_a_command_whose_extra_is_missing_names_it(command, monkeypatch, capsys)
     said = capsys.readouterr().err
     assert f"gan-lessons {command} needs nbclient" in said
     assert 'pip install "gan-lessons[slides]"' in said
+
+
+def test_the_program_alone_tells_its_commands(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert [name for name in command_line.COMMANDS if f"\n  {name} " not in said] == []

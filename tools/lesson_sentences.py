@@ -144,6 +144,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"S2, h 0\.1, gamma 0\.1: .* end 0\.0\d",
             r"S3, h 0\.1, gamma 0\.1: .* end 0\.[1-9]",
         ),
+        "55888f4b": (r"S2 is ahead in (9|10) of 10, on average by \+0\.[23]",),
         "35f3aa12": (r"no verdict yet: 1 of its 4", r"✗ Trained"),
         "6286d048": (r"S3, 2 more .*: [56]\d%", r"S3, 5 more .* [4-7]\.\d of 8 modes"),
         "2fabe681": (r"no verdict yet: 2 of its 4", r"✓ On the ring", r"✓ There a more"),

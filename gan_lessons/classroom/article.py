@@ -1,7 +1,6 @@
 """The article that the course started from: what it says, and when we shall say that it holds.
 
-Every claim is quoted in our translation (of a listing, its decisive lines in the names of this
-course), with the place where it stands. What counts is fixed here,
+Every claim is quoted in our translation, with the place where it stands. What counts is fixed here,
 before anything is measured: one or more conditions, each of which a cell finds true or false. A
 claim whose conditions are all met holds; where only some are, it holds in part.
 
@@ -76,8 +75,7 @@ ARTICLE = {
     ),
     "C6": Statement(
         "Strategy 1, the listing, in the names of this course",
-        "d_loss.backward(retain_graph=True), opt_d.step(), g_loss = loss(pred_fake, ones), "
-        "opt_g.zero_grad(), g_loss.backward(), opt_g.step()",
+        "d_loss.backward(retain_graph=True), opt_d.step(), ..., g_loss.backward(), opt_g.step()",
         ("Two steps of the listing run without an error.",
          "They move both players."),
         L2,
@@ -91,8 +89,7 @@ ARTICLE = {
     ),
     "C8": Statement(
         "Strategy 2, the listing, in the names of this course",
-        "pred_fake = D(fake.detach()), d_loss.backward(), opt_d.step(), "
-        "g_loss = loss(pred_fake, ones), g_loss.backward(), opt_g.step()",
+        "pred_fake = D(fake.detach()), ..., g_loss = loss(pred_fake, ones), g_loss.backward()",
         ("Two steps of the listing run without an error.",
          "They move both players."),
         L3,

@@ -51,12 +51,13 @@ class PageWidget(anywidget.AnyWidget):
 
     A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
     page starts from; those in ``kept`` it has again after it was loaded anew. ``still()`` is what
-    stands there without JavaScript.
+    stands there without JavaScript. ``late``: in a page it is drawn when one comes near it.
     """
 
     kind: ClassVar[str]
     state: ClassVar[tuple[str, ...]]
     kept: ClassVar[tuple[str, ...]] = ()
+    late: ClassVar[bool] = False
     data = traitlets.Dict().tag(sync=True)
     _ipython_display_ = None  # of ipywidgets 7: IPython would ask it first, and show the view alone
 
@@ -86,6 +87,7 @@ class PageWidget(anywidget.AnyWidget):
         # Inside a script element nothing may look like a tag, not even a comment's beginning.
         payload = payload.replace("<", "\\u003c")
         mark = f' data-gl-group="{html.escape(group)}"' if group else ""
+        mark += " data-gl-late" if self.late else ""
         return (
             f'<div class="gl-{self.kind} mathjax_ignore tex2jax_ignore" data-gl-{self.kind}{mark}>'
             f"<div data-gl-still>{self.still()}</div>"

@@ -30,10 +30,9 @@ SHORT = {s.title.partition(":")[0]: key for key, s in STRATEGIES.items()}  # "S2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train as the command line says. Raises what `train` does, and RuntimeError where processes
-    are missing. Of many that fail, the first raises, and the others end without a word."""
+    """Train as the command line says. Raises SystemExit, after a sentence, where that fails."""
     asked = _asked(arguments)
-    with _processes(asked.device):
+    with _processes(asked.device) as store, _said_once(store):
         samples = data.digits() if asked.data == "digits" else data.ring(4096)
         gan = mlp_gan(samples.shape[1:], lr=asked.lr, seed=asked.seed)
         for net in gan.nets.values():
@@ -98,27 +97,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _processes(device: str) -> Iterator[None]:
-    """Join the others, if torchrun started this one.
-
-    Where one fails, the others fail as well, waiting for it. Only the first one's error is raised.
-    """
+def _processes(device: str) -> Iterator[dist.Store | None]:
+    """Join the others, if torchrun started this one; yields what all of them can look into."""
     if device != "cpu":
         torch.cuda.set_device(device)
     if "WORLD_SIZE" not in os.environ:
-        yield
+        yield None
         return
     store, rank, count = next(dist.rendezvous("env://"))
     backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
     ranks.join(backend, store=store, rank=rank, world_size=count)
     try:
-        yield
-    except BaseException:
-        if not _is_first(store):
-            sys.exit(1)
-        raise
+        yield store
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _said_once(store: dist.Store | None) -> Iterator[None]:
+    """An error ends the program with one sentence. Where one of many fails, the others fail as
+    well, in waiting for it; they say nothing."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError, ValueError, TypeError, ArithmeticError, RuntimeError) as e:
+        if store is None or _is_first(store):  # at once: torchrun soon ends whoever is left
+            print(f"{PROGRAM}: {e}" if str(e) else "stopped by hand", file=sys.stderr, flush=True)
+        raise SystemExit(1) from e
 
 
 def _is_first(store: dist.Store) -> bool:
@@ -151,9 +155,4 @@ def _print(text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt as stop:
-        sys.exit(str(stop) or "stopped by hand")
-    except (OSError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-        sys.exit(f"{PROGRAM}: {error}")
+    main()

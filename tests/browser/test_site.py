@@ -67,6 +67,7 @@ def test_a_page_asks_nobody_and_does_not_scroll_sideways(notebook_path, site, of
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+DRAW_ALL = "dispatchEvent(new Event('beforeprint'))"  # what waits until one comes near it
 IN_BOTH = ["index", "00-start-here", "02-strategy-1-retain-graph", "slides/00-start-here"]
 LOOKED_AT = [(name, dark) for name in IN_BOTH for dark in (False, True)]
 LOOKED_AT += [("08-clinic", True), ("api", False), ("search", True), ("docs/your-loop", False)]
@@ -76,6 +77,7 @@ LOOKED_AT += [("08-clinic", True), ("api", False), ("search", True), ("docs/your
 def test_accessible(name, dark, site, chromium):
     with DeckBrowser(dark=dark, chromium=chromium) as browser:
         page = browser.open(site / f"{name}.html")
+        page.evaluate(DRAW_ALL)
         results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
         assert results.violations_count == 0, results.generate_report()
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -88,6 +90,7 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
     assert path.stat().st_size < 600_000
     page = offline.open(path)
     explorer = page.locator("[data-gl-explorer] .explorer")
+    explorer.wait_for()
     caption = explorer.locator(".caption:not(.room)")
     now = explorer.locator("li[aria-current=step]")
     assert re.match(r"Line \d+: Backward from d_loss\.", caption.inner_text())
@@ -121,6 +124,9 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
 
 def test_each_explorer_of_a_page_has_a_name_of_its_own(site, offline):
     page = offline.open(site / "05-compare.html")
+    first = page.locator(".explorer").count()
+    page.evaluate(DRAW_ALL)
+    assert first < page.locator(".explorer").count()  # what is far below had waited
     names = page.locator(".explorer").evaluate_all("all => all.map(e => e.ariaLabel)")
     assert len(names) > 1
     assert len({*names}) == len(names)
@@ -167,7 +173,7 @@ GROUND = """async image => {
 def test_no_figure_is_white_in_the_dark(name, site, chromium):
     with DeckBrowser(dark=True, chromium=chromium) as browser:
         page = browser.open(site / f"{name}.html")
-        figures = page.locator("img:not(.gl-as-it-is)")
+        figures = page.locator("img:not(.gl-as-it-is), .window img")
         assert figures.count() > 3
         for figure in figures.all():
             assert figure.evaluate(GROUND) < 60, figure.get_attribute("alt")

@@ -424,3 +424,63 @@ def one_module_that_holds_both_players(it: It, i: int) -> None:
     loss_a = bce(model(noise(i), "paint"), 1.0)
     loss_a.backward()
     it.optimizers["a"].step()
+
+
+def with_a_code(fixed: bool) -> It:
+    """A third optimizer moves G once more, by what another head reads in its output."""
+    nets = {"G": mlp(2, 2), "D": mlp(2, 1), "Q": mlp(2, 2)}
+    G, D, Q = nets.values()
+    optimizers = {"G": sgd(G), "D": sgd(D), "info": sgd(G, Q)}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers)
+
+
+def of_the_code(it: It, who: str, i: int) -> Tensor:
+    G, D, Q = it.nets.values()
+    fake = G(noise(i))
+    if who == "info":
+        return (Q(fake) - noise(i)).square().mean()
+    if who == "G":
+        return bce(D(fake), 1.0)
+    return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+
+
+def three_turns(it: It, i: int, cleared: bool) -> None:
+    for who in ("D", "G", "info"):
+        if cleared or who != "info":
+            it.optimizers[who].zero_grad()
+        else:
+            it.nets["Q"].zero_grad()
+        of_the_code(it, who, i).backward()
+        it.optimizers[who].step()
+
+
+@loop(
+    ("polluted", "G"),
+    build=with_a_code,
+    intended=of_the_code,
+    says="had moved it by `of_the_code",
+    advice="Clear the gradients of G \\(zero_grad\\) between `it.optimizers",
+)
+def two_optimizers_in_turn_cleared_once(it: It, i: int) -> None:
+    three_turns(it, i, it.fixed)
+
+
+@loop(build=with_a_code, intended=of_the_code)
+def two_optimizers_in_turn_cleared_each_time(it: It, i: int) -> None:
+    three_turns(it, i, True)
+
+
+@loop(build=with_a_code, intended=None)
+def two_optimizers_for_one_sum(it: It, i: int) -> None:
+    """One backward, two steps: both follow the sum."""
+    G, D, Q = it.nets.values()
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    fake = G(noise(i))
+    loss = bce(D(fake), 1.0) + (Q(fake) - noise(i)).square().mean()
+    loss.backward(inputs=[*G.parameters(), *Q.parameters()])
+    it.optimizers["G"].step()
+    it.optimizers["info"].step()
+    it.optimizers["D"].zero_grad()
+    of_the_code(it, "D", i).backward()
+    it.optimizers["D"].step()

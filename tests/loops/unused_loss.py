@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .kit import It, bce, loop, mlp, noise, real, sgd, usual
 from .polluted import both_judges, two_judges
@@ -61,6 +61,69 @@ def of_several_judges_the_last_one_counts(it: It, i: int) -> None:
     it.optimizers["gen"].zero_grad()
     both_judges(it, "gen", i).backward()
     it.optimizers["gen"].step()
+
+
+class Judges(nn.Module):
+    """Several judges in one module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each = nn.ModuleList([mlp(2, 1), mlp(2, 1)])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [judge(x) for judge in self.each]
+
+
+def one_module_of_judges(fixed: bool) -> It:
+    G, D = mlp(2, 2), Judges()
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)})
+
+
+def all_of_them(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    fake = G(noise(i)) if who == "G" else G(noise(i)).detach()
+    if who == "G":
+        return sum((bce(verdict, 1.0) for verdict in D(fake)), torch.zeros(()))
+    pairs = zip(D(real(i)), D(fake), strict=True)
+    return sum((bce(r, 1.0) + bce(f, 0.0) for r, f in pairs), torch.zeros(()))
+
+
+def turn_of_the_judges(it: It, i: int, count: str) -> None:
+    """``count``: which of the judges go into the loss; "logged": the first one's is only read."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    total = torch.zeros(())
+    for r, f in zip(D(real(i)), D(G(noise(i)).detach()), strict=True):
+        loss = bce(r, 1.0) + bce(f, 0.0)
+        total = total + loss if count == "all" else loss
+        if count == "logged":
+            it.seen = loss.item()
+    total.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    all_of_them(it, "G", i).backward()
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("never-walked", "D"),
+    build=one_module_of_judges,
+    intended=all_of_them,
+    says="`loss = bce\\(r, 1.0\\).*4 of its parameters never move",
+    advice="instead of `loss = ...`",
+)
+def of_several_judges_in_one_module_the_last_one_counts(it: It, i: int) -> None:
+    turn_of_the_judges(it, i, "all" if it.fixed else "last")
+
+
+@loop(build=one_module_of_judges, intended=all_of_them)
+def all_judges_of_one_module_count(it: It, i: int) -> None:
+    turn_of_the_judges(it, i, "all")
+
+
+@loop(build=one_module_of_judges, intended=None)
+def a_judge_that_is_only_logged(it: It, i: int) -> None:
+    turn_of_the_judges(it, i, "logged")
 
 
 def relative_to_real(it: It, who: str, i: int) -> Tensor | None:

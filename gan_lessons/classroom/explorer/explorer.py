@@ -55,6 +55,7 @@ class StrategyExplorer(StrategyWidget):
     """
 
     kind = "explorer"
+    late = True
     state = ("strategy", "moment", "what_if", "compare")
     _esm = module(
         "explorer_stage.js", "explorer_graph.js", "explorer_code.js", "explorer_matrix.js",

@@ -47,12 +47,27 @@
         if (page.dataset.glGroup === detail.group) page.hidden = page.dataset.glPage !== detail.value;
     });
   }
+  // In a page to read, what takes long to draw waits until one comes near it, or prints.
+  const late = new Map();
+  const draw = (host) => {
+    near.unobserve(host);
+    host.removeAttribute("data-gl-late");
+    late.get(host)?.();
+    late.delete(host);
+  };
+  const near = new IntersectionObserver(
+    (seen) => seen.filter((one) => one.isIntersecting).forEach(({ target }) => draw(target)),
+    { rootMargin: "50% 0px" });
+  addEventListener("beforeprint", () => [...late.keys()].forEach(draw));
   for (const host of document.querySelectorAll("[data-gl-__KIND__]:not([data-gl-ready])")) {
     const script = host.querySelector('script[type="application/json"]');
     if (!script) continue; // not all of it is in the page yet
     host.setAttribute("data-gl-ready", "");
     const { data, state, kept } = JSON.parse(script.textContent);
     for (const still of host.querySelectorAll("[data-gl-still]")) still.hidden = true;
-    render({ model: modelOf(data, state, kept, host), el: host });
+    const model = modelOf(data, state, kept, host);
+    late.set(host, () => render({ model, el: host }));
+    if (host.matches(".page [data-gl-late]")) near.observe(host);
+    else draw(host);
   }
 })();

@@ -31,6 +31,7 @@ def by_parts(record: Record) -> Record:
         events=[_event(event, places) for event in record.events],
         backward_calls=[_call(call, places) for call in record.backward_calls],
         graph=_graph(record.graph, places),
+        scalings=[replace(s, nets=_named(s.nets, places)) for s in record.scalings],
     )
 
 

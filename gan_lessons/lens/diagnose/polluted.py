@@ -35,7 +35,13 @@ def polluted(story: Story) -> Iterator[Finding]:
     if story.inside:
         return
     found: dict[str, Finding] = {}
-    for rule in (_of_the_other_player, instead_of_its_own, _used_twice, _closure_adds_up):
+    for rule in (
+        _of_the_other_player,
+        instead_of_its_own,
+        _used_twice,
+        _by_two_in_turn,
+        _closure_adds_up,
+    ):
         for one in rule(story):
             found.setdefault(one.net or "", one)
     yield from found.values()
@@ -207,6 +213,31 @@ def _used_twice(story: Story) -> Iterator[Finding]:
                 step=story.event(step.event), calls=story.calls(state.sources),
                 shared=story.calls(again),
             )  # fmt: skip
+
+
+def _by_two_in_turn(story: Story) -> Iterator[Finding]:
+    """Two optimizers hold the net. The second used what the first had used before, with a call
+    added since: it was not cleared between them. One call that both use is a sum of theirs."""
+    for step in story.steps:
+        for net in step.nets:
+            mine = step.calls(net)
+            for earlier in (s for s in story.steps_of(net) if s.event.index < step.event.index):
+                shared = mine & earlier.calls(net)
+                new = {c for c in mine if story.events[c].index > earlier.event.index}
+                if earlier.event.target == step.event.target or not shared or not new:
+                    continue
+                first = min(new)
+                if any(s.rewritten for (n, _), s in step.used.items() if n == net):
+                    continue  # changed by hand: somebody knows what is in it
+                yield story.finding(
+                    "polluted", "wrong", net, [earlier.event, *story.events_of(new), step.event],
+                    "{step} moved {net} by the sum of {calls}, and {earlier} had moved it by "
+                    "{shared} before.",
+                    "Clear the gradients of {net} (zero_grad) between {earlier} and {first}.",
+                    step=story.event(step.event), calls=story.calls(mine),
+                    earlier=story.event(earlier.event), shared=story.calls(shared),
+                    first=story.call(first),
+                )  # fmt: skip
 
 
 def _closure_adds_up(story: Story) -> Iterator[Finding]:

@@ -79,6 +79,48 @@ def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
     )  # fmt: skip
 
 
+def parts_never_walked(story: Story) -> Iterator[Finding]:
+    """Parts of a net never moved, and a number was made of them that no backward ever walked.
+
+    The net as a whole was walked, so that ``never_walked`` says nothing: of several judges in one
+    module, the last one counts. Nor where the number was read (a log), or is alive at the end.
+    """
+    if story.failed or story.inside:
+        return
+    graph, lost = story.record.graph, _lost_numbers(story)
+    for net in story.trained:
+        held = {name for step in story.steps_of(net) for name in step.event.holds[net]}
+        used = {name for step in story.steps_of(net) for n, name in step.used if n == net}
+        idle = held - used - story.moved_outside.get(net, set())
+        if not idle or not used:
+            continue
+        leaves = {i: {graph.nodes[k].parameter for k in story.leaves_behind(i, net)} for i in lost}
+        roots = [i for i in lost if leaves[i] & idle]
+        if not roots:
+            continue
+        calls = [c for c in story.calls_made if c.index in story.calls_of(net)]
+        yield story.finding(
+            "never-walked", "wrong", net, story.events_of(c.index for c in calls[:1]),
+            "No backward ever walked the loss of a part of {net}{where}: {count} of its parameters "
+            "never move.",
+            "Add it to the one that backward is called on (`loss = loss + ...` instead of `loss = "
+            "...`). It may have been overwritten before its backward.",
+            where=story.in_line(graph.lines[roots[-1]]),
+            count=len(set.union(*map(leaves.__getitem__, roots)) & idle),
+        )  # fmt: skip
+
+
+def _lost_numbers(story: Story) -> list[int]:
+    """Single numbers that no net made and no backward walked, and of which nothing was made that
+    was read, or that is alive at the end."""
+    graph = story.record.graph
+    alive = {*story.record.events[-1].states} if story.record.events else set[int]()
+    found = [i for i, n in graph.nodes.items() if n.shape == () and n.net is None
+             and not n.is_leaf and i not in story.last_walk]  # fmt: skip
+    served = {k for i in found if i in graph.read or i in alive for k in story.reached(i)}
+    return [i for i in found if i not in served and i in graph.lines]
+
+
 def thrown_away(story: Story) -> Iterator[Finding]:
     """A net's own gradient was cleared, no step having used it, before the next one was added.
 

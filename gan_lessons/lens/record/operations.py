@@ -28,6 +28,13 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [t for item in value for t in tensors_in(item)]
 
 
+def _takes_graph(args: Any) -> bool:
+    """Is there a tensor with a graph among these arguments?"""
+    with internals.without_torch_functions():
+        given = (t for t in args if isinstance(t, Tensor))
+        return any(internals.grad_fn_of(t) is not None for t in given)
+
+
 class Operations(TorchFunctionMode):
     """Follows tensors from operation to operation, into ``graph``.
 
@@ -58,7 +65,10 @@ class Operations(TorchFunctionMode):
             if self.values.followed and func != internals.READS_GRAD and isinstance(out, Tensor):
                 self._attribute(out, args[0])
         elif name != "__set__" and (
-            self.values.followed or torch.is_grad_enabled() or self._graph.running
+            self.values.followed
+            or torch.is_grad_enabled()
+            or self._graph.running
+            or _takes_graph(args)  # without gradients: what it makes is cut off
         ):
             # With torch functions off: what we look at must not come back to this mode or another.
             with internals.without_torch_functions():

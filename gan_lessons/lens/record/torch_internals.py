@@ -28,6 +28,7 @@ require_torch(torch.__version__)
 without_torch_functions = torch._C.DisableTorchFunction
 # One function leads into the engine, however `backward` or `grad` was imported.
 ENGINE = (torch.autograd, "_engine_run_backward")
+CLIPS = (torch.nn.utils.clip_grad, "_clip_grads_with_norm_")  # however it was imported
 # Number of the backward that this thread of the engine works for, -1 for none.
 graph_task = torch._C._current_graph_task_id
 # The 2-norms of tensors of one device and dtype in one call, which is faster.

@@ -1,7 +1,7 @@
 """Views of a record: the gradient table, and the autograd graph as a picture and in words."""
 
 from gan_lessons.lens.show.cells import Cell, describe
-from gan_lessons.lens.show.folding import fold_parameters, leaf_groups
+from gan_lessons.lens.show.fold_leaves import fold_parameters, leaf_groups
 from gan_lessons.lens.show.format import (
     aligned,
     bytes_text,

@@ -21,13 +21,13 @@ from gan_lessons.arguments import require, require_whole
 from gan_lessons.lens.model import BackwardCall, Graph, Record
 from gan_lessons.lens.record import caller_line, snapshot
 from gan_lessons.lens.show.dot import digraph
+from gan_lessons.lens.show.fold_leaves import fold_parameters, merge_leaves
 from gan_lessons.lens.show.fold_modules import fold_modules
-from gan_lessons.lens.show.folding import fold_parameters, merge_leaves
 from gan_lessons.lens.show.format import event_text, visible
 from gan_lessons.lens.show.graph_text import legend, spelled_out
-from gan_lessons.lens.show.pages import page
 from gan_lessons.lens.show.render import svg
 from gan_lessons.lens.show.scene import Scene
+from gan_lessons.lens.show.templating import page
 from gan_lessons.whole_file import write_whole
 
 LARGE = 600  # nodes; a notebook shows larger graphs in words

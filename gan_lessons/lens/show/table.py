@@ -20,8 +20,8 @@ from gan_lessons.lens.show.format import (
     marked,
     visible,
 )
-from gan_lessons.lens.show.pages import page
 from gan_lessons.lens.show.symbols import GRADIENT, USED
+from gan_lessons.lens.show.templating import page
 
 WORDS = {  # of both
     "title": "What every .grad holds after each event",

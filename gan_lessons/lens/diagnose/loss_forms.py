@@ -1,0 +1,178 @@
+"""What the form of a loss gives away: its operations, whatever its numbers are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.partly_cut_off import summed
+from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.model import FOLDABLE, BackwardCall, Line
+
+# Operation of a loss -> the operation that it does itself, and what that is called.
+DOES_ITSELF = {
+    "BinaryCrossEntropyWithLogitsBackward0": ("SigmoidBackward0", "sigmoid"),
+    "LogSoftmaxBackward0": ("SoftmaxBackward0", "softmax"),
+    "LogSigmoidBackward0": ("SigmoidBackward0", "sigmoid"),
+}
+# They hand values on as they are.
+RESHAPES = FOLDABLE | {
+    "SqueezeBackward0", "SqueezeBackward1", "UnsqueezeBackward0", "ReshapeAliasBackward0",
+    "UnsafeViewBackward0", "CloneBackward0", "ExpandBackward0", "ToCopyBackward0", "CatBackward0",
+    "SelectBackward0", "SliceBackward0", "IndexBackward0",
+}  # fmt: skip
+DISTANCES = {"MseLossBackward0", "SmoothL1LossBackward0", "HuberLossBackward0", "L1LossBackward0"}
+SQUARES = {"PowBackward0", "SquareBackward0", "AbsBackward0"}
+
+
+def squashed_twice(story: Story) -> Iterator[Finding]:
+    """A loss for logits got what had been through its own sigmoid (or softmax) already.
+
+    Its gradient is damped, and never lets the output be sure of anything.
+    """
+    nodes = story.record.graph.nodes
+    for call in story.calls_made:
+        for node in (nodes[i] for i in call.nodes):
+            if node.op not in DOES_ITSELF or node.net is not None:
+                continue
+            op, word = DOES_ITSELF[node.op]
+            given = next((i for i in node.inputs if i in nodes), None)
+            while given is not None and nodes[given].op in RESHAPES:
+                given = next((i for i in nodes[given].inputs if i in nodes), None)
+            if given is None or nodes[given].op != op:
+                continue
+            for net in sorted(story.behind[given] & {n for _, n in story.uses.get(call.index, ())}):
+                yield story.finding(
+                    "squashed-twice", "wrong", net, story.events_of([call.index]),
+                    "The loss{where} takes the {word} of its input, and what it got has been "
+                    "through a {word} already: the gradient that {net} gets from {call} is damped.",
+                    "Take the {word} out of the net, or use a loss for probabilities: BCELoss for "
+                    "BCEWithLogitsLoss, NLLLoss of the log for CrossEntropyLoss.",
+                    where=story.in_line(_line(story, call, node.id)), word=word,
+                    call=story.call(call.index),
+                )  # fmt: skip
+
+
+def weighed_by_another(story: Story) -> Iterator[Finding]:
+    """The log-probability of a sampled choice is weighed by what another net says, with its graph.
+
+    The weight (an advantage, a reward) is a number for the policy. Here its net learns from the
+    product, beside the loss of its own. That the choice was sampled from the same policy shows in a
+    cut, which tells this from a learned weight of an ordinary loss.
+    """
+    for call in story.calls_made:
+        terms = summed(story, call)[1]
+        for term in sorted(terms):
+            if (found := _product(story, term)) is None:
+                continue
+            policy, weight = found
+            pupils = {net for _, net in story.uses.get(call.index, ())}
+            extra = _leaves(story, weight) - _leaves(story, policy)
+            own = {leaf for t in terms - {term} if _is_distance(story, t)
+                   for leaf in _leaves(story, t)}  # fmt: skip
+            other = {c for net in pupils for c in story.calls_of(net)} - {call.index}
+            own |= {(n, k) for c in other for n, ks in
+                    story.record.backward_calls[c].received.items() for k in ks}  # fmt: skip
+            for net in sorted({n for n, _ in extra & own} & pupils):
+                yield story.finding(
+                    "polluted", "wrong", net, story.events_of([call.index]),
+                    "In {call} a log-probability of what was sampled is weighed by what {net} "
+                    "says{where}, and {net} learns from that product as well as from the loss of "
+                    "its own.",
+                    "Detach the weight in that product (advantage.detach()): the policy alone "
+                    "learns from it.",
+                    call=story.call(call.index),
+                    where=story.in_line(story.record.graph.lines.get(term)),
+                )  # fmt: skip
+
+
+def _product(story: Story, term: int) -> tuple[int, int] | None:
+    """(log-probability, weight): the two factors of a term, if the first is of a sampled choice."""
+    nodes = story.record.graph.nodes
+    factors = nodes[term].inputs
+    if nodes[term].op != "MulBackward0" or len(factors) != 2 or nodes[term].net is not None:
+        return None
+    for policy, weight in (factors, factors[::-1]):
+        nets = story.behind[policy] & {*story.trained}
+        cuts = (cut for i in story.reached(policy) for cut in story.cuts_into.get(i, ()))
+        sampled = any(nets & story.behind[cut.source] and cut.how in SAMPLES for cut in cuts)
+        if sampled and _leaves(story, weight):
+            return policy, weight
+    return None
+
+
+SAMPLES = {"multinomial()", "normal()", "bernoulli()", "torch.no_grad", "rsample()", "sample()"}
+
+
+def _leaves(story: Story, root: int) -> set[tuple[str, str]]:
+    """The parameters of nets to which a gradient at ``root`` would go on."""
+    nodes = (story.record.graph.nodes[i] for i in story.reached(root))
+    return {(n.net, n.parameter) for n in nodes if n.is_leaf and n.net and n.parameter}
+
+
+def _is_distance(story: Story, term: int) -> bool:
+    return story.record.graph.nodes[term].op in DISTANCES | SQUARES
+
+
+def moving_target(story: Story) -> Iterator[Finding]:
+    """A net is drawn towards a target that it has made itself: ``r + gamma * Q(next)``.
+
+    The target is scaled and shifted by constants, has its graph, and the other side is as the net
+    made it. Waste: a gradient through both sides is a method too (a residual gradient).
+    """
+    for call in story.calls_made:
+        pupils = {net for _, net in story.uses.get(call.index, ())}
+        for term in sorted(summed(story, call)[1]):
+            for one, target in _sides(story, term):
+                nets = story.behind[one] & story.behind[target] & pupils
+                for net in sorted(n for n in nets if _bootstraps(story, one, target, n)):
+                    line = story.record.graph.lines.get(target)
+                    yield story.finding(
+                        "moving-target", "waste", net, story.events_of([call.index]),
+                        "{call} compares what {net} says with a target that {net} has made "
+                        "itself{where}, and {net} learns through both sides.",
+                        "If the target is to stand still, as in temporal-difference learning, "
+                        "make it under torch.no_grad() or detach it. If you mean the residual "
+                        "gradient, leave it.",
+                        call=story.call(call.index), where=story.in_line(line),
+                    )  # fmt: skip
+
+
+def _sides(story: Story, term: int) -> list[tuple[int, int]]:
+    """The two sides that a term compares, in both orders."""
+    nodes = story.record.graph.nodes
+    node = nodes[term]
+    if node.op in SQUARES:
+        node = nodes[node.inputs[0]] if node.inputs and node.inputs[0] in nodes else node
+    elif node.op not in DISTANCES:
+        return []
+    if node.op not in DISTANCES | {"SubBackward0"} or len(node.inputs) != 2:
+        return []
+    return [node.inputs, node.inputs[::-1]]
+
+
+def _bootstraps(story: Story, one: int, target: int, net: str) -> bool:
+    """Is ``target`` a scaled and shifted output of ``net``, and ``one`` an output as it is?"""
+    mine, theirs = _ops_until(story, one, net), _ops_until(story, target, net)
+    apart = not story.nodes_of(net, one) & story.nodes_of(net, target)
+    return apart and {"scale", "shift"} <= theirs and not {"scale", "shift"} & mine
+
+
+def _ops_until(story: Story, root: int, net: str) -> set[str]:
+    """Between ``root`` and the nodes of ``net``: "scale" by and "shift" of a constant."""
+    nodes, waiting, seen, found = story.record.graph.nodes, [root], set[int](), set[str]()
+    while waiting:
+        if (key := waiting.pop()) in seen or key not in nodes or story.owner[key] == net:
+            continue
+        seen.add(key)
+        if len(nodes[key].inputs) == 1:
+            found |= {"scale"} if nodes[key].op == "MulBackward0" else set()
+            found |= {"shift"} if nodes[key].op in ("AddBackward0", "RsubBackward1") else set()
+        waiting += nodes[key].inputs
+    return found
+
+
+def _line(story: Story, call: BackwardCall, key: int) -> Line | None:
+    """The line of an operation of a loss; several operations may be one call of torch."""
+    lines, nodes = story.record.graph.lines, story.record.graph.nodes
+    after = (i for i in call.nodes if i in lines and key in nodes[i].inputs)
+    return lines.get(key) or next((lines[i] for i in after), None)

@@ -1,0 +1,171 @@
+"""Losses whose form gives the fault away, whatever their numbers; each with right loops like it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy, mse_loss
+
+from .kit import It, bce, loop, mlp, noise, real, sgd
+
+
+def probabilities(fixed: bool) -> It:
+    """D ends in a sigmoid."""
+    G, D = mlp(2, 2), mlp(2, 1, nn.Sigmoid())
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)})
+
+
+def of_probabilities(verdict: Tensor, target: float) -> Tensor:
+    return binary_cross_entropy(verdict, torch.full_like(verdict, target))
+
+
+def both(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "G":
+        return of_probabilities(D(fake), 1.0)
+    return of_probabilities(D(real(i)), 1.0) + of_probabilities(D(fake.detach()), 0.0)
+
+
+@loop(
+    ("squashed-twice", "D"),
+    ("squashed-twice", "G"),
+    build=probabilities,
+    intended=both,
+    says="has been through a sigmoid already",
+    advice="BCELoss for BCEWithLogitsLoss",
+)
+def a_loss_for_logits_on_probabilities(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    of = of_probabilities if it.fixed else bce
+    for who in "DG":
+        it.optimizers[who].zero_grad()
+        fake = G(noise(i))
+        loss = of(D(fake), 1.0) if who == "G" else of(D(real(i)), 1.0) + of(D(fake.detach()), 0.0)
+        loss.backward(inputs=list(it.nets[who].parameters()))
+        it.optimizers[who].step()
+
+
+class Gated(nn.Module):
+    """A sigmoid inside, and logits at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.body, self.head = nn.Linear(2, 8), nn.Linear(2, 8), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.gate(x).sigmoid() * self.body(x))
+        return out
+
+
+def gated(fixed: bool) -> It:
+    G, D = mlp(2, 2, nn.Sigmoid()), Gated()
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)})
+
+
+@loop(build=gated, intended=None)
+def sigmoids_that_are_not_at_the_end(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    for who in "DG":
+        it.optimizers[who].zero_grad()
+        fake = G(noise(i))
+        loss = (
+            bce(D(fake), 1.0) if who == "G" else bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+        )
+        loss.backward(inputs=list(it.nets[who].parameters()))
+        it.optimizers[who].step()
+
+
+def actor_and_critic(fixed: bool) -> It:
+    policy, value = mlp(2, 3), mlp(2, 1)
+    return It(fixed=fixed, nets={"policy": policy, "value": value},
+              optimizers={"both": sgd(policy, value)})  # fmt: skip
+
+
+def losses(it: It, i: int, kept: bool) -> Tensor:
+    """Of a policy and of the net that says how good it is. ``kept``: the weight has its graph."""
+    policy, value = it.nets.values()
+    logits = policy(real(i)).log_softmax(1)
+    generator = torch.Generator().manual_seed(i)
+    chosen = torch.multinomial(logits.exp(), 1, generator=generator)
+    advantage = (chosen == 1).float() - value(real(i))
+    weight = advantage if kept else advantage.detach()
+    return -(logits.gather(1, chosen) * weight).mean() + advantage.square().mean()
+
+
+def apart(it: It, who: str, i: int) -> Tensor:
+    return losses(it, i, kept=False)
+
+
+@loop(
+    ("polluted", "value"),
+    build=actor_and_critic,
+    intended=apart,
+    says="weighed by what value says in `return -\\(logits",
+    advice="Detach the weight",
+)
+def an_advantage_that_teaches_the_critic(it: It, i: int) -> None:
+    it.optimizers["both"].zero_grad()
+    losses(it, i, kept=not it.fixed).backward()
+    it.optimizers["both"].step()
+
+
+@loop(build=actor_and_critic, intended=apart)
+def an_advantage_that_is_a_number(it: It, i: int) -> None:
+    it.optimizers["both"].zero_grad()
+    losses(it, i, kept=False).backward()
+    it.optimizers["both"].step()
+
+
+@loop(build=actor_and_critic, intended=None)
+def a_weight_that_is_learned(it: It, i: int) -> None:
+    """What a net says of its own certainty weighs the error of another: meant so."""
+    net, doubt = it.nets.values()
+    it.optimizers["both"].zero_grad()
+    log_scale = doubt(real(i))
+    error = (net(real(i)) - 1.0).square().sum(1, keepdim=True)
+    (error * (-log_scale).exp() + log_scale).mean().backward()
+    it.optimizers["both"].step()
+
+
+def values(fixed: bool) -> It:
+    q = mlp(2, 1)
+    return It(fixed=fixed, nets={"q": q}, optimizers={"q": sgd(q)})
+
+
+def bootstrapped(it: It, i: int, kept: bool) -> Tensor:
+    q = it.nets["q"]
+    target = 1.0 + 0.9 * q(noise(i))
+    return mse_loss(q(real(i)), target if kept else target.detach())
+
+
+def to_a_fixed_target(it: It, who: str, i: int) -> Tensor:
+    return bootstrapped(it, i, kept=False)
+
+
+@loop(
+    waste="moving-target",
+    build=values,
+    intended=to_a_fixed_target,
+    says="a target that q has made itself in `target = 1.0",
+    advice="under torch.no_grad",
+)
+def a_target_that_the_net_made_itself(it: It, i: int) -> None:
+    it.optimizers["q"].zero_grad()
+    bootstrapped(it, i, kept=not it.fixed).backward()
+    it.optimizers["q"].step()
+
+
+@loop(build=values, intended=to_a_fixed_target)
+def a_target_that_stands_still(it: It, i: int) -> None:
+    it.optimizers["q"].zero_grad()
+    bootstrapped(it, i, kept=False).backward()
+    it.optimizers["q"].step()
+
+
+@loop(build=values, intended=None)
+def two_views_that_are_to_agree(it: It, i: int) -> None:
+    q = it.nets["q"]
+    it.optimizers["q"].zero_grad()
+    mse_loss(q(real(i)), q(real(i) + 0.1)).backward()
+    it.optimizers["q"].step()
