@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from inspect import getsource
 from pathlib import Path
 
 import claims_table
@@ -11,6 +12,7 @@ import nbformat
 import pytest
 import torch
 
+from gan_lessons import published
 from gan_lessons.classroom.article import ADDRESS, ARTICLE, Scoreboard
 from gan_lessons.classroom.claims import CLAIMS
 
@@ -63,6 +65,19 @@ def test_some_conditions_are_no_verdict() -> None:
     assert board.check_some("C18", {4: False}, "").holds is None
     with pytest.raises(ValueError, match="4 conditions, got 5"):
         board.check_some("C18", {5: True}, "")
+
+
+def test_a_listing_is_quoted_as_it_is_run() -> None:
+    """Each line of the quotation stands in the function that is judged, in the same order."""
+    judged = {"C6": published.retain_graph_as_printed, "C8": published.detach_as_printed}
+    for name, step in judged.items():
+        source = getsource(step).replace(
+            "pred_fake, pred_real = D(G(noise).detach())", "pred_fake = D(fake.detach())"
+        )
+        lines = [x for x in re.split(r", (?![^()]*\))", ARTICLE[name].quote) if x != "..."]
+        assert len(lines) > 2, name
+        places = [source.index(line) for line in lines]
+        assert places == sorted(places), name
 
 
 def unchecked(sources: list[str]) -> list[str]:

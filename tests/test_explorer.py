@@ -211,10 +211,10 @@ def test_each_gradient_says_which_weights_it_came_through(explorer):
                      if "backward" in m and f"`{loss}`" in m["caption"]]  # fmt: skip
         return dict(zip(film["nets"], moment["stage"]["saw"], strict=True))
 
-    assert saw("retain_graph", "g_loss")["G"] == "via D v0"
-    assert saw("detach", "g_loss")["G"] == "via D v1"  # the D that has just moved
-    assert saw("generator_first", "g_loss")["G"] == "via D v0"
-    assert saw("generator_first", "d_loss")["D"] == "at v0"
+    assert saw("retain_graph", "g_loss")["G"] == "through D v0"
+    assert saw("detach", "g_loss")["G"] == "through D v1"  # the D that has just moved
+    assert saw("generator_first", "g_loss")["G"] == "through D v0"
+    assert saw("generator_first", "d_loss")["D"] == "at weights v0"
 
 
 def test_a_step_that_moves_nothing_makes_no_version(explorer):
@@ -333,7 +333,7 @@ def assert_led(film):
             assert drawn["path"].endswith(f"V{y:g}")
         assert ("at" in drawn) == ("cut" in edge)
         if made_by != "net":
-            into = (kind, taker) if kind == "loss" else (maker, taker)
+            into: Any = (kind, taker) if kind == "loss" else (maker, taker)
             bends = re.findall(r"Q([\d.]+),([\d.]+)", drawn["path"])
             above, below = sorted(float(b[1]) for b in bends[:2])
             upright.setdefault(bends[0][0], []).append((into, above, below))

@@ -110,8 +110,8 @@ def test_a_change_can_be_noticed_or_survive(root, tmp_path, monkeypatch) -> None
 def test_the_page_holds_the_figures_that_were_kept(root) -> None:
     page = (root / "docs" / "robustness.md").read_text(encoding="utf-8")
     kept = json.loads(report.FIGURES.read_text(encoding="utf-8"))
-    for name, text in kept.items():
-        assert f"| `python -m tests.stress.{name}` | {text} |" in page
+    for name, told in kept.items():
+        assert f"| `python -m tests.stress.{name}` | {told['found']} | {told['with']} |" in page
         assert (root / "tests" / "stress" / f"{name}.py").exists()
 
 

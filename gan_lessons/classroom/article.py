@@ -76,8 +76,7 @@ ARTICLE = {
     ),
     "C6": Statement(
         "Strategy 1, the listing, in the names of this course",
-        "d_loss.backward(retain_graph=True), opt_d.step(), g_loss = loss(pred_fake, ones), "
-        "opt_g.zero_grad(), g_loss.backward(), opt_g.step()",
+        "d_loss.backward(retain_graph=True), opt_d.step(), ..., g_loss.backward(), opt_g.step()",
         RUNS_AND_MOVES,
         L2,
     ),
@@ -90,8 +89,7 @@ ARTICLE = {
     ),
     "C8": Statement(
         "Strategy 2, the listing, in the names of this course",
-        "pred_fake = D(fake.detach()), d_loss.backward(), opt_d.step(), "
-        "g_loss = loss(pred_fake, ones), g_loss.backward(), opt_g.step()",
+        "pred_fake = D(fake.detach()), ..., g_loss = loss(pred_fake, ones), g_loss.backward()",
         RUNS_AND_MOVES,
         L3,
     ),

@@ -173,7 +173,7 @@ GROUND = """async image => {
 def test_no_figure_is_white_in_the_dark(name, site, chromium):
     with DeckBrowser(dark=True, chromium=chromium) as browser:
         page = browser.open(site / f"{name}.html")
-        figures = page.locator("img:not(.gl-as-it-is)")
+        figures = page.locator("img:not(.gl-as-it-is), .window img")
         assert figures.count() > 3
         for figure in figures.all():
             assert figure.evaluate(GROUND) < 60, figure.get_attribute("alt")
@@ -205,6 +205,10 @@ def test_the_search_finds_a_section_and_its_address_finds_it_again(site, offline
             page_of in a
             for a in again.locator("#results a").evaluate_all("all => all.map(a => a.href)")
         )
+    shown = again.locator("#results li").filter(
+        has_text="torch_index"
+    )  # what was found is in sight
+    assert shown.locator("mark").count() >= shown.count() > 0
     again.get_by_role("searchbox").fill("xyzzy")
     assert again.locator("#results a").count() == 0
 

@@ -16,6 +16,24 @@ people write, told anew and small; where it has the shape of a public thread, th
   the player is to follow; the largest distance, relative to the intended gradient. A dash: what is
   wrong there is not a gradient at a step, or nothing is wrong and many losses would be right.
 - **After the advice**: the same loop with what the finding says, done literally.
+
+## What a record cannot know
+
+A record knows what was computed, not what was meant. Where a fault and a method look alike, it is
+told with both readings and counts as waste: `moving-target` (a bootstrapped target with its graph,
+or a residual gradient), `pulled-alike` (two players that raise the same verdict: a wrong sign or
+label, or partners), `cut-off` of a term that teaches nobody. Of these it says nothing:
+
+- a teacher that learns with its student in one optimizer: two students that teach each other do
+  the same;
+- both sides of a similarity with their graph, where one was to stand still: a contrastive loss has
+  both;
+- a reversal of the gradient that forgot its minus: a function of your own may hand a gradient on;
+- a label or a sign in a distance (`MSELoss`): it pulls either way, by what the verdict is;
+- a parameter that is in no module (the weight of an entropy, say): modules are followed;
+- data: the class labels of somebody else, real samples where fakes belong.
+
+For these, compare with `same()` and ask `terms()` which term pulls which net.
 """
 
 

@@ -85,7 +85,8 @@ def scaled(fixed: bool) -> It:
     return it
 
 
-def scaled_turns(it: It, i: int, unscale: bool) -> None:
+def scaled_turns(it: It, i: int, unscale: bool, plain: str = "", clip: bool = True) -> None:
+    """``plain``: who is stepped without the scaler."""
     G, D = it.nets.values()
     for who in "DG":
         optimizer = it.optimizers[who]
@@ -96,8 +97,12 @@ def scaled_turns(it: It, i: int, unscale: bool) -> None:
         it.scaler.scale(loss).backward(inputs=list(it.nets[who].parameters()))
         if unscale:
             it.scaler.unscale_(optimizer)
-        clip_grad_norm_(it.nets[who].parameters(), MOST)
-        it.scaler.step(optimizer)
+        if clip:
+            clip_grad_norm_(it.nets[who].parameters(), MOST)
+        if who == plain:
+            optimizer.step()
+        else:
+            it.scaler.step(optimizer)
     it.scaler.update()
 
 
@@ -116,3 +121,18 @@ def clipped_while_the_loss_is_scaled(it: It, i: int) -> None:
 @loop(build=scaled, intended=clipped)
 def clipped_after_unscaling(it: It, i: int) -> None:
     scaled_turns(it, i, True)
+
+
+@loop(
+    ("still-scaled", "G"),
+    build=scaled,
+    says="nothing took that off",
+    advice="instead of `optimizer.step",
+)
+def stepped_past_the_scaler(it: It, i: int) -> None:
+    scaled_turns(it, i, unscale=False, plain="" if it.fixed else "G", clip=False)
+
+
+@loop(build=scaled)
+def unscaled_and_stepped_by_itself(it: It, i: int) -> None:
+    scaled_turns(it, i, unscale=True, plain="G", clip=False)

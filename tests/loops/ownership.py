@@ -176,3 +176,29 @@ def a_step_that_is_missing(it: It, i: int) -> None:
     it.optimizers["G"].zero_grad()
     bce(D(G(noise(i))), 1.0).backward()
     it.optimizers["G"].step()
+
+
+def two_optimizers_of_one_judge(fixed: bool) -> It:
+    """The second judge is in nobody's hands: its optimizer was copied from the first one's."""
+    G, first, second = mlp(2, 2), mlp(2, 1), mlp(2, 1)
+    optimizers = {"G": sgd(G), "first": sgd(first), "second": sgd(second if fixed else first)}
+    return It(fixed=fixed, nets={"G": G, "first": first}, optimizers=optimizers, second=second)
+
+
+@loop(
+    ("cut-off", "first"),
+    build=two_optimizers_of_one_judge,
+    intended=None,
+    says="found no gradient in first",
+    advice="no optimizer holds the 4 parameters that .* reaches; make second from those",
+)
+def an_optimizer_copied_and_not_renamed(it: It, i: int) -> None:
+    G, first = it.nets.values()
+    it.optimizers["G"].zero_grad()
+    fake = G(noise(i))
+    (bce(first(fake), 1.0) + bce(it.second(fake), 1.0)).backward(inputs=list(G.parameters()))
+    it.optimizers["G"].step()
+    for name, judge in (("first", first), ("second", it.second)):
+        it.optimizers[name].zero_grad()
+        (bce(judge(real(i)), 1.0) + bce(judge(fake.detach()), 0.0)).backward()
+        it.optimizers[name].step()

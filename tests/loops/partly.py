@@ -453,3 +453,48 @@ def parameters_of_no_net_that_are_moved_by_hand(it: It, i: int) -> None:
     with torch.no_grad():
         it.weight -= 0.1 * it.weight.grad
     step(it, "D", bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
+
+
+def with_a_fixed_net(fixed: bool) -> It:
+    it = pair(fixed)
+    it.features = mlp(2, 4).requires_grad_(False)
+    return it
+
+
+def of_content(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return bce(D(fake), 1.0) + mse_loss(it.features(fake), it.features(real(i)))
+
+
+def turns_by_content(it: It, i: int, gradients: bool) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    fake = G(noise(i))
+    (bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)).backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    with torch.no_grad():
+        wanted = it.features(real(i))
+    with torch.set_grad_enabled(gradients):
+        content = mse_loss(it.features(fake), wanted)
+    (bce(D(fake), 1.0) + content).backward()
+    it.optimizers["G"].step()
+
+
+@loop(
+    waste="cut-off",
+    build=with_a_fixed_net,
+    intended=of_content,
+    says="computed under torch.no_grad in `content = ",
+    advice="requires_grad_\\(False\\), not by torch.no_grad",
+)
+def the_features_of_a_fixed_net_without_gradients(it: It, i: int) -> None:
+    turns_by_content(it, i, gradients=it.fixed)
+
+
+@loop(build=with_a_fixed_net, intended=of_content)
+def only_the_wanted_features_without_gradients(it: It, i: int) -> None:
+    turns_by_content(it, i, gradients=True)

@@ -190,12 +190,16 @@ def failure(tests: list[str], copy: Path, limit: float = math.inf) -> str:
     said = copy / "said.txt"
     if not (child := os.fork()):
         _run_tests(copy, tests, said)
-    end = time.monotonic() + limit
-    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
-        time.sleep(0.05)
+    end, ended = time.monotonic() + limit, (0, 0)
+    try:
+        while not ended[0] and time.monotonic() < end:
+            time.sleep(0.05)
+            ended = os.waitpid(child, os.WNOHANG)
+    finally:
+        if not ended[0]:  # it ran on, or Ctrl-C, of which its session does not hear
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     if not ended[0]:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         return "it ran on"
     status, text = os.waitstatus_to_exitcode(ended[1]), said.read_text(errors="replace")
     failed = [x[:150] for x in text.splitlines() if x.startswith(("FAILED", "ERROR"))]
@@ -241,11 +245,13 @@ def told_before(room: str, said: str) -> tuple[int, list[Mutant]]:
         if ROOT / path in files_of(room):
             same = [m for m in possible if str(m) == f"{path}:{m.line}: {change}"]
             killed += verdict == "killed"
-            if verdict == "SURVIVED" and same:
-                survived.append(min(same, key=lambda m: abs(m.line - int(line))))
+            near = min(same, key=lambda m: abs(m.line - int(line)), default=None)
+            if verdict == "SURVIVED" and near is not None and abs(near.line - int(line)) < NEAR:
+                survived.append(near)
     return killed, survived
 
 
+NEAR = 20  # lines; what reads alike farther away is another one
 TOLD = re.compile(r"^(killed|SURVIVED) +(\S+?):(\d+): (.*?)  \[", re.MULTILINE)
 
 

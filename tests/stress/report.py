@@ -35,25 +35,26 @@ def told(name: str, text: str, accidents: int) -> None:
     print(text)
     if "--keep" in sys.argv:
         kept = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
-        kept[name] = text
+        kept[name] = {"found": text, "with": versions()}
         lines = json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True)
         FIGURES.write_text(lines + "\n", encoding="utf-8")
     sys.exit(1 if accidents else 0)
 
 
+def versions() -> str:
+    """What a figure was found with."""
+    text = "Python {python}, torch {torch}, {system}"
+    return text.format(
+        python=platform.python_version(), torch=version("torch"), system=platform.system()
+    )
+
+
 def rows() -> str:
     """The table of the page."""
     kept = json.loads(FIGURES.read_text(encoding="utf-8"))
-    lines = ["| command | what the last run that was kept found |", "|---|---|"]
-    lines += [f"| `python -m tests.stress.{name}` | {kept[name]} |" for name in sorted(kept)]
-    about = "Python {python}, torch {torch}, {system}."
-    return (
-        "\n".join(lines)
-        + "\n\n"
-        + about.format(
-            python=platform.python_version(), torch=version("torch"), system=platform.system()
-        )
-    )
+    lines = ["| command | what the last run that was kept found | with |", "|---|---|---|"]
+    row = "| `python -m tests.stress.{name}` | {found} | {with} |"
+    return "\n".join(lines + [row.format(name=name, **kept[name]) for name in sorted(kept)])
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def _kind(grads: Mapping[str, GradState], complete: bool, kind_of: Mapping[str, 
 
 
 def _saw(story: Story, moment: Moment, net: str) -> str:
-    """``via D v1``: the weights of others that what is in the net's ``.grad`` came through; where
+    """``through D v1``: the weights of others that what is in the ``.grad`` came through; where
     there are none, which of its own it is the gradient at."""
     calls = sorted({c for state in moment.grads[net].values() for c in state.sources})
     seen: dict[str, set[int]] = {}
@@ -171,8 +171,8 @@ def _saw(story: Story, moment: Moment, net: str) -> str:
     versions = {name: "+".join(f"v{v}" for v in sorted(found)) for name, found in seen.items()}
     others = [f"{show.visible(name, 12)} {told}" for name, told in versions.items() if name != net]
     if others:
-        return "via {weights}".format(weights=", ".join(others))
-    return "at {version}".format(version=versions[net]) if net in versions else ""
+        return "through {weights}".format(weights=", ".join(others))
+    return "at weights {version}".format(version=versions[net]) if net in versions else ""
 
 
 def _walk(story: Story, events: Sequence[Any]) -> Json:

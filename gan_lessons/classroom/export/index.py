@@ -18,6 +18,7 @@ from gan_lessons.classroom.export.offline import require_self_contained
 from gan_lessons.classroom.export.picture import picture_of
 from gan_lessons.lens.model import BackwardCall
 
+LEAD = 200  # characters of a card's text
 FIRST = "retain_graph"  # whose first backward is what the course is about
 
 
@@ -49,6 +50,7 @@ def lesson_of(name: str, notebook: Any) -> Lesson:
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", source) if p.strip()]
     title = next((p.lstrip("# ") for p in paragraphs if p.startswith("# ")), name)
     lead = next((p for p in paragraphs if not p.startswith(("#", "-", "*", "|"))), "")
+    lead = _first_sentences(lead)
     minutes = re.search(r"[Aa]bout (\d+) minutes", source)
     number = re.match(r"\d+", name)
     return Lesson(
@@ -59,6 +61,16 @@ def lesson_of(name: str, notebook: Any) -> Lesson:
         minutes[1] if minutes else "",
         picture_of(notebook),
     )
+
+
+def _first_sentences(text: str) -> str:
+    """As many as a card has room for, at least one, each whole."""
+    first, *more = re.split(r"(?<=[.?!])\s+", text)
+    for sentence in more:
+        if len(first) + len(sentence) >= LEAD:
+            break
+        first = f"{first} {sentence}"
+    return first
 
 
 @cache

@@ -72,7 +72,7 @@ class Stage {
   frame({ net, box }) {
     const [x, y, width, height] = box;
     const name = this.film.nets[net];
-    const at = this.bank(width);
+    const at = this.bank(width, this.layout.calls.filter((call) => call.net === net).length);
     const text = (kind, [left, down], end) => draw("text", { class: kind, x: x + left, y: y + down, "text-anchor": end });
     const version = text("version", at.version, "end");
     const bar = draw("rect", { class: "bar", x: x + 8, y: y + at.bar, width: at.room + 16, height: 31, rx: 6 });
@@ -91,14 +91,14 @@ class Stage {
       act();
     });
     this.svg.append(group);
-    return { net, name, group, version, holds, saw, room: at.room + 16 + 8 - at.holds[0] - 4 };
+    return { net, name, group, version, holds, saw, room: at.room + 16 + 8 - at.holds[0] - 4, sawRoom: at.sawRoom };
   }
 
   // Where in a frame it stands what a net says of its weights: above its calls, or beside them.
-  bank(width) {
+  bank(width, calls) {
     const { bank, head } = this.layout;
-    if (!this.narrow) return { version: [width - 16, 29], bar: 41, room: width - 32, grad: [16, 63], holds: [70, 63], saw: [36, 95] };
-    return { version: [bank + 6, head - 3], bar: head + 28, room: bank - 16, grad: [16, head + 20], holds: [14, head + 50], saw: [14, head + 80] };
+    if (!this.narrow) return { version: [width - 16, 29], bar: 41, room: width - 32, grad: [16, 63], holds: [70, 63], saw: [36, 95], sawRoom: width - 44 };
+    return { version: [bank + 6, head - 3], bar: head + 28, room: bank - 16, grad: [16, head + 20], holds: [14, head + 50], saw: [14, head + 80], sawRoom: calls > 1 ? bank : width - 24 };
   }
 
   call({ net, box, title, input }, i) {
@@ -193,7 +193,7 @@ class Stage {
     group.setAttribute("aria-label", filled(STAGE.ran, { call: title, version, state: words }));
   }
 
-  markBank({ net, name, group, version, holds, saw, room }, now, before) {
+  markBank({ net, name, group, version, holds, saw, room, sawRoom }, now, before) {
     const [symbol, word, , kind] = this.data.kinds[now.nets[net]];
     const moved = now.moved?.includes(net);
     const number = now.versions[net];
@@ -202,6 +202,8 @@ class Stage {
     saw.textContent = now.aside?.includes(net) ? STAGE.aside : now.saw[net];
     const arrives = this.arrives(net, now);
     group.setAttribute("class", ["frame", `net${net % 4}`, kind, moved ? "moved" : "", arrives ? "received" : ""].filter(Boolean).join(" "));
+    if (saw.textContent.length > 13) fitted(saw, sawRoom);
+    else saw.removeAttribute("textLength");
     if (word.length > 8) fitted(holds, room);
     else holds.removeAttribute("textLength");
     const told = [

@@ -1,4 +1,4 @@
-"""Gradients that were clipped at a moment when it does nothing, or the wrong thing."""
+"""Gradients clipped at a moment when it does nothing or the wrong thing, or never unscaled."""
 
 from __future__ import annotations
 
@@ -75,3 +75,30 @@ def _too_late(
         "Clip between {calls} and {step}.",
         clip=story.quoted(clip.line), calls=story.calls(calls), step=story.event(last.event),
     )  # fmt: skip
+
+
+def still_scaled(story: Story) -> Iterator[Finding]:
+    """A step used the gradient of a loss that a GradScaler had multiplied, and nothing took the
+    scale off: it was stepped without the scaler."""
+    if story.failed or story.inside:
+        return
+    scaled = {s.node: s for s in story.record.scalings if s.kind == "scale"}
+    undone = [s for s in story.record.scalings if s.kind in ("unscale", "step")]
+    for step in story.steps:
+        for net in step.nets:
+            for index in sorted(step.calls(net)):
+                call, end = story.record.backward_calls[index], story.events[index].index
+                scale = next((scaled[i] for i in call.nodes if i in scaled), None)
+                off = any(net in s.nets and end < s.after <= step.event.index for s in undone)
+                by_hand = any(s.rewritten for (n, _), s in step.used.items() if n == net)
+                if scale is None or off or by_hand:
+                    continue
+                yield story.finding(
+                    "still-scaled", "wrong", net, [story.events[index], step.event],
+                    "{step} moved {net} by the gradient of {call} while it was multiplied by the "
+                    "scale of the loss ({scale}): nothing took that off.",
+                    "Step through the scaler, which unscales: `scaler.step(optimizer)` instead of "
+                    "{step}.",
+                    step=story.event(step.event), call=story.call(index),
+                    scale=story.quoted(scale.line),
+                )  # fmt: skip

@@ -178,7 +178,15 @@ def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, 
     """The other reading: the call is right, and this is the wrong optimizer for it."""
     got = [net for net in story.receivers(call) if net not in step.nets]
     if not got:
-        return ""
+        graph = story.record.graph
+        blanks["count"] = str(len({graph.strangers[i] for i in call.nodes if i in graph.strangers}))
+        blanks["target"] = step.event.target or ""
+        if blanks["count"] == "0":
+            return ""
+        return (
+            " Or, if {call} is for another net: {target} holds {nets}, and no optimizer holds "
+            "the {count} parameters that {call} reaches; make {target} from those."
+        )
     holders = [name for name, held in story.record.holds.items() if {*held} & {*got}]
     blanks |= {"target": step.event.target or "", "got": " and ".join(got)}
     blanks["holders"] = " and ".join(holders)
@@ -206,4 +214,4 @@ def _without_graph(story: Story, event: Event, nets: tuple[str, ...]) -> Forward
     """The last forward of one of ``nets`` before ``event``, if it left no node in the graph."""
     before = [f for f in story.record.forwards if f.net in nets]
     before = [f for f in before if story.began.get(f.index, event.index) < event.index]
-    return before[-1] if before and before[-1].index not in story.built else None
+    return before[-1] if before and before[-1].index not in story.built_by else None

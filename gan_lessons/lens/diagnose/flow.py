@@ -115,9 +115,12 @@ class Flow(Quotes):
         return {i for i in self.reached(root) if nodes[i].is_leaf and nodes[i].net == net}
 
     @cached_property
-    def built(self) -> set[int | None]:
-        """The forwards that left nodes in the graph."""
-        return {node.forward for node in self.record.graph.nodes.values()}
+    def built_by(self) -> dict[int | None, list[int]]:
+        """Forward -> the nodes that it left in the graph; None: those that no forward made."""
+        found: dict[int | None, list[int]] = defaultdict(list)
+        for key, node in self.record.graph.nodes.items():
+            found[node.forward].append(key)
+        return dict(found)
 
     @cached_property
     def cuts_into(self) -> dict[int, list[Cut]]:

@@ -147,7 +147,7 @@ def _sides(story: Story, term: int) -> list[tuple[int, int]]:
         return []
     if node.op not in DISTANCES | {"SubBackward0"} or len(node.inputs) != 2:
         return []
-    return [node.inputs, node.inputs[::-1]]  # type: ignore[list-item]
+    return [node.inputs, node.inputs[::-1]]
 
 
 def _bootstraps(story: Story, one: int, target: int, net: str) -> bool:

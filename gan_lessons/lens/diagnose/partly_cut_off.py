@@ -27,6 +27,8 @@ def constant_term(story: Story) -> Iterator[Finding]:
                 told.add(judge)
                 if judge in story.trained and call.index not in story.calls_of(judge):
                     yield _constant(story, net, judge, call, cut)
+            if judges == {net} and cut.how == "torch.no_grad" and cut.through is None:
+                yield _added_without_gradients(story, net, call, cut)
 
 
 def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, frozenset[str]]]:
@@ -53,6 +55,19 @@ def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) 
         "no detach() and no torch.no_grad() on the way to the loss.",
         judge=judge, call=story.call(call.index), how=cut.how,
         where=story.in_line(cut.line),
+    )  # fmt: skip
+
+
+def _added_without_gradients(story: Story, net: str, call: BackwardCall, cut: Cut) -> Finding:
+    """No trained net judged: a fixed one did, or none. Waste: it may be added for a log."""
+    return story.finding(
+        "cut-off", "waste", net, [story.events[call.index]],
+        "In {call} a term made of the output of {net} is a constant: it was computed under "
+        "torch.no_grad{where}, and {net} learns nothing from it.",
+        "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
+        "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "
+        "loss.",
+        call=story.call(call.index), where=story.in_line(cut.line),
     )  # fmt: skip
 
 

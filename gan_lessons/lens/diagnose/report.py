@@ -16,9 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gan_lessons.lens.diagnose.clipping import clipped_in_vain
+from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
+from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.loss_forms import (
@@ -48,7 +49,8 @@ from gan_lessons.lens.show import marked, visible
 RULES: tuple[Rule, ...] = (
     errors, cut_off, constant_term, mere_number, dead_terms, polluted, stale_weights,
     never_walked, parts_never_walked, thrown_away, squashed_twice, weighed_by_another,
-    moving_target, clipped_in_vain, never_stepped, ranks_differ, in_no_optimizer, of_nobody,
+    moving_target, pulled_alike, nothing_to_tell_apart, clipped_in_vain, still_scaled,
+    never_stepped, ranks_differ, in_no_optimizer, of_nobody,
     held_twice, one_module, in_vain, needless_retain, memory_growth, update_kind, from_before,
     never_received, frozen, batchnorm_updates,
 )  # fmt: skip
@@ -125,11 +127,11 @@ def diagnose(record: Record) -> Diagnosis:
     where its value was read), ``thrown-away`` (cleared before any step), ``ownership`` (a net in no
     optimizer, a parameter twice in one, one module under two names), ``ranks-differ`` (processes of
     one training hold other weights), ``squashed-twice`` (a loss for logits got probabilities),
-    ``unclipped`` (clipped when it has no effect, or the wrong one).
+    ``unclipped`` (clipped when it has no effect, or the wrong one), ``still-scaled`` (by AMP).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
-    meant so, ``cut-off`` (a term teaches nobody), ``ownership`` (parameters of no net) and
-    ``moving-target`` (it has the graph of the net that is drawn towards it).
+    meant so, ``cut-off`` (a term teaches nobody), ``ownership`` (parameters of no net),
+    ``moving-target`` (with the graph of the net that is drawn to it), ``pulled-alike`` (players).
 
     Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``, ``from-before``,
     ``never-received`` (parameters that no backward reached), ``frozen``, ``batchnorm-updates``.

@@ -8,6 +8,7 @@ from gan_lessons.lens.model.events import (
     GradState,
     Kind,
     Moment,
+    Pull,
     Scaling,
 )
 from gan_lessons.lens.model.graph import (
@@ -33,6 +34,6 @@ from gan_lessons.lens.model.record import Record, StepRecord
 __all__ = [
     "FOLDABLE", "FREED", "HELD", "INPLACE", "NOTHING", "NO_GRAPH", "SECOND_BACKWARD", "STALE",
     "STATES", "UNKNOWN", "BackwardCall", "Cut", "Event", "Forward", "GradState", "Graph",
-    "HeldBytes", "Kind", "Line", "Moment", "Node", "Record", "Saved", "Scaling", "StepRecord",
-    "from_plain", "to_plain",
+    "HeldBytes", "Kind", "Line", "Moment", "Node", "Pull", "Record", "Saved", "Scaling",
+    "StepRecord", "from_plain", "to_plain",
 ]  # fmt: skip

@@ -80,17 +80,30 @@ class BackwardCall:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Gradients were clipped by their norm, or the scale of a GradScaler was taken off them.
+    """Gradients were clipped by their norm, or a GradScaler scaled a loss, took its scale off the
+    gradients, or was asked for the step of an optimizer.
 
     ``after``: how many events there were by then. ``nets``: net -> the parameters that were given.
-    ``calls``: indices of the backward calls in their gradients; () where they had none.
+    ``calls``: indices of the backward calls in their gradients; () where they had none. ``node``:
+    of a loss that was scaled, the graph node.
     """
 
-    kind: Literal["clip", "unscale"]
+    kind: Literal["clip", "scale", "unscale", "step"]
     after: int
     line: Line
-    nets: Mapping[str, tuple[str, ...]]
-    calls: tuple[int, ...]
+    nets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    calls: tuple[int, ...] = ()
+    node: int | None = None
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Backward call ``call`` brought a gradient to the output of forward ``forward``. ``sign``: 1
+    or -1 where no number of it had the other sign, else 0."""
+
+    call: int
+    forward: int
+    sign: int
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from gan_lessons.arguments import require, require_whole
 from gan_lessons.lens.model.as_json import from_plain, to_plain
-from gan_lessons.lens.model.events import BackwardCall, Event, Forward, GradState, Moment, Scaling
+from gan_lessons.lens.model.events import (
+    BackwardCall,
+    Event,
+    Forward,
+    GradState,
+    Moment,
+    Pull,
+    Scaling,
+)
 from gan_lessons.lens.model.graph import Graph, HeldBytes
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ class Record:
     ``processes``: how many, joined by torch.distributed, compared their weights at the end (1: none
     did). ``apart``: net -> parameters that all of them held alike when the recording began, and no
     longer when it ended. ``scalings``: what clipped or unscaled gradients, in order.
+    ``pulls``: which way each backward call pulled the small outputs of nets.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -50,6 +59,7 @@ class Record:
     processes: int = 1
     apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalings: list[Scaling] = field(default_factory=list)
+    pulls: list[Pull] = field(default_factory=list)
     complete: bool = False
 
     @property

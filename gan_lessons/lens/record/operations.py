@@ -28,6 +28,13 @@ def tensors_in(value: Any) -> list[Tensor]:
     return [t for item in value for t in tensors_in(item)]
 
 
+def _takes_graph(args: Any) -> bool:
+    """Is there a tensor with a graph among these arguments?"""
+    with internals.without_torch_functions():
+        given = (t for t in args if isinstance(t, Tensor))
+        return any(internals.grad_fn_of(t) is not None for t in given)
+
+
 class Operations(TorchFunctionMode):
     """Follows tensors from operation to operation, into ``graph``.
 
@@ -58,7 +65,10 @@ class Operations(TorchFunctionMode):
             if self.values.followed and func != internals.READS_GRAD and isinstance(out, Tensor):
                 self._attribute(out, args[0])
         elif name != "__set__" and (
-            self.values.followed or torch.is_grad_enabled() or self._graph.running
+            self.values.followed
+            or torch.is_grad_enabled()
+            or self._graph.running
+            or _takes_graph(args)  # without gradients: what it makes is cut off
         ):
             # With torch functions off: what we look at must not come back to this mode or another.
             with internals.without_torch_functions():
@@ -86,8 +96,7 @@ class Operations(TorchFunctionMode):
         """An operation is about to write into a tensor: by its name, or because it was asked to."""
         in_place = kwargs.get("inplace") or name == "__setitem__"
         in_place = in_place or (name[-2:] != "__" and name not in _NO_VALUE)
-        tensor = args[0] if args else kwargs.get("input")
-        if in_place and isinstance(tensor, Tensor):
+        if in_place and (tensor := _subject(args, kwargs)) is not None:
             with internals.without_torch_functions():
                 if (node := internals.grad_fn_of(tensor)) is not None:
                     self._graph.tag(node)
@@ -95,7 +104,7 @@ class Operations(TorchFunctionMode):
 
     def _special_call(self, how: str, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """A call that cuts a tensor from its graph, or gives its memory away, or both."""
-        tensor = args[0] if args and isinstance(args[0], Tensor) else None
+        tensor = _subject(args, kwargs)
         source = None if tensor is None or how == _MEMORY else internals.grad_fn_of(tensor)
         if tensor is not None and how in (_MEMORY, ".data"):
             self._exposed(tensor)
@@ -155,6 +164,12 @@ class Operations(TorchFunctionMode):
             self._operation("", (), made)
             for tensor in (t for t in made if internals.grad_fn_of(t) is None):
                 self.values.came_out(tensor)
+
+
+def _subject(args: Any, kwargs: Any) -> Tensor | None:
+    """The tensor that a call is about: the first argument, which torch calls ``input``."""
+    first = args[0] if args else kwargs.get("input")
+    return first if isinstance(first, Tensor) else None
 
 
 _MEMORY = "memory"  # it gives the memory of a tensor away, or exchanges it

@@ -26,6 +26,7 @@ from gan_lessons.lens.record.optimizer_steps import (
     is_plain_step,
     is_skipped,
 )
+from gan_lessons.lens.record.pulls import Pulls
 from gan_lessons.lens.record.scaling import Scalings
 from gan_lessons.lens.record.source_lines import backward_operand, caller_line
 from gan_lessons.lens.record.undo import Undo
@@ -75,6 +76,7 @@ class Recorder:
         self._before: list[_StepUnderWay] = []  # outermost first
         self._received: set[Tensor] = set()
         self._hooked: set[Tensor] = set()
+        self._pulls = Pulls(self.journal, undo)
         self._clearing: set[int] = set()  # objects inside their own zero_grad
 
     def attach(self) -> None:
@@ -122,6 +124,7 @@ class Recorder:
         if output is not None:  # None: the forward raised
             if self.journal.inside is None:
                 self.journal.operations.came_out(tensors_in(output))
+                self._pulls.watch(forward, tensors_in(output))
             self.journal.event("forward", forward.net, forward.line, forward=forward.index)
         self._graph.running.pop()
 

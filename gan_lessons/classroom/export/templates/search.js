@@ -4,7 +4,7 @@ const sections = JSON.parse(document.getElementById("sections").textContent);
 const [words, count, results] = ["words", "count", "results"].map((id) => document.getElementById(id));
 const plain = (text) => text.toLowerCase().normalize("NFKD").replace(/[`*]/g, "");
 const texts = sections.map(([, page, heading, text]) => [page, heading, text].map(plain));
-const SHOWN = 30, AROUND = 90; // results, and characters to each side of a hit
+const SHOWN = 30, LONG = 230; // results, and characters of an excerpt
 
 // 0 where a word is missing; a heading counts more than a page's name, and that more than a mention.
 function score([page, heading, text], asked) {
@@ -18,11 +18,17 @@ function score([page, heading, text], asked) {
   return sum;
 }
 
-// The text around the first hit, every hit marked.
+// The sentence that has the most of the words, and what follows it; every hit marked. Of a long one
+// the part around its first hit.
 function excerpt(text, asked) {
-  const first = Math.max(0, Math.min(...asked.map((word) => (plain(text).indexOf(word) + 1 || Infinity) - 1)));
-  const from = Number.isFinite(first) ? Math.max(0, first - AROUND) : 0;
-  const part = (from ? "… " : "") + text.slice(from, from + 2.5 * AROUND) + (text.length > from + 2.5 * AROUND ? " …" : "");
+  const sentences = text.split(/(?<=[.?!])\s+/);
+  const has = sentences.map((sentence) => asked.filter((word) => plain(sentence).includes(word)).length);
+  const best = has.indexOf(Math.max(...has));
+  const told = sentences.slice(best).join(" ");
+  const first = Math.min(...asked.map((word) => plain(told).indexOf(word)).filter((at) => at >= 0), Infinity);
+  const from = first < LONG * 0.8 || first === Infinity ? 0 : told.lastIndexOf(" ", first - LONG / 3) + 1;
+  const to = told.length - from <= LONG ? told.length : told.lastIndexOf(" ", from + LONG);
+  const part = (best || from ? "… " : "") + told.slice(from, to) + (to < told.length ? " …" : "");
   const marks = new RegExp(`(${asked.map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|")})`, "gi");
   return part.split(marks).map((piece, i) => (i % 2 ? element("mark", {}, piece) : piece));
 }

@@ -1,0 +1,108 @@
+"""Which way the players pull a verdict: opponents pull it in opposite ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.loss_forms import DISTANCES, SQUARES
+from gan_lessons.lens.diagnose.partly_cut_off import summed
+from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.model import BackwardCall
+
+
+def pulled_alike(story: Story) -> Iterator[Finding]:
+    """A judge, and who learns through it, pull its verdict on the same output the same way.
+
+    Waste, for they may be meant to work together: the record knows who pulls which way, and not who
+    is to be whose opponent. Only where every number of every verdict has one sign, each time, and
+    the loss is no distance to a target (which pulls either way, by what the verdict is).
+    """
+    for judge, player in sorted({pair for c in story.calls_made for pair in story.links(c)}):
+        learns = _pulls(story, player, judge, player)
+        judges = _pulls(story, judge, judge, player)
+        signs = {*learns.values()} | {*judges.values()}
+        if len(learns) < 2 or len(judges) < 2 or len(signs) != 1 or 0 in signs:
+            continue
+        yield story.finding(
+            "pulled-alike", "waste", judge, story.events_of([*judges, *learns]),
+            "{mine} and {theirs} both raise what {net} says of the output of {player}: {net} and "
+            "{player} do not play against each other."
+            if signs == {-1}
+            else "{mine} and {theirs} both lower what {net} says of the output of {player}: {net} "
+            "and {player} do not play against each other.",
+            "If they are opponents, one of the two losses has the wrong sign or the wrong label. "
+            "If they are to work together, leave it.",
+            mine=story.calls(judges), theirs=story.calls(learns), player=player,
+        )  # fmt: skip
+
+
+def nothing_to_tell_apart(story: Story) -> Iterator[Finding]:
+    """A judge is pulled the same way on what a player made and on everything else."""
+    for judge, player in sorted({pair for c in story.calls_made for pair in story.links(c)}):
+        made, other = set[int](), set[int]()
+        calls = set[int]()
+        for pull in story.record.pulls:
+            call = story.record.backward_calls[pull.call]
+            if not _learns(story, call, judge) or _learns(story, call, player):
+                continue
+            if story.record.forwards[pull.forward].net != judge or _by_distance(story, call, judge):
+                continue
+            calls.add(pull.call)
+            fed = _comes_from(story, pull.forward, player)
+            (made if fed else other).add(pull.sign)
+        if made == other and len(made) == 1 and 0 not in made and len(calls) > 1:
+            yield story.finding(
+                "pulled-alike", "waste", judge, story.events_of(calls),
+                "{calls} raises what {net} says of the output of {player}, and what it says of "
+                "all else as well: {net} does not learn to tell them apart."
+                if made == {-1}
+                else "{calls} lowers what {net} says of the output of {player}, and what it says "
+                "of all else as well: {net} does not learn to tell them apart.",
+                "If {net} is to tell them apart, one of the terms of its loss has the wrong sign "
+                "or the wrong label.",
+                calls=story.calls(calls), player=player,
+            )  # fmt: skip
+
+
+def _pulls(story: Story, learner: str, judge: str, player: str) -> dict[int, int]:
+    """Backward call that only ``learner`` of the two learns from -> the sign of the gradient at the
+    judge's verdict on what the player made; 0 where there are both."""
+    found: dict[int, int] = {}
+    rival = player if learner == judge else judge
+    for pull in story.record.pulls:
+        call = story.record.backward_calls[pull.call]
+        if story.record.forwards[pull.forward].net != judge or _by_distance(story, call, judge):
+            continue
+        if not _learns(story, call, learner) or _learns(story, call, rival):
+            continue
+        linked = learner == player and player in _behind(story, pull.forward)
+        if linked or (learner == judge and _comes_from(story, pull.forward, player)):
+            same = found.get(pull.call, pull.sign) == pull.sign
+            found[pull.call] = pull.sign if same else 0
+    return found
+
+
+def _learns(story: Story, call: BackwardCall, net: str) -> bool:
+    return any(n == net for _, n in story.uses.get(call.index, ()))
+
+
+def _by_distance(story: Story, call: BackwardCall, judge: str) -> bool:
+    """Does a term that goes through the judge pull towards a target?"""
+    nodes = story.record.graph.nodes
+    terms = (t for t in summed(story, call)[1] if judge in story.behind[t])
+    return any(nodes[t].op in DISTANCES | SQUARES for t in terms)
+
+
+def _behind(story: Story, forward: int) -> set[str]:
+    """The nets that a gradient at the output of a forward goes on to, beside the net itself."""
+    built = story.built_by.get(forward, [])
+    own = story.record.forwards[forward].net
+    return {net for key in built for net in story.behind[key]} - {own}
+
+
+def _comes_from(story: Story, forward: int, player: str) -> bool:
+    """Did what the player had made, cut off or made without gradients, go into this forward?"""
+    built = story.built_by.get(forward, [])
+    if any(player in story.made_from(cut) for key in built for cut in story.cuts_into.get(key, ())):
+        return True
+    return any(f.net == player for key in built for f in story.fed_into.get(key, ()))
