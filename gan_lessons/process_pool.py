@@ -24,7 +24,7 @@ import torch.distributed as dist
 from gan_lessons import ranks
 
 Result = TypeVar("Result")
-LONGEST_WAIT = timedelta(seconds=60)  # for a process that does not come to a collective
+LONGEST_WAIT = timedelta(minutes=3)  # for a process that does not come to a collective
 
 
 class Processes:

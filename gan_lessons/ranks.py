@@ -88,7 +88,7 @@ def ranks_agree(gan: Gan, processes: int | None = None, *, buffers: bool = False
     One whole number stands for each parameter, and one all-reduce compares them: the minimum of
     (v, not v) is its own complement where all are equal. NaN counts as a value like any other.
     processes: see ``require_processes``. buffers: compare those too; BatchNorm's running statistics
-    are each process's own.
+    are each process's own. Raises TypeError for weights in shares (FSDP2).
     """
     require("ranks_agree", Gan, "a Gan, such as tiny_gan()", gan=gan)
     count = require_processes(processes)
@@ -99,6 +99,7 @@ def ranks_agree(gan: Gan, processes: int | None = None, *, buffers: bool = False
     }
     if count == 1 or not tensors:
         return Agreement(count)
+    _require_whole_weights("ranks_agree", gan)
     seen = torch.stack([_number(t.detach()) for t in tensors.values()])
     both = torch.stack([seen, ~seen])
     dist.all_reduce(both, dist.ReduceOp.MIN)
@@ -139,15 +140,28 @@ def joined(gan: Gan, processes: int | None = None) -> Iterator[int]:
     """All processes begin with the weights and buffers of rank 0, and move alike inside.
 
     Yields how many they are; alone, nothing is changed. Nets must not be wrapped in DDP as well.
-    Raises RuntimeError where another number of processes takes part than was asked for.
+    Raises RuntimeError where another number of processes takes part than was asked for, TypeError
+    for weights in shares (FSDP2).
     """
     count = require_processes(processes)
     with ExitStack() as undone:
         if count > 1:
+            _require_whole_weights("joined", gan)
             _from_the_first(*gan.nets.values())
             for optimizer in gan.optimizers.values():
                 undone.enter_context(average_gradients(optimizer))  # removed at its end
         yield count
+
+
+def _require_whole_weights(function: str, gan: Gan) -> None:
+    """Raise TypeError for weights in shares (FSDP2): each process holds another part of them."""
+    for key, net in gan.nets.items():
+        for name, weight in net.named_parameters():
+            if hasattr(weight, "full_tensor"):  # a DTensor
+                raise TypeError(
+                    f"{function}() got {key} {name} in shares (FSDP2); it needs whole weights on "
+                    "each process"
+                )
 
 
 def _from_the_first(*nets: nn.Module) -> None:

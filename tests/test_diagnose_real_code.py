@@ -261,3 +261,16 @@ def test_what_left_torch_for_a_log_is_not_taken_for_what_a_term_was_made_of():
             del logged
     (found,) = (f for f in diagnose(rec).findings if f.code == "cut-off")
     assert "left torch for NumPy in `rows = " in found.message
+
+
+def test_a_sum_is_told_although_one_parameter_is_scaled_by_hand():
+    """That one may be momentum of somebody's own; the others are a sum that nobody cleared."""
+    D = mlp(2, 1)
+    od = sgd(D)
+    with record({"D": D}, {"D": od}) as rec:
+        for i in range(2):
+            if (grad := next(D.parameters()).grad) is not None:
+                grad.mul_(0.9)
+            bce(D(real(i)), 1.0).backward()
+            od.step()
+    assert codes(diagnose(rec), "wrong") == [("polluted", "D")]

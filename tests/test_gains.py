@@ -350,6 +350,27 @@ def test_a_graph_that_was_kept_for_nothing_says_its_bytes() -> None:
     assert "of activations need not be kept" in str(diagnose(rec))
 
 
+def test_a_graph_that_another_loss_still_needs_is_not_counted_as_kept_for_nothing() -> None:
+    def saved(others: int) -> tuple[int | None, int]:
+        gan = mlp_gan()
+        with record(gan.nets, gan.optimizers) as rec:
+            many = torch.cat([BATCH[0]] * others) if others else None
+            other = None if many is None else gan.discriminator(many).mean()
+            gan.discriminator(gan.generator(BATCH[1])).mean().backward(retain_graph=True)
+            if other is not None:
+                other.backward()
+            gan.optimizer_d.step()
+            gan.optimizer_g.step()
+        (found,) = (f for f in diagnose(rec).findings if f.code == "needless-retain")
+        assert found.saves is not None
+        return found.saves.bytes, rec.end_of(0).held.activations
+
+    (alone, _), (beside, held) = saved(0), saved(100)
+    assert alone is not None
+    assert beside is not None
+    assert alone <= beside < held / 10
+
+
 def test_a_change_leaves_the_net_thawed_where_a_forward_is_interrupted() -> None:
     """torch calls no hook after a KeyboardInterrupt."""
     gan = mlp_gan()

@@ -210,6 +210,23 @@ assert [dict(o._optimizer_step_pre_hooks) for o in gan.optimizers.values()] == b
 """)  # fmt: skip
 
 
+def test_weights_in_shares_are_refused_in_words(both):
+    in_both(both, """
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+gan = rank_trials.small_gan()
+fully_shard(gan.generator, mesh=init_device_mesh("cpu", (2,)))
+joined = lambda gan: ranks.joined(gan).__enter__()
+for name, act in {"ranks_agree": ranks.ranks_agree, "joined": joined}.items():
+    try:
+        act(gan)
+    except TypeError as error:
+        assert f"{name}() got G net.0.weight in shares (FSDP2)" in str(error), error
+    else:
+        raise AssertionError("nobody said anything")
+""")  # fmt: skip
+
+
 # train() ----------------------------------------------------------------------------------------
 
 TRAIN = """

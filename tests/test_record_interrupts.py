@@ -89,6 +89,24 @@ def test_interrupted_anywhere_nothing_stays(run: Callable[[Gan], None], every: i
     assert len(rec.events) == 10
 
 
+def test_gradients_are_on_after_an_interrupt_that_leaves_them_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lands in what torch does at the end of an optimizer's step, before they are on again."""
+    gan = tiny_gan()
+
+    def interrupted() -> None:
+        if not torch.is_grad_enabled():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch._dynamo, "graph_break", interrupted)
+        with pytest.raises(KeyboardInterrupt), record(gan.nets, gan.optimizers):
+            step_detach(gan, REAL, NOISE)
+    assert torch.is_grad_enabled()
+    step_detach(gan, REAL, NOISE)
+
+
 def test_a_net_is_let_go_of_after_an_interrupt() -> None:
     """``setattr`` on ``nn.Module`` is slow, so that a signal often lands in it."""
     gan, plain = tiny_gan(), nn.Module.zero_grad

@@ -43,6 +43,13 @@ def test_a_cut_tells_how_where_and_between_whom(nets, how):
     assert cut.source in rec.graph.read
 
 
+def test_a_cut_by_keyword_is_a_cut(nets):
+    with record(nets) as rec:
+        nets["D"](torch.detach(input=nets["G"](torch.randn(4, 2))))
+    (cut,) = rec.graph.cuts
+    assert (cut.how, rec.graph.nodes[cut.source].net) == ("detach()", "G")
+
+
 def test_a_verdict_without_gradients_is_a_cut_inside_the_judge(nets):
     with record(nets) as rec:
         fake = nets["G"](torch.randn(4, 2))

@@ -12,7 +12,7 @@ import torch
 STEPS = 100
 ASKED = ["--strategy", "detach", "--data", "digits", "--steps", str(STEPS), "--every", "2"]
 ASKED += ["--batch-size", "32", "--device", "cpu", "--processes", "2", "--checkpoint"]
-LONGEST = 120  # seconds
+LONGEST = 300  # seconds
 on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 

@@ -223,6 +223,17 @@ def test_a_section_is_found_by_what_stands_below_its_heading():
     ]
 
 
+def test_a_card_has_whole_sentences_as_many_as_there_is_room_for():
+    short, long = "One. Is that two? Three!", "It is " + "long, " * 60 + "and one."
+    for text, shown in (
+        (short, short),
+        (f"{short} {long}", short),
+        (f"{long} {short}", long),
+    ):
+        lesson = index.lesson_of("01-x", notebook(prose(f"# T\n\n{text}\n\nMore.")))
+        assert lesson.lead == shown
+
+
 def test_the_index_opens_where_the_first_backward_has_just_run():
     explorer, call = index.decisive()
     record = explorer.records[index.FIRST]

@@ -287,7 +287,7 @@ def differences(shown: Shown, film: dict[str, Any], moment: int, data: dict[str,
 
 
 KEEPS = {
-    "h": "■ kept",
+    "h": "■ held",
     "f": "□ freed",
     "s": "⚠ stale",
     "o": "(stale)",

@@ -51,6 +51,7 @@ class CostLab(StrategyWidget):
     """
 
     kind = "cost-lab"
+    late = True
     state = ("strategy", "width_g", "width_d")
     _esm = module("cost_lab.js", css="cost_lab.css")
     width_g = traitlets.Int(0).tag(sync=True)

@@ -205,6 +205,10 @@ def test_the_search_finds_a_section_and_its_address_finds_it_again(site, offline
             page_of in a
             for a in again.locator("#results a").evaluate_all("all => all.map(a => a.href)")
         )
+    shown = again.locator("#results li").filter(
+        has_text="torch_index"
+    )  # what was found is in sight
+    assert shown.locator("mark").count() >= shown.count() > 0
     again.get_by_role("searchbox").fill("xyzzy")
     assert again.locator("#results a").count() == 0
 

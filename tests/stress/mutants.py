@@ -245,11 +245,13 @@ def told_before(room: str, said: str) -> tuple[int, list[Mutant]]:
         if ROOT / path in files_of(room):
             same = [m for m in possible if str(m) == f"{path}:{m.line}: {change}"]
             killed += verdict == "killed"
-            if verdict == "SURVIVED" and same:
-                survived.append(min(same, key=lambda m: abs(m.line - int(line))))
+            near = min(same, key=lambda m: abs(m.line - int(line)), default=None)
+            if verdict == "SURVIVED" and near is not None and abs(near.line - int(line)) < NEAR:
+                survived.append(near)
     return killed, survived
 
 
+NEAR = 20  # lines; what reads alike farther away is another one
 TOLD = re.compile(r"^(killed|SURVIVED) +(\S+?):(\d+): (.*?)  \[", re.MULTILINE)
 
 

@@ -22,10 +22,12 @@ const UI = {
   everyMeans: "Also stop at lines that change nothing for gradients, graph or memory",
   asWritten: "↩ As written again",
   compare: "Compare with",
-  alone: "Compare with …",
+  alone: "Compare …",
   field: "The fakes, and what D makes of them",
   goThere: "Go there, to see why",
   legend: "Symbols",
+  usedMark: "a step uses this gradient",
+  aside: ["↧, ↥", "a gradient is put aside, and put back into .grad"],
   versions: ["v0, v1", "versions of a net's weights: each step of its optimizer makes the next"],
   saw: ["at, through", "the weights at which, or through which, the gradient in .grad was computed"],
   ask: ["?", "beside a line: what if it were otherwise? Choose it, and see that step run"],
@@ -251,7 +253,8 @@ class Explorer {
     entries.push(swatch("used"), swatch("vain"));
     entries.push(make("li", {}, make("b", {}, this.data.received), ` ${UI.arrives}`));
     entries.push(make("li", {}, make("b", {}, this.data.cut), ` ${UI.cut}`));
-    for (const [sign, means] of [UI.versions, UI.saw, UI.ask]) entries.push(make("li", {}, make("b", {}, sign), ` ${means}`));
+    const words = [[this.data.used, UI.usedMark], UI.aside, UI.versions, UI.saw, UI.ask];
+    for (const [sign, means] of words) entries.push(make("li", {}, make("b", {}, sign), ` ${means}`));
     return make("details", { class: "legend" }, make("summary", {}, UI.legend),
       make("div", {}, make("ul", {}, ...entries), make("p", {}, UI.keys)));
   }

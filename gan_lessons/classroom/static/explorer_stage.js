@@ -13,7 +13,7 @@ const STAGE = {
   arrives: { u: "gradient arrives that a step will use", v: "gradient arrives in vain", t: "gradient passes" },
   cut: "cut by {how}: values pass, no gradient comes back",
   older: "old v{number}",
-  states: { ".": "", n: "no graph", h: "■ kept", f: "□ freed", s: "⚠ stale", o: "(stale)", u: "? unknown" },
+  states: { ".": "", n: "no graph", h: "■ held", f: "□ freed", s: "⚠ stale", o: "(stale)", u: "? unknown" },
   mixed: "⚠ mixed",
 };
 const BACK = { u: "used", v: "vain", t: "through", ".": "" };

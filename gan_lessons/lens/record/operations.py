@@ -96,8 +96,7 @@ class Operations(TorchFunctionMode):
         """An operation is about to write into a tensor: by its name, or because it was asked to."""
         in_place = kwargs.get("inplace") or name == "__setitem__"
         in_place = in_place or (name[-2:] != "__" and name not in _NO_VALUE)
-        tensor = args[0] if args else kwargs.get("input")
-        if in_place and isinstance(tensor, Tensor):
+        if in_place and (tensor := _subject(args, kwargs)) is not None:
             with internals.without_torch_functions():
                 if (node := internals.grad_fn_of(tensor)) is not None:
                     self._graph.tag(node)
@@ -105,7 +104,7 @@ class Operations(TorchFunctionMode):
 
     def _special_call(self, how: str, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         """A call that cuts a tensor from its graph, or gives its memory away, or both."""
-        tensor = args[0] if args and isinstance(args[0], Tensor) else None
+        tensor = _subject(args, kwargs)
         source = None if tensor is None or how == _MEMORY else internals.grad_fn_of(tensor)
         if tensor is not None and how in (_MEMORY, ".data"):
             self._exposed(tensor)
@@ -165,6 +164,12 @@ class Operations(TorchFunctionMode):
             self._operation("", (), made)
             for tensor in (t for t in made if internals.grad_fn_of(t) is None):
                 self.values.came_out(tensor)
+
+
+def _subject(args: Any, kwargs: Any) -> Tensor | None:
+    """The tensor that a call is about: the first argument, which torch calls ``input``."""
+    first = args[0] if args else kwargs.get("input")
+    return first if isinstance(first, Tensor) else None
 
 
 _MEMORY = "memory"  # it gives the memory of a tensor away, or exchanges it

@@ -48,7 +48,7 @@ def _sign(grad: Tensor) -> int:
     """1 or -1 where no number has the other sign, 0 for both signs and for zeros alone, and where
     there are no numbers to compare (complex, sparse, fake, on the meta device)."""
     try:
-        with internals.without_torch_functions(), torch.no_grad():
+        with internals.without_torch_functions():
             least, most = (x.item() for x in torch.aminmax(grad.detach()))
     except (RuntimeError, NotImplementedError):
         return 0

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -61,13 +62,15 @@ def recording(
     check_names(nets, optimizers)
     undo = Undo()
     recorder = Recorder(kind, nets, optimizers, undo)
-    journal = recorder.journal
+    journal, gradients_on = recorder.journal, torch.is_grad_enabled()
     undo.callback(journal.finish)
     try:
         recorder.attach()
         yield journal
     except BaseException as error:
         _end_interrupted_blocks(error)
+        if isinstance(error, KeyboardInterrupt):  # optimizers turn them off, and on too late
+            torch.set_grad_enabled(gradients_on)
         journal.failed(error)
         raise
     finally:
