@@ -236,9 +236,9 @@ def test_one_call_of_a_d_with_batchnorm_is_another_gradient(lesson):
 
 def test_a_scaler_skips_one_optimizer_alone_and_its_update_comes_once(lesson):
     assert lesson.usual_turn[0] == ("D", "G")
-    assert lesson.usual_turn[2] == 2**10
+    assert lesson.usual_turn[2] == [f"{2**10:,}"]
     assert lesson.stepped == ("G",)
-    assert lesson.scale_after == 2**19
+    assert lesson.scale_after == [f"{2**19:,}"]
     right = lesson.usual_turn[1]
     assert torch.cosine_similarity(lesson.gradient_of_g, right, dim=0) > 0.99
     assert (lesson.gradient_of_g.norm() / right.norm()).item() == pytest.approx(1, abs=0.05)
