@@ -678,7 +678,7 @@ def test_a_small_difference_is_told_with_enough_digits():
 
 def test_a_gradient_of_the_right_direction_is_not_called_wrong_by_its_cosine():
     told = compare.told({"G": PlayerGap(1.0, 2.0, "wrong"), "D": PlayerGap(0.999, 0.5, "wrong")})
-    assert "2.00 times as long as in the step as written. Only its direction is right" in told
+    assert "2.00 times as long as in the step as written. Its direction is right" in told
     assert told.endswith("D's is wrong too: 0.50 times as long (cosine 1.00).")
 
 

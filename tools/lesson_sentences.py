@@ -63,6 +63,12 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"to zeros still_detached +None: 0 +None or zeros: 6\n",
             r"to zeros backward_earlier +None: 0 +None or zeros: 6\n",
         ),
+        "8f27ab90": (r"bit for bit: 6 of 6\n", r"written: 0 with detach, 6 without"),
+        "a0e5aa3b": (  # "costs no more than detach", "The other two ways pay"
+            r"second_forward +36\.8 MFLOPs +same weights: True\n",
+            r"only_d +36\.8 MFLOPs +same weights: True\n",
+            r"retained +4\d\.\d MFLOPs +same weights: True\n",
+        ),
         "48a5e68d": (r"in part.* [1-9][\d,]+ bytes held after opt_d.step\(\), 0 after g_loss",),
         "9ac1e9b6": (r"0\.405 nats; g_loss of 2b in the last step: 0\.4[01]\d",),
         "90c06587": (r"✓ In Algorithm 1", r"✗ It takes as many", r"2 there, 1 in S2"),
@@ -72,6 +78,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "04-strategy-3-generator-first": {
         "4cdae8cd": (r"detach +G learned from D: 1", r"generator_first +G .* D: 0 +D .* of G: 0"),
+        "c71d94f3": (*[r"as at the start: True\n(.*written: D 6, G 0\n){2}"] * 3,),  # "a dead G"
         "8082372f": (r"✗ does not hold: it raises",),
         "79ac6849": (r"detach .*'G': False", r"generator_first .*'G': True, 'D': True"),
         "358c54d4": (r"retain_graph: True\n", r"detach: False"),  # "pixel for pixel"
@@ -144,6 +151,8 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"S2, h 0\.1, gamma 0\.1: .* end 0\.0\d",
             r"S3, h 0\.1, gamma 0\.1: .* end 0\.[1-9]",
         ),
+        "20133747": (r"after 200 steps: cosine -0\.\d\d with S3",),  # "may be negative"
+        "d08b72c6": (r"S3 would have to take 0\.[2-8]0 of S2's time",),
         "55888f4b": (r"S2 is ahead in (9|10) of 10, on average by \+0\.[23]",),
         "35f3aa12": (r"no verdict yet: 1 of its 4", r"✗ Trained"),
         "6286d048": (r"S3, 2 more .*: [56]\d%", r"S3, 5 more .* [4-7]\.\d of 8 modes"),
@@ -167,6 +176,20 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         ),  # "but it is shorter"
         "a034e427": (r"Both players step on the same gradients",),
         "43c2d477": (*[r"diagnose agrees\n"] * 6,),
+    },
+    "09-in-the-wild": {
+        "eb9a5fc3": (r"with create_graph: <\w+Backward0 .*>, without: None",),
+        "8b63d2e5": (r"create_graph: the penalty reaches 4 of 4", r"retain_graph: .*grad"),
+        "d6d49a5f": (
+            r"D and G step, the scale stays",
+            r"\*\*20: G steps.* to 524,288\n",
+            r"2\.00 times",
+        ),
+        "a6037d5f": (r"two scalers: G steps.* now 524,288, G's 1,048,576\n", r"one scaler: True"),
+    },
+    "12-my-loss-does-not-move": {
+        "703f02bc": (r"g_loss 0\.\d\d at first, [4-6]\.\d\d at last; G moved: False",),
+        "e31c8f94": (r"0\.[34]\d to 0\.[34]\d; G moved: False",),  # "the other rests"
     },
 }
 

@@ -103,8 +103,8 @@ FIRST = {
         "cosine {cosine}, {ratio} times the length."
     ),
     "longer": (
-        "No error, but {net} steps on a wrong gradient: {ratio} times as long as in the step as "
-        "written. Only its direction is right (cosine {cosine})."
+        "No error, but {net} steps on a gradient of another length: {ratio} times as long as in "
+        "the step as written. Its direction is right (cosine {cosine})."
     ),
     "no step": "No error, but {net}'s optimizer steps another number of times.",
 }
