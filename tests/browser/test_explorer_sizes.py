@@ -119,6 +119,12 @@ def test_on_a_phone_all_players_are_in_sight_at_once(from_disk, wanted):
             assert stage["y"] + stage["height"] < 700  # a browser takes some of the height
             assert [c for c in explorer.cut_off() if "stage" in c or "bar" in c] == []
             page.keyboard.press("ArrowRight")
+        changed = wanted.data["variants"][key][0]
+        explorer.try_out(changed["title"])
+        players = page.locator(".pane.tried .players").bounding_box()
+        assert players is not None
+        assert 0 <= players["x"] < players["x"] + players["width"] <= 390
+        explorer.as_written()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     assert page.locator(".players.narrow .call").count() == len(
         wanted.data["films"][key]["stage"]["calls"]
