@@ -8,7 +8,7 @@ from gan_lessons.lens.record.line_by_line import (
     record_step,
 )
 from gan_lessons.lens.record.operations import tensors_in
-from gan_lessons.lens.record.optimizer_steps import held_parameters
+from gan_lessons.lens.record.optimizer_steps import held_parameters, watch_steps
 from gan_lessons.lens.record.recording import record
 from gan_lessons.lens.record.source_lines import caller_line
 from gan_lessons.lens.record.step_arguments import StepCall, is_own_call, of_gan, step_call
@@ -22,6 +22,7 @@ from gan_lessons.lens.record.torch_internals import (
     watch_forwards,
     without_torch_functions,
 )
+from gan_lessons.lens.record.undo import undone
 
 __all__ = [
     "ENGINE",
@@ -43,7 +44,9 @@ __all__ = [
     "step_call",
     "storage_of",
     "tensors_in",
+    "undone",
     "walk",
     "watch_forwards",
+    "watch_steps",
     "without_torch_functions",
 ]

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
+
+from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record.undo import Undo
+
+
+def watch_steps(
+    undo: Undo,
+    before: Callable[[Optimizer, Any, Any], None],
+    after: Callable[[Optimizer, Any, Any], None],
+) -> None:
+    """Call these at each step of every optimizer, as the hooks of torch are called."""
+    internals.BEFORE_STEP.add(undo, before)
+    internals.AFTER_STEP.add(undo, after)
 
 
 def held_parameters(optimizer: Optimizer) -> set[Tensor]:

@@ -25,6 +25,7 @@ from gan_lessons.lens.record.optimizer_steps import (
     held_twice,
     is_plain_step,
     is_skipped,
+    watch_steps,
 )
 from gan_lessons.lens.record.pulls import Pulls
 from gan_lessons.lens.record.scaling import Scalings
@@ -84,8 +85,7 @@ class Recorder:
         for name, net in self._nets.items():
             before = functools.partial(self._before_forward, name)
             internals.watch_forwards(undo, net, before, self._after_forward)
-        internals.BEFORE_STEP.add(undo, self._before_step)
-        internals.AFTER_STEP.add(undo, self._after_step)
+        watch_steps(undo, self._before_step, self._after_step)
         internals.replace_function(undo, *internals.ENGINE, self._around_engine)
         own = [*self._nets.values(), *self._optimizers.values()]
         kinds = (nn.Module, Optimizer, *map(type, own))

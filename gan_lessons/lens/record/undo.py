@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Undo:
@@ -23,3 +24,17 @@ class Undo:
         while self._steps:
             self._steps[-1]()
             self._steps.pop()
+
+
+@contextmanager
+def undone() -> Iterator[Undo]:
+    """Undo at the end of the block, on every path."""
+    undo = Undo()
+    try:
+        yield undo
+    finally:
+        try:
+            undo.close()
+        except BaseException:  # an interrupt: the rest is undone all the same
+            undo.close()
+            raise

@@ -11,21 +11,16 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import (
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
 
 from gan_lessons.arguments import require, require_callable
 from gan_lessons.lens.model import Line, Record
-from gan_lessons.lens.record import held_parameters, record
+from gan_lessons.lens.record import held_parameters, record, undone, watch_steps
 from gan_lessons.lens.show import visible
 from gan_lessons.lens.watch.report import shown
 from gan_lessons.lens.watch.saved_state import state_kept
@@ -219,10 +214,8 @@ def _run(
             updates[net].append(_Update(used, weights, _flat(nets[net].parameters()), done))
         done += 1
 
-    with ExitStack() as stack:
-        rec = stack.enter_context(record(nets, optimizers))
-        stack.callback(register_optimizer_step_pre_hook(before).remove)
-        stack.callback(register_optimizer_step_post_hook(after).remove)
+    with record(nets, optimizers) as rec, undone() as undo:
+        watch_steps(undo, before, after)
         loop(copy.deepcopy(batches))
     weights = {n: _flat(net.parameters()) for n, net in nets.items()}
     return _Run(updates, rec, weights, {n: _flat(net.buffers()) for n, net in nets.items()})

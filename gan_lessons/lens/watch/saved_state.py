@@ -29,6 +29,7 @@ class SavedState:
         self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         numpy = sys.modules.get("numpy")
         self._numpy = None if numpy is None else numpy.random.get_state()
+        self._gradients_on = torch.is_grad_enabled()
 
     def put_back(self) -> None:
         """Mutates everything that was saved back to what it was; the same tensors stay."""
@@ -48,6 +49,7 @@ class SavedState:
             torch.cuda.set_rng_state_all(self._cuda)
         if self._numpy is not None:
             sys.modules["numpy"].random.set_state(self._numpy)
+        torch.set_grad_enabled(self._gradients_on)
 
 
 @contextmanager
@@ -57,4 +59,8 @@ def state_kept(nets: Iterable[nn.Module], optimizers: Iterable[Optimizer]) -> It
     try:
         yield saved
     finally:
-        saved.put_back()
+        try:
+            saved.put_back()
+        except BaseException:  # an interrupt: all is put back the same
+            saved.put_back()
+            raise
