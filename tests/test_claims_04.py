@@ -114,15 +114,20 @@ def test_c10_g_loss_gives_d_gradients_that_nobody_uses():
     assert [s.used_by for s in states] == [None] * len(states)
 
 
-# C11: without detach the gradient would not flow on either. It raises.
+# C11: without detach the gradient would not flow on either. So it is, but it raises.
 
 
-def test_c11_without_detach_it_raises_and_d_does_not_move():
+def test_c11_without_detach_g_receives_nothing_it_raises_and_d_does_not_move():
     gan = small_gan()
     before = weights(gan.discriminator)
-    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+    with (
+        record(gan.nets, gan.optimizers) as rec,
+        pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"),
+    ):
         generator_first(gan, lambda fake: fake)
     assert same(weights(gan.discriminator), before)
+    assert rec.backward_calls[1].received["D"]
+    assert not rec.backward_calls[1].received["G"]
 
 
 def test_c11_retaining_leads_to_the_inplace_error_since_g_has_moved():

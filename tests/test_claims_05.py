@@ -268,6 +268,17 @@ def test_c22_in_the_pairs_of_the_lessons_the_gradient_of_g_costs_more(make):
     assert backward_g > 1.9 * forward_d
 
 
+def test_c21_c22_usually_is_more_than_half_of_the_pairs_with_the_heavy_d_among_them():
+    forwards, backwards = [], []
+    for pair in ("tiny", "digits", "dcgan", "heavy G", "heavy D"):
+        gan = PAIRS[pair]()
+        (_, noise), (backward_g, forward_d, _) = batch_for(gan), parts(gan)
+        forwards.append(forward_flops(gan.generator, noise) / forward_d)
+        backwards.append(backward_g / forward_d)
+    for ratios in (forwards, backwards):
+        assert [ratio > 1 for ratio in ratios] == [True, True, True, True, False]
+
+
 def test_c22_with_a_heavy_d_it_costs_less():
     backward_g, forward_d, _ = parts(PAIRS["heavy D"]())
     assert backward_g < 0.1 * forward_d

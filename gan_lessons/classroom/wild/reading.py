@@ -13,10 +13,7 @@ from gan_lessons.lens.model import BackwardCall, Record
 from gan_lessons.lens.record import record
 
 ITERATIONS = 2
-HEADS = (
-    "loop", "order", "between D's loss and G", "strategy", "update", "in vain", "BatchNorm",
-    "findings",
-)  # fmt: skip
+HEADS = ("loop", "order", "between D's loss and G", "strategy", "update", "in vain", "findings")
 
 
 @dataclass(frozen=True)
@@ -26,9 +23,8 @@ class Reading:
     ``order``: optimizers in the order of their first steps. ``cut``: what keeps the loss of the
     judges out of G. ``strategy``: "S1", "S2", "S3", or why it is none of them. ``update``:
     "simultaneous", "alternating", or "" where that is not told.
-    ``in_vain``: net -> gradients of parameters that no step used, in one iteration. ``norms``: net
-    -> how often an iteration moves its running statistics. ``grave``: codes of errors, of wrong
-    gradients, and of losses that went nowhere.
+    ``in_vain``: net -> gradients of parameters that no step used, in one iteration. ``grave``:
+    codes of errors, of wrong gradients, and of losses that went nowhere.
     """
 
     order: tuple[str, ...]
@@ -36,16 +32,14 @@ class Reading:
     strategy: str
     update: str
     in_vain: Mapping[str, float]
-    norms: Mapping[str, float]
     grave: tuple[str, ...]
 
     @property
     def cells(self) -> tuple[str, ...]:
         vain = ", ".join(f"{net}: {count:g}" for net, count in self.in_vain.items())
-        norms = ", ".join(f"{net}: {count:g}" for net, count in self.norms.items())
         order, grave = " → ".join(self.order), ", ".join(self.grave) or "–"
         kind = self.strategy, self.update or "–"
-        return order, self.cut, *kind, vain or "nothing", norms or "–", grave
+        return order, self.cut, *kind, vain or "nothing", grave
 
 
 def table_of(readings: Mapping[str, Reading]) -> Table:
@@ -79,7 +73,6 @@ def read(rec: Record, iterations: int = ITERATIONS) -> Reading:
         for net, names in rec.in_vain(call.index).items() if call.error is None else ():
             vain[net] = vain.get(net, 0) + len(names) / iterations
     raised = any(event.kind == "error" for event in rec.events)
-    norms = {net: count / iterations for net, count in rec.batchnorm.items() if count}
     grave = [
         f.code for f in found.findings
         if f.severity in ("error", "wrong") or f.code == "never-walked"
@@ -91,7 +84,6 @@ def read(rec: Record, iterations: int = ITERATIONS) -> Reading:
         strategy=_strategy(rec),
         update=update[0] if update else "",
         in_vain={} if raised else vain,
-        norms={} if raised else norms,
         grave=tuple(dict.fromkeys(grave)),
     )
 
@@ -114,7 +106,7 @@ def _strategy(rec: Record) -> str:
     if cut_off & walked_g & makers:
         return "S2" if first["D"] < first["G"] else "S3"
     made = (cut_off | fed | walked_d) & makers
-    return "none: two fakes" if made else "none: no fake for D"
+    return "none: two fakes" if made else "none: D learns from no fake"
 
 
 def _behind(rec: Record, nodes: list[int]) -> set[int]:

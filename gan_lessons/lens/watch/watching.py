@@ -188,7 +188,7 @@ class watched(Generic[Batch]):
                         told.batches, seen = told.batches + 1, seen + 1
                         yield batch
         finally:
-            if rec is not None:
+            if rec is not None and rec.complete:  # else an interrupt came before its end
                 told.report(rec, players, seen)
 
 
