@@ -179,7 +179,12 @@ class Training:
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
         with whole_file(path) as file:
-            torch.save(state, file)
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, KeyboardInterrupt):  # torch's writer hides it
+                    raise KeyboardInterrupt from error
+                raise
         return path
 
     def load(self, path: str | Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
+from torch.utils import _python_dispatch
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -762,3 +763,16 @@ def test_other_nets_than_ours():
     G, D = nn.Linear(4, 6), Discriminator((6,), (5,))
     gan = Gan.with_adam(G, D, nn.BCELoss())
     assert cost(step_detach, gan, REAL, NOISE, repeat=0).flops_of("G", "forward") == 2 * 8 * 4 * 6
+
+
+def test_an_interrupt_at_the_end_of_a_mode_leaves_it_on_nowhere(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    gan = small_gan()
+    with monkeypatch.context() as patch:
+        patch.setattr(_python_dispatch.TorchDispatchMode, "__exit__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cost(step_detach, gan, REAL, NOISE, repeat=0)
+    assert _python_dispatch._get_current_dispatch_mode_stack() == []
+    assert not _python_dispatch.is_in_torch_dispatch_mode()

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from gan_lessons.lens.diagnose import diagnose
 from gan_lessons.lens.model import BackwardCall, Line, Record
-from gan_lessons.lens.record import ENGINE, is_compiler_at_work, replace_function, watch_forwards
+from gan_lessons.lens.record import (
+    ENGINE,
+    is_compiler_at_work,
+    replace_function,
+    undone,
+    watch_forwards,
+)
 from gan_lessons.lens.show import visible
 from gan_lessons.put_back import frozen
 
@@ -40,13 +46,13 @@ class Change:
     def applied(self, nets: Mapping[str, nn.Module]) -> Iterator[None]:
         """To one run of the step; everything is as before afterwards, on every path."""
         calls = _Calls(self)
-        with ExitStack() as stack:
+        with undone() as undo:
             if self.inputs or self.freed:
-                replace_function(stack, *ENGINE, calls.around_engine)
+                replace_function(undo, *ENGINE, calls.around_engine)
             for name, numbers in self.frozen.items():
                 gate = _Gate(numbers, nets[name])
-                stack.callback(gate.open.close)
-                watch_forwards(stack, nets[name], gate.before, gate.after)
+                undo.callback(gate.open.close)
+                watch_forwards(undo, nets[name], gate.before, gate.after)
             yield
 
 

@@ -9,21 +9,24 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gan_lessons.lens.cost.torch_modes import modes_taken_off
 from gan_lessons.lens.model import Line
 from gan_lessons.lens.record import (
     ENGINE,
+    Undo,
     caller_line,
     is_compiler_at_work,
     node_of,
     replace_function,
     tensors_in,
+    undone,
     watch_forwards,
 )
 
@@ -57,8 +60,8 @@ def counting(nets: Mapping[str, nn.Module]) -> Iterator[FlopCount]:
     count nothing there. Only the thread that entered is watched.
     """
     count = FlopCount(nets)
-    with ExitStack() as stack:
-        count.attach(stack)
+    with modes_taken_off(), count.counter, undone() as undo:
+        count.attach(undo)
         yield count
 
 
@@ -67,8 +70,8 @@ class FlopCount:
 
     def __init__(self, nets: Mapping[str, nn.Module]) -> None:
         self.nets = dict(nets)
-        self._counter = FlopCounterMode(display=False)
-        self._counter.mod_tracker = _NoModules()  # type: ignore[assignment]
+        self.counter = FlopCounterMode(display=False)
+        self.counter.mod_tracker = _NoModules()  # type: ignore[assignment]
         self._thread = threading.get_ident()
         self._flops: dict[_Place, int] = {}
         self._lines: dict[tuple[str, int | None], Line] = {}  # of every forward and call, in order
@@ -84,14 +87,13 @@ class FlopCount:
         found = ((place, flops) for place, flops in self._flops.items() if flops)
         return tuple(Work(*place, flops, self._lines.get(place[1:])) for place, flops in found)
 
-    def attach(self, stack: ExitStack) -> None:
+    def attach(self, undo: Undo) -> None:
         for name, net in self.nets.items():
             before = functools.partial(self._enter_forward, name)
-            watch_forwards(stack, net, before, self._leave_forward)
-        replace_function(stack, *ENGINE, self._around_engine)
-        stack.callback(self._let_go)
-        stack.enter_context(self._counter)
-        stack.callback(self._put_down)
+            watch_forwards(undo, net, before, self._leave_forward)
+        replace_function(undo, *ENGINE, self._around_engine)
+        undo.callback(self._let_go)
+        undo.callback(self._put_down)
 
     def _let_go(self) -> None:
         for hook in self._hooks:
@@ -101,7 +103,7 @@ class FlopCount:
 
     def _put_down(self) -> None:
         """All FLOPs since the last time belong to the innermost place."""
-        total = self._counter.get_total_flops()
+        total = self.counter.get_total_flops()
         place = self._places[-1]
         self._flops[place] = self._flops.get(place, 0) + total - self._told
         self._told = total

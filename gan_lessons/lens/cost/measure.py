@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -96,10 +96,10 @@ def cost_all(
     require_whole("cost_all", seed=seed)
     own = args, nets, optimizers
     calls = {n: _call(s, (gan, real, noise), own) for n, s in named.items()}
-    with ExitStack() as undo:
-        undo.enter_context(seeded(seed, next(iter(calls.values())).device))
-        if nets is not None:
-            undo.enter_context(state_kept(nets.values(), (optimizers or {}).values()))
+    own_state = (
+        nullcontext() if nets is None else state_kept(nets.values(), (optimizers or {}).values())
+    )
+    with seeded(seed, next(iter(calls.values())).device), own_state:
         found = {name: _measured(name, named[name].title, call) for name, call in calls.items()}
         times = _timed(calls, repeat) if repeat else {}
     return CostTable({n: replace(c, seconds=times.get(n)) for n, c in found.items()})

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gan_lessons.lens.cost.torch_modes import modes_taken_off
 from gan_lessons.lens.record import held_parameters, tensors_in
 
 
@@ -42,7 +43,7 @@ def peak_allocated(run: Callable[[], Any], gan: Players, *batch: Tensor) -> int:
     for grad in grads:
         watch.see(grad)
     del grads  # else the step could not let go of them
-    with watch:
+    with modes_taken_off(), watch:
         run()
     return watch.peak
 

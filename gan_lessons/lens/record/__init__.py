@@ -22,12 +22,13 @@ from gan_lessons.lens.record.torch_internals import (
     watch_forwards,
     without_torch_functions,
 )
-from gan_lessons.lens.record.undo import undone
+from gan_lessons.lens.record.undo import Undo, undone
 
 __all__ = [
     "ENGINE",
     "Beside",
     "StepCall",
+    "Undo",
     "caller_line",
     "held_parameters",
     "innermost",
