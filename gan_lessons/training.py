@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -178,13 +179,17 @@ class Training:
             "random": random,  # (processes, ...) each
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
+        # Not into the file itself: torch's writer, interrupted, goes on to write when it is let go
+        # of, and ends the whole process if the file is closed by then.
+        written = io.BytesIO()
+        try:
+            torch.save(state, written)
+        except RuntimeError as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # the writer hides it
+                raise KeyboardInterrupt from error
+            raise
         with whole_file(path) as file:
-            try:
-                torch.save(state, file)
-            except RuntimeError as error:
-                if isinstance(error.__context__, KeyboardInterrupt):  # torch's writer hides it
-                    raise KeyboardInterrupt from error
-                raise
+            file.write(written.getbuffer())
         return path
 
     def load(self, path: str | Path) -> None:
