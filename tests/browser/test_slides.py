@@ -135,7 +135,7 @@ def test_what_is_given_away_is_found(built, offline):
 SPOILS = {
     "px too low": '<p style="margin-top:700px">deep</p>',
     "px right of": '<div style="width:2000px">wide</div>',
-    "text of 9.0 px": '<p style="font-size:9px">tiny</p>',
+    "at least 14 can be read": '<p style="font-size:9px">tiny</p>',
     "of its content": '<div style="height:30px;overflow:auto"><p style="height:90px">box</p></div>',
 }
 
