@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -277,3 +278,28 @@ def test_bad_terms_are_refused(gan):
         terms({"x": loss * torch.ones(2)}, gan.nets)
     with pytest.raises(ValueError, match="no nets"):
         terms({"x": loss}, {})
+
+
+def test_an_interrupt_while_all_is_put_back_puts_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    gan = tiny_gan()
+    before, batch = copy.deepcopy(gan.generator.state_dict()), (torch.ones(4, 2), torch.ones(4, 2))
+    put_back, late = torch.set_rng_state, [KeyboardInterrupt()]
+
+    def interrupted(state: torch.Tensor) -> None:
+        if late:
+            raise late.pop()
+        put_back(state)
+
+    def loop(batches: Any) -> None:
+        step_detach(gan, *batches[0])
+        monkeypatch.setattr(torch, "set_rng_state", interrupted)
+        torch.set_grad_enabled(False)
+        raise ValueError("of the loop")
+
+    drawn = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        same(loop, loop, gan.nets, gan.optimizers, [batch])
+    monkeypatch.undo()
+    assert torch.is_grad_enabled()
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(v, before[k]) for k, v in gan.generator.state_dict().items())

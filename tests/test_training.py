@@ -1,6 +1,7 @@
 """Saving, going on, and stopping for losses that are not finite."""
 
 import copy
+import io
 import os
 import pickle
 from contextlib import ExitStack, contextmanager
@@ -222,7 +223,8 @@ def test_the_step_may_change_in_between():
 
 
 def test_an_interrupt_that_torch_hides_while_saving_is_an_interrupt(tmp_path, monkeypatch):
-    def cut_off(*_: object) -> None:
+    def cut_off(_: object, file: object) -> None:
+        assert isinstance(file, io.BytesIO)  # into a file that is closed the process would end
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:

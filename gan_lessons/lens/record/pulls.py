@@ -50,6 +50,6 @@ def _sign(grad: Tensor) -> int:
     try:
         with internals.without_torch_functions():
             least, most = (x.item() for x in torch.aminmax(grad.detach()))
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:  # what torch cannot compare, or has no numbers for
         return 0
     return int(most > 0 and least >= 0) - int(least < 0 and most <= 0)
