@@ -297,8 +297,8 @@ def try_fabric(device: str = "cpu") -> dict[str, Any]:
     gan.discriminator(real).mean().backward()
     gan.optimizer_d.zero_grad()
     mixed = [
-        (f"{precision}-mixed", set_up_by(launched(devices=devices, precision=f"{precision}-mixed")))
-        for precision in PRECISIONS[device]
+        (name, set_up_by(launched(devices=devices, precision=name)))
+        for name in (f"{precision.replace('fp', '')}-mixed" for precision in PRECISIONS[device])
     ]
     rank, asked = os.environ["RANK"], os.environ["WORLD_SIZE"]
     return {
@@ -405,7 +405,11 @@ def measured(device: str) -> dict[str, Any]:
         "facts": [],
     }
     for way in WAYS:
-        result = in_processes(way, device)
+        try:
+            result = in_processes(way, device)
+        except RuntimeError as error:  # the other ways can still be tried
+            print(error, file=sys.stderr)
+            continue
         found["ways"][way] = result["outcomes"]
         found["facts"] += result.get("facts", [])
     if device == "cpu":
