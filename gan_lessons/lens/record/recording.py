@@ -11,8 +11,6 @@ weights, buffers and random state afterwards are those of a run without it. It k
 
 from __future__ import annotations
 
-import contextlib
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +23,7 @@ from gan_lessons.lens.model import Record
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.recorder import Recorder
 from gan_lessons.lens.record.undo import Undo
+from gan_lessons.torch_modes import end_interrupted_blocks
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def recording(
         recorder.attach()
         yield journal
     except BaseException as error:
-        _end_interrupted_blocks(error)
+        end_interrupted_blocks(error)
         if isinstance(error, KeyboardInterrupt):  # optimizers turn them off, and on too late
             torch.set_grad_enabled(gradients_on)
         journal.failed(error)
@@ -79,15 +78,6 @@ def recording(
         except BaseException:  # an interrupt: the rest is undone all the same
             undo.close()
             raise
-
-
-def _end_interrupted_blocks(error: BaseException) -> None:
-    """torch takes a function mode off for a while in ``with`` blocks of its own. Where an interrupt
-    cuts the end of one off, it runs when the traceback goes: too late, with our mode put back."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename == contextlib.__file__:
-            with contextlib.suppress(RuntimeError):  # those that are running
-                frame.clear()
 
 
 def check_names(nets: Any, optimizers: Any, function: str = "record") -> None:
