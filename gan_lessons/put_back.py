@@ -85,5 +85,17 @@ def frozen(net: nn.Module) -> Iterator[None]:
 
 
 def trainable(net: nn.Module) -> list[nn.Parameter]:
-    """The parameters of `net` that require gradient: what `inputs=` may name."""
+    """The parameters of `net` that require gradient."""
     return [p for p in net.parameters() if p.requires_grad]
+
+
+def inputs_of(net: nn.Module) -> list[nn.Parameter]:
+    """The same after a forward, for `inputs=`. RuntimeError where FSDP2 has cut them again by then:
+    backward would find none of them in the graph, and write no gradient, without a word."""
+    found = trainable(net)
+    if any(hasattr(p, "full_tensor") for p in found):
+        raise RuntimeError(
+            "backward(inputs=...) cannot name weights that FSDP2 has cut into shares again; call "
+            "fully_shard(..., reshard_after_forward=False), or take step_frozen"
+        )
+    return found

@@ -142,7 +142,9 @@ class ScriptWatcher:
 
     def _begin(self, module: nn.Module, args: Any) -> None:
         held = {p for optimizer in self.built for p in held_parameters(optimizer)}
-        if not torch.is_grad_enabled() or held.isdisjoint(module.parameters()):
+        other = held.isdisjoint(module.parameters())
+        # A whole iteration without any of them: nothing trains but parameters of no module.
+        if not torch.is_grad_enabled() or (other and self._skip >= 0):
             return
         self._players = find_players(dict(self.built))
         if not self._players.nets:
