@@ -36,7 +36,7 @@ STEPS: Mapping[str, Step] = {
 }
 LOOK_AT = (500, 1500, 3000)  # steps of S2
 KEPT = Path(__file__).with_name("ring_seconds.json")
-HEAD = """In equal seconds (the first setting; a pair alone, batch 256, one thread of a CPU, its seconds):
+HEAD = """In equal seconds (the first setting; a pair alone, batch 256, CPU seconds of one thread):
 
 | step | its time, if S2 takes 1 | in the time of | good samples | S2 minus it | p |
 |---|---|---|---|---|---|
