@@ -104,7 +104,7 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
     assert 0 <= top(".transport") < top(".caption") < 250
 
 
-# Names of the source that are broken inside, of those that would have fitted on a line of their own.
+# Names of the source that are broken inside.
 _BROKEN = r"""
 code => [...code.querySelectorAll('.line .text')].flatMap(line => {
     const walk = document.createTreeWalker(line, NodeFilter.SHOW_TEXT), found = [];
