@@ -106,7 +106,7 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
 
 # Names of the source that are broken inside.
 _BROKEN = r"""
-code => [...code.querySelectorAll('.line .text')].flatMap(line => {
+code => [...code.querySelectorAll('.text')].flatMap(line => {
     const walk = document.createTreeWalker(line, NodeFilter.SHOW_TEXT), found = [];
     for (let node; (node = walk.nextNode());)
         for (const { 0: name, index } of node.data.matchAll(/\w+/g)) {
