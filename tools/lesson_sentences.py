@@ -21,7 +21,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"Adam +cleared to None +0\.90 -> 0\.90\n",
             r"Adam +cleared to tensor\(0\.\) +0\.90 -> 0\.8\d\n",
         ),
-        "a6d65cfb": (r"difference: \d\.\de-1[5-9]",),
+        "05638de7": (r"difference: \d\.\de-1[5-9]\n",),
         "b020010d": (r"second time", r"modified by an inplace operation"),
         "5a287934": (r"AsStrided|TBackward", r"opt_d\.step\(\)` has rewritten it"),
         # "Some boxes are left out": as many as torchviz has of the two kinds
@@ -55,9 +55,13 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"both at once 1\d\d\.\d\d, answered [01]\.\d\d\n",
         ),  # "of which one runs away"
         "68663e7f": (r"new D: .* True, cosine 1\.0000\n", r"old D: .* False"),
-        "f87f238f": (r"right .*False\n", r"2a copies .*True\n", r"2b earlier .*True\n"),
-        "46bc44eb": (r"2b earlier .* 0\.0\d\d nats",),  # "the calmest curve"
-        "43102f6a": (r"3 detached .*True\n",),
+        "f87f238f": (  # "the calmest curve belongs to a loop in which G is dead"
+            r"right .*±0\.[1-9]\d\d nats .*False\n",
+            r"2a copies .*True\n",
+            r"2b earlier .*±0\.0\d\d nats .*True\n",
+        ),
+        "43102f6a": (r"3 detached .*True\n", r"✗ does not hold"),
+        "15ea8ee2": (r"second_forward .*True, norm ratio 1\.00\n", r"False, norm ratio 0\.5"),
         "7fc2e709": (  # "Cleared to zeros, the two dead loops look alive to 'is None'"
             r"to zeros second_forward +None: 0 +None or zeros: 0\n",
             r"to zeros still_detached +None: 0 +None or zeros: 6\n",
@@ -178,14 +182,19 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "c63f5231": (
             r"0\.9\d times as long.*direction is right \(cosine (1\.00|0\.99)",
         ),  # "but it is shorter"
-        "a034e427": (r"Both players step on the same gradients",),
         "43c2d477": (*[r"diagnose agrees\n"] * 6,),
     },
     "09-in-the-wild": {
-        "eb9a5fc3": (r"with create_graph: <\w+Backward0 .*>, without: None",),
+        "eb9a5fc3": (  # "a mere number": nothing of it reaches D, of either penalty
+            r"GP +create_graph: .* grad_fn \w+Backward0 .* [1-9]\.\d\d\n",
+            r"GP +retain_graph: .* grad_fn None .* 0\.00\n",
+            r"R1 +create_graph: .* grad_fn \w+Backward0 .* 0\.[1-9]\d\n",
+            r"R1 +retain_graph: .* grad_fn None .* 0\.00",
+        ),
         "8b63d2e5": (r"create_graph: the penalty reaches 4 of 4", r"retain_graph: .*grad"),
         "d6d49a5f": (
             r"D and G step, the scale stays",
+            r"'G': True, 'D': False",
             r"\*\*20: G steps.* to 524,288\n",
             r"2\.00 times",
         ),
