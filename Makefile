@@ -120,14 +120,17 @@ pictures: $(VENV)/.test  ## the explorer, light and dark
 walk: $(VENV)/.test  ## the explorer as a moving picture
 	$(PY) tools/explorer_pictures.py --walk build/walk
 
-# One worker for each core, four at most: a browser, a JupyterLab and kernels belong to each.
-WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
+# How many workers, and what each gets: tests/conftest.py.
+WORKERS ?= -n auto --dist loadfile
 
+# mypy keeps to one core, and pytest leaves it room: they run side by side, and mypy has its say last.
 test: $(VENV)/.test  ## all checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	$(PY) -m pytest $(WORKERS)
+	@$(PY) -m mypy >$(VENV)/mypy.log 2>&1 & types=$$!; \
+	trap 'kill $$types 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	echo $(PY) -m pytest $(WORKERS); $(PY) -m pytest $(WORKERS); failed=$$?; \
+	echo $(PY) -m mypy; wait $$types || failed=1; cat $(VENV)/mypy.log; exit $$failed
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

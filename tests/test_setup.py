@@ -199,11 +199,20 @@ def test_makefile_installs_torch_first_and_alone():
     assert second.split(" >")[0].endswith('-e ".[lab,slides,deck,test]"')
 
 
-def test_make_test_runs_every_check():
-    done = make("--always-make", "--dry-run", "test")
-    ran = re.findall(r"^\.venv/bin/python -m (.+)", done.stdout, re.M)
-    workers = "-n logical --maxprocesses 4 --dist worksteal"
-    assert ran == ["ruff check .", "ruff format --check .", "mypy", f"pytest {workers}"]
+@pytest.mark.parametrize("fails", ["none", "ruff", "mypy", "pytest"])
+def test_make_test_runs_every_check_and_fails_if_one_does(tmp_path, fails):
+    copy_makefile(tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    for stamp in (".created", ".torch", ".test"):
+        (tmp_path / ".venv" / stamp).touch()
+    python.write_text(f'#!/bin/sh\n[ $1 != -m ] || (shift; echo "said $@"; [ $1 != {fails} ])\n')
+    python.chmod(0o755)
+    done = make("test", cwd=tmp_path)
+    assert (done.returncode == 0) == (fails == "none")
+    said = re.findall(r"^said (.+)", done.stdout, re.M)
+    ran = ["ruff check .", "ruff format --check .", "pytest -n auto --dist loadfile", "mypy"]
+    assert said == ran[: 1 if fails == "ruff" else None]
 
 
 def test_make_present_reads_our_settings_and_writes_none_of_the_users():

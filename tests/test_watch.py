@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from torch import nn, optim
 
 from gan_lessons import assert_sound, diagnose, record, tiny_gan, watch, watched
+from gan_lessons.lens.watch.script_watcher import ScriptWatcher
 from gan_lessons.steps import step_detach
 
 
@@ -21,6 +24,28 @@ def mlp(n_in: int, n_out: int) -> nn.Sequential:
 def bce(logits: torch.Tensor, target: float) -> torch.Tensor:
     wanted = torch.full_like(logits, target)
     return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
+
+
+@dataclass
+class Agent:
+    """An actor whose entropy has a weight of its own, in no module (as in SAC)."""
+
+    def __post_init__(self) -> None:
+        self.actor = mlp(2, 1)
+        self.log_alpha = torch.zeros(1, requires_grad=True)
+        self.actor_opt = optim.SGD(self.actor.parameters(), 0.1)
+        self.alpha_opt = optim.SGD([self.log_alpha], 0.1)
+
+    def step(self, state: torch.Tensor, clear: bool) -> None:
+        said = self.actor(state)
+        self.actor_opt.zero_grad()
+        (self.log_alpha.exp() * said - said.tanh()).mean().backward()
+        self.actor_opt.step()
+        if clear:
+            self.alpha_opt.zero_grad()
+        (self.log_alpha * (said.detach() + 1)).mean().backward()
+        self.alpha_opt.step()
+        self.alpha_opt.zero_grad()
 
 
 @dataclass
@@ -69,6 +94,74 @@ def test_watch_names_what_variables_hold():
     assert rec.complete
     assert [e.target for e in rec.events if e.kind == "step"] == ["opt_g"]
     del opt_d
+
+
+def test_a_parameter_in_no_module_is_a_player():
+    for clear in (True, False):
+        agent = Agent()
+        with watch() as rec:
+            for batch in BATCHES[:2]:
+                agent.step(batch, clear)
+        assert list(rec.parameters) == ["actor", "log_alpha"]
+        assert rec.lone == ("log_alpha",)
+        assert rec.holds["alpha_opt"] == {"log_alpha": ("log_alpha",)}
+        grave = [(f.code, f.net) for f in diagnose(rec).findings if f.severity == "wrong"]
+        assert grave == ([] if clear else [("polluted", "log_alpha")])
+        assert re.search(r"^log_alpha\n +log_alpha +.*● ", str(rec), re.M)
+
+
+def test_lone_parameters_go_by_what_holds_them():
+    netG, w1, b1 = mlp(2, 2), torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)
+    codes = [torch.zeros(2, requires_grad=True) for _ in range(3)]
+    opt_g = optim.SGD([*netG.parameters(), w1, b1], 0.1)
+    opt_z, opt_t = optim.SGD(codes, 0.1), optim.SGD([torch.zeros(2, requires_grad=True)], 0.1)
+    held = w1, b1, codes, opt_g, opt_z, opt_t
+    with watch() as rec:
+        (netG(codes[0] + codes[2]) * w1 + b1).sum().backward(inputs=[*codes, w1])
+        opt_z.step()
+    assert {*rec.parameters} == {"netG", "w1 + b1", "codes", "tensors of opt_t"}
+    assert rec.holds["opt_z"] == {"codes": ("codes[0]", "codes[1]", "codes[2]")}
+    assert {*rec.holds["opt_g"]} == {"netG", "w1 + b1"}
+    assert all(not p._post_accumulate_grad_hooks for p in (w1, b1, *codes))
+    del held
+
+
+def test_an_optimizer_of_one_number_is_not_taken_for_one_of_a_net_that_was_replaced():
+    net, slope = mlp(2, 1), nn.PReLU()
+    log_alpha = torch.zeros(1, requires_grad=True)
+    opts = [optim.SGD(net.parameters(), 0.1), optim.SGD([log_alpha], 0.1)]
+    with warnings.catch_warnings(), watch() as rec:
+        warnings.simplefilter("error")
+        (slope(net(BATCHES[0])).mean() * log_alpha.exp()).backward()
+    assert "log_alpha" in rec.parameters
+    del opts
+
+
+def test_record_takes_a_tensor_that_is_learned():
+    z = torch.zeros(2, requires_grad=True)
+    with record({"z": z}, {"z": optim.SGD([z], 0.1)}) as rec:
+        (z.exp() - 1).square().sum().backward()
+    assert rec.backward_calls[0].received == {"z": ("z",)}
+    with (
+        pytest.raises(ValueError, match=r"z was computed .*expected a tensor that an optimizer"),
+        record({"z": z * 2}),
+    ):
+        pass
+
+
+def test_a_script_that_trains_no_module_is_watched():
+    G, z = mlp(2, 2).requires_grad_(False), torch.zeros(4, 2, requires_grad=True)
+    told = list[Any]()
+    with ScriptWatcher(1, 0, print, lambda report, more: told.append(report)):
+        opt_z = optim.SGD([z], 0.1)
+        for _ in range(4):
+            opt_z.zero_grad()
+            G(z).square().mean().backward()
+            opt_z.step()
+    assert list(told[0].players.nets) == ["z"]
+    assert told[0].seen
+    assert told[0].status == 0
+    assert told[0].iterations == 1
 
 
 def test_watch_looks_into_objects():

@@ -54,6 +54,7 @@ class LabBrowser:
     def __init__(self, server: LabServer, *, width: int = 1280, height: int = 720) -> None:
         self.server = server
         self.outside_requests: list[str] = []
+        self._free: list[Page] = []  # tabs whose notebook is closed: to load JupyterLab takes long
         self._size = {"width": width, "height": height}
         self._running: Any = None
 
@@ -99,14 +100,22 @@ class LabBrowser:
             route.abort()
 
     def open(self, name: str) -> NotebookPage:
-        """Open the notebook ``name`` in a tab of its own, its kernel started and known."""
-        page = self._context.new_page()
-        lab = NotebookPage(page, name)
-        workspace = f"test-{secrets.token_hex(4)}"
-        page.goto(
-            f"{self.server.url}/lab/workspaces/{workspace}/tree/{quote(name)}"
-            f"?token={self.server.token}"
-        )
+        """Open the notebook ``name``, its kernel started and known: in a tab of its own, which may
+        have shown a notebook that is closed by now."""
+        if self._free:
+            page = self._free.pop()
+            page.evaluate(
+                "async path => { await jupyterapp.commands.execute('docmanager:open', {path}); }",
+                name,
+            )
+        else:
+            page = self._context.new_page()
+            workspace = f"test-{secrets.token_hex(4)}"
+            page.goto(
+                f"{self.server.url}/lab/workspaces/{workspace}/tree/{quote(name)}"
+                f"?token={self.server.token}"
+            )
+        lab = NotebookPage(page, name, self._free)
         lab.wait_for_kernel()
         return lab
 
@@ -150,12 +159,16 @@ const panel = app ? Array.from(app.shell.widgets('main'))
 class NotebookPage:
     """One notebook in one tab. ``page`` is Playwright's page, for what is not offered here."""
 
-    def __init__(self, page: Page, name: str) -> None:
+    def __init__(self, page: Page, name: str, free: list[Page]) -> None:
         self.page = page
         self.name = name
         self.page_errors: list[str] = []
-        page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        self._free = free
+        page.on("pageerror", self._keep_error)
         page.set_default_timeout(30_000)
+
+    def _keep_error(self, error: object) -> None:
+        self.page_errors.append(str(error))
 
     def wait_for_kernel(self) -> None:
         self.page.wait_for_function(
@@ -221,9 +234,19 @@ class NotebookPage:
             )
 
     def close(self) -> None:
-        """Shut the notebook's kernel down and close the tab."""
-        self._call("await panel.sessionContext.shutdown();", 30)
-        self.page.close()
+        """Shut the notebook's kernel down and close the notebook; its tab is free for another."""
+        self._call(
+            """
+            await panel.sessionContext.shutdown();
+            panel.content.model.dirty = false;  // or it would ask
+            const closed = new Promise(done => panel.disposed.connect(done));
+            panel.close();
+            await closed;
+            """,
+            30,
+        )
+        self.page.remove_listener("pageerror", self._keep_error)
+        self._free.append(self.page)
 
     def cells(self) -> list[CellState]:
         """Return every code cell that holds code, in order."""

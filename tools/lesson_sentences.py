@@ -164,7 +164,11 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "d08b72c6": (r"S3 would have to take 0\.[2-8]0 of S2's time",),
         "55888f4b": (r"S2 is ahead in (9|10) of 10, on average by \+0\.[23]",),
         "35f3aa12": (r"no verdict yet: 1 of its 4", r"✗ Trained"),
-        "6286d048": (r"S3, 2 more .*: [56]\d%", r"S3, 5 more .* [4-7]\.\d of 8 modes"),
+        "6286d048": (  # a more accurate D brings far more, and no more than that
+            r"S3, 0 more [^\n]*: [12]?\d% good",
+            r"S3, 2 more [^\n]*: [56]\d% good",
+            r"S3, 5 more .* [4-7]\.\d of 8 modes",
+        ),
         "2fabe681": (r"no verdict yet: 2 of its 4", r"✓ On the ring", r"✓ There a more"),
     },
     "08-clinic": {

@@ -76,7 +76,7 @@ def saved(wanted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def built(root: Path, shared: Path, lesson_runs: LessonRuns) -> Path:
     """The folder with all decks and the site, built once, as ``make slides site`` would.
 
-    It takes each lesson as its first run left it, so that no lesson runs once more.
+    It takes each lesson as its run left it, so that no lesson runs once more.
     """
     require_chromium()
     folder = shared / "built"
@@ -86,7 +86,7 @@ def built(root: Path, shared: Path, lesson_runs: LessonRuns) -> Path:
         if not (folder / "complete").exists():
             for path, run in runs.items():
                 ran = kept_in(folder / "executed", path, nbformat.read(path, as_version=4))
-                write_whole(ran, nbformat.writes(run.first), make_folder=True)
+                write_whole(ran, nbformat.writes(run.notebook), make_folder=True)
             build_all(root, folder)
             (folder / "complete").touch()
     return folder

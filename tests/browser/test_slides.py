@@ -270,6 +270,11 @@ LOOKS = """() => ({
 })"""
 
 
+def test_a_teachers_deck_starts_light_on_a_dark_screen(deck, chromium):
+    with DeckBrowser(dark=True, chromium=chromium) as browser:
+        assert browser.open(deck).evaluate(LOOKS)["theme"] == "light"  # a projector wants that
+
+
 def test_the_light_is_a_key_and_a_button_and_remembered(deck, offline):
     page = offline.open(deck)
     light = page.evaluate(LOOKS)

@@ -5,6 +5,7 @@ from . import (
     cut_off,
     directions,
     errors,
+    lone,
     loss_forms,
     ownership,
     partly,
@@ -16,7 +17,7 @@ from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
     errors, cut_off, partly, polluted, ownership, unused_loss, loss_forms, clipping,
-    directions, right,
+    directions, lone, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

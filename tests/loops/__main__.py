@@ -30,7 +30,6 @@ label, or partners), `cut-off` of a term that teaches nobody. Of these it says n
   both;
 - a reversal of the gradient that forgot its minus: a function of your own may hand a gradient on;
 - a label or a sign in a distance (`MSELoss`): it pulls either way, by what the verdict is;
-- a parameter that is in no module (the weight of an entropy, say): modules are followed;
 - data: the class labels of somebody else, real samples where fakes belong.
 
 For these, compare with `same()` and ask `terms()` which term pulls which net.

@@ -154,7 +154,8 @@ def compared(it: It, intended: Intended | None) -> Iterator[list[tuple[str, floa
 
     def before(who: str, optimizer: optim.Optimizer) -> None:
         params = [p for group in optimizer.param_groups for p in group["params"]]
-        frozen = [p for net in it.nets.values() for p in net.parameters() if not p.requires_grad]
+        modules = [net for net in it.nets.values() if isinstance(net, nn.Module)]
+        frozen = [p for net in modules for p in net.parameters() if not p.requires_grad]
         for p in frozen:
             p.requires_grad_(True)
         with torch.enable_grad(), torch.random.fork_rng():

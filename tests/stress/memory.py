@@ -3,9 +3,9 @@
     python -m tests.stress.memory                  # the full size
     python -m tests.stress.memory --cases 20       # 20 of each
 
-Of each kind a tenth is made first, for caches to fill. Then memory is looked at, the rest is made,
-and memory is looked at again: objects that Python tracks, bytes of the process, hooks of torch,
-figures of matplotlib, comms of widgets.
+Of each kind half as many are made first, for caches and the allocator's arenas to fill. Then memory
+is looked at, all are made, and memory is looked at again: objects that Python tracks, bytes of the
+process, hooks of torch, figures of matplotlib, comms of widgets.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def resident() -> int:
 
 
 def grown(kind: str, count: int, end: float) -> tuple[int, int, int]:
-    """(how many were made, objects more, bytes more), after a tenth that is not counted."""
+    """(how many were made, objects more, bytes more), after half as many that are not counted."""
     make = KINDS[kind]
-    for _ in range(max(count // 10, 3)):
+    for _ in range(max(count // 2, 3)):
         make()
     gc.collect()
     objects, bytes_, made = len(gc.get_objects()), resident(), 0

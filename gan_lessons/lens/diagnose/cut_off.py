@@ -16,6 +16,15 @@ _SEEN = {
     None: "{step} found no gradient in {nets}. ",
 }
 
+NO_WAY = (
+    "Compute the loss of {nets} from its own output, with gradients on (no torch.no_grad, "
+    "no .data, no copy through NumPy)."
+)
+NO_WAY_LONE = (
+    "Compute the loss of {nets} from the very tensor that this optimizer holds, with gradients on: "
+    "not from a copy, a detached one, or one that the variable was given later."
+)
+
 
 class Reason(NamedTuple):
     """Why a step found nothing, what to do, what fills their blanks, and the events that show it.
@@ -167,10 +176,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
         fix = "Stay in torch: what comes back from NumPy has no graph."
     else:
         why = "{call} has no way to {nets}."
-        fix = (
-            "Compute the loss of {nets} from its own output, with gradients on (no torch.no_grad, "
-            "no .data, no copy through NumPy)."
-        )
+        fix = NO_WAY_LONE if {*step.nets} <= {*story.record.lone} else NO_WAY
     return Reason(why, fix + _or_swapped(story, step, call, blanks), blanks, (event,), sure=True)
 
 

@@ -5,6 +5,7 @@ call was used by two optimizers, and it went through net N on to net M:
 
 - N (the judge, say) also has a call of its own, about what M made but kept from M, or made after
   M had already moved: then M's call is not N's to follow;
+- or a lone parameter weighs what M makes, and has a call of its own about that, kept from M;
 - M (what is judged) also has a call of its own through N, which N does not follow: then N's call
   is not M's to follow. Nor is it where it went to M through a copy of N that nobody trains, such as
   a target network.
@@ -98,7 +99,9 @@ def _mixture(story: Story, step: Step, net: str, other: Step) -> Mixture | None:
         for rival, through in ((r, t) for r in other.nets for t in (r, *story.copies_of(r))):
             if _reverses(story, a, net, through):
                 continue
-            if (net, rival) in story.links(made[a]):
+            if net in story.record.lone:  # a factor: no gradient goes on behind it
+                found = {b for b in own if _weighs(story, b, rival, other)}
+            elif (net, rival) in story.links(made[a]):
                 found = {b for b in own if _judges(story, a, b, net, rival, other)}
             elif (through, net) in story.links(made[a]):
                 found = {b for b in own if _is_judged(story, a, b, net, rival, other)}
@@ -123,6 +126,13 @@ def _judges(story: Story, a: int, b: int, net: str, rival: str, other: Step) -> 
         return True
     later = story.events[b].index > other.event.index
     return later and not story.through(calls[a], net) & story.through(calls[b], net)
+
+
+def _weighs(story: Story, b: int, rival: str, other: Step) -> bool:
+    """Is ``b`` about what ``rival`` made, kept from it, and later than the step that used ``a``?
+    Who means to sum the two calls runs both before the steps."""
+    call = story.record.backward_calls[b]
+    return story.events[b].index > other.event.index and story.kept_from(call, rival)
 
 
 def _is_judged(story: Story, a: int, b: int, net: str, rival: str, other: Step) -> bool:

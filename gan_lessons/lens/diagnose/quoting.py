@@ -75,13 +75,16 @@ class Quotes:
     def parameters_of(self, nets: Iterable[str], call: int) -> str:
         """Code for the parameters of some nets: for ``inputs=`` of this call, which refuses those
         that are frozen."""
-        got = self.record.backward_calls[call].received
-        return " + ".join(
-            f"list({net}.parameters())"
-            if {*got.get(net, ())} == {*self.record.parameters[net]}
-            else f"[p for p in {net}.parameters() if p.requires_grad]"
-            for net in nets
-        )
+        got, found = self.record.backward_calls[call].received, []
+        for net in nets:
+            if net in self.record.lone:
+                names = [*self.record.parameters[net]]
+                found.append(f"[{', '.join(names if len(names) < 4 else [*names[:2], '...'])}]")
+            elif {*got.get(net, ())} == {*self.record.parameters[net]}:
+                found.append(f"list({net}.parameters())")
+            else:
+                found.append(f"[p for p in {net}.parameters() if p.requires_grad]")
+        return " + ".join(found)
 
 
 def _short(line: Line) -> str:

@@ -43,7 +43,8 @@ class Record:
     ``processes``: how many, joined by torch.distributed, compared their weights at the end (1: none
     did). ``apart``: net -> parameters that all of them held alike when the recording began, and no
     longer when it ended. ``scalings``: what clipped or unscaled gradients, in order.
-    ``pulls``: which way each backward call pulled the small outputs of nets.
+    ``pulls``: which way each backward call pulled the small outputs of nets. ``lone``: nets that
+    are no module, only parameters, by the names of the variables that hold them.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -60,6 +61,7 @@ class Record:
     apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalings: list[Scaling] = field(default_factory=list)
     pulls: list[Pull] = field(default_factory=list)
+    lone: tuple[str, ...] = ()
     complete: bool = False
 
     @property

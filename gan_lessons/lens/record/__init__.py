@@ -7,6 +7,7 @@ from gan_lessons.lens.record.line_by_line import (
     readable_source,
     record_step,
 )
+from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import held_parameters, watch_steps
 from gan_lessons.lens.record.recording import record
@@ -27,6 +28,7 @@ from gan_lessons.lens.record.undo import Undo, undone
 __all__ = [
     "ENGINE",
     "Beside",
+    "LoneParameters",
     "StepCall",
     "Undo",
     "caller_line",

@@ -19,6 +19,7 @@ from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
+from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import (
     held_parameters,
@@ -63,6 +64,7 @@ class Recorder:
         self._parameters = {p for named in self._names.values() for p in named.values()}
         self.journal: Journal[Any] = Journal(kind, self._nets, self._names)
         self._record, self._graph = self.journal.record, self.journal.graph
+        self._record.lone = tuple(n for n, net in nets.items() if isinstance(net, LoneParameters))
         self._record.holds = {name: self._held_by(o) for name, o in optimizers.items()}
         for name, optimizer in optimizers.items():
             self._graph.held.update(map(id, held_parameters(optimizer)))

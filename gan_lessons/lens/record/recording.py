@@ -11,37 +11,39 @@ weights, buffers and random state afterwards are those of a run without it. It k
 
 from __future__ import annotations
 
-import contextlib
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record.journal import AnyRecord, Journal
+from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.recorder import Recorder
 from gan_lessons.lens.record.undo import Undo
+from gan_lessons.torch_modes import end_interrupted_blocks
 
 
 @contextmanager
 def record(
-    nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer] | None = None
+    nets: Mapping[str, nn.Module | Tensor], optimizers: Mapping[str, Optimizer] | None = None
 ) -> Iterator[Record]:
     """Record what the code in the ``with`` block does to the gradients of ``nets``.
 
-    nets: name -> module. optimizers: name -> optimizer; one that is not named here is seen all the
-    same if it holds parameters of ``nets``, under the name of its class.
+    nets: name -> module, or a tensor that is learned by itself (a temperature, a latent code).
+    optimizers: name -> optimizer; one that is not named here is seen all the same if it holds
+    parameters of ``nets``, under the name of its class.
 
     Yields a ``Record``, filled in while the block runs and complete after it. An exception goes on
     to the caller; the record then holds an "error" event, with an explanation for the three errors
     that graphs raise. Blocks may be nested and used again. Mutates nothing that is recorded; hooks
     and patches are gone afterwards, on every path. Only the thread that entered is watched.
 
-    Raises ``TypeError``/``ValueError`` for anything but named modules and optimizers.
+    Raises ``TypeError``/``ValueError`` for anything but named modules, tensors that hold a gradient
+    of their own, and optimizers.
 
     >>> from gan_lessons import data, record, step_detach, tiny_gan
     >>> gan = tiny_gan()
@@ -50,7 +52,10 @@ def record(
     >>> [call.source for call in rec.backward_calls]
     ['d_loss.backward()', 'g_loss.backward()']
     """
-    with recording(Record, nets, {} if optimizers is None else optimizers) as journal:
+    named: Any = nets
+    if isinstance(nets, Mapping):
+        named = {name: _as_net(name, value) for name, value in nets.items()}
+    with recording(Record, named, {} if optimizers is None else optimizers) as journal:
         yield journal.record
 
 
@@ -68,7 +73,7 @@ def recording(
         recorder.attach()
         yield journal
     except BaseException as error:
-        _end_interrupted_blocks(error)
+        end_interrupted_blocks(error)
         if isinstance(error, KeyboardInterrupt):  # optimizers turn them off, and on too late
             torch.set_grad_enabled(gradients_on)
         journal.failed(error)
@@ -81,13 +86,9 @@ def recording(
             raise
 
 
-def _end_interrupted_blocks(error: BaseException) -> None:
-    """torch takes a function mode off for a while in ``with`` blocks of its own. Where an interrupt
-    cuts the end of one off, it runs when the traceback goes: too late, with our mode put back."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename == contextlib.__file__:
-            with contextlib.suppress(RuntimeError):  # those that are running
-                frame.clear()
+def _as_net(name: Any, value: Any) -> Any:
+    lone = isinstance(name, str) and isinstance(value, Tensor)
+    return LoneParameters({name: value}) if lone else value
 
 
 def check_names(nets: Any, optimizers: Any, function: str = "record") -> None:

@@ -1,4 +1,4 @@
-"""Find who plays: the optimizers, the nets that own their parameters, and the names of both.
+"""Find who plays: the optimizers, the nets that own their parameters, and the names of all.
 
 Names are those of the variables that hold a net or an optimizer in the frames of the running code:
 ``netG``, ``self.netG`` and ``nets["netG"]`` all give ``netG``.
@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import ast
 import gc
-import os
-import sys
-import sysconfig
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
-from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_lessons.lens.record import held_parameters
-from gan_lessons.lens.watch.ownership import REPLACED, Note, ownership, replaced_nets
-
-DEPTH, WIDTH, MOST = 3, 200, 20_000  # how far, and at how many values, names are looked for
-LENS = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_TORCH = os.path.dirname(torch.__file__) + os.sep
-_STDLIB = sysconfig.get_path("stdlib") + os.sep
-_CLOSED = (ModuleType, type, FunctionType, BuiltinFunctionType, Tensor, str, bytes)
+from gan_lessons.lens.watch.lone_players import lone_players
+from gan_lessons.lens.watch.ownership import (
+    REPLACED,
+    Note,
+    holders_of,
+    ownership,
+    replaced_nets,
+)
+from gan_lessons.lens.watch.variables import Variable, is_a, unique, users_frames, variables
 
 NO_NAME = "optimizer of {net}"
 
@@ -43,14 +37,6 @@ class Players:
     notes: tuple[Note, ...] = ()
 
 
-class Variable(NamedTuple):
-    """``name``: ``netG``; ``path``: how to get there, ``self.netG``, for where names collide."""
-
-    name: str
-    path: str
-    value: Any
-
-
 def find_players(
     built: Mapping[Optimizer, str] | None = None, nets: Mapping[str, nn.Module] | None = None
 ) -> Players:
@@ -59,20 +45,24 @@ def find_players(
     built: optimizers, each with the line that built it; those in variables, if left out.
     nets: name -> module; found by the parameters that the optimizers hold, if left out.
     """
-    found = list(_variables(users_frames()))
+    found = list(variables(users_frames()))
     if built is None:
-        wrapped = {id(i) for v in found if _is(v.value, Optimizer) for i in _inner(v.value)}
-        mine = [v.value for v in found if _is(v.value, Optimizer) and id(v.value) not in wrapped]
+        wrapped = {id(i) for v in found if is_a(v.value, Optimizer) for i in _inner(v.value)}
+        mine = [v.value for v in found if is_a(v.value, Optimizer) and id(v.value) not in wrapped]
         built = dict.fromkeys(mine, "")
-    held = _holders(built)
+    held = holders_of(built)
     named = dict(nets) if nets is not None else _nets(found, held)
     modules = (
-        [] if nets is not None else [(v.name, v.value) for v in found if _is(v.value, nn.Module)]
+        [] if nets is not None else [(v.name, v.value) for v in found if is_a(v.value, nn.Module)]
     )
-    replaced = list(replaced_nets(modules, built, named))
+    plain = {id(v.value) for v in found if is_a(v.value, Tensor) and "[" not in v.path}
+    mute = [o for o in built if not any(id(p) in plain for p in held_parameters(o))]
+    replaced = list(replaced_nets(modules, mute, named))
     named |= {name: net for name, net, _ in replaced}
-    owned = {p for net in named.values() for p in net.parameters()}
     lost = [optimizer for _, _, optimizer in replaced]
+    if nets is None:
+        named |= lone_players(found, [o for o in built if o not in lost], named)
+    owned = {p for net in named.values() for p in net.parameters()}
     playing = {o: s for o, s in built.items() if o in lost or held_parameters(o) & owned}
     optimizers = _name_optimizers(playing, found, named)
     names = {id(o): name for name, o in optimizers.items()}
@@ -84,102 +74,16 @@ def find_players(
     return Players(named, optimizers, (*notes, *ownership(rest, optimizers)))
 
 
-# Variables ----------------------------------------------------------------------------------------
-
-
-def users_frames() -> list[FrameType]:
-    """The frames of the user's code, outermost first; those of installed packages come last."""
-    frames: list[FrameType] = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        plumbing = file.startswith((LENS, _TORCH, "<frozen"))
-        if not plumbing and (_is_installed(frame) or not file.startswith(_STDLIB)):
-            frames.insert(0, frame)
-        frame = frame.f_back
-    return sorted(frames, key=_is_installed)
-
-
-def _is_installed(frame: FrameType) -> bool:
-    return f"{os.sep}site-packages{os.sep}" in frame.f_code.co_filename
-
-
-def loop_frame() -> FrameType:
-    """The innermost frame of the user's code, past tqdm and the like."""
-    frames = users_frames()
-    return next((f for f in reversed(frames) if not _is_installed(f)), frames[-1])
-
-
-def _variables(frames: Sequence[FrameType]) -> Iterator[Variable]:
-    """Every value once, the nearest to a plain variable first: breadth first over all frames."""
-    seen: set[int] = set()
-    level = [
-        Variable(name, name, value)
-        for scope in (s for frame in frames for s in (frame.f_locals, frame.f_globals))
-        for name, value in list(scope.items())
-        if not name.startswith("_") and name not in ("In", "Out")
-    ]
-    for _ in range(DEPTH + 1):
-        fresh = []
-        for variable in level:
-            if id(variable.value) not in seen and len(seen) < MOST:
-                seen.add(id(variable.value))
-                fresh.append(variable)
-                yield variable
-        level = [inner for variable in fresh for inner in _inside(variable)]
-
-
-def _inside(holder: Variable) -> Iterator[Variable]:
-    """What a container or an object holds. Runs no code of the user's: no property, no getattr."""
-    name, path, value = holder
-    if _is(value, dict):
-        for key, item in islice(list(value.items()), WIDTH):
-            place = f"[{key!r}]"
-            yield Variable(key if isinstance(key, str) else name + place, path + place, item)
-    elif _is(value, (list, tuple)):
-        for i, item in enumerate(islice(value, WIDTH)):
-            yield Variable(f"{name}[{i}]", f"{path}[{i}]", item)
-    elif not _is(value, _CLOSED):
-        try:
-            attributes = object.__getattribute__(value, "__dict__")
-        except AttributeError:
-            return
-        for key, item in islice(list(attributes.items()), WIDTH):
-            if _is(value, nn.Module) and key.startswith("_"):
-                continue  # its parts are told by ``named_children``
-            wraps = _is(value, Optimizer) and _is(item, Optimizer)
-            yield Variable(name if wraps else key, f"{path}.{key}", item)
-
-
-def _is(value: Any, kind: Any) -> bool:
-    """isinstance, for stand-ins that answer every question: asks the type alone."""
-    return issubclass(type(value), kind)
-
-
-def _inner(optimizer: Optimizer) -> list[Optimizer]:
-    """The optimizers that this one only wraps (accelerate, Lightning)."""
-    return [o for o in vars(optimizer).values() if _is(o, Optimizer)]
-
-
 # Nets ---------------------------------------------------------------------------------------------
 
 _Holders = Mapping[Tensor, frozenset[int]]
 
 
-def _holders(optimizers: Iterable[Optimizer]) -> _Holders:
-    """Parameter -> the optimizers (by id) that hold it."""
-    holders: dict[Tensor, frozenset[int]] = {}
-    for optimizer in optimizers:
-        for parameter in held_parameters(optimizer):
-            holders[parameter] = holders.get(parameter, frozenset()) | {id(optimizer)}
-    return holders
-
-
 def _nets(found: Sequence[Variable], held: _Holders) -> dict[str, nn.Module]:
     """The nets that own what the optimizers hold, each the largest that one set of them trains."""
-    chosen = _chosen([v for v in found if _is(v.value, nn.Module)], held)
+    chosen = _chosen([v for v in found if is_a(v.value, nn.Module)], held)
     if held.keys() - {p for _, owned in chosen for p in owned}:
-        modules = [o for o in gc.get_objects() if _is(o, nn.Module)]
+        modules = [o for o in gc.get_objects() if is_a(o, nn.Module)]
         parts = {id(child) for module in modules for child in module.children()}
         roots = [Variable(type(m).__name__, type(m).__name__, m) for m in modules]
         chosen = _chosen([v for v, _ in chosen] + [r for r in roots if id(r.value) not in parts],
@@ -187,7 +91,7 @@ def _nets(found: Sequence[Variable], held: _Holders) -> dict[str, nn.Module]:
     compiled = {
         id(v.value._orig_mod): v.value for v in found if type(v.value).__name__ == "OptimizedModule"
     }
-    named = _unique([v for v, _ in chosen])
+    named = unique([v for v, _ in chosen])
     return {name: compiled.get(id(net), net) for name, net in named.items()}
 
 
@@ -236,23 +140,12 @@ def _only_holds(module: nn.Module) -> bool:
 # Names --------------------------------------------------------------------------------------------
 
 
-def _unique(variables: Sequence[Variable]) -> dict[str, Any]:
-    """Name -> value; where two have one name they go by their paths, numbered if need be."""
-    counts = Counter(v.name for v in variables)
-    named: dict[str, Any] = {}
-    for v in variables:
-        name = v.name if counts[v.name] == 1 else v.path
-        same = sum(known.split(" ")[0] == name for known in named)
-        named[f"{name} {same + 1}" if same else name] = v.value
-    return named
-
-
 def _name_optimizers(
     built: Mapping[Optimizer, str], found: Sequence[Variable], nets: Mapping[str, nn.Module]
 ) -> dict[str, Optimizer]:
     """By the variable that holds it or its wrapper, by the line that built it, by its net."""
     variables: dict[int, Variable] = {}
-    for v in (v for v in found if _is(v.value, Optimizer)):
+    for v in (v for v in found if is_a(v.value, Optimizer)):
         for optimizer in [v.value, *_inner(v.value)]:
             if "[" not in v.name or id(optimizer) not in variables:
                 variables.setdefault(id(optimizer), v)
@@ -265,7 +158,7 @@ def _name_optimizers(
         if v.name.startswith("_") or ("[" in v.name and assigned_name(line)):
             v = Variable(text, text, optimizer)
         named.append(v._replace(value=optimizer))
-    return _unique(named)
+    return unique(named)
 
 
 def assigned_name(line: str) -> str | None:
@@ -280,3 +173,8 @@ def assigned_name(line: str) -> str | None:
     if isinstance(target, ast.Attribute):
         return target.attr
     return target.id if isinstance(target, ast.Name) else None
+
+
+def _inner(optimizer: Optimizer) -> list[Optimizer]:
+    """The optimizers that this one only wraps (accelerate, Lightning)."""
+    return [o for o in vars(optimizer).values() if is_a(o, Optimizer)]

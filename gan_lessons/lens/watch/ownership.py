@@ -36,6 +36,15 @@ class Note:
     wrong: bool = False
 
 
+def holders_of(optimizers: Iterable[Optimizer]) -> dict[Tensor, frozenset[int]]:
+    """Parameter -> the optimizers (by id) that hold it."""
+    holders: dict[Tensor, frozenset[int]] = {}
+    for optimizer in optimizers:
+        for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+            holders[parameter] = holders.get(parameter, frozenset()) | {id(optimizer)}
+    return holders
+
+
 def replaced_nets(
     modules: Sequence[tuple[str, nn.Module]],
     optimizers: Iterable[Optimizer],

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import ModuleType
 
-from gan_lessons.lens.watch.finding_players import LENS
 from gan_lessons.lens.watch.report import VERSION, Report, save_json
 from gan_lessons.lens.watch.script_watcher import ScriptWatcher
+from gan_lessons.lens.watch.variables import LENS
 
 USAGE = "gan-lessons diagnose [options] (script.py | -m package.module) [its own arguments]"
 FAILED = "The script itself failed ({error}); what it said about that stands above."

@@ -20,9 +20,10 @@ from torch.optim import Optimizer
 from gan_lessons.arguments import require_callable, require_whole
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record
-from gan_lessons.lens.watch.finding_players import Players, find_players, loop_frame
+from gan_lessons.lens.watch.finding_players import Players, find_players
 from gan_lessons.lens.watch.ownership import Note
 from gan_lessons.lens.watch.report import NOTE, Report
+from gan_lessons.lens.watch.variables import loop_frame
 
 Batch = TypeVar("Batch")
 

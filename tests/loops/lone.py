@@ -1,0 +1,140 @@
+"""Parameters that are in no module: a weight that is learned, a latent code that is optimized."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, optim
+from torch.nn.functional import mse_loss
+
+from .kit import It, draw, loop, mlp, noise, real, sgd
+
+
+def weighed(fixed: bool) -> It:
+    """An actor whose entropy has a weight that is learned."""
+    actor, log_alpha = mlp(2, 2), torch.zeros((), requires_grad=True)
+    optimizers = {"actor": sgd(actor), "alpha": optim.SGD([log_alpha], lr=0.05)}
+    return It(fixed=fixed, nets={"actor": actor, "log_alpha": log_alpha}, optimizers=optimizers)
+
+
+def of_actor(it: It, i: int) -> Tensor:
+    made = it.nets["actor"](noise(i))
+    return made.square().mean() - it.nets["log_alpha"].exp() * made.tanh().mean()
+
+
+def of_weight(it: It, i: int) -> Tensor:
+    made = it.nets["actor"](noise(i)).detach()
+    loss: Tensor = (it.nets["log_alpha"].exp() * (made.tanh() + 2)).mean()
+    return loss
+
+
+def weighed_rightly(it: It, who: str, i: int) -> Tensor:
+    return of_actor(it, i) if who == "actor" else of_weight(it, i)
+
+
+def actor_first(it: It, i: int, clear: bool) -> None:
+    it.optimizers["actor"].zero_grad()
+    of_actor(it, i).backward()
+    it.optimizers["actor"].step()
+    if clear:
+        it.optimizers["alpha"].zero_grad()
+    of_weight(it, i).backward()
+    it.optimizers["alpha"].step()
+    it.optimizers["alpha"].zero_grad()
+
+
+@loop(
+    ("polluted", "log_alpha"),
+    build=weighed,
+    intended=weighed_rightly,
+    says="another player's: actor learned from it too",
+    advice="Clear the gradients of log_alpha",
+)
+def a_learned_weight_that_the_loss_of_the_actor_moves(it: It, i: int) -> None:
+    actor_first(it, i, clear=it.fixed)
+
+
+@loop(build=weighed, intended=weighed_rightly)
+def a_learned_weight_that_is_cleared_in_time(it: It, i: int) -> None:
+    actor_first(it, i, clear=True)
+
+
+@loop(build=weighed, intended=None)
+def a_learned_weight_of_two_losses(it: It, i: int) -> None:
+    """Both are meant for it: they are summed, and all step after that."""
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    of_actor(it, i).backward()
+    of_weight(it, i).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+@loop(
+    ("cut-off", "log_alpha"),
+    build=weighed,
+    intended=weighed_rightly,
+    says="has no way to log_alpha",
+    advice="from the very tensor that this optimizer holds",
+)
+def a_learned_weight_that_is_detached(it: It, i: int) -> None:
+    it.optimizers["alpha"].zero_grad()
+    if it.fixed:
+        of_weight(it, i).backward()
+    else:
+        weight = it.nets["log_alpha"].detach().requires_grad_()
+        (weight.exp() * (it.nets["actor"](noise(i)).detach().tanh() + 2)).mean().backward()
+    it.optimizers["alpha"].step()
+
+
+def inverted(fixed: bool) -> It:
+    """A latent code is sought from which a fixed G makes what is given."""
+    G, z = mlp(2, 2).requires_grad_(False), noise(0).requires_grad_()
+    return It(fixed=fixed, nets={"z": z}, optimizers={"z": optim.SGD([z], lr=0.05)}, G=G, z=z)
+
+
+def of_code(it: It, who: str, i: int) -> Tensor:
+    return mse_loss(it.G(it.nets["z"]), real(0))
+
+
+def seek(it: It, i: int, replaced: bool) -> None:
+    it.optimizers["z"].zero_grad()
+    mse_loss(it.G(it.z), real(0)).backward()
+    it.optimizers["z"].step()
+    if replaced:
+        it.z = it.z.detach().clamp(-3, 3).requires_grad_()
+    else:
+        with torch.no_grad():
+            it.z.clamp_(-3, 3)
+
+
+@loop(
+    ("cut-off", "z"),
+    build=inverted,
+    intended=of_code,
+    says="has no way to z",
+    advice="one that the variable was given later",
+)
+def a_latent_code_that_is_replaced(it: It, i: int) -> None:
+    seek(it, i, replaced=not it.fixed)
+
+
+@loop(build=inverted, intended=of_code)
+def a_latent_code_that_is_clamped_in_place(it: It, i: int) -> None:
+    seek(it, i, replaced=False)
+
+
+def of_two_codes(fixed: bool) -> It:
+    """A code for each sample, learned beside G; the batch takes some of them."""
+    G, codes = mlp(2, 2), [draw(k, n=1).requires_grad_() for k in range(4)]
+    return It(fixed=fixed, nets={"G": G, **{f"z{k}": z for k, z in enumerate(codes)}}, codes=codes,
+              optimizers={"G": sgd(G), "codes": optim.SGD(codes, lr=0.05)})  # fmt: skip
+
+
+@loop(build=of_two_codes, intended=None)
+def codes_of_samples_that_take_turns(it: It, i: int) -> None:
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    batch = torch.cat([it.codes[i % 4], it.codes[(i + 1) % 4]])
+    mse_loss(it.nets["G"](batch), real(0)[:2]).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
