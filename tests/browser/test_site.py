@@ -116,6 +116,9 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
     pictures = page.locator(".card .window > div")
     assert pictures.count() == page.locator(".card").count()
     assert all(pictures.evaluate_all("all => all.map(e => e.firstElementChild?.offsetHeight > 20)"))
+    for width in (390, 1280):  # no table of a card is cut off at its side
+        page.set_viewport_size({"width": width, "height": 800})
+        assert not any(pictures.evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)"))
     loaded = "all => all.map(image => image.decode().then(() => image.naturalWidth > 0))"
     images = page.locator(".card .window img")
     assert images.count() > 3
