@@ -313,7 +313,7 @@ def test_every_light_has_contrast(presses, deck, offline):
         while page.evaluate("Reveal.availableFragments().next"):
             page.keyboard.press("ArrowRight")
         forms_are(page, dark=presses == 1)
-        wait_until(page, "!document.getAnimations().some(a => a.playState === 'running')")
+        wait_until(page, "!document.getAnimations().some(a => a instanceof CSSTransition)")
         found = Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
         assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found] == [], anchor
 
