@@ -310,19 +310,15 @@ def main() -> None:
 def _told(each: dict[str, list[int]], killed: int, tried: int) -> str:
     """each: room -> noticed, tried, and was what survived tried once more?"""
     of = sum(len(all_mutants(room)) for room in ROOMS)
-    again = "{killed} of {tried} (what survived at first was tried once more, with new tests)"
-    once = "{killed} of {tried}"
-    counts = ", ".join(
-        room.removeprefix("gan_lessons/")
-        + " "
-        + (again if more else once).format(killed=k, tried=n)
-        for room, (k, n, more) in each.items()
-    )
+    names = {room: room.removeprefix("gan_lessons/") for room in each}
+    counts = ", ".join(f"{names[room]} {found[0]} of {found[1]}" for room, found in each.items())
     text = (
         "{killed} of {tried} random changes ({of} possible ones) noticed by the room's own tests: "
         "{counts}"
     )
-    return text.format(killed=killed, tried=tried, of=of, counts=counts)
+    if again := ", ".join(names[room] for room, found in each.items() if found[2]):
+        text += "; in {again} what survived at first was tried once more, with new tests"
+    return text.format(killed=killed, tried=tried, of=of, counts=counts, again=again)
 
 
 if __name__ == "__main__":
