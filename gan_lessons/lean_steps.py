@@ -100,8 +100,8 @@ def step_one_stage(
 def step_by_halves(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """The real half goes backward before a fake is made: least memory, and exact for any D.
 
-    Where D mixes samples (BatchNorm), the fakes go through D twice, and no gradient is computed in
-    vain. What D counts or draws in a forward comes in the order real, fake.
+    Where D mixes samples (BatchNorm), two backwards go through D's forward of the fakes, and no
+    gradient is computed in vain. What D counts or draws in a forward comes in the order real, fake.
     """
     assert not torch.compiler.is_compiling()  # as above
     check(gan, real, noise)
