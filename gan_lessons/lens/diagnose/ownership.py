@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.odd_parameters import made_anew
 from gan_lessons.lens.diagnose.story import Finding, Story
 
 
@@ -74,11 +75,14 @@ def of_nobody(story: Story) -> Iterator[Finding]:
     well be a fixed net that nobody froze.
     """
     graph, told = story.record.graph, set[frozenset[int]]()
+    anew = story.told_events(made_anew)
     for call in (c for c in story.calls_made if not c.restricted):
         found = frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers)
         if not found or any(found <= one for one in told):
             continue
         told.add(found)
+        if story.events[call.index].index in anew:
+            continue
         forwards = [story.record.forwards[i] for i in call.forwards]
         inside = dict.fromkeys(
             f.net for f in forwards for i in call.nodes

@@ -76,6 +76,10 @@ class LiveGraph:
         self.left: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
+        self.cancelled: set[int] = set()
+        self.constants: dict[int, float] = {}
+        self.passes: dict[int, float] = {}
+        self.pairs: dict[int, int] = {}
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
         self.held: set[int] = set()  # ids of what some optimizer holds
@@ -156,6 +160,10 @@ class LiveGraph:
             lines=self.lines,
             slopes=tuple(self.slopes.values()),
             strangers=self._strangers,
+            cancelled=frozenset(self.cancelled),
+            constants=self.constants,
+            passes=self.passes,
+            pairs=self.pairs,
         )
 
     def freezes(self, tensor: Tensor, line: Line) -> None:
