@@ -67,13 +67,15 @@ $(VENV)/.created: | usable
 # torch goes first and alone: asked for together with the rest, pip could choose another build.
 # Its own dependencies wait for the next call: an index of torch builds may lack the pinned ones.
 $(VENV)/.torch: constraints.txt $(VENV)/.created
-	@$(EXPLAIN) $(PY) -m pip install --no-deps -c constraints.txt \
+	@$(EXPLAIN) $(PY) -m pip install --no-deps -c constraints.txt --no-compile \
 	  $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") torch==2.13.0
 	@touch $@
 
-# pip writes hundreds of lines. They go to the log; what is wrong goes to the terminal.
+# pip writes hundreds of lines. They go to the log; what is wrong goes to the terminal. Pip would
+# compile on one core what it installs. (What cannot be compiled is of other Pythons.)
 INSTALL = @echo "Installing $(EXTRAS): a minute or two with nothing to read (all is in $(VENV)/install.log)"; \
-	$(EXPLAIN) $(PY) -m pip install --progress-bar off -c constraints.txt -e ".[$(EXTRAS)]" >$(VENV)/install.log; \
+	$(EXPLAIN) $(PY) -m pip install --progress-bar off -c constraints.txt --no-compile -e ".[$(EXTRAS)]" \
+	  >$(VENV)/install.log; $(PY) -m compileall -q -j 0 $(VENV)/lib >>$(VENV)/install.log 2>&1 || true; \
 	echo "Installed. $(VENV) has $$(du -sm $(VENV) | cut -f1) MB."
 
 $(VENV)/.lab: EXTRAS = lab
@@ -120,14 +122,17 @@ pictures: $(VENV)/.test  ## the explorer, light and dark
 walk: $(VENV)/.test  ## the explorer as a moving picture
 	$(PY) tools/explorer_pictures.py --walk build/walk
 
-# One worker for each core, four at most: a browser, a JupyterLab and kernels belong to each.
-WORKERS ?= -n logical --maxprocesses 4 --dist worksteal
+# How many workers, and what each gets: tests/conftest.py.
+WORKERS ?= -n auto --dist loadfile
 
+# mypy keeps to one core, and pytest leaves it room: they run side by side, and mypy has its say last.
 test: $(VENV)/.test  ## all checks
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy
-	$(PY) -m pytest $(WORKERS)
+	@$(PY) -m mypy >$(VENV)/mypy.log 2>&1 & types=$$!; \
+	trap 'kill $$types 2>/dev/null' EXIT; trap 'exit 130' INT TERM; \
+	echo $(PY) -m pytest $(WORKERS); $(PY) -m pytest $(WORKERS); failed=$$?; \
+	echo $(PY) -m mypy; wait $$types || failed=1; cat $(VENV)/mypy.log; exit $$failed
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

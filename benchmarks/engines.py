@@ -1,10 +1,12 @@
-"""What engines do with the steps: two real processes on this CPU, started by torchrun.
+"""What engines do with the steps: two real processes on this CPU, or one on a GPU, by torchrun.
 
-python benchmarks/engines.py                                  # a minute: prints what it finds
-python benchmarks/engines.py --markdown docs/many-processes.md   # and puts it there
+python benchmarks/engines.py --json benchmarks/engines.json      # a minute on two cores
+python benchmarks/engines.py --device cuda --json benchmarks/engines_cuda.json
+python benchmarks/engines.py --from FILE --markdown docs/many-processes.md   # FILE's, into the page
 
-Needs torch, lightning and accelerate, in an environment of its own: the package needs neither.
-Each line is what a run did, and is worded from it.
+Needs torch, accelerate, and lightning or lightning-fabric. Each line is what a run did, and is
+worded from it. One process cannot show that two agree: on the GPU it shows that nccl and the engine
+take what they are given, and that nothing of a step is changed by them.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,27 @@ from between_markers import put_between
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gan_lessons import STRATEGIES, Gan, ranks
-from gan_lessons.rank_trials import own_share, small_gan, whole_batch
+from gan_lessons import STRATEGIES, Gan, published, ranks
+from gan_lessons.rank_trials import own_share, small_gan, steps, whole_batch
+from gan_lessons.strategies import Step
 
 Make = Callable[[Gan], Gan]
 TOLERANCE = 1e-5  # of the largest weight, after five steps
+PROCESSES = {"cpu": 2, "cuda": 1}
+PARTS = {"cpu": "engines", "cuda": "engines on a GPU"}  # of the page
+PUBLISHED = {
+    "retain_graph_as_printed": "S1, as printed",
+    "detach_as_printed": "S2, one prediction, as printed",
+    "retain_graph_before_1_5": "S1 before 1.5",
+}
+TITLES = {**{key: strategy.title for key, strategy in STRATEGIES.items()}, **PUBLISHED}
+
+
+def gan_on(device: str) -> Gan:
+    gan = small_gan()
+    for net in gan.nets.values():
+        net.to(device)  # in place: the optimizers hold the same parameters
+    return gan
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
@@ -54,117 +73,183 @@ def whole(weight: Tensor) -> Tensor:
     return weight.full_tensor() if hasattr(weight, "full_tensor") else weight
 
 
-def outcome(key: str, make: Make) -> str:
-    """Five steps on half batches, against one process that takes the whole ones."""
-    step, alone = STRATEGIES[key].step, small_gan()
+def five_steps(step: Step, gan: Gan, device: str, shares: bool) -> str:
+    """What was raised, or ""."""
     try:
-        many = make(small_gan())
         for number in range(5):
-            step(alone, *whole_batch(number))
-            step(many, *map(own_share, whole_batch(number)))
-    except RuntimeError as error:
+            batch = [x.to(device) for x in whole_batch(number)]
+            step(gan, *(map(own_share, batch) if shares else batch))
+    except (RuntimeError, AttributeError, AssertionError) as error:
         return f"raises {type(error).__name__}"
+    return ""
+
+
+def outcome(step: Step, make: Make, device: str) -> str:
+    """Five steps on shares of the batches, against one plain process that takes the whole ones."""
+    alone, many = gan_on(device), make(gan_on(device))
+    refused, raised = (
+        five_steps(step, alone, device, False),
+        five_steps(step, many, device, True),
+    )
+    if raised:
+        return f"{raised}{', as alone' if raised == refused else ''}"
+    told = ""
+    if refused:  # what it comes to, if it comes to what torch computed before 1.5
+        alone = gan_on(device)
+        five_steps(published.retain_graph_before_1_5, alone, device, False)
+        told = "**runs**, as S1 before 1.5: "
     right, found = weights(alone), weights(many)
     for net, values in found.items():
         if not all(torch.equal(values, other) for other in ranks.every_one(values)):
-            return f"**drifts** in {net}"
+            return f"{told}**drifts** in {net}"
     off = max(
         float((found[net] - right[net]).abs().max() / right[net].abs().max()) for net in right
     )
-    return "right" if off <= TOLERANCE else f"agrees, **wrong** by {off:.0e}"
+    if off <= TOLERANCE:
+        return told + ("right" if off else "the same bits")
+    return f"{told}agrees, **wrong** by {off:.0e}"
 
 
-def outcomes(make: Make) -> dict[str, str]:
-    return {key: outcome(key, make) for key in STRATEGIES}
+def outcomes(make: Make, device: str) -> dict[str, str]:
+    return {key: outcome(step, make, device) for key, step in steps().items()}
 
 
 # What is tried, in every process ------------------------------------------------------------------
 
 
-def join_once() -> None:
+def join_once(device: str) -> None:
     if not ranks.is_joined():
-        ranks.join()
+        ranks.join({"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}[device])
 
 
-def try_ddp() -> dict[str, Any]:
-    join_once()
+def try_ddp(device: str = "cpu") -> dict[str, Any]:
+    join_once(device)
 
     def make(gan: Gan) -> Gan:
         G, D = (DistributedDataParallel(net) for net in gan.nets.values())
         return replace(gan, generator=G, discriminator=D)
 
-    return {"outcomes": outcomes(make)}
+    return {"outcomes": outcomes(make, device)}
 
 
-def try_hook() -> dict[str, Any]:
-    join_once()
-
+def try_hook(device: str = "cpu") -> dict[str, Any]:
+    join_once(device)
     with ExitStack() as undone:
 
         def make(gan: Gan) -> Gan:
+            if ranks.share()[1] == 1:  # joined() would find nobody to average with
+                for optimizer in gan.optimizers.values():
+                    undone.enter_context(ranks.average_gradients(optimizer))
             undone.enter_context(ranks.joined(gan))
             return gan
 
-        return {"outcomes": outcomes(make)}
+        found = outcomes(make, device)
+    if device == "cpu":
+        return {"outcomes": found}
+    number = torch.arange(4, device=device)
+    both = torch.stack([number, ~number])  # what ranks_agree reduces
+    dist.all_reduce(both, dist.ReduceOp.MIN)
+    state = torch.get_rng_state()  # what a checkpoint gathers: on the CPU
+    kept = torch.equal(both[0], number) and torch.equal(ranks.every_one(state)[0], state)
+    told = "come back as they were" if kept else "do **not** come back as they were"
+    fact = f"{dist.get_backend()}: whole numbers on the GPU and random states on the CPU {told}."
+    return {"outcomes": found, "facts": [fact, *trained_unchanged()]}
 
 
-def try_fsdp2() -> dict[str, Any]:
+def trained_unchanged() -> Iterator[str]:
+    """The package's own command, as it is typed on a CPU."""
+    line = "-m gan_lessons.train --strategy detach --data ring --steps 20"
+    alone = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")}
+    starter = "-m torch.distributed.run --standalone --nproc-per-node 1"
+    for command, around in ((line, alone), (f"{starter} {line}", alone)):
+        done = subprocess.run(
+            [sys.executable, *command.split()], capture_output=True, text=True, env=around,
+            timeout=150, check=False,
+        )  # fmt: skip
+        told = (done.stdout.splitlines() or [done.stderr[-200:]])[-1]
+        yield f"`python {command}`: {told}"
+
+
+def try_fsdp2(device: str = "cpu", layers: bool = False) -> dict[str, Any]:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    join_once()
-    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    join_once(device)
+    mesh = init_device_mesh(device, (dist.get_world_size(),))
 
     def make(gan: Gan) -> Gan:
         for net in gan.nets.values():
+            for module in list(net.modules()) if layers else ():
+                if isinstance(module, nn.Linear):
+                    fully_shard(module, mesh=mesh)
             fully_shard(net, mesh=mesh)
         opt_g, opt_d = (torch.optim.SGD(net.parameters(), 0.05) for net in gan.nets.values())
         return replace(gan, optimizer_g=opt_g, optimizer_d=opt_d)
 
+    if layers:
+        return {"outcomes": outcomes(make, device)}
     first: Any = next(make(small_gan()).generator.parameters())  # a DTensor
     return {
-        "outcomes": outcomes(make),
+        "outcomes": outcomes(make, device),
         "facts": [
             f"FSDP2 (`fully_shard`): of G's first weight {tuple(first.shape)} each process holds "
-            f"{tuple(first.to_local().shape)}."
+            f"{tuple(first.to_local().shape)}, on {first.device.type}."
         ],
     }
 
 
-def try_accelerate() -> dict[str, Any]:
+def try_accelerate(device: str = "cpu") -> dict[str, Any]:
     accelerate = importlib.import_module("accelerate")  # not among what the package needs
     Accelerator = accelerate.Accelerator
+    start = {"cpu": device == "cpu"}
+    engine = Accelerator(**start)
 
-    engine = Accelerator(cpu=True)
+    def prepared_by(engine: Any) -> Make:
+        def make(gan: Gan) -> Gan:
+            G, D, opt_g, opt_d = engine.prepare(*gan.parts[:4])
+            return replace(gan, generator=G, discriminator=D, optimizer_g=opt_g, optimizer_d=opt_d)
 
-    def make(gan: Gan) -> Gan:
-        G, D, opt_g, opt_d = engine.prepare(*gan.parts[:4])
-        return replace(gan, generator=G, discriminator=D, optimizer_g=opt_g, optimizer_d=opt_d)
+        return make
 
-    gan, found = make(small_gan()), outcomes(make)
+    gan, found = prepared_by(engine)(small_gan()), outcomes(prepared_by(engine), device)
     hooked = tried(lambda: gan.optimizer_g.register_step_pre_hook(lambda *_: None))
-    summed = list(accumulated(Accelerator(cpu=True, gradient_accumulation_steps=4)))
-    accelerate.state.AcceleratorState._reset_state()  # else it refuses another precision
-    mixed = Accelerator(cpu=True, mixed_precision="bf16")
-    return {
-        "outcomes": found,
-        "facts": [
-            f"accelerate under torchrun sees {engine.num_processes} processes; `prepare` puts each "
-            f"net into a {type(gan.generator).__name__}, whose weights are called "
-            f"`{next(iter(gan.generator.state_dict()))}` from then on.",
-            f"accelerate: a hook on a prepared optimizer {hooked}.",
-            *summed,
-            "accelerate, `mixed_precision='bf16'`: a plain `loss.backward()` "
-            f"{tried(plain_backward(mixed.prepare))}.",
-        ],
-    }
+    summed = list(accumulated(Accelerator(**start, gradient_accumulation_steps=4)))
+    facts = [
+        f"accelerate under torchrun sees {engine.num_processes} processes; `prepare` puts each "
+        f"net into a {type(gan.generator).__name__}, whose weights are called "
+        f"`{next(iter(gan.generator.state_dict()))}` from then on.",
+        *where_it_went("accelerate, `prepare`", gan),
+        f"accelerate: a hook on a prepared optimizer {hooked}.",
+        *summed,
+    ]
+    for precision in PRECISIONS[device]:
+        accelerate.state.AcceleratorState._reset_state()  # else it refuses another precision
+        mixed = prepared_by(Accelerator(**start, mixed_precision=precision))
+        facts.append(f"accelerate, `mixed_precision='{precision}'`: {plain_backward(mixed)}.")
+    return {"outcomes": found, "facts": facts}
+
+
+PRECISIONS = {"cpu": ("bf16",), "cuda": ("bf16", "fp16")}
+
+
+def where_it_went(what: str, gan: Gan) -> Iterator[str]:
+    """On a GPU: what has moved there by itself, and what has not?"""
+    weight = next(gan.generator.parameters())
+    if weight.device.type == "cuda":
+        held = any(weight is p for p in gan.optimizer_g.param_groups[0]["params"])
+        step = tried(lambda: gan.generator(whole_batch(0)[1]))
+        yield (
+            f"{what} moves a net to {weight.device}, and its optimizer "
+            f"{'goes along' if held else 'does **not** go along'}; a batch that is left on the CPU "
+            f"{step}."
+        )
 
 
 def accumulated(engine: Any) -> Iterator[str]:
     """What accelerate does to backward, step and zero_grad while it accumulates."""
     gan = small_gan()
     D, opt_d = engine.prepare(gan.discriminator, gan.optimizer_d)
-    real = own_share(whole_batch(0)[0])
+    real = own_share(whole_batch(0)[0]).to(engine.device)
     engine.backward(D(real).mean())
     scaled = norm_of_gradients(D)
     D.zero_grad()
@@ -186,58 +271,70 @@ def accumulated(engine: Any) -> Iterator[str]:
     )
 
 
-def try_fabric() -> dict[str, Any]:
-    Fabric = importlib.import_module("lightning.fabric").Fabric
+def try_fabric(device: str = "cpu") -> dict[str, Any]:
+    try:
+        Fabric = importlib.import_module("lightning_fabric").Fabric
+    except ImportError:
+        Fabric = importlib.import_module("lightning.fabric").Fabric
 
-    left_alone = Fabric(accelerator="cpu")
-    left_alone.launch()
-    fact = (
-        "Fabric under torchrun with its default `devices`, on a CPU: process "
-        f"{os.environ['RANK']} of {os.environ['WORLD_SIZE']} is told that there are "
-        f"{left_alone.world_size}, and trains a copy of its own."
-    )
-    engine = Fabric(accelerator="cpu", devices=2)
-    engine.launch()
+    def launched(**options: Any) -> Any:
+        engine = Fabric(accelerator=device, **options)
+        engine.launch()
+        return engine
 
-    def make(gan: Gan, engine: Any = engine) -> Gan:
-        G, opt_g = engine.setup(gan.generator, gan.optimizer_g)
-        D, opt_d = engine.setup(gan.discriminator, gan.optimizer_d)
-        return replace(gan, generator=G, discriminator=D, optimizer_g=opt_g, optimizer_d=opt_d)
+    left_alone, devices = launched(), PROCESSES[device]
+    engine = launched(devices=devices)
 
-    gan, real = make(small_gan()), own_share(whole_batch(0)[0])
+    def set_up_by(engine: Any) -> Make:
+        def make(gan: Gan) -> Gan:
+            G, opt_g = engine.setup(gan.generator, gan.optimizer_g)
+            D, opt_d = engine.setup(gan.discriminator, gan.optimizer_d)
+            return replace(gan, generator=G, discriminator=D, optimizer_g=opt_g, optimizer_d=opt_d)
+
+        return make
+
+    gan, real = set_up_by(engine)(small_gan()), own_share(whole_batch(0)[0]).to(engine.device)
     gan.discriminator(real).mean().backward()
     gan.optimizer_d.zero_grad()
-    mixed = Fabric(accelerator="cpu", devices=2, precision="bf16-mixed")
-    mixed.launch()
+    mixed = [
+        (name, set_up_by(launched(devices=devices, precision=name)))
+        for name in (f"{precision.replace('fp', '')}-mixed" for precision in PRECISIONS[device])
+    ]
+    rank, asked = os.environ["RANK"], os.environ["WORLD_SIZE"]
     return {
-        "outcomes": outcomes(make),
+        "outcomes": outcomes(set_up_by(engine), device),
         "facts": [
-            fact,
-            f"Fabric with `devices=2`: {engine.world_size} processes; `setup` puts each net into a "
-            f"{type(gan.generator).__name__}, whose weights are still called "
+            f"Fabric under torchrun with its default `devices`, on {device}: process {rank} of "
+            f"{asked} is told that there are {left_alone.world_size}"
+            + (", and trains a copy of its own." if left_alone.world_size < int(asked) else "."),
+            f"Fabric with `devices={devices}`: `world_size` {engine.world_size}; `setup` puts each "
+            f"net into a {type(gan.generator).__name__}, whose weights are still called "
             f"`{next(iter(gan.generator.state_dict()))}`.",
+            *where_it_went("Fabric, `setup`", gan),
             "Fabric: a hook on an optimizer that was set up "
             + tried(lambda: gan.optimizer_g.register_step_pre_hook(lambda *_: None))
             + "; `zero_grad()` "
             + ("clears" if norm_of_gradients(gan.discriminator) == 0 else "clears nothing")
             + ".",
-            "Fabric in full precision: a plain `loss.backward()` "
-            + tried(plain_backward(engine.setup))
-            + "; with `precision='bf16-mixed'` it "
-            + tried(plain_backward(mixed.setup))
-            + ".",
+            *(f"Fabric, `precision='{name}'`: {plain_backward(make)}." for name, make in mixed),
         ],
     }
 
 
-def plain_backward(wrap: Callable[[nn.Module], Any]) -> Callable[[], object]:
-    return lambda: wrap(small_gan().discriminator)(own_share(whole_batch(0)[0])).mean().backward()
+def plain_backward(make: Make) -> str:
+    """What a `loss.backward()` of one's own and a step come to."""
+    gan = make(small_gan())
+    weight = next(gan.discriminator.parameters())
+    real = own_share(whole_batch(0)[0]).to(weight.device)
+    told = tried(lambda: gan.discriminator(real).mean().backward())
+    stepped = f", `optimizer.step()` then {tried(gan.optimizer_d.step)}" if told == "works" else ""
+    return f"a plain `loss.backward()` {told}{stepped}"
 
 
 def tried(act: Callable[[], object]) -> str:
     try:
         act()
-    except (RuntimeError, AttributeError) as error:
+    except (RuntimeError, AttributeError, AssertionError) as error:
         return f"raises {type(error).__name__} ({str(error).partition('. ')[0][:120]})"
     return "works"
 
@@ -248,24 +345,29 @@ def norm_of_gradients(net: nn.Module) -> float:
 
 # Starting them, and telling -----------------------------------------------------------------------
 
-WAYS = {
+WAYS: dict[str, Callable[[str], dict[str, Any]]] = {
     "this package": try_hook,
     "DDP": try_ddp,
     "accelerate": try_accelerate,
     "Fabric": try_fabric,
     "FSDP2": try_fsdp2,
+    "FSDP2, layer by layer": partial(try_fsdp2, layers=True),
 }
 
 
-def in_two_processes(way: str) -> dict[str, Any]:
-    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+def in_processes(way: str, device: str) -> dict[str, Any]:
+    number = str(PROCESSES[device])
+    starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", number]
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder, "found.json")
-        subprocess.run(
-            [sys.executable, *starter, __file__, "--try", way, "--found", str(found)],
-            check=True, capture_output=True, text=True, timeout=200,
+        asked = ["--try", way, "--found", str(found), "--device", device]
+        done = subprocess.run(
+            [sys.executable, *starter, __file__, *asked],
+            check=False, capture_output=True, text=True, timeout=200,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"{way} on {device} failed:\n{done.stderr[-4000:]}")
         result: dict[str, Any] = json.loads(found.read_text())
     return result
 
@@ -288,43 +390,79 @@ def launched_by_accelerate() -> str:
     )
 
 
-def report() -> str:
-    found = {way: in_two_processes(way) for way in WAYS}
-    versions = [
-        f"{p} {importlib.metadata.version(p)}" for p in ("torch", "lightning", "accelerate")
-    ]
+def measured(device: str) -> dict[str, Any]:
+    installed = {
+        package.metadata["Name"]: package.version for package in importlib.metadata.distributions()
+    }
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "versions": {
+            name: installed[name].partition("+")[0]
+            for name in ("torch", "lightning", "lightning-fabric", "accelerate")
+            if name in installed
+        },
+        "ways": {},
+        "facts": [],
+    }
+    for way in WAYS:
+        try:
+            result = in_processes(way, device)
+        except RuntimeError as error:  # the other ways can still be tried
+            print(error, file=sys.stderr)
+            continue
+        found["ways"][way] = result["outcomes"]
+        found["facts"] += result.get("facts", [])
+    if device == "cpu":
+        found["facts"].append(launched_by_accelerate())
+    return found
+
+
+def report(found: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    where = "two processes of a CPU" if found["device"] == "cpu" else f"one {found['device']}"
     lines = [
-        f"Made by `python benchmarks/engines.py` with {', '.join(versions).replace('+cpu', '')}.",
+        f"Made by `python benchmarks/engines.py` on {where}, with {versions}.",
         "",
-        f"| step, unchanged | {' | '.join(WAYS)} |",
-        f"|---|{'---|' * len(WAYS)}",
+        f"| step, unchanged | {' | '.join(found['ways'])} |",
+        f"|---|{'---|' * len(found['ways'])}",
     ]
-    for key, strategy in STRATEGIES.items():
-        cells = [found[way]["outcomes"][key] for way in WAYS]
-        lines.append(f"| {strategy.title} | {' | '.join(cells)} |")
-    facts = [fact for way in WAYS for fact in found[way].get("facts", [])]
-    return "\n".join([*lines, "", *(f"- {fact}" for fact in [*facts, launched_by_accelerate()])])
+    for key, title in TITLES.items():
+        lines.append(f"| {title} | {' | '.join(way[key] for way in found['ways'].values())} |")
+    return "\n".join([*lines, "", *(f"- {fact}" for fact in found["facts"])])
+
+
+def try_here(way: str, device: str, found: Path) -> None:
+    """In each process that torchrun started."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    result = WAYS[way](device)
+    if os.environ["RANK"] == "0":
+        found.write_text(json.dumps(result))
+    if ranks.is_joined():
+        dist.barrier()
+    os._exit(0)  # FSDP2's nets keep the group, whose threads now and then abort a regular end
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", choices=list(PROCESSES), default="cpu")
+    parser.add_argument("--json", type=Path, help="keep what is found there")
+    parser.add_argument("--from", type=Path, dest="old", help="take it from there")
     parser.add_argument("--markdown", type=Path, help="a page with places marked for it")
     parser.add_argument("--try", dest="way", choices=list(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--found", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.way:
-        torch.set_num_threads(1)
-        warnings.simplefilter("ignore")
-        found = WAYS[asked.way]()
-        if os.environ["RANK"] == "0":
-            asked.found.write_text(json.dumps(found))
-        if ranks.is_joined():
-            dist.destroy_process_group()
-        return
-    text = report()
-    print(text)
+        try_here(asked.way, asked.device, asked.found)
+    found = json.loads(asked.old.read_text()) if asked.old else measured(asked.device)
+    print(report(found))
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if asked.markdown:
-        put_between(asked.markdown, "engines", text)
+        part = PARTS["cpu" if found["device"] == "cpu" else "cuda"]
+        put_between(asked.markdown, part, report(found))
 
 
 if __name__ == "__main__":

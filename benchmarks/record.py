@@ -3,9 +3,11 @@
     python benchmarks/record.py            # about a minute
     python benchmarks/record.py --quick    # does it run? Seconds; says little
     python benchmarks/record.py --import   # `import gan_lessons` against `import torch`
+    python benchmarks/record.py --device cuda   # on a GPU, by the clock
 
 Both take turns on the same nets. A ratio is the median over rounds of (recorded / plain), in CPU
-seconds of the process, which a busy machine disturbs less than the clock.
+seconds of the process, which a busy machine disturbs less than the clock. "without pulls": `record`
+does not look at the signs of gradients at outputs, for which a GPU has to be waited for.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
 from gan_lessons import Gan, mlp_gan, record, record_step, step_detach
+from gan_lessons.lens.record.pulls import Pulls
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator
 from gan_lessons.put_back import seeded
@@ -59,6 +63,11 @@ def recorded(gan: Gan, real: Tensor, noise: Tensor, steps: int) -> None:
         plain(gan, real, noise, steps)
 
 
+def without_pulls(gan: Gan, real: Tensor, noise: Tensor, steps: int) -> None:
+    with patch.object(Pulls, "watch"):
+        recorded(gan, real, noise, steps)
+
+
 def line_by_line(gan: Gan, real: Tensor, noise: Tensor, steps: int) -> None:
     for _ in range(steps):
         record_step(step_detach, gan, real, noise)
@@ -67,32 +76,44 @@ def line_by_line(gan: Gan, real: Tensor, noise: Tensor, steps: int) -> None:
 WAYS = {
     "record, a step": (recorded, 1),
     "record, five steps": (recorded, 5),
+    "the same without pulls": (without_pulls, 5),
     "record_step": (line_by_line, 1),
 }
 
 
-def in_turns(runs: list[Callable[[], None]], rounds: int) -> list[list[float]]:
-    """CPU seconds of each, round by round; who begins changes from round to round."""
+def waited() -> float:
+    """Seconds of the clock, when the GPU has done all it was given."""
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def in_turns(
+    runs: list[Callable[[], None]], rounds: int, now: Callable[[], float]
+) -> list[list[float]]:
+    """Seconds of each, round by round; who begins changes from round to round."""
     found: list[list[float]] = [[] for _ in runs]
     for run in runs:
         run()  # optimizers make their states, torch and Python their caches
     for i in range(rounds):
         for k in sorted(range(len(runs)), reverse=bool(i % 2)):
-            start = time.process_time()
+            start = now()
             runs[k]()
-            found[k].append(time.process_time() - start)
+            found[k].append(now() - start)
     return found
 
 
-def table(quick: bool) -> list[str]:
+def table(quick: bool, device: str) -> list[str]:
+    now = waited if device == "cuda" else time.process_time
     lines = [f"{'':32}{'':22}{'plain':>10}{'recorded':>12}{'ratio':>8}"]
     for name, (gan, n, rounds) in pairs(quick).items():
         shapes: Any = gan.discriminator.in_shape, gan.generator.in_shape
-        real, noise = (torch.randn(n, *shape) for shape in shapes)
+        real, noise = (torch.randn(n, *shape, device=device) for shape in shapes)
+        for net in gan.nets.values():
+            net.to(device)
         for way, (run, steps) in WAYS.items():
             given = (gan, real.tanh(), noise, steps)
             base, found = in_turns(
-                [partial(plain, *given), partial(run, *given)], rounds // steps or 1
+                [partial(plain, *given), partial(run, *given)], rounds // steps or 1, now
             )
             ratio = statistics.median(b / a for a, b in zip(base, found, strict=True))
             ms = [1e3 * statistics.median(times) / steps for times in (base, found)]
@@ -117,13 +138,14 @@ def imports(rounds: int) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="does it run?")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--import", dest="imports", action="store_true", help="time the import")
     options = parser.parse_args(arguments)
     if options.imports:
         print(imports(2 if options.quick else 15))
         return 0
     torch.set_num_threads(1)
-    print("\n".join(table(options.quick)))
+    print("\n".join(table(options.quick, options.device)))
     return 0
 
 

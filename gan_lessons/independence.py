@@ -22,7 +22,7 @@ def require_independent(D: nn.Module, real: Tensor) -> None:
     Found by trying: some samples are changed, and the outputs of the others must not move. Of any
     two samples, each is changed once while the other is not: 2 log2(batch) forwards. The trial is
     remembered for D and this shape, until a module of D is replaced or changes its mode. Buffers,
-    modes and random state stay as they are; hooks on D itself do not see the trial.
+    modes and random state stay as they are; hooks on D itself do not see the trial (but FSDP2's).
     """
     if not is_independent(D, real):
         raise ValueError(known_of(D, real).refusal)
@@ -39,6 +39,8 @@ def is_independent(D: nn.Module, real: Tensor) -> bool:
 @torch.no_grad()
 def _found_against(D: nn.Module, real: Tensor) -> str:
     """Why D is not independent; "" if it is."""
+    if any(hasattr(p, "full_tensor") for p in D.parameters()):
+        _let_fsdp2_begin(D, real)
     weights = _moved_from_zero(D, real)
     before = predict(D, real, weights)
     if before.numel() != len(real):
@@ -67,14 +69,28 @@ def _found_against(D: nn.Module, real: Tensor) -> str:
     return ""
 
 
-def _moved_from_zero(D: nn.Module, real: Tensor) -> Tensors:
-    """A layer that mixes may begin at zero, unseen, and move: a BatchNorm whose scale does."""
+def _let_fsdp2_begin(D: nn.Module, real: Tensor) -> None:
+    """Whose weights lie in shares sets itself up in its first forward, from D inwards: by its
+    hooks, which the trial goes past. Buffers and random state stay as they are."""
+    before = [buffer.clone() for buffer in D.buffers()]
     with torch.random.fork_rng(devices=gpus(real)):
-        return {
-            name: torch.where(p == 0, 0.1 * torch.randn_like(p), p)
-            for name, p in D.named_parameters()
-            if p.requires_grad
-        }
+        D(real)
+    for buffer, old in zip(D.buffers(), before, strict=True):
+        buffer.copy_(old)
+
+
+def _moved_from_zero(D: nn.Module, real: Tensor) -> Tensors:
+    """A layer that mixes may begin at zero, unseen, and move: a BatchNorm whose scale does.
+
+    Weights in shares (FSDP2) are put together: the trial goes past the hooks that would do it.
+    """
+    found: dict[str, Tensor] = {}
+    with torch.random.fork_rng(devices=gpus(real)):
+        for name, p in D.named_parameters():
+            whole = p.full_tensor() if hasattr(p, "full_tensor") else p
+            moves = torch.where(whole == 0, 0.1 * torch.randn_like(whole), whole)
+            found[name] = moves if p.requires_grad else whole
+    return found
 
 
 # Trying without a trace, and remembering ----------------------------------------------------------

@@ -16,7 +16,7 @@ from gan_lessons.gan import Gan, StepLosses, check
 from gan_lessons.independence import is_independent, require_independent
 from gan_lessons.losses import bce_with_logits
 from gan_lessons.one_call import use_one_call
-from gan_lessons.put_back import frozen, trainable
+from gan_lessons.put_back import frozen, inputs_of
 
 
 def step_frozen(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
@@ -52,12 +52,12 @@ def step_selective(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     # Discriminator: maximise log D(real) + log(1 - D(fake))
     opt_d.zero_grad()
     d_loss = (loss(pred_real, ones) + loss(pred_fake, zeros)) / 2
-    d_loss.backward(retain_graph=True, inputs=trainable(D))
+    d_loss.backward(retain_graph=True, inputs=inputs_of(D))
 
     # Generator: maximise log D(fake)
     opt_g.zero_grad()
     g_loss = loss(pred_fake, ones)
-    g_loss.backward(inputs=trainable(G))
+    g_loss.backward(inputs=inputs_of(G))
 
     opt_d.step()
     opt_g.step()
@@ -90,8 +90,8 @@ def step_one_stage(
         fake.register_hook(scaled_by(ratio, fake))  # on its way from D into G
         d_loss.backward()
     else:
-        d_loss.backward(retain_graph=True, inputs=trainable(D))
-        g_loss.backward(inputs=trainable(G))
+        d_loss.backward(retain_graph=True, inputs=inputs_of(D))
+        g_loss.backward(inputs=inputs_of(G))
     opt_d.step()
     opt_g.step()
     return StepLosses(d_loss.detach(), g_loss.detach())
@@ -100,8 +100,8 @@ def step_one_stage(
 def step_by_halves(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
     """The real half goes backward before a fake is made: least memory, and exact for any D.
 
-    Where D mixes samples (BatchNorm), the fakes go through D twice, and no gradient is computed in
-    vain. What D counts or draws in a forward comes in the order real, fake.
+    Where D mixes samples (BatchNorm), two backwards go through D's forward of the fakes, and no
+    gradient is computed in vain. What D counts or draws in a forward comes in the order real, fake.
     """
     assert not torch.compiler.is_compiling()  # as above
     check(gan, real, noise)
@@ -126,7 +126,7 @@ def step_by_halves(gan: Gan, real: Tensor, noise: Tensor) -> StepLosses:
         at_fake.register_hook(scaled_by(ratio, fake))
         fake_loss.backward()
     else:
-        fake_loss.backward(retain_graph=True, inputs=trainable(D))
+        fake_loss.backward(retain_graph=True, inputs=inputs_of(D))
         g_loss.backward(inputs=[at_fake])
     fake.backward(at_fake.grad)  # from D on into G
 

@@ -5,8 +5,9 @@ Also on error and interrupt: what is to be undone is written down before anythin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import nn
@@ -23,6 +24,21 @@ def rng(seed: Seed) -> torch.Generator:
         return seed
     require_whole("rng", seed=seed)
     return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def at_the_end(*steps: Callable[[], object]) -> Iterator[None]:
+    """Take them when the block is over, on every path; all once more where an interrupt comes."""
+    try:
+        yield
+    finally:
+        try:
+            for step in steps:
+                step()
+        except BaseException:
+            for step in steps:
+                step()
+            raise
 
 
 @contextmanager
@@ -44,39 +60,42 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
 def modes_kept(*nets: nn.Module) -> Iterator[None]:
     """Put the train/eval mode of every module back at the end, or on error."""
     modes = [(module, module.training) for net in nets for module in net.modules()]
-    try:
+    with at_the_end(*(partial(setattr, module, "training", mode) for module, mode in modes)):
         yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager
 def gradients_kept(optimizer: Optimizer) -> Iterator[None]:
     """Lay the optimizer's gradients aside; put the same tensors back at the end, or on error."""
     kept = [(p, p.grad) for group in optimizer.param_groups for p in group["params"]]
-    try:
+    with at_the_end(*(partial(setattr, parameter, "grad", grad) for parameter, grad in kept)):
         for parameter, _ in kept:
             parameter.grad = None  # else the next backward would add to the kept tensor
         yield
-    finally:
-        for parameter, grad in kept:
-            parameter.grad = grad
 
 
 @contextmanager
 def frozen(net: nn.Module) -> Iterator[None]:
     """No parameter of `net` requires gradient inside; those that did, do again at the end."""
     thawed = trainable(net)
-    try:
+    with at_the_end(*(partial(parameter.requires_grad_, True) for parameter in thawed)):
         for parameter in thawed:
             parameter.requires_grad_(False)
         yield
-    finally:
-        for parameter in thawed:
-            parameter.requires_grad_(True)
 
 
 def trainable(net: nn.Module) -> list[nn.Parameter]:
-    """The parameters of `net` that require gradient: what `inputs=` may name."""
+    """The parameters of `net` that require gradient."""
     return [p for p in net.parameters() if p.requires_grad]
+
+
+def inputs_of(net: nn.Module) -> list[nn.Parameter]:
+    """The same after a forward, for `inputs=`. RuntimeError where FSDP2 has cut them again by then:
+    backward would find none of them in the graph, and write no gradient, without a word."""
+    found = trainable(net)
+    if any(hasattr(p, "full_tensor") for p in found):
+        raise RuntimeError(
+            "backward(inputs=...) cannot name weights that FSDP2 has cut into shares again; call "
+            "fully_shard(..., reshard_after_forward=False), or take step_frozen"
+        )
+    return found

@@ -23,6 +23,7 @@ from gan_lessons.put_back import modes_kept, seeded
 from gan_lessons.ranks import every_one, share
 from gan_lessons.steps import step_generator_first
 from gan_lessons.strategies import Step
+from gan_lessons.torch_modes import torch_modes_kept
 from gan_lessons.whole_file import whole_file
 
 LOOK_EVERY = 10  # steps between two looks at the losses: each look waits for the GPU
@@ -103,7 +104,7 @@ class Training:
         """Train mode, and the training's own random numbers; all is put back at the end."""
         gpus = [self._device] if self._device.type == "cuda" else []
         nets = self.gan.generator, self.gan.discriminator
-        with torch.random.fork_rng(devices=gpus), modes_kept(*nets):
+        with torch_modes_kept(), torch.random.fork_rng(devices=gpus), modes_kept(*nets):
             _put_random_states(self._random, self._device)
             for net in nets:
                 net.train()

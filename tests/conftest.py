@@ -10,6 +10,12 @@ import nbformat
 import notebook_rules
 import pytest
 from lesson_runs import LessonRuns
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# Before torch is imported, here and in whatever the tests start: workers share the cores, and on
+# nets as small as ours the threads of one only wait for those of the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -56,6 +62,55 @@ def write_notebook(tmp_path: Path):
         return path
 
     return write
+
+
+# How the tests go to the workers of pytest-xdist: a file at a time, for its fixtures' sake, and of
+# the lessons each alone. What takes longest begins, so that no core is idle in the end.
+LESSONS = "tests/browser/test_lessons.py"
+LONGEST = (
+    f"{LESSONS}::test_lesson_runs_again_in_jupyterlab[07-dynamics]",
+    f"{LESSONS}::test_lesson_runs_again_in_jupyterlab[10-many-processes]",
+    LESSONS,
+    "tests/browser/test_present.py",
+    "tests/browser/test_in_jupyterlab.py",
+    "tests/test_many_processes.py",
+    "tests/test_resume_many.py",
+    "tests/test_export.py",
+    "tests/test_leaner.py",
+    "tests/browser/test_slides.py",  # builds all decks and the site
+)
+
+
+class ByFile(LoadScopeScheduling):
+    """What goes to one worker: the tests of a file; of those that run lessons, each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(LESSONS) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """A scheduler that takes the tests in the order in which they were collected."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, for a worker often waits for a browser or a server; five at
+    most: a browser, a JupyterLab and kernels belong to each."""
+    return min(5, (os.cpu_count() or 1) + 1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, the longest first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: place_of(item.nodeid))
+
+
+def place_of(nodeid: str) -> int:
+    starts = (i for i, start in enumerate(LONGEST) if nodeid.startswith(start))
+    return next(starts, len(LONGEST))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

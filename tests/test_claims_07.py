@@ -1,6 +1,7 @@
 """Lesson 07, dynamics: what training says about the ranking and about an accurate D.
 
-The kept scores are those of ``benchmarks/ring.py``; what is about D is measured here, on the ring.
+The kept scores are those of ``benchmarks/ring.py``. What ten seeds on the ring show, the lesson
+trains itself, and ``tools/lesson_sentences.py`` holds what it shows. Here are the verdicts on it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from gan_lessons.d_accuracy import aims, d_step, gradient_of_g, with_more_d
 from gan_lessons.many_seeds import bootstrap_interval
 from gan_lessons.ring_study import Kept, Score, Seeds, ring_gan, ring_scores, score
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
-
-SEEDS = 10
 
 
 def weights(gan: Gan) -> list[torch.Tensor]:
@@ -81,14 +80,6 @@ def test_c17_s1_trains_as_s3_to_the_last_bit():
     assert not equal(found["S2"], found["S3"])
 
 
-def test_c17_alternating_is_sooner_on_the_ring():
-    """Trained here, and not read off a file."""
-    ends = {}
-    for name, step in (("S2", step_detach), ("S3", step_generator_first)):
-        ends[name] = Seeds(SEEDS).train(step, ((2e-3, 400),))[400]
-    assert gap(ends["S2"], ends["S3"])[0] > 0
-
-
 # C18: S3 feels odd, since G's update needs an accurate D.
 
 
@@ -104,32 +95,6 @@ def test_c18_the_verdict_follows_what_was_measured():
     assert "0.20 and 0.50 after 100 steps; good samples of S3 0.20, and 0.50" in told.evidence
     with pytest.raises(ValueError, match="no moment"):
         needs_an_accurate_d({}, low, high)
-
-
-def test_c18_a_fresher_d_aims_nearer_to_the_accurate_one_and_neither_is_accurate():
-    seeds = Seeds(SEEDS)
-    seeds.train(step_generator_first, ((2e-3, 300),))
-    before = weights(seeds.gan)
-    found = aims(seeds)
-    assert equal(before, weights(seeds.gan))
-    low, _ = bootstrap_interval([a - b for a, b in zip(found["S2"], found["S3"], strict=True)])
-    assert low > 0
-    assert all(sum(cosines) / SEEDS < 0.8 for cosines in found.values())
-    as_they_are = aims(seeds, more=0)  # then S3's D is the accurate one
-    assert as_they_are["S3"] == pytest.approx([1.0] * SEEDS, abs=1e-5)
-    assert max(as_they_are["S2"]) < 1
-
-
-def test_c18_a_more_accurate_d_brings_more_good_samples_and_the_order_no_longer_matters():
-    ends = {}
-    for name, step in (("S2", step_detach), ("S3", step_generator_first)):
-        for more in (0, 2):
-            seeds = Seeds(SEEDS)
-            seeds.train(with_more_d(step, more, seeds.batch), ((2e-3, 250),))
-            ends[name, more] = seeds.scores()
-    assert gap(ends["S3", 2], ends["S3", 0])[0] > 0.2
-    low, high = gap(ends["S2", 2], ends["S3", 2])
-    assert low < 0 < high
 
 
 # What measures it.
@@ -156,6 +121,16 @@ def test_more_steps_of_d_come_before_the_step():
         d_step(by_hand, *batch)
     step_detach(by_hand, *batches[2])
     assert equal(weights(ours), weights(by_hand))
+
+
+def test_without_more_steps_of_d_the_d_of_s3_is_the_accurate_one_and_nothing_moves():
+    seeds = Seeds(2)
+    seeds.train(step_generator_first, ((2e-3, 5),))
+    before = weights(seeds.gan)
+    found = aims(seeds, more=0)
+    assert equal(before, weights(seeds.gan))
+    assert found["S3"] == pytest.approx([1.0] * 2, abs=1e-5)
+    assert max(found["S2"]) < 1
 
 
 def test_the_gradient_is_the_one_that_g_uses_and_nothing_moves():

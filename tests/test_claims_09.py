@@ -239,15 +239,19 @@ def test_a_scaler_skips_one_optimizer_alone_and_its_update_comes_once(lesson):
     assert lesson.usual_turn[2] == [f"{2**10:,}"]
     assert lesson.stepped == ("G",)
     assert lesson.scale_after == [f"{2**19:,}"]
+    assert lesson.finite == {"G": True, "D": False}
     right = lesson.usual_turn[1]
     assert torch.cosine_similarity(lesson.gradient_of_g, right, dim=0) > 0.99
     assert (lesson.gradient_of_g.norm() / right.norm()).item() == pytest.approx(1, abs=0.05)
     assert "G's gradient is 2.00 times as long" in lesson.printed
 
 
-def test_without_create_graph_the_loss_is_the_same_and_the_gradient_is_not(lesson):
-    assert lesson.without[0] == pytest.approx(lesson.right[0])
-    assert not torch.allclose(lesson.without[1], lesson.right[1], rtol=0.1)
+@pytest.mark.parametrize("penalty", ["WGAN-GP", "R1"])
+def test_without_create_graph_the_loss_is_the_same_and_the_penalty_is_not_felt(lesson, penalty):
+    right, without = lesson.felt[penalty]
+    assert without[0] == pytest.approx(right[0])
+    assert torch.equal(without[1], lesson.no_penalty)
+    assert not torch.allclose(right[1], lesson.no_penalty, rtol=0.1)
 
 
 def test_create_graph_keeps_the_graph():

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import torch
 
-from gan_lessons import published
+from gan_lessons import published, step_generator_first
 from gan_lessons.classroom.article import ADDRESS, ARTICLE, Scoreboard
 from gan_lessons.classroom.claims import CLAIMS
 
@@ -78,6 +78,18 @@ def test_a_listing_is_quoted_as_it_is_run() -> None:
         assert len(lines) > 2, name
         places = [source.index(line) for line in lines]
         assert places == sorted(places), name
+
+
+def test_our_third_step_has_the_lines_of_the_third_listing_in_its_order() -> None:
+    """As the article prints them, in the names of this course."""
+    source = getsource(step_generator_first).replace("loss(pred_fake, ones)", "loss(D(fake), ones)")
+    lines = [
+        "opt_g.zero_grad()", "fake = G(noise)", "g_loss = loss(D(fake), ones)", "g_loss.backward()",
+        "opt_g.step()", "opt_d.zero_grad()", "loss(D(real), ones)", "loss(D(fake.detach()), zeros)",
+        "/ 2", "d_loss.backward()", "opt_d.step()",
+    ]  # fmt: skip
+    places = [source.index(line) for line in lines]
+    assert places == sorted(places)
 
 
 def unchecked(sources: list[str]) -> list[str]:

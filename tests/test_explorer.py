@@ -624,6 +624,18 @@ def test_what_is_stale_and_never_walked_again_is_no_alarm(explorer):
     assert "will raise" not in told
 
 
+def test_what_still_runs_after_an_error_says_why():
+    """`gradients_kept` puts back what it laid aside, and the error goes on."""
+    changed = explore("retain_graph").data["variants"]["retain_graph"]
+    (film,) = (variant["film"] for variant in changed if variant["key"] == "retain")
+    *_, raised, after = film["moments"]
+    assert raised["raised"]
+    assert after["caption"] == (
+        "The error is on its way out of the step, and the end of this block still runs. "
+        "D's 4 gradients are put back into .grad."
+    )
+
+
 def test_captions_of_an_error_say_why():
     told = captions(STEPS["printed"])
     assert "A backward through there will raise." in told["opt_d.step()"]

@@ -21,7 +21,7 @@ from tests import gift_grammar
 @pytest.fixture(scope="module")
 def outcomes(root, lesson_runs):
     paths = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
-    return [Outcome(path, run.first) for path, run in lesson_runs.all(paths).items()]
+    return [Outcome(path, run.notebook) for path, run in lesson_runs.all(paths).items()]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Real processes, joined by gloo: who agrees, who is right, who drifts, and who says so."""
 
 import importlib
+import json
 import multiprocessing
 import os
 import socket
@@ -96,18 +97,51 @@ def test_the_page_says_what_is_sent(trials, root, monkeypatch):
     assert paper in page
 
 
-@pytest.mark.parametrize("way", ["this package", "DDP", "FSDP2"])
-def test_the_page_says_what_became_of_each_step(both, root, way):
-    """Of the ways that need torch alone."""
+@pytest.fixture
+def engines(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    return importlib.import_module("engines")
+
+
+@pytest.mark.parametrize("way", ["this package", "DDP", "FSDP2", "FSDP2, layer by layer"])
+def test_each_step_does_what_was_kept_of_it(both, engines, root, way):
+    """Of the ways that need torch alone; what engines do needs them, and a minute."""
     found = f"""[
         __import__("sys").path.insert(0, {str(root / "benchmarks")!r}),
         __import__("engines").WAYS[{way!r}]()["outcomes"],
     ]"""
-    outcomes = both.run(eval, found)[0][1]
-    heads, _, *rows = table_of((root / "docs/many-processes.md").read_text(), "| step, unchanged |")
-    place = [head.strip() for head in heads.split("|")].index(way)
-    said = {row.split("|")[1].strip(): row.split("|")[place].strip() for row in rows}
-    assert said == {STRATEGIES[key].title: outcome for key, outcome in outcomes.items()}
+    kept = json.loads((root / "benchmarks/engines.json").read_text())
+    assert both.run(eval, found)[0][1] == kept["ways"][way]
+
+
+def test_the_page_says_what_the_engines_were_seen_to_do(engines, root):
+    page = (root / "docs/many-processes.md").read_text()
+    for device, name in (("cpu", "engines.json"), ("cuda", "engines_cuda.json")):
+        part, path = engines.PARTS[device], root / "benchmarks" / name
+        if path.exists():
+            text = engines.report(json.loads(path.read_text()))
+            assert f"<!-- {part}: begin -->\n\n{text}\n\n<!-- {part}: end -->" in page
+
+
+def test_trying_a_discriminator_in_shares_leaves_no_trace(both):
+    """One stage tries D before it is used; FSDP2 begins its work in that trial."""
+    in_both(
+        both,
+        """
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from gan_lessons.independence import is_independent
+for layer, independent in ((nn.BatchNorm1d(4), False), (nn.LayerNorm(4), True)):
+    D = nn.Sequential(nn.Linear(2, 4), layer, nn.Linear(4, 1))
+    fully_shard(D[0])
+    fully_shard(D)
+    before = [b.clone() for b in D.buffers()], torch.get_rng_state()
+    assert is_independent(D, data.ring(8)) == independent
+    after = list(D.buffers()), torch.get_rng_state()
+    assert all(map(torch.equal, before[0], after[0])) and torch.equal(before[1], after[1])
+    assert all(p.grad is None for p in D.parameters())
+""",
+    )
 
 
 def small_nets():

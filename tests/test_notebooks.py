@@ -1,4 +1,7 @@
-"""Every lesson is stored clean, follows the rules, and runs twice without an error or a warning."""
+"""Every lesson is stored clean, follows the rules, and runs without an error or a warning.
+
+That it runs once more in the same kernel is held by ``tests/browser/test_lessons.py``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import notebook_rules
 import one_name
 import pytest
 import reading_time
-from lesson_runs import run_twice
+from lesson_runs import run
 from nbclient.exceptions import CellExecutionError
 
 from gan_lessons.classroom import environment, ready
@@ -29,13 +32,11 @@ def test_follows_the_rules(notebook_path):
     assert notebook_rules.problems(notebook) == []
 
 
-def test_runs_twice_in_a_fresh_kernel(notebook_path, lesson_runs, record_property):
+def test_runs_in_a_fresh_kernel(notebook_path, lesson_runs):
     run = lesson_runs.of(notebook_path)
-    first, second = run.seconds
-    record_property("cell seconds", f"{first:.1f} s fresh, {second:.1f} s again")
     assert run.warnings == []
-    assert exercise_rules.exercise_problems(run.second) == []
-    assert lesson_sentences.missing(notebook_path.stem, run.second) == []
+    assert exercise_rules.exercise_problems(run.notebook) == []
+    assert lesson_sentences.missing(notebook_path.stem, run.notebook) == []
 
 
 def first_code(path: Path) -> str:
@@ -317,32 +318,20 @@ def test_fix_leaves_a_solution_folded():
 
 def test_run_reports_a_failing_cell(write_notebook):
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        run_twice(write_notebook("bad.ipynb", "1 / 0"))
-
-
-def test_run_reports_a_cell_that_only_runs_once(write_notebook):
-    once = "assert 'seen' not in globals()\nseen = True"
-    with pytest.raises(CellExecutionError, match="AssertionError"):
-        run_twice(write_notebook("once.ipynb", once))
+        run(write_notebook("bad.ipynb", "1 / 0"))
 
 
 def test_run_reports_a_promised_error_that_does_not_come(write_notebook):
     path = write_notebook("tame.ipynb", "1 / 1", raises=("1 / 1",))
     with pytest.raises(AssertionError, match="was meant to raise"):
-        run_twice(path)
+        run(path)
 
 
-def test_run_accepts_a_promised_error(write_notebook):
-    path = write_notebook("loud.ipynb", "1 / 0", raises=("1 / 0",))
-    assert run_twice(path).warnings == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["import warnings; warnings.warn('careful')", "import os; os.write(2, b'careful\\n');"],
-    ids=["from Python", "from C"],
-)
-def test_run_reports_what_goes_to_stderr(source, write_notebook):
-    warnings = run_twice(write_notebook("warns.ipynb", source)).warnings
+def test_run_accepts_a_promised_error_and_reports_what_goes_to_stderr(write_notebook):
+    python, c = (
+        "import warnings; warnings.warn('careful')",
+        "import os; os.write(2, b'careful\\n');",
+    )
+    warnings = run(write_notebook("warns.ipynb", python, c, "1 / 0", raises=("1 / 0",))).warnings
     assert len(warnings) == 2
     assert all("careful" in warning for warning in warnings)

@@ -196,14 +196,23 @@ def test_makefile_installs_torch_first_and_alone():
     assert first.endswith(f"torch=={pins()['torch']}")
     assert '--index-url "https://index.invalid/cpu"' in first
     assert second.startswith("--progress-bar off -c constraints.txt")
-    assert second.split(" >")[0].endswith('-e ".[lab,slides,deck,test]"')
+    assert second.split(" >")[0].endswith('--no-compile -e ".[lab,slides,deck,test]"')
 
 
-def test_make_test_runs_every_check():
-    done = make("--always-make", "--dry-run", "test")
-    ran = re.findall(r"^\.venv/bin/python -m (.+)", done.stdout, re.M)
-    workers = "-n logical --maxprocesses 4 --dist worksteal"
-    assert ran == ["ruff check .", "ruff format --check .", "mypy", f"pytest {workers}"]
+@pytest.mark.parametrize("fails", ["none", "ruff", "mypy", "pytest"])
+def test_make_test_runs_every_check_and_fails_if_one_does(tmp_path, fails):
+    copy_makefile(tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    for stamp in (".created", ".torch", ".test"):
+        (tmp_path / ".venv" / stamp).touch()
+    python.write_text(f'#!/bin/sh\n[ $1 != -m ] || (shift; echo "said $@"; [ $1 != {fails} ])\n')
+    python.chmod(0o755)
+    done = make("test", cwd=tmp_path)
+    assert (done.returncode == 0) == (fails == "none")
+    said = re.findall(r"^said (.+)", done.stdout, re.M)
+    ran = ["ruff check .", "ruff format --check .", "pytest -n auto --dist loadfile", "mypy"]
+    assert said == ran[: 1 if fails == "ruff" else None]
 
 
 def test_make_present_reads_our_settings_and_writes_none_of_the_users():
@@ -349,7 +358,7 @@ def test_ci_calls_the_readmes_test_command():
     commands = re.findall(r"^(make \w+)", read("README.md").split("```sh\n")[1], re.M)
     assert commands == ["make lab", "make test"]
     lines = [line for line in read(".ci/run").splitlines() if "make" in line]
-    assert lines == ["make test"]
+    assert lines == ["make .venv/.test", "make test"]  # the first is what the second begins with
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 

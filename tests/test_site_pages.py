@@ -174,6 +174,12 @@ def test_printed_text_is_a_picture_and_is_escaped():
     assert picture_of(notebook(code("f()", printed))) == ""
 
 
+def test_a_question_is_a_picture_in_words():
+    question = "<div data-gl-question><div data-gl-still><p>Who?</p></div><script>1</script></div>"
+    cell = code("q", html(question), tags=[TAG])
+    assert picture_of(notebook(cell)) == "<p>Who?</p>"
+
+
 # Docs, API, search, index -------------------------------------------------------------------------
 
 

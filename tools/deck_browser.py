@@ -4,7 +4,8 @@ python tools/deck_browser.py build/slides/02-*.html --sheets /tmp/sheets   # pic
 python tools/deck_browser.py build/slides/*.html                           # only what overflows
 
 With ``--pdf FOLDER`` each deck is printed, one page per slide, and each sheet on A4; with
-``--fill`` the slides that end above half of the height are listed.
+``--fill`` the slides that end above half of the height are listed; ``--dark`` asks for dark ones,
+which decks of the site (build/site/slides) follow.
 """
 
 from __future__ import annotations
@@ -187,9 +188,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sheets", type=Path, help="folder for pictures of all slides")
     parser.add_argument("--fill", action="store_true", help="list slides that are half empty")
     parser.add_argument("--pdf", type=Path, help="folder for PDFs, of decks or of sheets")
+    parser.add_argument("--dark", action="store_true", help="as on a screen that is set to dark")
     options = parser.parse_args(arguments)
     broken = 0
-    with DeckBrowser() as browser:
+    with DeckBrowser(dark=options.dark) as browser:
         for path in options.decks:
             if options.pdf:
                 print_pdf(browser, path, options.pdf / f"{path.stem}.pdf")

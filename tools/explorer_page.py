@@ -19,7 +19,7 @@ section => {
         lines: texts('.code [aria-current=step] .text'),
         caption: pane.querySelector('.caption').textContent,
         columns: Array.from(pane.querySelectorAll('thead [aria-current=step]'),
-            head => Array.from(head.children, part => part.textContent)),
+            head => Array.from(head.querySelectorAll('span'), part => part.textContent)),
         opened: pane.classList.contains('opened'),
         nodes: Array.from(pane.querySelectorAll('.graph [data-node]')).sort(
             (a, b) => a.dataset.node - b.dataset.node).map(g => ({

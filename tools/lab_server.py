@@ -95,9 +95,18 @@ class LabServer:
         for session in json.loads(self._ask("GET", "/api/sessions")):
             self._ask("DELETE", f"/api/sessions/{session['id']}")
 
-    def _ask(self, method: str, path: str, seconds: float = 30) -> bytes:
+    def start_kernel(self, name: str) -> Path:
+        """Start the kernel in which the notebook ``name`` will be opened; its connection file."""
+        asked = {"path": name, "name": name, "type": "notebook", "kernel": {"name": "python3"}}
+        session = json.loads(self._ask("POST", "/api/sessions", START_SECONDS, asked))
+        return self.scratch / "runtime" / f"kernel-{session['kernel']['id']}.json"
+
+    def _ask(self, method: str, path: str, seconds: float = 30, sent: Any = None) -> bytes:
         request = urllib.request.Request(
-            self.url + path, headers={"Authorization": f"token {self.token}"}, method=method
+            self.url + path,
+            headers={"Authorization": f"token {self.token}"},
+            method=method,
+            data=None if sent is None else json.dumps(sent).encode(),
         )
         with urllib.request.urlopen(request, timeout=seconds) as answer:
             return bytes(answer.read())

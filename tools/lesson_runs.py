@@ -1,4 +1,4 @@
-"""Run each lesson twice in one kernel, once for all tests that need to see what it gave.
+"""Run each lesson, once for all tests that need to see what it gave.
 
 With several workers of pytest-xdist the results lie in a folder that all of them see; a lock for
 each lesson lets one run it while the others wait or take another lesson.
@@ -7,17 +7,19 @@ each lesson lets one run it while the others wait or take another lesson.
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 from filelock import FileLock, Timeout
-from lab_server import kernel_environment
+from jupyter_client import AsyncKernelClient
+from lab_server import START_SECONDS, kernel_environment
 from nbclient import NotebookClient
 
 # Per cell, only to end a notebook that hangs. The promise of a minute per lesson is reported,
@@ -27,13 +29,12 @@ HANG_SECONDS = 300
 
 @dataclass(frozen=True)
 class Run:
-    """What a lesson wrote to stderr, one line per cell, the seconds that the cells of each of the
-    two runs took, and the notebook with the outputs of the first run and of the second."""
+    """What a lesson wrote to stderr, one line per cell, the seconds that its cells took, and the
+    notebook with its outputs."""
 
     warnings: list[str]
-    seconds: list[float]
-    first: nbformat.NotebookNode
-    second: nbformat.NotebookNode
+    seconds: float
+    notebook: nbformat.NotebookNode
 
 
 class LessonRuns:
@@ -42,22 +43,22 @@ class LessonRuns:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def of(self, path: Path, *, wait: bool = True) -> Run:
-        """The run of the lesson, made now unless it has been made.
+    def of(self, path: Path, *, kernel: Path | None = None, wait: bool = True) -> Run:
+        """The run of the lesson, made now unless it has been made; with a ``kernel`` it is made
+        there in any case, for what comes after it in that kernel.
 
-        Raises CellExecutionError where a cell raises without the tag ``raises-exception``,
-        AssertionError where one with the tag does not, and, if it must not ``wait``, Timeout where
-        somebody else runs the lesson just now.
+        kernel: connection file of one that nothing has run in. Without it the lesson gets a kernel
+        of its own.
+        Raises what ``run`` does and, if it must not ``wait``, Timeout where somebody else runs the
+        lesson just now.
         """
         kept = self.folder / f"{path.stem}.json"
         self.folder.mkdir(exist_ok=True)
         with FileLock(kept.with_suffix(".lock")).acquire(blocking=wait):
-            if not kept.exists():
-                run = run_twice(path)
-                kept.write_text(json.dumps(vars(run)), encoding="utf-8")
+            if kernel is not None or not kept.exists():
+                kept.write_text(json.dumps(vars(run(path, kernel))), encoding="utf-8")
             told = json.loads(kept.read_text(encoding="utf-8"))
-        first, second = (nbformat.from_dict(told[name]) for name in ("first", "second"))
-        return Run(told["warnings"], told["seconds"], first, second)
+        return Run(told["warnings"], told["seconds"], nbformat.from_dict(told["notebook"]))
 
     def all(self, paths: list[Path]) -> dict[Path, Run]:
         """The runs of all the lessons; first of those that nobody else is running."""
@@ -70,10 +71,12 @@ class LessonRuns:
         return {path: self.of(path) for path in [*late, *paths]}
 
 
-def run_twice(path: Path) -> Run:
-    """Run the notebook twice in one fresh kernel, which writes below a temporary folder only.
+def run(path: Path, kernel: Path | None = None) -> Run:
+    """Run the notebook, in a fresh kernel that writes below a temporary folder only, or in the one
+    with this connection file.
 
-    Raises CellExecutionError and AssertionError, as ``LessonRuns.of`` does.
+    Raises CellExecutionError where a cell raises without the tag ``raises-exception``, and
+    AssertionError where one with the tag does not.
     """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -84,25 +87,37 @@ def run_twice(path: Path) -> Run:
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
     )
-    warnings: list[str] = []
-    seconds: list[float] = []
-    outcomes: list[nbformat.NotebookNode] = []
 
-    async def both_runs(scratch: Path) -> None:
-        async with client.async_setup_kernel(env=kernel_environment(scratch)):
-            for _ in range(2):
-                start = time.perf_counter()
-                for index, cell in enumerate(notebook.cells):
-                    await client.async_execute_cell(cell, index)
-                    warnings.extend(f"cell {index}: {text}" for text in stderr_of(cell))
-                    missed_error(cell, index)
-                seconds.append(time.perf_counter() - start)
-                outcomes.append(copy.deepcopy(notebook))
+    async def cells(scratch: Path) -> Run:
+        warnings: list[str] = []
+        environment = kernel_environment(scratch)
+        async with (
+            connected(client, kernel) if kernel else client.async_setup_kernel(env=environment)
+        ):
+            start = time.perf_counter()
+            for index, cell in enumerate(notebook.cells):
+                await client.async_execute_cell(cell, index)
+                warnings.extend(f"cell {index}: {text}" for text in stderr_of(cell))
+                missed_error(cell, index)
+            return Run(warnings, time.perf_counter() - start, notebook)
 
     # In a thread of its own: Playwright's loop fills this one as long as a browser is open.
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, both_runs(Path(scratch))).result()
-    return Run(warnings, seconds, *outcomes)
+        return thread.submit(asyncio.run, cells(Path(scratch))).result()
+
+
+@asynccontextmanager
+async def connected(client: NotebookClient, kernel: Path) -> AsyncIterator[None]:
+    """The client speaks to a kernel that somebody else has started, and will end."""
+    client.kc = AsyncKernelClient(connection_file=str(kernel))
+    client.kc.load_connection_file()
+    client.kc.allow_stdin = False
+    client.kc.start_channels()
+    try:
+        await client.kc.wait_for_ready(timeout=START_SECONDS)
+        yield
+    finally:
+        client.kc.stop_channels()
 
 
 def stderr_of(cell: nbformat.NotebookNode) -> list[str]:

@@ -21,7 +21,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"Adam +cleared to None +0\.90 -> 0\.90\n",
             r"Adam +cleared to tensor\(0\.\) +0\.90 -> 0\.8\d\n",
         ),
-        "a6d65cfb": (r"difference: \d\.\de-1[5-9]",),
+        "05638de7": (r"difference: \d\.\de-1[5-9]\n",),
         "b020010d": (r"second time", r"modified by an inplace operation"),
         "5a287934": (r"AsStrided|TBackward", r"opt_d\.step\(\)` has rewritten it"),
         # "Some boxes are left out": as many as torchviz has of the two kinds
@@ -55,9 +55,14 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"both at once 1\d\d\.\d\d, answered [01]\.\d\d\n",
         ),  # "of which one runs away"
         "68663e7f": (r"new D: .* True, cosine 1\.0000\n", r"old D: .* False"),
-        "f87f238f": (r"right .*False\n", r"2a copies .*True\n", r"2b earlier .*True\n"),
-        "46bc44eb": (r"2b earlier .* 0\.0\d\d nats",),  # "the calmest curve"
-        "43102f6a": (r"3 detached .*True\n",),
+        "f10b7ac4": (r"G: 4 .* 4 used, 0 in vain\n", r"D: 4 .* 0 used, 4 in vain\n"),
+        "f87f238f": (  # "the calmest curve belongs to a loop in which G is dead"
+            r"right .*±0\.[1-9]\d\d nats .*False\n",
+            r"2a copies .*True\n",
+            r"2b earlier .*±0\.0\d\d nats .*True\n",
+        ),
+        "43102f6a": (r"3 detached .*True\n", r"✗ does not hold"),
+        "15ea8ee2": (r"second_forward .*True, norm ratio 1\.00\n", r"False, norm ratio 0\.5"),
         "7fc2e709": (  # "Cleared to zeros, the two dead loops look alive to 'is None'"
             r"to zeros second_forward +None: 0 +None or zeros: 0\n",
             r"to zeros still_detached +None: 0 +None or zeros: 6\n",
@@ -89,20 +94,24 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "67ea07d5": (r"✓ holds",),
         # "differ most at the very start"
         "98c8dc55": (r"after +0 steps: median cosine 0\.8\d", r"after 100 .* 0\.9\d, lowest"),
-        "c4a2f9d0": (
-            r"not cleared +D steps on \['d_loss\.backward\(\)', 'g_loss\.backward\(\)'\]",
-        ),
+        "c4a2f9d0": (r"too early +D steps on \['d_loss\.backward\(\)', 'g_loss\.backward\(\)'\]",),
         "6c609db8": (  # "D believes the fakes more than before"
             r"before the step .*fake\) 0\.49\d\d\n",
-            r"cleared +D.*fake\) 0\.4\d\d\d\n",
-            r"not cleared .*fake\) 0\.50",
+            r"in between +D.*fake\) 0\.4\d\d\d\n",
+            r"too early .*fake\) 0\.50",
         ),
         "8ca1f08c": (r"✓ The fake", r"✓ In train", r"✗ They agree", r"BatchNorm 0, dropout 0\.\d"),
         "32f5d9bd": (r"bit for bit: True",),
+        "d6f6b8a3": (  # which survives a fake changed in place
+            r"s1 raises: .*inplace operation\n",
+            r"s2 raises: .*inplace operation\n",
+            r"s3 runs\n",
+        ),
     },
     "05-compare": {
         "ee30d8b3": (r"= 1\.1\d : 1\.00 : 1\n", r"1\.5\d : 1\.00 : 1\n", r"0\.9\d : 1\.00 : 1\n"),
         "19736703": (*[r"equal: True\n"] * 9,),
+        "d3e8f2a1": (r"G 128, D 128 +9%", r"G 256, D 64 +\d%", r"G 64, D 512 +1[01]%"),
         "1860f4c9": (r"✓ S1 walks", r"✗ Their FLOPs"),
         "82a69e7c": (r"✓ As D grows", r"✗ A D that", r"needs 2\.\d\d times"),
         "72ce18b1": (r"✓ D's forward", r"✓ Usually", r"DCGAN 1\.0\d", r"G 64, D 512 0\.0\d"),
@@ -142,9 +151,21 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "70b550fd": (r"0\.0: S2 is at 1\.\d", r"0\.5: S2 is at \d\.\d+e\+0[3-9]"),
         "670f5c3b": (  # the larger the first beta, the farther out
             r"0\.0: S2 is at 0\.0\d+\n",
-            r"0\.5: S2 is at 0\.[2-9]\d*\n",
+            r"0\.0: S3 is at 0\.1\d\n",
+            r"0\.5: S2 is at 0\.2\d\n",
+            r"0\.5: S3 is at 0\.[3-9]\d*\n",
             r"0\.9: S2 is at [12]\.\d\n",
+            r"0\.9: S3 is at [12]\.\d\n",
         ),
+        # "1 ± ih", and "on the circle"
+        "a55a6e90": (
+            r"S3, h 0\.2 1\.000\+0\.200j",
+            r"S3, h 0\.6 1\.000\+0\.600j",
+            r"S2, h 0\.2: eigenvalues of size 1\.0000\n",
+            r"h 0\.6: eigenvalues of size 1\.0000\n",
+        ),
+        "64dc86b1": (*[r"S2 at 0\.2\d\d;"] * 3,),  # "after the same steps times h"
+        "b28c74ef": (r"after \[.*400\] of the steps",),
         "4b6d2821": (  # the four papers: bounded, divergent, and converging sooner
             r"h 1\.9: farthest 4\.\d",
             r"h 2\.1: farthest \d\.\d+e\+[5-9]\d",
@@ -155,7 +176,11 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "d08b72c6": (r"S3 would have to take 0\.[2-8]0 of S2's time",),
         "55888f4b": (r"S2 is ahead in (9|10) of 10, on average by \+0\.[23]",),
         "35f3aa12": (r"no verdict yet: 1 of its 4", r"✗ Trained"),
-        "6286d048": (r"S3, 2 more .*: [56]\d%", r"S3, 5 more .* [4-7]\.\d of 8 modes"),
+        "6286d048": (  # a more accurate D brings far more, and no more than that
+            r"S3, 0 more [^\n]*: [12]?\d% good",
+            r"S3, 2 more [^\n]*: [56]\d% good",
+            r"S3, 5 more .* [4-7]\.\d of 8 modes",
+        ),
         "2fabe681": (r"no verdict yet: 2 of its 4", r"✓ On the ring", r"✓ There a more"),
     },
     "08-clinic": {
@@ -174,14 +199,21 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "c63f5231": (
             r"0\.9\d times as long.*direction is right \(cosine (1\.00|0\.99)",
         ),  # "but it is shorter"
-        "a034e427": (r"Both players step on the same gradients",),
         "43c2d477": (*[r"diagnose agrees\n"] * 6,),
+        "c9d4e5f6": (r"the judge: polluted\n", r"shared-backward"),  # "only notes it"
+        "a3b8c9d0": (r"unclipped.*had used already",),
     },
     "09-in-the-wild": {
-        "eb9a5fc3": (r"with create_graph: <\w+Backward0 .*>, without: None",),
+        "eb9a5fc3": (  # "a mere number": nothing of it reaches D, of either penalty
+            r"GP +create_graph: .* grad_fn \w+Backward0 .* [1-9]\.\d\d\n",
+            r"GP +retain_graph: .* grad_fn None .* 0\.00\n",
+            r"R1 +create_graph: .* grad_fn \w+Backward0 .* 0\.[1-9]\d\n",
+            r"R1 +retain_graph: .* grad_fn None .* 0\.00",
+        ),
         "8b63d2e5": (r"create_graph: the penalty reaches 4 of 4", r"retain_graph: .*grad"),
         "d6d49a5f": (
             r"D and G step, the scale stays",
+            r"'G': True, 'D': False",
             r"\*\*20: G steps.* to 524,288\n",
             r"2\.00 times",
         ),

@@ -43,17 +43,19 @@ def lab(lab_server: LabServer) -> Iterator[LabBrowser]:
 
 
 @pytest.fixture
-def lab_on(
-    lab_server: LabServer, tmp_path: Path
-) -> Callable[[], AbstractContextManager[LabBrowser]]:
-    """Return a function that opens a browser on the notebooks that a test wrote."""
+def lab_on(lab: LabBrowser, tmp_path: Path) -> Callable[[], AbstractContextManager[LabBrowser]]:
+    """Return a function that puts the notebooks that a test wrote before the browser."""
 
     @contextmanager
     def start() -> Iterator[LabBrowser]:
-        shutil.copytree(tmp_path / "notebooks", lab_server.root, dirs_exist_ok=True)
-        with LabBrowser(lab_server) as browser:
-            yield browser
-        lab_server.end_sessions()
+        shutil.copytree(tmp_path / "notebooks", lab.server.root, dirs_exist_ok=True)
+        lab.outside_requests.clear()
+        try:
+            yield lab
+        except BaseException:
+            lab.close_all(tabs=True)  # nobody knows what they show
+            raise
+        lab.close_all()
 
     return start
 
@@ -76,7 +78,7 @@ def saved(wanted: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def built(root: Path, shared: Path, lesson_runs: LessonRuns) -> Path:
     """The folder with all decks and the site, built once, as ``make slides site`` would.
 
-    It takes each lesson as its first run left it, so that no lesson runs once more.
+    It takes each lesson as its run left it, so that no lesson runs once more.
     """
     require_chromium()
     folder = shared / "built"
@@ -86,7 +88,7 @@ def built(root: Path, shared: Path, lesson_runs: LessonRuns) -> Path:
         if not (folder / "complete").exists():
             for path, run in runs.items():
                 ran = kept_in(folder / "executed", path, nbformat.read(path, as_version=4))
-                write_whole(ran, nbformat.writes(run.first), make_folder=True)
+                write_whole(ran, nbformat.writes(run.notebook), make_folder=True)
             build_all(root, folder)
             (folder / "complete").touch()
     return folder

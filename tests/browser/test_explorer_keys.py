@@ -93,6 +93,35 @@ def test_a_line_is_struck_out_by_the_keyboard(from_disk, wanted):
     assert page.errors == []
 
 
+def test_as_written_again_the_same_line_is_looked_at(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("2")
+    explorer.try_out("Leave out .detach()")
+    page.locator(".outcome").get_by_role("button", name="Go there").click()
+    lines = explorer.shown().lines
+    explorer.as_written()
+    assert explorer.shown().lines == lines == ["g_loss.backward()"]
+    explorer.try_out("Leave out opt_d.zero_grad()")
+    explorer.press("ArrowRight")
+    lines = explorer.shown().lines
+    explorer.as_written()
+    assert explorer.shown().lines == lines
+
+
+def test_the_head_of_a_column_leads_to_its_moment(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    film = wanted.data["films"]["retain_graph"]
+    for i in (len(film["columns"]) - 1, 1):
+        page.locator("thead button").nth(i).press("Enter")
+        assert explorer.shown().bar == film["columns"][i]["moment"]
+        root = "document.querySelector('[data-gl-view]').shadowRoot"
+        assert page.evaluate(f"{root}.activeElement.closest('th') !== null")
+    page.keyboard.press("ArrowRight")  # and from there one walks on
+    assert explorer.shown().bar > film["columns"][1]["moment"]
+
+
 def test_the_head_unfolds_where_it_runs_and_folds_again(from_disk, wanted):
     page = from_disk(wanted.to_html())
     explorer = ExplorerPage(page.locator("section.explorer"))

@@ -104,6 +104,46 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
     assert 0 <= top(".transport") < top(".caption") < 250
 
 
+# Names of the source that are broken inside.
+_BROKEN = r"""
+code => [...code.querySelectorAll('.text')].flatMap(line => {
+    const walk = document.createTreeWalker(line, NodeFilter.SHOW_TEXT), found = [];
+    for (let node; (node = walk.nextNode());)
+        for (const { 0: name, index } of node.data.matchAll(/\w+/g)) {
+            const range = document.createRange();
+            range.setStart(node, index);
+            range.setEnd(node, index + name.length);
+            const tops = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+            if (tops.size > 1) found.push(name);
+        }
+    return found;
+})
+"""
+
+
+def test_on_a_phone_what_runs_and_the_verdict_stay_in_sight(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.try_out("Leave out opt_d.zero_grad()")
+    (now,) = explorer.shown().lines
+    page.locator(".pane .code").evaluate("code => code.scrollIntoView()")
+    page.wait_for_function("scrollY > 300")
+    assert page.locator(".here").inner_text().strip() == now.partition("  #")[0]
+    below = page.locator(".transport").bounding_box()
+    for name in (".here", ".caption:not(.room)", ".outcome"):
+        box = page.locator(name).bounding_box()
+        assert box is not None
+        assert below is not None
+        assert below["y"] + below["height"] <= box["y"] + 1
+        below = box
+    assert below is not None
+    assert below["y"] + below["height"] < 844 / 2  # and there is room to look at what they are of
+    code = page.locator(".pane .code")
+    assert code.evaluate("e => e.scrollHeight - e.clientHeight") <= 0  # the page scrolls, not it
+    assert code.evaluate(_BROKEN) == []
+
+
 def test_on_a_phone_all_players_are_in_sight_at_once(from_disk, wanted):
     page = from_disk(wanted.to_html())
     page.set_viewport_size({"width": 390, "height": 844})

@@ -3,13 +3,14 @@
     python -m tests.stress.memory                  # the full size
     python -m tests.stress.memory --cases 20       # 20 of each
 
-Of each kind a tenth is made first, for caches to fill. Then memory is looked at, the rest is made,
-and memory is looked at again: objects that Python tracks, bytes of the process, hooks of torch,
-figures of matplotlib, comms of widgets.
+Of each kind half as many are made first, for caches and the allocator's arenas to fill. Then memory
+is looked at, all are made, and memory is looked at again: objects that Python tracks, bytes of the
+process, hooks of torch, figures of matplotlib, comms of widgets.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import time
 import weakref
@@ -54,15 +55,19 @@ KINDS: dict[str, Callable[[], Any]] = {
 
 
 def resident() -> int:
-    """Bytes of this process; 0 where the system does not tell."""
+    """Bytes of this process that something holds; 0 where the system does not tell."""
     status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * 4096 if status.exists() else 0
+    if not status.exists():
+        return 0
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)  # what was freed goes back to the system
+    return int(status.read_text().split()[1]) * 4096
 
 
 def grown(kind: str, count: int, end: float) -> tuple[int, int, int]:
-    """(how many were made, objects more, bytes more), after a tenth that is not counted."""
+    """(how many were made, objects more, bytes more), after half as many that are not counted."""
     make = KINDS[kind]
-    for _ in range(max(count // 10, 3)):
+    for _ in range(max(count // 2, 3)):
         make()
     gc.collect()
     objects, bytes_, made = len(gc.get_objects()), resident(), 0

@@ -39,7 +39,7 @@ def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
     before = moments[moment.index - 1] if moment.index else None
     events = [record.events[i] for i in moment.events]
     story = Story(record, moments)
-    told: list[str] = []
+    told = [_ON_THE_WAY_OUT] if record.error and _raised_before(moments, moment) else []
     for kind, group in groupby(events, key=lambda event: (event.kind, event.target)):
         told += _event(record, kind[0], list(group))
     told += _cuts(record, moment)
@@ -53,6 +53,13 @@ def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
     elif moment is moments[-1] and record.text(moment).startswith("return"):
         told += _over(story)
     return " ".join(told) or NOTHING
+
+
+_ON_THE_WAY_OUT = "The error is on its way out of the step, and the end of this block still runs."
+
+
+def _raised_before(moments: Sequence[Moment], moment: Moment) -> bool:
+    return any(m.raised for m in moments[: moment.index])
 
 
 def _left_over(moment: Moment) -> Iterator[str]:

@@ -36,6 +36,7 @@ from gan_lessons.lens.show import BUFFER, CUT, GRADIENT, RECEIVED, USED, draw_gr
 from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
+from gan_lessons.torch_modes import torch_modes_kept
 
 # Weights and parameter tensors of nets that are quick enough to try every what-if on.
 SMALL, FEW = 10_000, 100
@@ -93,6 +94,7 @@ class StrategyExplorer(StrategyWidget):
         return _STILL.render(key=self.strategy, graph=draw_graph(record=record), record=record)
 
 
+@torch_modes_kept()
 def explore(
     *steps: str | Strategy | Callable[..., Any],
     gan: Gan | None = None,

@@ -11,7 +11,7 @@ put the same noise, is computed afterwards on copies. See ``PlaneWatch.field`` f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from gan_lessons.classroom.explorer.plane_run import Look, Made, PlaneRun, is_pl
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied
 from gan_lessons.lens.model import Moment, StepRecord
+from gan_lessons.lens.record import undone
 
 Json = dict[str, Any]
 
@@ -60,7 +61,7 @@ class PlaneWatch:
             return
         run = PlaneRun(gan, record, self._real)
         self._runs.append(run)
-        with ExitStack() as undo:
+        with undone() as undo:
             run.attach(undo)
             yield run.look
 

@@ -5,7 +5,6 @@ It looks at values and changes none; ``field`` makes of it what is seen.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from gan_lessons.gan import Gan
 from gan_lessons.lens.model import StepRecord
-from gan_lessons.lens.record import node_of, watch_forwards, without_torch_functions
+from gan_lessons.lens.record import Undo, node_of, watch_forwards, without_torch_functions
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +62,7 @@ class PlaneRun:
         self._in_plane, self._has_judged = True, False
         self._judged: set[str] = set()
 
-    def attach(self, undo: ExitStack) -> None:
+    def attach(self, undo: Undo) -> None:
         G, D = self.gan.nets.values()
         watch_forwards(undo, G, self._is_alone, lambda *call: self._made(undo, *call))
         watch_forwards(undo, D, self._is_alone, self._says)
@@ -92,7 +91,7 @@ class PlaneRun:
             points = args[0].detach()
             self._judged |= {what for what, these in known if torch.equal(points, these)}
 
-    def _made(self, undo: ExitStack, module: nn.Module, args: Any, fakes: Any) -> None:
+    def _made(self, undo: Undo, module: nn.Module, args: Any, fakes: Any) -> None:
         """A forward of G is over: ask to be told when gradient comes to what it made."""
         if fakes is None or not self._in_plane:
             return

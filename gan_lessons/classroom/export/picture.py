@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 TAG = "picture"
 _SVG = re.compile(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)")
 _LONG = re.compile(r"(?<![\w.])([1-9]\d*\.\d)\d+")  # nobody sees a hundredth of a pixel
+_STILL = re.compile(r"<div data-gl-still>(.*?)</div><script", re.S)  # of a question, in words
 _SAFE = " '=:/;,.()-+*!?@&$"  # in an address of this kind
 _NOISE = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|\n\s*", re.S)
 
@@ -30,6 +31,8 @@ def _small(output: Any) -> Markup:
     html = output.get("data", {}).get("text/html")
     if html is None:
         return Markup("<pre>{text}</pre>").format(text=output.data.get("text/plain", ""))
+    if still := _STILL.search(html):
+        html = still[1]
     if image := re.search(r"<img\b[^>]*>", html):
         html = _SVG.sub(_slim, image[0]).replace("<img ", '<img decoding="async" ', 1)
     return Markup(html)

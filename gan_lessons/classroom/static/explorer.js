@@ -55,7 +55,7 @@ const icon = (name) => {
 };
 
 // Text in which `names` stand between backticks.
-const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part));
+const withCode = (text) => text.split("`").map((part, i) => (i % 2 ? make("code", {}, ...breakable(part)) : part));
 
 // A caption: what is said of gradient looks like that gradient.
 function said({ caption, marks = [], raised, line }) {
@@ -80,6 +80,7 @@ class Pane {
     const tell = (text) => (this.info.textContent = text);
     this.info = make("p", { class: "info" });
     this.caption = make("p", { class: "caption", "aria-live": "polite" });
+    this.here = make("p", { class: "here", "aria-hidden": "true" }); // on a phone the source is out of sight
     this.code = new Code(film, variant, offers, (line) => this.goToLine(line), acts.tryOut);
     this.stages = {}; // for a wide and for a narrow screen, each made when it is first shown
     this.matrix = new Matrix(data, film, tell, (moment) => acts.go(this, moment));
@@ -89,8 +90,7 @@ class Pane {
       make("div", { class: "tables" }, this.matrix.element, this.matrix.memory, make("div", { class: "facts" }, this.matrix.totals, this.info)), this.field);
     const parts = [
       make("h3", {}, film.title, variant ? make("span", {}, ` ${variant.title}`) : null),
-      make("div", { class: "said" }, this.caption, this.longest()),
-      variant ? this.outcome(variant) : null,
+      make("div", { class: "top" }, this.here, make("div", { class: "said" }, this.caption, this.longest()), variant ? this.outcome(variant) : null),
       make("div", { class: "columns" }, this.code.element, this.players, below),
     ];
     this.element = make("div", { class: variant ? "pane tried" : "pane" }, ...parts);
@@ -157,6 +157,7 @@ class Pane {
     this.caption.replaceChildren(...said(now));
     this.caption.classList.toggle("raised", Boolean(now.raised));
     this.info.textContent = "";
+    this.here.replaceChildren(...this.code.statement(now));
     this.code.at(index);
     this.stage.at(index);
     this.matrix.at(index);
@@ -314,12 +315,16 @@ class Explorer {
     this.set("moment", linked(from, moment, this.film)); // the same phase, in the other order
   }
 
-  // A change is looked at where it is made, and so is its end.
+  // A change is looked at where it is made; as written again, the same line is looked at, or what was
+  // before the change.
   tryOut(key) {
     const from = this.film;
     const moment = this.moment;
+    const wasWritten = !this.variant(this.strategy);
     this.set("what_if", key);
-    this.set("moment", linked(from, moment, this.film));
+    const before = wasWritten ? undefined : sameLine(from, moment, this.film) ?? this.leftAt;
+    if (wasWritten) this.leftAt = moment;
+    this.set("moment", before ?? linked(from, moment, this.film));
     this.section.focus({ preventScroll: true });
   }
 
@@ -331,7 +336,7 @@ class Explorer {
 
   goFrom(pane, moment) {
     this.set("moment", pane === this.panes[0] ? moment : linked(pane.film, moment, this.film));
-    this.section.focus({ preventScroll: true });
+    if (!this.root.activeElement?.closest("thead")) this.section.focus({ preventScroll: true });
   }
 
   step(by) {
@@ -505,6 +510,15 @@ function linked(from, moment, to) {
   if (!theirs.length) return Math.min(moment, to.moments.length - 1);
   const toEnd = mine.length - 1 - mine.indexOf(moment);
   return theirs[Math.max(0, theirs.length - 1 - toEnd)];
+}
+
+// The moment of another film at which the same line runs for the same time, if there is one.
+function sameLine(from, moment, to) {
+  const text = ({ source }, { line }) => source[line - 1]?.trim();
+  const line = text(from, from.moments[moment]);
+  const times = from.moments.slice(0, moment).filter((m) => text(from, m) === line).length;
+  const found = to.moments.flatMap((m, i) => (line && text(to, m) === line ? [i] : []));
+  return found[times] ?? found.at(-1);
 }
 
 function render({ model, el }) {

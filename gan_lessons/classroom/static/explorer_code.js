@@ -38,7 +38,7 @@ class Code {
   addOld(text) {
     const [, indent, rest] = text.match(/^(\s*)(.*)$/);
     this.list.append(make("li", { class: "old", style: `--in:${indent.length}`, "aria-label": filled(CODE.old, { text }) },
-      make("span", { class: "no", "aria-hidden": "true" }, "−"), make("del", { class: "text" }, rest)));
+      make("span", { class: "no", "aria-hidden": "true" }, "−"), make("del", { class: "text" }, ...breakable(rest))));
   }
 
   addLine(text, number, changed, offers, goTo) {
@@ -58,7 +58,7 @@ class Code {
     for (const [, kind, length] of (this.film.paint[number - 1] ?? "").matchAll(/([a-z])(\d+)/g)) {
       const part = rest.slice(Math.max(at, 0), Math.max(at + Number(length), 0));
       at += Number(length);
-      if (part) found.push(PAINT[kind] ? make("span", { class: PAINT[kind] }, part) : part);
+      if (part) found.push(...(PAINT[kind] ? [make("span", { class: PAINT[kind] }, ...breakable(part))] : breakable(part)));
     }
     return found;
   }
@@ -121,6 +121,15 @@ class Code {
     this.setFold(true);
   }
 
+  // What runs at a moment, without its comments.
+  statement({ line, last }) {
+    const parts = [];
+    for (let number = line; number > 0 && number <= last; number += 1)
+      for (const part of this.lines.get(number)?.lastChild.childNodes ?? [])
+        if (part.className !== "comment") parts.push(part.cloneNode(true));
+    return parts;
+  }
+
   at(index) {
     const now = this.film.moments[index];
     const ran = new Set(this.film.moments.slice(0, index).map((m) => m.line));
@@ -138,6 +147,10 @@ class Code {
     if (box?.offsetParent) scrollWithin(this.element, box);
   }
 }
+
+// A narrow line breaks after a bracket or a dot, and within a name only where that is not enough.
+const breakable = (text) =>
+  text.split(/(?<=\()|(?<=[A-Za-z_)\]]\.)(?=[A-Za-z_])/).flatMap((part, i) => (i ? [make("wbr"), part] : [part]));
 
 // Scroll a line into the view of its box, and never the page.
 function scrollWithin(box, line) {

@@ -13,6 +13,7 @@ const MATRIX = {
   aside: "a gradient of it is kept aside",
   asideMark: "↧",
   notYet: "not yet",
+  goThere: "{text}: {source}. Go there",
   memory: "Bytes that the graph keeps after each line",
   perLine: "kept, by line",
   most: "most {peak}",
@@ -32,6 +33,7 @@ class Matrix {
     this.data = data;
     this.film = film;
     this.tell = tell;
+    this.go = go;
     this.places = [];
     this.element = make("div", { class: "matrix", tabindex: "0", role: "group", "aria-label": MATRIX.title }, this.table());
     this.memory = this.strip(go);
@@ -45,13 +47,20 @@ class Matrix {
 
   table() {
     const corner = make("td", { class: "corner" });
-    this.heads = this.film.columns.map((column) =>
-      make("th", { scope: "col", title: `${column.text}: ${column.source}`, style: column.verb.length === 1 ? "width:43px" : null }, make("span", {}, column.verb), make("span", {}, column.whose)));
+    this.heads = this.film.columns.map((column) => this.head(column));
     const body = make("tbody");
     for (const row of this.film.rows) this.addNet(body, row);
     this.bytes = this.film.columns.map(() => make("td", { class: "bytes" }));
     body.append(make("tr", { class: "keeps" }, make("th", { scope: "row" }, MATRIX.keeps), ...this.bytes));
     return make("table", {}, make("thead", {}, make("tr", {}, corner, ...this.heads)), body);
+  }
+
+  // What a column is of; a click goes there.
+  head({ text, source, verb, whose, moment }) {
+    const said = filled(MATRIX.goThere, { text, source });
+    const button = make("button", { type: "button", title: said, "aria-label": said, onclick: () => this.go(moment) },
+      make("span", {}, verb), make("span", {}, whose));
+    return make("th", { scope: "col", style: verb.length === 1 ? "width:43px" : null }, button);
   }
 
   addNet(body, row) {

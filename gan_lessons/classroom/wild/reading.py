@@ -23,23 +23,25 @@ class Reading:
     ``order``: optimizers in the order of their first steps. ``cut``: what keeps the loss of the
     judges out of G. ``strategy``: "S1", "S2", "S3", or why it is none of them. ``update``:
     "simultaneous", "alternating", or "" where that is not told.
-    ``in_vain``: net -> gradients of parameters that no step used, in one iteration. ``grave``:
-    codes of errors, of wrong gradients, and of losses that went nowhere.
+    ``in_vain``: net -> gradients of parameters that no step used, in one iteration; None for a loop
+    that raised: none were counted. ``grave``: codes of errors, of wrong gradients, and of losses
+    that went nowhere.
     """
 
     order: tuple[str, ...]
     cut: str
     strategy: str
     update: str
-    in_vain: Mapping[str, float]
+    in_vain: Mapping[str, float] | None
     grave: tuple[str, ...]
 
     @property
     def cells(self) -> tuple[str, ...]:
-        vain = ", ".join(f"{net}: {count:g}" for net, count in self.in_vain.items())
+        vain = ", ".join(f"{net}: {count:g}" for net, count in (self.in_vain or {}).items())
         order, grave = " → ".join(self.order), ", ".join(self.grave) or "–"
         kind = self.strategy, self.update or "–"
-        return order, self.cut, *kind, vain or "nothing", grave
+        none = "nothing" if self.in_vain is not None else "not counted: it raises"
+        return order, self.cut, *kind, vain or none, grave
 
 
 def table_of(readings: Mapping[str, Reading]) -> Table:
@@ -83,7 +85,7 @@ def read(rec: Record, iterations: int = ITERATIONS) -> Reading:
         cut=_cut(rec),
         strategy=_strategy(rec),
         update=update[0] if update else "",
-        in_vain={} if raised else vain,
+        in_vain=None if raised else vain,
         grave=tuple(dict.fromkeys(grave)),
     )
 

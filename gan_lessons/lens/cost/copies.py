@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gan_lessons.gan import Gan
+from gan_lessons.torch_modes import torch_modes_kept
 
 
 def copied(gan: Gan, *, gradients: bool = False) -> Gan:
@@ -21,7 +22,7 @@ def copied(gan: Gan, *, gradients: bool = False) -> Gan:
     that the older ``spectral_norm`` and ``weight_norm`` of ``torch.nn.utils`` leave on a layer;
     every forward computes it anew.
     """
-    with _WithoutHistory():
+    with torch_modes_kept(), _WithoutHistory():
         new = copy.deepcopy(gan)
     if gradients:
         for net, old in zip(new.nets.values(), gan.nets.values(), strict=True):

@@ -16,7 +16,6 @@ from typing import Any
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_lessons.lens.cost.torch_modes import modes_taken_off
 from gan_lessons.lens.model import Line
 from gan_lessons.lens.record import (
     ENGINE,
@@ -29,6 +28,7 @@ from gan_lessons.lens.record import (
     undone,
     watch_forwards,
 )
+from gan_lessons.torch_modes import torch_modes_kept
 
 FORWARD, BACKWARD, GRAD = "forward", "backward", "grad"
 _Place = tuple[str | None, str, int | None]  # net, phase, index, as in Work
@@ -60,7 +60,7 @@ def counting(nets: Mapping[str, nn.Module]) -> Iterator[FlopCount]:
     count nothing there. Only the thread that entered is watched.
     """
     count = FlopCount(nets)
-    with modes_taken_off(), count.counter, undone() as undo:
+    with torch_modes_kept(), count.counter, undone() as undo:
         count.attach(undo)
         yield count
 

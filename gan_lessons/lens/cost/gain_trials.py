@@ -30,6 +30,7 @@ from gan_lessons.lens.record import record, tensors_in
 from gan_lessons.lens.show import bytes_text, flops_text, visible
 from gan_lessons.lens.watch import Comparison, same, state_kept
 from gan_lessons.put_back import seeded
+from gan_lessons.torch_modes import torch_modes_kept
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def _told(saved: float) -> str:
     return "as much" if share == "0%" else f"{share} {'less' if saved > 0 else 'more'}"
 
 
+@torch_modes_kept()
 def gains(
     step: Callable[..., Any],
     nets: Mapping[str, nn.Module],

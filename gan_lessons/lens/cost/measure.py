@@ -38,6 +38,7 @@ from gan_lessons.lens.record import (
 from gan_lessons.lens.watch import state_kept
 from gan_lessons.put_back import seeded
 from gan_lessons.strategies import Strategy
+from gan_lessons.torch_modes import torch_modes_kept
 
 
 def cost(
@@ -63,6 +64,7 @@ def cost(
     return cost_all({name: step}, gan, real, noise, **own, repeat=repeat, seed=seed)[name]
 
 
+@torch_modes_kept()
 def cost_all(
     steps: Mapping[str, Callable[..., Any] | Strategy],
     gan: Gan | None = None,

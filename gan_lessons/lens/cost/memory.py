@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gan_lessons.lens.cost.torch_modes import modes_taken_off
 from gan_lessons.lens.record import held_parameters, tensors_in
+from gan_lessons.torch_modes import torch_modes_kept
 
 
 class Players(Protocol):
@@ -43,7 +43,7 @@ def peak_allocated(run: Callable[[], Any], gan: Players, *batch: Tensor) -> int:
     for grad in grads:
         watch.see(grad)
     del grads  # else the step could not let go of them
-    with modes_taken_off(), watch:
+    with torch_modes_kept(), watch:
         run()
     return watch.peak
 

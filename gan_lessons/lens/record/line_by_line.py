@@ -30,6 +30,7 @@ from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.recording import recording
 from gan_lessons.lens.record.step_arguments import StepCall, step_call
 from gan_lessons.lens.record.torch_internals import without_torch_functions
+from gan_lessons.torch_modes import torch_modes_kept
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -77,6 +78,7 @@ def record_step(
     return _recorded(call, functools.partial(beside, call.args[0]))
 
 
+@torch_modes_kept()
 def _recorded(
     call: StepCall, beside: Callable[[StepRecord], AbstractContextManager[Callable[[], object]]]
 ) -> StepRecord:

@@ -11,8 +11,6 @@ weights, buffers and random state afterwards are those of a run without it. It k
 
 from __future__ import annotations
 
-import contextlib
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +24,7 @@ from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.recorder import Recorder
 from gan_lessons.lens.record.undo import Undo
+from gan_lessons.torch_modes import end_interrupted_blocks
 
 
 @contextmanager
@@ -74,7 +73,7 @@ def recording(
         recorder.attach()
         yield journal
     except BaseException as error:
-        _end_interrupted_blocks(error)
+        end_interrupted_blocks(error)
         if isinstance(error, KeyboardInterrupt):  # optimizers turn them off, and on too late
             torch.set_grad_enabled(gradients_on)
         journal.failed(error)
@@ -90,15 +89,6 @@ def recording(
 def _as_net(name: Any, value: Any) -> Any:
     lone = isinstance(name, str) and isinstance(value, Tensor)
     return LoneParameters({name: value}) if lone else value
-
-
-def _end_interrupted_blocks(error: BaseException) -> None:
-    """torch takes a function mode off for a while in ``with`` blocks of its own. Where an interrupt
-    cuts the end of one off, it runs when the traceback goes: too late, with our mode put back."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_filename == contextlib.__file__:
-            with contextlib.suppress(RuntimeError):  # those that are running
-                frame.clear()
 
 
 def check_names(nets: Any, optimizers: Any, function: str = "record") -> None:

@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections import UserDict
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -204,9 +203,7 @@ _CHANGING = threading.RLock()  # recordings come and go in several threads
 _around = weakref.WeakKeyDictionary[Callable[..., Any], list[Callable[..., Any]]]()
 
 
-def replace_function(
-    undo: Undo | ExitStack, owner: Any, name: str, around: Callable[..., Any]
-) -> None:
+def replace_function(undo: Undo, owner: Any, name: str, around: Callable[..., Any]) -> None:
     """Go around ``owner.name`` by ``around(original, ...)`` until undone, outside of those who came
     before. If somebody else replaces it meanwhile, theirs stays, and ours passes everything on."""
     wrapper: Any = None
@@ -242,7 +239,7 @@ def _wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def enter_mode(undo: Undo | ExitStack, mode: Any) -> None:
+def enter_mode(undo: Undo, mode: Any) -> None:
     """Put a ``TorchFunctionMode`` on this thread's stack until undone: from under others if need
     be, for blocks may end in any order, and its own ``__exit__`` takes the topmost off."""
 
@@ -260,7 +257,7 @@ def enter_mode(undo: Undo | ExitStack, mode: Any) -> None:
 
 
 def watch_forwards(
-    undo: Undo | ExitStack, net: nn.Module, before: Callable[..., None], after: Callable[..., None]
+    undo: Undo, net: nn.Module, before: Callable[..., None], after: Callable[..., None]
 ) -> None:
     """Call ``before(net, args, kwargs)`` and ``after(net, args, output)`` around each forward;
     ``output`` is None where it raised."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from gan_lessons.put_back import at_the_end
+
 
 class Undo:
     """Steps that undo, run last first.
@@ -17,7 +19,6 @@ class Undo:
         self._steps: list[Callable[[], object]] = []
 
     def callback(self, step: Callable[[], object]) -> None:
-        """By the name that ``contextlib.ExitStack`` has for it, so that either will do."""
         self._steps.append(step)
 
     def close(self) -> None:
@@ -30,11 +31,5 @@ class Undo:
 def undone() -> Iterator[Undo]:
     """Undo at the end of the block, on every path."""
     undo = Undo()
-    try:
+    with at_the_end(undo.close):
         yield undo
-    finally:
-        try:
-            undo.close()
-        except BaseException:  # an interrupt: the rest is undone all the same
-            undo.close()
-            raise

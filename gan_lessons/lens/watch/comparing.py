@@ -24,6 +24,7 @@ from gan_lessons.lens.record import held_parameters, record, undone, watch_steps
 from gan_lessons.lens.show import visible
 from gan_lessons.lens.watch.report import shown
 from gan_lessons.lens.watch.saved_state import state_kept
+from gan_lessons.torch_modes import torch_modes_kept
 
 Verdict = Literal["bitwise", "rounding", "different"]
 Loop = Callable[[Any], Any]
@@ -109,6 +110,7 @@ class Comparison:
     __repr__ = __str__
 
 
+@torch_modes_kept()
 def same(
     loop_a: Loop,
     loop_b: Loop,

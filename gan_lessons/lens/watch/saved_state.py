@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gan_lessons.put_back import at_the_end
+
 
 class SavedState:
     """The state of nets, optimizers and random generators (torch, random, numpy if loaded)."""
@@ -56,11 +58,5 @@ class SavedState:
 def state_kept(nets: Iterable[nn.Module], optimizers: Iterable[Optimizer]) -> Iterator[SavedState]:
     """Put everything back at the end, on every path."""
     saved = SavedState(nets, optimizers)
-    try:
+    with at_the_end(saved.put_back):
         yield saved
-    finally:
-        try:
-            saved.put_back()
-        except BaseException:  # an interrupt: all is put back the same
-            saved.put_back()
-            raise

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gan_lessons.lens.model import Record
-from gan_lessons.lens.record import caller_line, held_parameters, record, replace_function
+from gan_lessons.lens.record import Undo, caller_line, held_parameters, record, replace_function
 from gan_lessons.lens.watch.finding_players import Players, find_players
 from gan_lessons.lens.watch.ownership import Note
 from gan_lessons.lens.watch.report import AND, NOTE, Report
@@ -50,7 +50,7 @@ class ScriptWatcher:
         self._iterations, self._skip, self._say, self._report = iterations, after, say, report
         self.built: WeakKeyDictionary[Optimizer, str] = WeakKeyDictionary()  # and by which line
         self._here = os.getpid(), threading.get_ident()
-        self._hooks, self._recording = ExitStack(), ExitStack()
+        self._hooks, self._recording = Undo(), ExitStack()
         self._record: Record | None = None
         self._players = Players({}, {})
         self._stepped: set[int] = set()  # optimizers (by id) since the iteration began
@@ -62,11 +62,13 @@ class ScriptWatcher:
         self.told: set[Note] = set()
 
     def __enter__(self) -> ScriptWatcher:
-        with ExitStack() as stack:
-            replace_function(stack, Optimizer, "__init__", self._around_init)
-            stack.callback(register_module_forward_pre_hook(self._before_forward).remove)
-            stack.callback(register_optimizer_step_post_hook(self._after_step).remove)
-            self._hooks = stack.pop_all()
+        try:
+            replace_function(self._hooks, Optimizer, "__init__", self._around_init)
+            self._hooks.callback(register_module_forward_pre_hook(self._before_forward).remove)
+            self._hooks.callback(register_optimizer_step_post_hook(self._after_step).remove)
+        except BaseException:
+            self._hooks.close()
+            raise
         return self
 
     def __exit__(

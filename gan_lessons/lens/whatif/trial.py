@@ -20,6 +20,7 @@ from gan_lessons.lens.model import StepRecord
 from gan_lessons.lens.record import Beside, innermost, record_step
 from gan_lessons.lens.whatif.compare import Grads, PlayerGap, consumed, gap, told
 from gan_lessons.put_back import seeded
+from gan_lessons.torch_modes import torch_modes_kept
 
 Step = Callable[..., Any]
 
@@ -126,6 +127,7 @@ class Judge:
         later = "It shows only when the step runs once more."
         return replace(outcome, message=f"{outcome.message} {later}", run=2)
 
+    @torch_modes_kept()
     def _run(self, step: Step, start: Gan, number: int, recorded: bool = True) -> _Run:
         """Run on a copy of ``start``, with the random numbers of that run."""
         gan, record = copied(start, gradients=True), None

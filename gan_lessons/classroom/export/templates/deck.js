@@ -4,7 +4,7 @@
   const STEP = 0.05;
   const FOOT = 38; // where the slide's number and the arrows are
   const SMALLEST = { "--blocks": 0.7, "--text": 0.7 }; // of 20 px code and 26 px text
-  const LARGEST = { "--blocks": 1.5, "--text": 1.4 };
+  const LARGEST = { "--blocks": 1.7, "--text": 1.7 };
   const FULL = 0.66; // what is less of the slide's height grows, until it fills that much of it
   const SMALLEST_EXPLORER = 0.7;
   const SMALLEST_IMAGE = 130;

@@ -7,13 +7,14 @@
   const LARGER = 2;
   const QUIET = 2500; // milliseconds after the last move of the mouse
 
-  // A page from disk may be refused a memory: then the deck starts light.
-  const remembered = () => {
+  // What was chosen last; a page from disk may be refused a memory. Else a deck of the site is as dark as the
+  // pages around it, and a teacher's own starts light: a projector wants that.
+  const atFirst = () => {
     try {
-      return localStorage.getItem(PLACE);
-    } catch {
-      return null;
-    }
+      const chosen = localStorage.getItem(PLACE);
+      if (chosen) return chosen;
+    } catch {}
+    return root.dataset.theme === "reader" && matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   };
   const remember = (name) => {
     try {
@@ -71,7 +72,7 @@
   bar.setAttribute("aria-label", "How the slides are shown");
   bar.append(theme, glass);
   document.body.append(bar);
-  show(/print-pdf/.test(location.search) ? "light" : remembered());
+  show(/print-pdf/.test(location.search) ? "light" : atFirst());
   say();
 
   document.addEventListener("click", (event) => {

@@ -34,7 +34,10 @@ for (const lid of document.querySelectorAll(".gl-lid")) {
   button.addEventListener("click", () => waits.forEach(tell));
   document.addEventListener("gan-lessons", ({ detail: { group, name, value } }) => {
     if (!waits.includes(group)) return;
-    if (name === "answers" && value.some(Boolean)) button.textContent = lid.dataset.glPredicted;
+    if (name === "answers" && value.some(Boolean)) {
+      button.textContent = lid.dataset.glPredicted;
+      lid.classList.add("predicted");
+    }
     if (name !== "shown") return;
     if (value) open.add(group);
     else open.delete(group);
