@@ -127,7 +127,7 @@ assert diagnose(rec).sound, diagnose(rec)
 
 ALONE = """
 from datetime import timedelta
-processes.WAIT = timedelta(seconds=0.2)
+processes.SOON, processes.WAIT = timedelta(seconds=0.2), timedelta(hours=1)
 if rank == 0:
     def step():
         opt_d.zero_grad()
@@ -136,7 +136,7 @@ if rank == 0:
     rec = watched(step)
     assert (rec.processes, rec.apart) == (1, {})
     assert diagnose(rec).sound
-    processes.WAIT = timedelta(hours=1)  # nobody came: it does not wait a second time
+    processes.SOON = timedelta(hours=1)  # nobody came: it does not wait a second time
     assert watched(step).processes == 1
 torch.distributed.barrier()
 """
@@ -154,7 +154,7 @@ def test_processes_that_drift_apart_are_told(both: Processes, case: str) -> None
 
 
 def test_one_process_may_record_alone() -> None:
-    """Nobody else answers, and it waits no longer than it is told to."""
+    """Nobody else has begun to: it does not wait for them to end."""
     with Processes(2) as pool:
         pool.run(_run, f"{LOOP}\n{ALONE}")
 

@@ -7,17 +7,20 @@ from . import (
     errors,
     lone,
     loss_forms,
+    no_gradient_there,
+    odd_parameters,
     ownership,
     partly,
     polluted,
     right,
     unused_loss,
+    useless_gradients,
 )
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
     errors, cut_off, partly, polluted, ownership, unused_loss, loss_forms, clipping,
-    directions, lone, right,
+    directions, lone, odd_parameters, no_gradient_there, useless_gradients, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

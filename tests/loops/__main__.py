@@ -21,14 +21,20 @@ people write, told anew and small; where it has the shape of a public thread, th
 
 A record knows what was computed, not what was meant. Where a fault and a method look alike, it is
 told with both readings and counts as waste: `moving-target` (a bootstrapped target with its graph,
-or a residual gradient), `pulled-alike` (two players that raise the same verdict: a wrong sign or
-label, or partners), `cut-off` of a term that teaches nobody. Of these it says nothing:
+or a residual gradient; a teacher that is drawn to its student, or a prior that follows),
+`reversed` (a function that hands values and gradients on as they are), `pulled-alike` (two players
+that raise the same verdict: a wrong sign or label, or partners), `cut-off` of a term that teaches
+nobody. Of these it says nothing:
 
-- a teacher that learns with its student in one optimizer: two students that teach each other do
-  the same;
+- a teacher that learns with its student in one optimizer, and by other losses too: two students
+  that teach each other do the same. (One that is in eval mode meanwhile is told.)
 - both sides of a similarity with their graph, where one was to stand still: a contrastive loss has
   both;
-- a reversal of the gradient that forgot its minus: a function of your own may hand a gradient on;
+- a reversal that forgot its minus and multiplies by another number than one: that may be meant to
+  slow a net down, and is only noted;
+- what the backward of a function of your own computes, where its forward changes the values: ask
+  `torch.autograd.gradcheck`;
+- what a hook does to a gradient (that hooks pile up is told);
 - a label or a sign in a distance (`MSELoss`): it pulls either way, by what the verdict is;
 - data: the class labels of somebody else, real samples where fakes belong.
 

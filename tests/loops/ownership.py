@@ -202,3 +202,29 @@ def an_optimizer_copied_and_not_renamed(it: It, i: int) -> None:
         it.optimizers[name].zero_grad()
         (bce(judge(real(i)), 1.0) + bce(judge(fake.detach()), 0.0)).backward()
         it.optimizers[name].step()
+
+
+def with_an_unheld_judge(fixed: bool) -> It:
+    it = pair(fixed)
+    it.second = mlp(2, 1)
+    if fixed:
+        it.nets["second"] = it.second
+        it.optimizers["D"].add_param_group({"params": list(it.second.parameters())})
+    return it
+
+
+@loop(
+    ("ownership", None),
+    build=with_an_unheld_judge,
+    intended=None,
+    says="teaches nobody but 4 parameters that no optimizer holds",
+    advice="make the optimizer after that",
+)
+def a_judge_that_was_forgotten(it: It, i: int) -> None:
+    """Nobody names it, either; what G learns through it is right."""
+    G, D = it.nets["G"], it.nets["D"]
+    it.optimizers["D"].zero_grad()
+    fake = G(noise(i)).detach()
+    losses = [bce(judge(real(i)), 1.0) + bce(judge(fake), 0.0) for judge in (D, it.second)]
+    (losses[0] + losses[1]).backward()
+    it.optimizers["D"].step()

@@ -484,3 +484,23 @@ def two_optimizers_for_one_sum(it: It, i: int) -> None:
     it.optimizers["D"].zero_grad()
     of_the_code(it, "D", i).backward()
     it.optimizers["D"].step()
+
+
+@loop(
+    ("polluted", "G"),
+    ("polluted", "D"),
+    says="another player's",
+    advice="Clear the gradients of [GD]",
+)
+def both_players_pollute_each_other(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if not it.fixed:
+        it.optimizers["G"].zero_grad()
+    else:
+        it.optimizers["D"].zero_grad()
+    (bce(D(real(i)), 1.0) + bce(D(fake), 0.0)).backward(retain_graph=True)
+    it.optimizers["D"].step()
+    it.optimizers["G" if it.fixed else "D"].zero_grad()
+    bce(D(fake), 1.0).backward()
+    it.optimizers["G"].step()

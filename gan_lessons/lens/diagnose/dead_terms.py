@@ -23,8 +23,8 @@ def dead_terms(story: Story) -> Iterator[Finding]:
             for term, judge in _without_pupils(story, call):
                 if (cut := _verdict(story, term, judge, net)) is not None:
                     yield _wrong_side(story, net, judge, call, cut)
-                elif (line := _through_numpy(story, call, judge, net)) is not None:
-                    yield _in_numpy(story, net, judge, call, line)
+                elif lines := _through_numpy(story, call, judge, net):
+                    yield _in_numpy(story, net, judge, call, lines)
 
 
 def _without_pupils(story: Story, call: BackwardCall) -> Iterator[tuple[int, str]]:
@@ -45,18 +45,19 @@ def _verdict(story: Story, term: int, judge: str, net: str) -> Cut | None:
     return next((cut for cut in cuts if {judge, net} <= story.behind[cut.source]), None)
 
 
-def _through_numpy(story: Story, call: BackwardCall, judge: str, net: str) -> Line | None:
-    """Where what ``net`` made for this call left torch, if no loss of ``net`` has the judge."""
+def _through_numpy(story: Story, call: BackwardCall, judge: str, net: str) -> list[Line]:
+    """Where what ``net`` made for this call left torch, if no loss of ``net`` has the judge. Which
+    of them came back into the term, and which went into a log, is not known."""
     if any(finding.net == net for finding in story.told(constant_term)):
-        return None
+        return []
     calls = [story.record.backward_calls[c] for c in story.calls_of(net)]
     if any((judge, net) in story.links(c) for c in calls):
-        return None
+        return []
     nodes, first = story.record.graph.nodes, min(story.through(call, judge), default=-1)
     places = [line for node, _, line in story.record.graph.left
               if node < first and net in story.behind[node] and nodes[node].forward in call.forwards
               ]  # fmt: skip
-    return places[-1] if places else None
+    return list(dict.fromkeys(places))
 
 
 def _wrong_side(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) -> Finding:
@@ -70,7 +71,7 @@ def _wrong_side(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut
     )  # fmt: skip
 
 
-def _in_numpy(story: Story, net: str, judge: str, call: BackwardCall, line: Line) -> Finding:
+def _in_numpy(story: Story, net: str, judge: str, call: BackwardCall, lines: list[Line]) -> Finding:
     return story.finding(
         "cut-off", "waste", net, [story.events[call.index]],
         "In {call} the term that comes from {judge} teaches nobody, and what {net} made left torch "
@@ -78,5 +79,5 @@ def _in_numpy(story: Story, net: str, judge: str, call: BackwardCall, line: Line
         "If this term judges that output, {net} should learn from it: stay in torch, for what "
         "comes back from NumPy has no graph. If it judges something else, leave it out of this "
         "loss.",
-        judge=judge, call=story.call(call.index), where=story.in_line(line),
+        judge=judge, call=story.call(call.index), where=" and".join(map(story.in_line, lines)),
     )  # fmt: skip

@@ -114,6 +114,11 @@ class Flow(Quotes):
         nodes = self.record.graph.nodes
         return {i for i in self.reached(root) if nodes[i].is_leaf and nodes[i].net == net}
 
+    def leaves_of(self, root: int) -> frozenset[tuple[str, str]]:
+        """(net, parameter) of all to which a gradient at ``root`` would go on."""
+        nodes = (self.record.graph.nodes[i] for i in self.reached(root))
+        return frozenset((n.net, n.parameter) for n in nodes if n.is_leaf and n.net and n.parameter)
+
     @cached_property
     def built_by(self) -> dict[int | None, list[int]]:
         """Forward -> the nodes that it left in the graph; None: those that no forward made."""

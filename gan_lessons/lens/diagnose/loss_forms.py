@@ -66,9 +66,9 @@ def weighed_by_another(story: Story) -> Iterator[Finding]:
                 continue
             policy, weight = found
             pupils = {net for _, net in story.uses.get(call.index, ())}
-            extra = _leaves(story, weight) - _leaves(story, policy)
+            extra = story.leaves_of(weight) - story.leaves_of(policy)
             own = {leaf for t in terms - {term} if _is_distance(story, t)
-                   for leaf in _leaves(story, t)}  # fmt: skip
+                   for leaf in story.leaves_of(t)}  # fmt: skip
             other = {c for net in pupils for c in story.calls_of(net)} - {call.index}
             own |= {(n, k) for c in other for n, ks in
                     story.record.backward_calls[c].received.items() for k in ks}  # fmt: skip
@@ -95,18 +95,12 @@ def _product(story: Story, term: int) -> tuple[int, int] | None:
         nets = story.behind[policy] & {*story.trained}
         cuts = (cut for i in story.reached(policy) for cut in story.cuts_into.get(i, ()))
         sampled = any(nets & story.behind[cut.source] and cut.how in SAMPLES for cut in cuts)
-        if sampled and _leaves(story, weight):
+        if sampled and story.leaves_of(weight):
             return policy, weight
     return None
 
 
 SAMPLES = {"multinomial()", "normal()", "bernoulli()", "torch.no_grad", "rsample()", "sample()"}
-
-
-def _leaves(story: Story, root: int) -> set[tuple[str, str]]:
-    """The parameters of nets to which a gradient at ``root`` would go on."""
-    nodes = (story.record.graph.nodes[i] for i in story.reached(root))
-    return {(n.net, n.parameter) for n in nodes if n.is_leaf and n.net and n.parameter}
 
 
 def _is_distance(story: Story, term: int) -> bool:
@@ -169,6 +163,75 @@ def _ops_until(story: Story, root: int, net: str) -> set[str]:
             found |= {"shift"} if nodes[key].op in ("AddBackward0", "RsubBackward1") else set()
         waiting += nodes[key].inputs
     return found
+
+
+def taught_teacher(story: Story) -> Iterator[Finding]:
+    """A term draws two sides together, and one of them learns from nothing else: a teacher.
+
+    Wrong where that side is in eval mode, in which nobody trains; else waste, for it may be meant
+    (a prior that follows what it is the prior of).
+    """
+    told = set[object]()
+    for call in story.calls_made:
+        for terms, sides in _drawn_together(story, call):
+            others = [
+                story.leaves_of(t)
+                for c in story.calls_made
+                if c.index in story.uses
+                for t in summed(story, c)[1] - (terms if c is call else set())
+                if story.record.graph.lines.get(t) != story.record.graph.lines.get(min(terms))
+            ]
+            known = frozenset().union(*others)
+            used = {(n, k) for s, _ in story.uses.get(call.index, ()) for n, k in s.used}
+            for teacher, student in (sides, sides[::-1]):
+                if teacher & known or not student & known or not {*teacher} <= used:
+                    continue
+                net, name = min(teacher)
+                asleep = all(k in story.record.evaluated.get(n, ()) for n, k in teacher)
+                ran = {f.training for f in story.record.forwards if f.net == net}
+                asleep |= ran == {False}
+                if (net, asleep) not in told:
+                    told.add((net, asleep))
+                    yield _taught(story, call, net, name, len(teacher), asleep, min(terms))
+
+
+def _drawn_together(
+    story: Story, call: BackwardCall
+) -> Iterator[tuple[set[int], tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]]]:
+    """The nodes of a term that draws two sides together, and the parameters behind each side."""
+    nodes, terms = story.record.graph.nodes, summed(story, call)[1]
+    found: list[tuple[set[int], int, int]] = []
+    for term in sorted(terms):
+        sides = _sides(story, term)
+        found += [({term}, *sides[0])] if sides else []
+        if nodes[term].op == "XlogyBackward0":  # of kl_div: t * log(t) - t * input
+            target = nodes[term].inputs[0]
+            for other in (t for t in terms if nodes[t].op == "MulBackward0"):
+                if target in nodes[other].inputs and len({*nodes[other].inputs}) == 2:
+                    given = next(i for i in nodes[other].inputs if i != target)
+                    found.append(({term, other}, target, given))
+    for one, a, b in found:
+        left, right = story.leaves_of(a), story.leaves_of(b)
+        if left and right and not left & right:
+            yield one, (left, right)
+
+
+def _taught(
+    story: Story, call: BackwardCall, net: str, name: str, count: int, asleep: bool, term: int
+) -> Finding:
+    return story.finding(
+        "moving-target", "wrong" if asleep else "waste", net, [story.events[call.index]],
+        "{call} draws {count} parameters of {net} ({name}, ...) towards what learns from them, "
+        "though they are in eval mode; nothing else teaches them."
+        if asleep
+        else "{call} draws {count} parameters of {net} ({name}, ...) towards what learns from "
+        "them; nothing else teaches them.",
+        "A teacher stands still: leave its parameters out of the optimizer, and run it under "
+        "torch.no_grad()." if asleep
+        else "If they are a teacher's, run it under torch.no_grad(), and leave them out of the "
+        "optimizer. If they are to follow, leave it.",
+        call=story.call(call.index), count=count, name=name,
+    )  # fmt: skip
 
 
 def _line(story: Story, call: BackwardCall, key: int) -> Line | None:

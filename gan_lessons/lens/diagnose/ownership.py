@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.odd_parameters import made_anew
+from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.model import BackwardCall
 
 
 def never_stepped(story: Story) -> Iterator[Finding]:
@@ -74,18 +77,26 @@ def of_nobody(story: Story) -> Iterator[Finding]:
     well be a fixed net that nobody froze.
     """
     graph, told = story.record.graph, set[frozenset[int]]()
+    anew = story.told_events(made_anew)
     for call in (c for c in story.calls_made if not c.restricted):
         found = frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers)
         if not found or any(found <= one for one in told):
             continue
         told.add(found)
+        if story.events[call.index].index in anew:
+            continue
         forwards = [story.record.forwards[i] for i in call.forwards]
         inside = dict.fromkeys(
             f.net for f in forwards for i in call.nodes
             if graph.nodes[i].forward == f.index and graph.strangers.keys() & graph.nodes[i].inputs
         )  # fmt: skip
+        alone = _taught_alone(story, call)
         yield story.finding(
-            "ownership", "waste", next(iter(inside), None), story.events_of([call.index]),
+            "ownership", "wrong" if alone else "waste", next(iter(inside), None),
+            story.events_of([call.index]),
+            "A term of the loss of {call} teaches nobody but {count} parameters that no optimizer "
+            "holds, and that are not among those of {nets}: they never learn."
+            if alone else
             "{call} computes gradients for {count} parameters that no optimizer holds, and that "
             "are not among the parameters of {nets}.",
             "If they are to learn, register them (a list of nets is an nn.ModuleList), and make "
@@ -94,6 +105,18 @@ def of_nobody(story: Story) -> Iterator[Finding]:
             call=story.call(call.index), count=len(found),
             nets=" and ".join(inside or story.record.parameters),
         )  # fmt: skip
+
+
+def _taught_alone(story: Story, call: BackwardCall) -> bool:
+    """Is there a term that leads to such parameters, and to no net that an optimizer trains? It is
+    for them alone; through a fixed net (of features, say) a term leads on to one that learns."""
+    strangers = story.record.graph.strangers
+    used = bool({net for _, net in story.uses.get(call.index, ())})
+    terms = summed(story, call)[1] if used else ()
+    return any(
+        story.reached(t) & strangers.keys() and not story.behind[t] & {*story.trained}
+        for t in terms
+    )
 
 
 def held_twice(story: Story) -> Iterator[Finding]:

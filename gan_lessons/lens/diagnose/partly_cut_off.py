@@ -15,8 +15,9 @@ SCALES = ("MulBackward0", "DivBackward0", "NegBackward0")
 def constant_term(story: Story) -> Iterator[Finding]:
     """A term of the loss is another net's verdict on what this net made, and teaches it nothing.
 
-    None of the calls that the net learned from walks through the other net and on to it. A single
-    number is added, and what this net had made was cut off before it: with the verdict, or before.
+    None of the calls that the net learned from walks through the other net and on to it. A number
+    is added, of the batch or of each sample, and what this net had made was cut off before it: with
+    the verdict, or before.
     """
     for net in story.trained:
         used = [story.record.backward_calls[c] for c in sorted(story.calls_of(net))]
@@ -34,8 +35,9 @@ def constant_term(story: Story) -> Iterator[Finding]:
 def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, frozenset[str]]]:
     """Cuts behind a term that is added to the loss, and the nets that the term came through."""
     nodes, walked = story.record.graph.nodes, {*call.nodes}
+    sums = summed(story, call)[0]  # one sample at a time, too
     for node in (nodes[i] for i in call.nodes):
-        if node.op not in ADDS or node.shape != () or node.net is not None:
+        if node.op not in ADDS or not (node.shape == () or node.id in sums) or node.net is not None:
             continue
         for cut in story.cuts_into.get(node.id, ()):  # the term is a constant
             if net in (nets := story.made_from(cut)):

@@ -28,6 +28,8 @@ def by_parts(record: Record) -> Record:
         twice={name: _named(held, places) for name, held in record.twice.items()},
         moved=_named(record.moved, places),
         apart=_named(record.apart, places),
+        evaluated=_named(record.evaluated, places),
+        aliased=tuple(tuple(places.get(p, p) for p in one) for one in record.aliased),
         events=[_event(event, places) for event in record.events],
         backward_calls=[_call(call, places) for call in record.backward_calls],
         graph=_graph(record.graph, places),

@@ -35,9 +35,8 @@ def polluted(story: Story) -> Iterator[Finding]:
     """A step used a gradient that was meant for another step; one finding for each net."""
     if story.inside:
         return
-    found: dict[str, Finding] = {}
+    found: dict[str, Finding] = {one.net or "": one for one in _of_the_other_player(story)}
     for rule in (
-        _of_the_other_player,
         instead_of_its_own,
         _used_twice,
         _by_two_in_turn,
@@ -58,43 +57,64 @@ def _sharing(story: Story) -> Iterator[tuple[Step, str, Step]]:
                     yield step, net, other
 
 
-def _of_the_other_player(story: Story) -> Iterator[Finding]:
-    for step, net, other in _sharing(story):
-        mixture = _mixture(story, step, net, other)
-        if mixture is None:
-            continue
-        own, shared = mixture.own, mixture.shared
-        numbered = story.one_line(own, shared)
-        users = sorted({n for call in shared for _, n in story.uses[call]} - {net})
-        blanks = {
-            "step": story.event(step.event), "calls": story.calls(own | shared, numbered),
-            "others": story.calls(shared, numbered), "by": " and ".join(other.nets),
-            "users": story.parameters_of(users, max(shared)),
-        }  # fmt: skip
-        # A clearing in between must not throw away what the net has of its own and has yet to use.
-        new = own - story.used_before(step)
-        if new and min(new) > max(shared):
-            fix = "Clear the gradients of {net} (zero_grad) between {first} and {last}."
-            blanks["first"] = story.call(max(shared), numbered)
-            blanks["last"] = story.call(min(new), numbered)
-        else:
-            fix = (
-                "Keep the other player's call out of {net}: in {others}, name who is to receive, "
-                "`backward(inputs={users})`, or freeze {net} (requires_grad_(False)) for that call."
-            )
-        yield story.finding(
-            "polluted", "wrong", net, [*story.events_of(own | shared), step.event],
-            "{step} moved {net} by the sum of {calls}. {others} is another player's: {by} "
-            "learned from it too.",
-            fix, **blanks,
-        )  # fmt: skip
+Foreign = set[tuple[object, str]]  # (kind of call, net that it was not meant for)
 
 
-def _mixture(story: Story, step: Step, net: str, other: Step) -> Mixture | None:
+def _of_the_other_player(story: Story) -> list[Finding]:
+    """Where each pollutes the other, the calls of both are shared, and none seems to have one of
+    its own: what is known to be another's is left aside, until nothing new is known."""
+    foreign: Foreign = set()
+    found: dict[str, Mixture] = {}
+    while True:
+        new: Foreign = set()
+        for step, net, other in _sharing(story):
+            if net in found and found[net].step.event.index <= step.event.index:
+                continue
+            if one := _mixture(story, step, net, other, foreign):
+                found[net] = one
+                kinds = {story.kind(story.record.backward_calls[a]) for a in one.shared}
+                kinds -= {story.kind(story.record.backward_calls[b]) for b in one.own}
+                new |= {(kind, net) for kind in kinds}
+        if new <= foreign:
+            return [_mixed(story, one) for one in found.values()]
+        foreign |= new
+
+
+def _mixed(story: Story, mixture: Mixture) -> Finding:
+    step, net, own, shared, other = mixture
+    numbered = story.one_line(own, shared)
+    users = sorted({n for call in shared for _, n in story.uses[call]} - {net})
+    blanks = {
+        "step": story.event(step.event), "calls": story.calls(own | shared, numbered),
+        "others": story.calls(shared, numbered), "by": " and ".join(other.nets),
+        "users": story.parameters_of(users, max(shared)),
+    }  # fmt: skip
+    # A clearing in between must not throw away what the net has of its own and has yet to use.
+    new = own - story.used_before(step)
+    if new and min(new) > max(shared):
+        fix = "Clear the gradients of {net} (zero_grad) between {first} and {last}."
+        blanks["first"] = story.call(max(shared), numbered)
+        blanks["last"] = story.call(min(new), numbered)
+    else:
+        fix = (
+            "Keep the other player's call out of {net}: in {others}, name who is to receive, "
+            "`backward(inputs={users})`, or freeze {net} (requires_grad_(False)) for that call."
+        )
+    return story.finding(
+        "polluted", "wrong", net, [*story.events_of(own | shared), step.event],
+        "{step} moved {net} by the sum of {calls}. {others} is another player's: {by} "
+        "learned from it too.",
+        fix, **blanks,
+    )  # fmt: skip
+
+
+def _mixture(story: Story, step: Step, net: str, other: Step, foreign: Foreign) -> Mixture | None:
     made = story.record.backward_calls
-    mine, theirs = step.calls(net), story.used_by[other.event.target]
-    shared = mine & other.calls()
-    own = {b for b in mine - theirs if not _has_a_partner(story, b, net)}
+    mine = {c for c in step.calls(net) if (story.kind(made[c]), net) not in foreign}
+    theirs = {c for c in story.used_by[other.event.target]
+              if any((story.kind(made[c]), n) not in foreign for n in other.nets)}  # fmt: skip
+    own = {b for b in mine - theirs if not _has_a_partner(story, b, net, foreign)}
+    shared = (step.calls(net) & other.calls()) - own
     for a in shared:
         for rival, through in ((r, t) for r in other.nets for t in (r, *story.copies_of(r))):
             if _reverses(story, a, net, through):
@@ -112,11 +132,12 @@ def _mixture(story: Story, step: Step, net: str, other: Step) -> Mixture | None:
     return None
 
 
-def _has_a_partner(story: Story, call: int, net: str) -> bool:
+def _has_a_partner(story: Story, call: int, net: str, foreign: Foreign) -> bool:
     """Did the call go through ``net`` to another net that learned from it as well? Then it is as
     shared as the one in question: a head that serves two encoders, say."""
-    lower = {m for n, m in story.links(story.record.backward_calls[call]) if n == net}
-    return bool(lower & {n for _, n in story.uses[call]})
+    made = story.record.backward_calls[call]
+    lower = {m for n, m in story.links(made) if n == net}
+    return any(n in lower and (story.kind(made), n) not in foreign for _, n in story.uses[call])
 
 
 def _judges(story: Story, a: int, b: int, net: str, rival: str, other: Step) -> bool:

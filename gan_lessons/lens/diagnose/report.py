@@ -25,9 +25,17 @@ from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, 
 from gan_lessons.lens.diagnose.loss_forms import (
     moving_target,
     squashed_twice,
+    taught_teacher,
     weighed_by_another,
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
+from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals
+from gan_lessons.lens.diagnose.odd_parameters import (
+    hooks_pile_up,
+    made_anew,
+    on_one_memory,
+    part_made_anew,
+)
 from gan_lessons.lens.diagnose.ownership import (
     held_twice,
     in_no_optimizer,
@@ -41,18 +49,30 @@ from gan_lessons.lens.diagnose.polluted import from_before, polluted
 from gan_lessons.lens.diagnose.processes_apart import ranks_differ
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
-from gan_lessons.lens.diagnose.unused_loss import never_walked, parts_never_walked, thrown_away
+from gan_lessons.lens.diagnose.unused_loss import (
+    idle_net,
+    never_walked,
+    parts_never_walked,
+    thrown_away,
+)
+from gan_lessons.lens.diagnose.useless_gradients import (
+    all_pairs,
+    counted_twice,
+    flat,
+    not_finite,
+)
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
     errors, cut_off, constant_term, mere_number, dead_terms, polluted, stale_weights,
-    never_walked, parts_never_walked, thrown_away, squashed_twice, weighed_by_another,
-    moving_target, pulled_alike, nothing_to_tell_apart, clipped_in_vain, still_scaled,
-    never_stepped, ranks_differ, in_no_optimizer, of_nobody,
-    held_twice, one_module, in_vain, needless_retain, memory_growth, update_kind, from_before,
-    never_received, frozen, batchnorm_updates,
+    never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
+    weighed_by_another, moving_target, taught_teacher, pulled_alike, nothing_to_tell_apart,
+    clipped_in_vain, still_scaled, never_stepped, ranks_differ, in_no_optimizer, of_nobody,
+    held_twice, one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, cancelled,
+    reversals, flat, all_pairs, counted_twice, not_finite, in_vain, needless_retain,
+    memory_growth, update_kind, from_before, never_received, frozen, batchnorm_updates,
 )  # fmt: skip
 
 # severity -> symbol, word, colour of the bar on a page; in the order in which findings are told.
@@ -122,16 +142,15 @@ def diagnose(record: Record) -> Diagnosis:
     Errors: ``inplace-after-retain``, ``inplace`` (the same where no graph was retained),
     ``second-backward``, ``no-graph``, ``exception`` (any other).
 
-    Wrong gradients: ``cut-off`` (no gradient arrived, or a part of it is missing), ``polluted``,
-    ``stale-weights``, ``never-stepped``, ``never-walked`` (a loss without a backward; only waste
-    where its value was read), ``thrown-away`` (cleared before any step), ``ownership`` (a net in no
-    optimizer, a parameter twice in one, one module under two names), ``ranks-differ`` (processes of
-    one training hold other weights), ``squashed-twice`` (a loss for logits got probabilities),
-    ``unclipped`` (clipped when it has no effect, or the wrong one), ``still-scaled`` (by AMP).
+    Wrong gradients: ``cut-off`` (none or not all arrived), ``polluted``, ``stale-weights``,
+    ``never-stepped``, ``never-walked`` (a loss without a backward), ``thrown-away``, ``ownership``
+    (a net in no optimizer, a parameter twice in one, ...), ``ranks-differ``, ``squashed-twice``,
+    ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
+    the same), ``reversed`` (a whole loss), ``flat`` (an operation without a slope), ``broadcast``,
+    ``counted-twice``, ``not-finite``.
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
-    meant so, ``cut-off`` (a term teaches nobody), ``ownership`` (parameters of no net),
-    ``moving-target`` (with the graph of the net that is drawn to it), ``pulled-alike`` (players).
+    meant so, ``moving-target``, ``pulled-alike`` and some of the codes above.
 
     Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``, ``from-before``,
     ``never-received`` (parameters that no backward reached), ``frozen``, ``batchnorm-updates``.

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.no_gradient_there import added_number
 from gan_lessons.lens.diagnose.ownership import never_stepped
 from gan_lessons.lens.diagnose.polluted import instead_of_its_own
 from gan_lessons.lens.diagnose.story import Finding, Story
@@ -16,8 +17,9 @@ def never_walked(story: Story) -> Iterator[Finding]:
     """A net that trains ran forward, a number was made of it, and nothing walked that graph.
 
     Wrong where nothing ever looked at the number: a loss that was overwritten, or whose backward
-    is missing. Waste where it was read, for a log perhaps. What is alive at the end of the
-    recording may yet be walked, and what was detached went on without its graph.
+    is missing; and where it was read, and a number that is another one each time was added to a
+    loss of the same net. Waste where it was only read, for a log perhaps. What is alive at the end
+    of the recording may yet be walked, and what was detached went on without its graph.
     """
     if story.failed or story.inside:
         return
@@ -29,7 +31,68 @@ def never_walked(story: Story) -> Iterator[Finding]:
         if i in alive or i in cut or i not in numbers or i in story.walked_forwards:
             continue
         if net in story.trained and forward.during is None and i in story.began:
-            yield _never_walked(story, forward, wrong=i not in read)
+            if i in read and (sum_of := _number_added(story, forward)) is not None:
+                yield _only_a_number(story, forward, *sum_of)
+            else:
+                yield _never_walked(story, forward, wrong=i not in read)
+
+
+def _number_added(story: Story, forward: Forward) -> tuple[BackwardCall, int] | None:
+    """The next call that this net learned from, if a number was added to its loss."""
+    began = story.began[forward.index]
+    calls = (c for c in story.calls_made if story.events[c.index].index > began)
+    for call in (c for c in calls if c.index in story.calls_of(forward.net)):
+        key = added_number(story, call)
+        return (call, key) if key is not None else None
+    return None
+
+
+def _only_a_number(story: Story, forward: Forward, call: BackwardCall, key: int) -> Finding:
+    began = story.record.events[story.began[forward.index]]
+    return story.finding(
+        "never-walked", "wrong", forward.net, [began, story.events[call.index]],
+        "A loss was made of {forward}, and only read as a number; no backward walked it. A number "
+        "that is another one each time is added to the loss of {call}{where}: {net} learns nothing "
+        "from it.",
+        "Add the tensor itself, without .item() or float(). If that number is no loss of {net}, "
+        "leave it out, or run {forward} under torch.no_grad().",
+        forward=story.forward(forward), call=story.call(call.index),
+        where=story.in_line(story.record.graph.lines.get(key)),
+    )  # fmt: skip
+
+
+def idle_net(story: Story) -> Iterator[Finding]:
+    """An optimizer steps two nets, and never finds a gradient in one of them, though that one ran
+    for it: nothing was made of what it said, and what it got was another player's."""
+    if story.failed or story.inside or not story.record.events:
+        return
+    alive = {story.record.graph.nodes[i].forward for i in story.record.events[-1].states}
+    for net in story.trained:
+        steps = [s for s in story.steps_of(net) if s.used]
+        got = [c for c in story.calls_made if net in story.receivers(c)]
+        if not steps or story.calls_of(net) or not got or story.moved_outside.get(net):
+            continue
+        idle = [f for f in story.record.forwards if f.net == net and f.index in story.built_by
+                and f.index in story.began and f.index not in story.walked_forwards
+                and f.index not in alive and not _went_on(story, f)]  # fmt: skip
+        if idle:
+            began = story.record.events[story.began[idle[0].index]]
+            yield story.finding(
+                "never-walked", "wrong", net, [began, steps[0].event],
+                "{step} never found a gradient in {net}: {forward} went into no loss, and what "
+                "{calls} wrote there was for another player, and was cleared.",
+                "Make a loss of what {forward} gives. Look for a line that was copied from another "
+                "net's, with the name left as it was.",
+                step=story.event(steps[0].event), forward=story.forward(idle[0]),
+                calls=story.calls(c.index for c in got),
+            )  # fmt: skip
+
+
+def _went_on(story: Story, forward: Forward) -> bool:
+    """Was something made of what this forward gave, or its value read?"""
+    graph, own = story.record.graph, {*story.built_by[forward.index]}
+    later = (n for n in graph.nodes.values() if n.id not in own)
+    return bool(own & graph.read) or any(own & {*n.inputs} for n in later)
 
 
 def _fates(story: Story) -> tuple[set[int], set[int], set[int]]:

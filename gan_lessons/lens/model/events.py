@@ -115,7 +115,8 @@ class Event:
     of the forward. Of a step, ``holds``: net -> the parameters it was for, and ``began``: the
     number of events before it began (a closure's are between); of one that found no gradient,
     ``stood_still``: the weights kept their values. (Momentum and weight decay move them by zeros.)
-    Of a "grad", ``nodes``: ids of the graph nodes that it walked.
+    Of a "grad", ``nodes``: ids of the graph nodes that it walked. Of a step, ``hooks``: net -> how
+    many hooks stand on what backward brings to it.
     ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
     event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
     Of errors, ``message``: the exception; ``what`` happened in plain words, and how to ``fix`` it
@@ -139,6 +140,7 @@ class Event:
     began: int | None = None
     stood_still: bool | None = None
     nodes: tuple[int, ...] = ()
+    hooks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def explanation(self) -> str | None:

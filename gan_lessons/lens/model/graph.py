@@ -103,6 +103,11 @@ class Graph:
     and what was computed from that gradient went into ``target``.
     ``strangers``: leaf -> a number for its parameter, where that is of no named net, no optimizer
     holds it, and at the end it held gradient.
+    ``cancelled``: differences of which every number was zero, both sides having a graph.
+    ``constants``: sum -> the Python number that was added to a tensor there.
+    ``pairs``: operation -> n, where shapes (n, 1) and (n,) met.
+    ``passes``: function of somebody's own that hands its input on as it is -> by what it multiplies
+    the gradient.
 
     A node without a state is not there at the moment that ``states`` speaks of: not built yet,
     or already gone. ``inferred`` tells that owners were guessed from parameters, not observed.
@@ -120,6 +125,10 @@ class Graph:
     lines: Mapping[int, Line] = field(default_factory=dict)
     slopes: tuple[Cut, ...] = ()
     strangers: Mapping[int, int] = field(default_factory=dict)
+    cancelled: frozenset[int] = frozenset()
+    constants: Mapping[int, float] = field(default_factory=dict)
+    passes: Mapping[int, float] = field(default_factory=dict)
+    pairs: Mapping[int, int] = field(default_factory=dict)
 
 
 # Operations that only turn a parameter on its way into a layer; a picture may leave them out.

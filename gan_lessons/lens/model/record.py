@@ -45,6 +45,9 @@ class Record:
     longer when it ended. ``scalings``: what clipped or unscaled gradients, in order.
     ``pulls``: which way each backward call pulled the small outputs of nets. ``lone``: nets that
     are no module, only parameters, by the names of the variables that hold them.
+    ``aliased``: (net, parameter) of those that are several objects on one memory, at the beginning
+    or at the end. ``orphans``: optimizer -> how many parameters it holds that are of no named net,
+    and hold no gradient. ``evaluated``: net in training -> parameters of its parts in eval mode.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -62,6 +65,9 @@ class Record:
     scalings: list[Scaling] = field(default_factory=list)
     pulls: list[Pull] = field(default_factory=list)
     lone: tuple[str, ...] = ()
+    aliased: tuple[tuple[tuple[str, str], ...], ...] = ()
+    orphans: Mapping[str, int] = field(default_factory=dict)
+    evaluated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     complete: bool = False
 
     @property

@@ -30,6 +30,7 @@ from gan_lessons.lens.model import (
 )
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_nodes import op_name, owner_of, owners_of, reachable, walk
+from gan_lessons.lens.record.gradients import Fingerprint, alike, measured
 from gan_lessons.lens.record.source_lines import NOWHERE
 
 _numbers = itertools.count()
@@ -76,11 +77,16 @@ class LiveGraph:
         self.left: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
+        self.cancelled: set[int] = set()
+        self.constants: dict[int, float] = {}
+        self.passes: dict[int, float] = {}
+        self.pairs: dict[int, int] = {}
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
         self.held: set[int] = set()  # ids of what some optimizer holds
         self._strangers: dict[int, int] = {}  # node of a parameter of no net -> its number
-        self._strange: dict[int, tuple[TensorWeakRef, int]] = {}  # id -> such one, its version
+        # id -> such one, its version and what was measured of it
+        self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
         self._frozen: dict[
             int, Line
         ] = {}  # id of a parameter -> where it was last frozen or thawed
@@ -118,17 +124,21 @@ class LiveGraph:
     def _meet(self, key: int, variable: Tensor) -> None:
         """``variable`` is a leaf of no net: an input, or a parameter that nobody registered."""
         if isinstance(variable, nn.Parameter):
-            met = TensorWeakRef(variable), internals.version_of(variable)
-            self._strange.setdefault(id(variable), met)
+            if id(variable) not in self._strange:
+                met = TensorWeakRef(variable), internals.version_of(variable), measured([variable])
+                self._strange[id(variable)] = met
             self._strangers[key] = id(variable)
 
     def settle_strangers(self) -> None:
         """Keep those that no optimizer holds, that hold gradient, and that nothing has moved."""
-        alive = ((key, ref(), version) for key, (ref, version) in self._strange.items())
+        alive = ((key, ref(), *then) for key, (ref, *then) in self._strange.items())
         left = {
             key
-            for key, p, version in alive
-            if p is not None and p.grad is not None and internals.version_of(p) == version
+            for key, p, version, value in alive
+            if p is not None
+            and p.grad is not None
+            and internals.version_of(p) == version
+            and alike(measured([p])[0], value[0])  # or moved through .data
         } - self.held
         for node, key in list(self._strangers.items()):
             if key not in left:
@@ -156,6 +166,10 @@ class LiveGraph:
             lines=self.lines,
             slopes=tuple(self.slopes.values()),
             strangers=self._strangers,
+            cancelled=frozenset(self.cancelled),
+            constants=self.constants,
+            passes=self.passes,
+            pairs=self.pairs,
         )
 
     def freezes(self, tensor: Tensor, line: Line) -> None:

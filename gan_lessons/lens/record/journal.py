@@ -19,8 +19,9 @@ from gan_lessons.lens.record.gradients import (
     Weights,
 )
 from gan_lessons.lens.record.graph_errors import Failure
+from gan_lessons.lens.record.odd_parameters import in_eval_mode, on_one_memory
 from gan_lessons.lens.record.operations import Operations
-from gan_lessons.lens.record.processes import drifted
+from gan_lessons.lens.record.processes import begun, drifted
 from gan_lessons.lens.record.source_lines import NOWHERE, raising_line
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -39,9 +40,12 @@ class Journal(Generic[AnyRecord]):
         self.graph = LiveGraph(nets, names)
         self.operations = Operations(self.graph, self._ledger.exposed)
         self.record = kind(self._shapes(), {}, graph=self.graph.graph())
+        self.record.aliased = on_one_memory(names)
+        self.record.evaluated = in_eval_mode(nets)
         self.inside: int | None = None
         self._raised: BaseException | None = None
         self._batchnorm = self._batchnorm_updates()
+        self._key = begun()
 
     def contents(self, parameters: Collection[Tensor]) -> list[Content]:
         """What the ``.grad`` of these holds: looked at closely, for something will use it."""
@@ -129,14 +133,16 @@ class Journal(Generic[AnyRecord]):
                 if not any(event.kind == "error" for event in record.events):
                     began = self._weights.since_the_beginning()
                     steps = [event.target for event in record.events if event.kind == "step"]
-                    found = drifted(*began, self._weights.measured_now, steps)
+                    found = drifted(self._key, *began, self._weights.measured_now, steps)
                     record.processes, record.apart = found
+            record.aliased = (*record.aliased, *on_one_memory(self._names))
             now = self._batchnorm_updates()
             record.batchnorm = {net: now[net] - before for net, before in self._batchnorm.items()}
         finally:
             record.complete = True
             self.graph.let_go()
             self.operations.values.clear()
+            self.operations.numbers.clear()
             self._raised = None
 
     def _shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:

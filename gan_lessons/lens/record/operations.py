@@ -14,6 +14,7 @@ from torch.utils.weak import TensorWeakRef
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.source_lines import caller_line
+from gan_lessons.lens.record.telling_numbers import TellingNumbers
 from gan_lessons.lens.record.values import READS, Values
 
 
@@ -45,6 +46,7 @@ class Operations(TorchFunctionMode):
         super().__init__()
         self._graph, self._exposed = graph, exposed
         self.values = Values(graph)
+        self.numbers = TellingNumbers(graph)
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
 
@@ -146,6 +148,8 @@ class Operations(TorchFunctionMode):
                 self.values.went_into(new or [node], given)
             if new and not self._graph.running:
                 self._graph.lines[self._graph.id_of(node)] = caller_line()
+            if new:
+                self.numbers.look(new, taken[0] if taken else (), tensor)
         if lost or name in READS:
             self.values.went_on(name, given or tensors_in(taken), lost)
 

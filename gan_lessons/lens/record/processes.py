@@ -17,13 +17,26 @@ from typing import Any
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.gradients import Fingerprint, alike
 
-WAIT = timedelta(seconds=10)  # for the others to end their recording
+SOON = timedelta(seconds=1)  # for the others to have begun a recording, when ours is over
+WAIT = timedelta(seconds=10)  # for those who have begun one to end it
 Names = list[tuple[str, str]]  # (net, parameter)
 _recordings = itertools.count()
 _given_up = weakref.WeakSet[Any]()  # stores of processes that did not answer: they record nothing
 
 
+def begun() -> str | None:
+    """Tell the others that a recording begins. Its key in the store; None for one process alone."""
+    found = internals.joined_processes()
+    if found is None or found[0] in _given_up:
+        return None
+    store, rank, _ = found
+    key = f"gan_lessons/recording/{next(_recordings)}/"
+    store.set(f"{key}{rank}/begun", "")
+    return key
+
+
 def drifted(
+    key: str | None,
     names: Names,
     before: list[Fingerprint],
     now: Callable[[], list[Fingerprint]],
@@ -31,20 +44,21 @@ def drifted(
 ) -> tuple[int, dict[str, tuple[str, ...]]]:
     """(processes, net -> parameters that were equal in all of them, and are no longer).
 
-    names: of the parameters. before: what was measured of each when the recording began; now():
-    what is measured of each when it ends. steps: the optimizers that stepped meanwhile. (1, {}) for
+    key: what ``begun`` gave. names: of the parameters. before: what was measured of each when the
+    recording began; now(): what is measured of each when it ends. steps: the optimizers that
+    stepped meanwhile. (1, {}) for
     one process, where others recorded other steps, and where they do not answer in time: they
-    record nothing, and from then on nobody is waited for.
+    record nothing, and from then on nobody is waited for. Who records alone waits for ``SOON``.
     """
     found = internals.joined_processes()
-    if found is None or found[0] in _given_up:
+    if found is None or key is None or found[0] in _given_up:
         return 1, {}
     store, rank, processes = found
-    key = f"gan_lessons/recording/{next(_recordings)}/"
     mine = [before, now()]
     others = range(1, processes) if rank == 0 else [0]
     apart: set[int] = set()
     try:
+        store.wait([f"{key}{other}/begun" for other in others], SOON)
         store.set(f"{key}{rank}", json.dumps([names, steps, *mine]))
         store.wait([f"{key}{other}" for other in others], WAIT)
         for other in others:

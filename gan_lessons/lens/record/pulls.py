@@ -11,9 +11,8 @@ from torch import Tensor
 from gan_lessons.lens.model import Forward, Pull
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.journal import Journal
+from gan_lessons.lens.record.telling_numbers import LARGEST
 from gan_lessons.lens.record.undo import Undo
-
-LARGEST = 1 << 16  # numbers in an output that is looked at: verdicts are small, images are not
 
 
 class Pulls:

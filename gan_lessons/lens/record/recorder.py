@@ -20,6 +20,7 @@ from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.lone_parameters import LoneParameters
+from gan_lessons.lens.record.odd_parameters import hooks_of, of_no_net
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import (
     held_parameters,
@@ -72,6 +73,7 @@ class Recorder:
         alike = [(n, {*named.values()}) for n, named in self._names.items() if named]
         groups = (tuple(n for n, found in alike if found == mine) for _, mine in alike)
         self._record.shared = tuple({group: None for group in groups if len(group) > 1})
+        undo.callback(self._look_for_orphans)
         self._thread = threading.get_ident()
         self._tasks: set[int] = set()  # backwards of the engine that are ours
         self._on_cpu = True
@@ -95,6 +97,9 @@ class Recorder:
             internals.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
         Scalings(self.journal, self._names, self._hears).attach(undo)
         internals.enter_mode(undo, self.journal.operations)
+
+    def _look_for_orphans(self) -> None:
+        self._record.orphans = of_no_net(self._names, self._optimizers)
 
     def _hears(self) -> bool:
         """Is what happens here ours to hear? Then operations are too, also where a step raised."""
@@ -184,6 +189,7 @@ class Recorder:
         for net in holds:
             self._steps[net] += 1
         details = {"holds": holds, "began": done.events, "call": None if inside == -1 else inside}
+        details["hooks"] = {n: hooks_of(self._nets[n], self._names[n].values()) for n in holds}
         if done.weights and not closure_ran:
             same = map(alike, done.weights, self.journal.weights(held))
             details["stood_still"] = all(same)

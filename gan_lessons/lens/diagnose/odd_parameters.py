@@ -1,0 +1,136 @@
+"""Parameters that an optimizer moves in vain, twice, or by more than was meant: made anew, two on
+one memory, under hooks that pile up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.model import BackwardCall, Line
+
+
+def made_anew(story: Story) -> Iterator[Finding]:
+    """A line's backward reached a parameter, which steps moved, and reaches it no more: it reaches
+    a leaf of the same shape that is in no net. The variable was given another tensor."""
+    if story.failed or story.inside:
+        return
+    told = {(f.net or "", name) for f in story.told(cut_off)
+            for name in story.record.parameters.get(f.net or "", ())}  # fmt: skip
+    before = dict[tuple[Line, tuple[int, ...]], int]()  # (line, shape) of strange leaves -> times
+    for call in story.calls_made:
+        shapes = [
+            shape for shape in _strange_shapes(story, call) if (call.line, shape) not in before
+        ]
+        before |= {(call.line, shape): call.index for shape in _strange_shapes(story, call)}
+        for place, step in _lost(story, call).items():
+            net, name = place
+            if place in told or story.record.parameters[net][name] not in shapes:
+                continue
+            told.add(place)
+            yield story.finding(
+                "ownership", "wrong", net, [step.event, story.events[call.index]],
+                "{step} moves {name} of {net}, and {call} does not reach it any more: it reaches "
+                "another tensor of the same shape, which no optimizer holds. {name} was made anew.",
+                "Write new values into the old tensor (under torch.no_grad(), by `copy_` and other "
+                "operations in place), or build the optimizer anew as well.",
+                step=story.event(step.event), name=name, call=story.call(call.index),
+            )  # fmt: skip
+
+
+def _strange_shapes(story: Story, call: BackwardCall) -> list[tuple[int, ...]]:
+    """Of the leaves of no net that this call walked."""
+    nodes = (story.record.graph.nodes[i] for i in call.nodes)
+    return [node.shape or () for node in nodes if node.is_leaf and node.net is None]
+
+
+def _lost(story: Story, call: BackwardCall) -> dict[tuple[str, str], Step]:
+    """What an earlier call of this line had reached and a step used, and no call reaches from here
+    on, each with that step."""
+    calls = story.record.backward_calls
+    earlier = [c for c in calls[: call.index] if c.line == call.line]
+    reached = {(n, k) for c in earlier for n, ks in c.received.items() for k in ks}
+    late = {(n, k) for c in calls[call.index :] for n, ks in c.received.items() for k in ks}
+    now = story.events[call.index].index
+    steps = (step for step in story.steps if step.event.index < now)
+    return {place: s for s in steps for place in s.used if place in reached - late}
+
+
+def part_made_anew(story: Story) -> Iterator[Finding]:
+    """A part of a net gets gradient, and no optimizer holds it, while the optimizer of the rest
+    holds parameters that are in no net and get none."""
+    if story.failed or story.inside:
+        return
+    for target, count in story.record.orphans.items():
+        for net in story.record.holds.get(target, {}):
+            held = {k for row in story.record.holds.values() for k in row.get(net, ())}
+            calls = [story.record.backward_calls[c] for c in sorted(story.calls_of(net))]
+            free = [k for k in story.record.parameters[net] if k not in held
+                    and any(k in c.received[net] for c in calls)]  # fmt: skip
+            if not free or free[0] in story.moved_outside.get(net, ()):
+                continue
+            yield story.finding(
+                "ownership", "wrong", net, story.events_of(c.index for c in calls[:1]),
+                "{call} computes gradients for {names} of {net}, and no optimizer holds them; "
+                "{target} holds {count} parameters that are in no net and get none. This part of "
+                "{net} was made anew after {target} was built.",
+                "Build {target} after the new part is in its place.",
+                call=story.call(calls[0].index), target=target, count=count,
+                names=", ".join(free[:3]) + (", ..." if len(free) > 3 else ""),
+            )  # fmt: skip
+
+
+def on_one_memory(story: Story) -> Iterator[Finding]:
+    """Several parameters lie on one memory. Wrong where two of them get gradients, for each gets
+    only that of its own use. Waste where one is of a net that nobody trains: it is no copy."""
+    record, told = story.record, set[tuple[str, ...]]()
+    got = {(n, k) for c in record.backward_calls for n, ks in c.received.items() for k in ks}
+    held = {(n, k) for row in record.holds.values() for n, ks in row.items() for k in ks}
+    for places in dict.fromkeys(record.aliased):
+        split = [place for place in places if place in got]
+        nets = tuple(dict.fromkeys(net for net, _ in places))
+        if nets in told or not held & {*places}:
+            continue
+        steps = [s.event for s in story.steps if {*nets} & {*s.nets}][:1]
+        names = " and ".join(f"{name} of {net}" for net, name in places)
+        if len(split) > 1 and steps:
+            told.add(nets)
+            yield story.finding(
+                "ownership", "wrong", split[0][0], steps,
+                "{names} are two parameters on one memory: each gets only the gradient of its own "
+                "use, and {step} moves that memory by each of them as if they were apart.",
+                "Use the parameter itself in both places: assign it, not a new nn.Parameter of its "
+                ".data.",
+                names=names, step=story.event(steps[0]),
+            )  # fmt: skip
+        elif len(nets) > 1 and not {*nets} <= {*story.trained} and steps:
+            told.add(nets)
+            yield story.finding(
+                "ownership", "waste", nets[-1], steps,
+                "{names} lie on one memory: {step} moves both.",
+                "If one is to be a copy, copy the values: load_state_dict, or `copy_` under "
+                "torch.no_grad().",
+                names=names, step=story.event(steps[0]),
+            )  # fmt: skip
+
+
+def hooks_pile_up(story: Story) -> Iterator[Finding]:
+    """From step to step there are more hooks on what backward brings: one is registered again and
+    again. (Once or twice may be a set-up.)"""
+    for target in story.record.holds:
+        steps = [e for e in story.record.events if e.kind == "step" and e.target == target]
+        for net in dict.fromkeys(n for e in steps for n in e.hooks):
+            counts = [e.hooks.get(net, 0) for e in steps]
+            rises = [b - a for a, b in pairwise(counts)]
+            if sum(r > 0 for r in rises) < 2 or min(rises) < 0:
+                continue
+            yield story.finding(
+                "hooks", "wrong", net, [steps[0], steps[-1]],
+                "Hooks on the gradients of {net} pile up: {first} at {step} the first time, {last} "
+                "the last time. Each of them runs in every backward, and changes what the others "
+                "have changed.",
+                "Register a hook once, before the loop; or keep its handle, and remove it in each "
+                "iteration.",
+                first=counts[0], last=counts[-1], step=story.event(steps[0]),
+            )  # fmt: skip

@@ -1,0 +1,126 @@
+"""Gradients that arrive and are of no use: of an operation without a slope, of a loss between all
+pairs, counted twice, not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.partly_cut_off import summed
+from gan_lessons.lens.diagnose.story import Finding, Step, Story
+
+# Their derivative is zero wherever it is defined. (Those of comparisons and argmax are none.)
+FLAT = {"RoundBackward0", "RoundBackward1", "SignBackward0", "FloorBackward0", "CeilBackward0",
+        "TruncBackward0"}  # fmt: skip
+
+
+def flat(story: Story) -> Iterator[Finding]:
+    """All that a term of a loss says of a net goes through an operation that has no slope."""
+    nodes = story.record.graph.nodes
+    told = set[tuple[str, object]]()
+    for call in story.calls_made:
+        if not any(nodes[i].op in FLAT for i in call.nodes):
+            continue
+        pupils = {net for _, net in story.uses.get(call.index, ())}
+        for term in summed(story, call)[1]:
+            steep, steps = _without_flat(story, term)
+            for net in sorted((story.behind[term] - steep) & pupils):
+                op = next(i for i in sorted(steps) if net in story.behind[i])
+                line = story.record.graph.lines.get(op)
+                if (net, line) in told:
+                    continue
+                told.add((net, line))
+                yield story.finding(
+                    "flat", "wrong", net, [story.events[call.index]],
+                    "In {call} a term comes from {net} through {word}{where} alone, whose slope is "
+                    "zero everywhere: its gradient is all zeros.",
+                    "Leave {word} out of the loss, or let the gradient go past it: "
+                    "`x + (f(x) - x).detach()` has the values of f and the slope of x.",
+                    call=story.call(call.index), where=story.in_line(line),
+                    word=nodes[op].op.partition("Backward")[0].lower() + "()",
+                )  # fmt: skip
+
+
+def _without_flat(story: Story, root: int) -> tuple[set[str], set[int]]:
+    """The nets that a gradient at ``root`` goes on to past no flat operation; and the flat ones."""
+    nodes, waiting, seen, stopped = story.record.graph.nodes, [root], {root}, set[int]()
+    nets = set[str]()
+    while waiting:
+        key = waiting.pop()
+        if nodes[key].op in FLAT:
+            stopped.add(key)
+            continue
+        nets |= {story.owner[key] or ""}
+        new = {i for i in nodes[key].inputs if i in nodes} - seen
+        waiting += new
+        seen |= new
+    return nets, stopped
+
+
+def all_pairs(story: Story) -> Iterator[Finding]:
+    """A column and a row of the same length met in a loss, and it is taken over all pairs."""
+    graph, told = story.record.graph, set[tuple[str, object]]()
+    for call in story.calls_made:
+        pupils = {net for _, net in story.uses.get(call.index, ())}
+        for key in (i for i in call.nodes if i in graph.pairs):
+            for net in sorted(story.behind[key] & pupils):
+                if (net, graph.lines.get(key)) in told:
+                    continue
+                told.add((net, graph.lines.get(key)))
+                yield story.finding(
+                    "broadcast", "wrong", net, [story.events[call.index]],
+                    "In {call} shapes ({count}, 1) and ({count},) meet{where}: torch compares each "
+                    "sample with every other one, {square} pairs, and {net} learns from that.",
+                    "Give both the same shape there: .squeeze(1) for the one, or .unsqueeze(1) for "
+                    "the other.",
+                    call=story.call(call.index), count=graph.pairs[key],
+                    square=f"{graph.pairs[key] ** 2:,}", where=story.in_line(graph.lines.get(key)),
+                )  # fmt: skip
+
+
+def counted_twice(story: Story) -> Iterator[Finding]:
+    """A step used the gradient of a loss, and that of a sum of which this loss is a part."""
+    calls, told = story.record.backward_calls, set[tuple[str, object]]()
+    for step in story.steps:
+        for net in step.nets:
+            mine = sorted(step.calls(net))
+            for one, two in ((a, b) for a in mine for b in mine if a < b):
+                root = calls[one].nodes[-1:]
+                if calls[one].create_graph or not {*root} <= {*calls[two].nodes}:
+                    continue
+                if (net, calls[two].line) not in told:
+                    told.add((net, calls[two].line))
+                    yield story.finding(
+                        "counted-twice", "wrong", net,
+                        [*story.events_of([one, two]), step.event],
+                        "{step} moved {net} by the sum of {one} and {two}, and the second goes "
+                        "through the loss of the first: it counts twice.",
+                        "Call backward on the sum alone, or on each of its parts alone.",
+                        step=story.event(step.event), one=story.call(one), two=story.call(two),
+                    )  # fmt: skip
+
+
+def not_finite(story: Story) -> Iterator[Finding]:
+    """A step used a gradient that is not finite, so that the weights are not either."""
+    seen = (s.value for e in story.record.events for row in e.grads.values() for s in row.values())
+    if not any(value and math.isfinite(value) for value in seen):
+        return  # nothing could be measured: on the meta device, say
+    told = set[str]()
+    for step in story.steps:
+        for net in (n for n in step.nets if n not in told and _is_broken(step, n)):
+            told.add(net)
+            yield story.finding(
+                "not-finite", "wrong", net,
+                [*story.events_of(step.calls(net)), step.event],
+                "{step} moved {net} by a gradient that is not finite (NaN or infinite), from "
+                "{calls}: from here on its weights are not finite either.",
+                "torch.autograd.set_detect_anomaly(True) names the operation. Often it is the root "
+                "or the norm of zeros, the log of zero, or a division by zero: add a small number "
+                "inside it.",
+                step=story.event(step.event), calls=story.calls(step.calls(net)),
+            )  # fmt: skip
+
+
+def _is_broken(step: Step, net: str) -> bool:
+    values = [s.value for (n, _), s in step.used.items() if n == net]
+    return any(value is not None and not math.isfinite(value) for value in values)

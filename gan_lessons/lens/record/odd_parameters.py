@@ -1,0 +1,62 @@
+"""Parameters that are not what they seem: two on one memory, of no net, of a part in eval mode."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record.gradients import Names
+
+Place = tuple[str, str]  # (net, parameter)
+
+
+def on_one_memory(names: Names) -> tuple[tuple[Place, ...], ...]:
+    """Parameters, each an object of its own, that lie on the same memory."""
+    found: dict[object, dict[int, Place]] = defaultdict(dict)
+    for net, named in names.items():
+        for name, p in named.items():
+            if nn.parameter.is_lazy(p) or p.is_meta or not p.numel() or p.layout != _STRIDED:
+                continue
+            key = internals.storage_of(p)[0], p.storage_offset(), p.numel()
+            found[key].setdefault(id(p), (net, name))
+    return tuple(tuple(places.values()) for places in found.values() if len(places) > 1)
+
+
+def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, int]:
+    """Optimizer -> how many parameters it holds that are of none of these nets, and hold nothing;
+    those left out that hold none of these."""
+    known = {p for named in names.values() for p in named.values()}
+    found: dict[str, int] = {}
+    for name, optimizer in optimizers.items():
+        held: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+        idle = sum(p.grad is None and p not in known and p.requires_grad for p in held)
+        if idle and not known.isdisjoint(held):
+            found[name] = idle
+    return found
+
+
+def hooks_of(net: nn.Module, parameters: Iterable[Tensor]) -> int:
+    """How many hooks change what backward brings: on the parameters, and on the modules."""
+    modules = sum(len(m._backward_hooks) + len(m._backward_pre_hooks) for m in net.modules())
+    return modules + sum(len(p._backward_hooks or ()) for p in parameters)
+
+
+def in_eval_mode(nets: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
+    """Net -> parameters of its parts that are in eval mode, while the net itself is not."""
+    found = {
+        net: tuple(
+            f"{path}.{name}"
+            for path, part in module.named_modules()
+            if module.training and not part.training
+            for name in part._parameters
+        )
+        for net, module in nets.items()
+    }
+    return {net: names for net, names in found.items() if names}
+
+
+_STRIDED = Tensor().layout

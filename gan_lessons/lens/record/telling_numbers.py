@@ -1,0 +1,124 @@
+"""Operations whose numbers give something away: a difference of zeros, a number that is added, a
+function of somebody's own that hands its input on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record.autograd_graph import LiveGraph
+
+LARGEST = 1 << 16  # numbers in a tensor that is looked at: verdicts are small, images are not
+
+
+# Operations of which both sides should have one shape; and those that give a tensor a new one.
+COMPARES = frozenset({
+    "SubBackward0", "MulBackward0", "MseLossBackward0", "L1LossBackward0", "SmoothL1LossBackward0",
+    "HuberLossBackward0", "MeanBackward0", "SumBackward0",
+})  # fmt: skip
+RESHAPES = ("UnsqueezeBackward", "ViewBackward", "ReshapeAliasBackward", "UnsafeViewBackward")
+
+
+class TellingNumbers:
+    """Writes ``cancelled``, ``constants`` and ``passes`` of ``graph``."""
+
+    def __init__(self, graph: LiveGraph) -> None:
+        self._graph = graph
+        self._handles = list[Any]()
+
+    def look(self, new: Iterable[Any], given: Any, made: Tensor) -> None:
+        """An operation took ``given``, made ``made``, and built ``new`` nodes."""
+        for custom in (n for n in new if _is_somebodys_own(n)):
+            self._follow(custom, given)
+        if self._graph.running:
+            return  # what a net does inside is its own affair
+        node = internals.grad_fn_of(made)
+        op = node.name()
+        if op in COMPARES and (count := _all_pairs(given)) is not None:
+            self._graph.pairs[self._graph.id_of(node)] = count
+        if op == "SubBackward0" and made.numel() <= LARGEST and _has_two_sides(node):
+            if _is_zero(made):
+                self._graph.cancelled.add(self._graph.id_of(node))
+        elif op in ("AddBackward0", "SubBackward0") and made.numel() == 1:
+            number = next((x for x in given if type(x) is float), None)
+            if number is not None:
+                self._graph.constants[self._graph.id_of(node)] = number
+
+    def _follow(self, custom: Any, given: Any) -> None:
+        """If it hands its input on as it is, see by what its backward multiplies."""
+        before = [n for n, _ in custom.next_functions if n is not None]
+        out = next((t for t in given if isinstance(t, Tensor) and t.grad_fn is custom), None)
+        living = (ref() for ref in reversed(self._graph.outputs))
+        into = next((t for t in living if t is not None and [t.grad_fn] == before), None)
+        if out is None or not (_is_whole_view(out) if into is None else _is_same(out, into)):
+            return
+        key = self._graph.id_of(custom)
+
+        def note(got: tuple[Tensor | None, ...], arrived: tuple[Tensor | None, ...]) -> None:
+            with internals.without_torch_functions():
+                if (factor := _factor(arrived[0], got[0])) is not None:
+                    self._graph.passes[key] = factor
+
+        self._handles.append(custom.register_hook(note))
+
+    def clear(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+
+def _is_somebodys_own(node: Any) -> bool:
+    """Is it of an ``autograd.Function`` that is not torch's?"""
+    kind = getattr(type(node), "_forward_cls", None)
+    return kind is not None and not kind.__module__.startswith("torch.")
+
+
+def _has_two_sides(node: Any) -> bool:
+    return sum(n is not None for n, _ in node.next_functions) == 2
+
+
+def _all_pairs(given: Any) -> int | None:
+    """n, where shapes (n, 1) and (n,) meet, one of them made by a net; None where somebody made the
+    column for that, by x[:, None] or the like."""
+    tensors = [x for x in given if isinstance(x, Tensor)][:2]
+    if len(tensors) < 2 or {t.dim() for t in tensors} != {1, 2}:
+        return None
+    column, row = sorted(tensors, key=Tensor.dim, reverse=True)
+    count = row.shape[0]
+    if count < 2 or tuple(column.shape) != (count, 1) or (row.requires_grad and row.is_leaf):
+        return None  # a vector that is learned has the length of a batch by chance
+    node = internals.grad_fn_of(column)
+    meant = column._is_view() if node is None else node.name().startswith(RESHAPES)
+    return None if meant else int(count)
+
+
+def _is_whole_view(tensor: Tensor) -> bool:
+    """Of a tensor of the same shape: ``x.view_as(x)``, where ``x`` is gone."""
+    return tensor._is_view() and tensor._base is not None and tensor._base.shape == tensor.shape
+
+
+def _is_same(one: Tensor, two: Tensor) -> bool:
+    return one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two)
+
+
+def _is_zero(tensor: Tensor) -> bool:
+    try:
+        return tensor.numel() > 0 and not tensor.detach().any().item()
+    except RuntimeError:  # fake, or on the meta device
+        return False
+
+
+def _factor(arrived: Tensor | None, got: Tensor | None) -> float | None:
+    """The number by which a gradient was multiplied; None where that is not what was done."""
+    if arrived is None or got is None or arrived.shape != got.shape:
+        return None
+    try:
+        one, two = arrived.detach().flatten(), got.detach().flatten()
+        square = (one @ one).item()
+        factor = (one @ two).item() / square if square else 0.0
+        return factor if square and torch.allclose(two, factor * one, rtol=1e-3) else None
+    except RuntimeError:
+        return None

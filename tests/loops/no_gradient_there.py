@@ -1,0 +1,214 @@
+"""Differences of the same, numbers that are added, gradients reversed in the wrong place or not at
+all; each with right loops like it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from .kit import It, bce, loop, mlp, noise, real, sgd
+from .right import step
+
+
+def with_a_policy(fixed: bool) -> It:
+    policy = mlp(2, 3)
+    return It(fixed=fixed, nets={"policy": policy}, optimizers={"policy": sgd(policy)})
+
+
+def of_ratio(it: It, i: int, kept: bool) -> Tensor:
+    policy = it.nets["policy"]
+    now = policy(real(i)).log_softmax(1)[:, 0]
+    old = policy(real(i)).log_softmax(1)[:, 0]
+    ratio = (now - (old if kept else old.detach())).exp()
+    return -(ratio * noise(i)[:, 0]).mean() + now.exp().square().mean()
+
+
+@loop(
+    ("cancelled", "policy"),
+    build=with_a_policy,
+    intended=lambda it, who, i: of_ratio(it, i, kept=False),
+    says="Both sides of the difference in `ratio = ",
+    advice="Detach the side that is to stand still",
+)
+def a_ratio_of_the_same_policy(it: It, i: int) -> None:
+    step(it, "policy", of_ratio(it, i, kept=not it.fixed))
+
+
+@loop(build=with_a_policy, intended=lambda it, who, i: of_ratio(it, i, kept=False))
+def a_ratio_to_the_old_policy(it: It, i: int) -> None:
+    step(it, "policy", of_ratio(it, i, kept=False))
+
+
+@loop(build=with_a_policy, intended=None)
+def what_one_policy_says_of_two_states(it: It, i: int) -> None:
+    policy = it.nets["policy"]
+    step(it, "policy", (policy(real(i)) - policy(noise(i))).exp().mean())
+
+
+def with_two_losses(fixed: bool) -> It:
+    G, D = mlp(2, 2), mlp(2, 1)
+    return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)}, log={})
+
+
+def of_both(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    return bce(D(G(noise(i))), 1.0) + mse_loss(G(real(i)), real(i))
+
+
+@loop(
+    ("never-walked", "G"),
+    build=with_two_losses,
+    intended=of_both,
+    says="only read as a number; .* another one each time is added",
+    advice="Add the tensor itself",
+)
+def a_number_from_the_log_in_the_sum(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    content = mse_loss(G(real(i)), real(i))
+    it.log["content"] = content if it.fixed else content.item()
+    del content
+    total = bce(D(G(noise(i))), 1.0) + it.log["content"]
+    it.optimizers["G"].zero_grad()
+    total.backward(inputs=list(G.parameters()))
+    it.optimizers["G"].step()
+    it.log.clear()
+
+
+@loop(build=with_two_losses, intended=of_both)
+def a_number_for_the_log_and_a_margin_in_the_sum(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    content = mse_loss(G(real(i)), real(i))
+    total = bce(D(G(noise(i))), 1.0) + content + 0.5
+    it.log["content"] = content.item()
+    it.optimizers["G"].zero_grad()
+    total.backward(inputs=list(G.parameters()))
+    it.optimizers["G"].step()
+
+
+class Multiplied(torch.autograd.Function):
+    """Hands values on as they are, and multiplies the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
+
+
+class Rounded(torch.autograd.Function):
+    """Not the same values: its gradient is that of a straight line, as is meant."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+def domains(fixed: bool) -> It:
+    features, domain = mlp(2, 4), mlp(4, 1)
+    return It(fixed=fixed, nets={"features": features, "domain": domain},
+              optimizers={"both": sgd(features, domain)})  # fmt: skip
+
+
+def of_domain(it: It, i: int, inside: float, outside: float) -> Tensor:
+    features, domain = it.nets.values()
+    told = [bce(domain(Multiplied.apply(features(x), inside)), label)
+            for x, label in ((real(i), 1.0), (noise(i), 0.0))]  # fmt: skip
+    task = mse_loss(features(real(i))[:, :2], real(i))
+    return task + Multiplied.apply(told[0] + told[1], outside)
+
+
+def reversed_rightly(it: It, who: str, i: int) -> Tensor:
+    return of_domain(it, i, -1.0, 1.0)
+
+
+@loop(
+    ("reversed", "domain"),
+    build=domains,
+    intended=reversed_rightly,
+    says="reverses the gradient of a whole loss",
+    advice="Reverse between domain and what it judges",
+)
+def a_reversal_of_the_whole_loss(it: It, i: int) -> None:
+    signs = (-1.0, 1.0) if it.fixed else (1.0, -1.0)
+    step(it, "both", of_domain(it, i, *signs))
+
+
+@loop(
+    waste="reversed",
+    build=domains,
+    intended=reversed_rightly,
+    says="and its gradient as well: in .* it changes nothing",
+    advice="lacks the minus",
+)
+def a_reversal_without_its_minus(it: It, i: int) -> None:
+    step(it, "both", of_domain(it, i, -1.0 if it.fixed else 1.0, 1.0))
+
+
+@loop(build=domains, intended=reversed_rightly)
+def a_reversal_where_it_belongs(it: It, i: int) -> None:
+    step(it, "both", of_domain(it, i, -1.0, 1.0))
+
+
+@loop(build=domains, intended=None)
+def features_that_learn_slowly(it: It, i: int) -> None:
+    step(it, "both", of_domain(it, i, 0.1, 1.0))
+
+
+@loop(build=domains, intended=None)
+def rounded_with_the_gradient_of_a_line(it: It, i: int) -> None:
+    features, domain = it.nets.values()
+    made = Rounded.apply(features(real(i)))
+    step(it, "both", bce(domain(made), 1.0))
+
+
+def with_a_critic(fixed: bool) -> It:
+    actor, critic = mlp(2, 2), mlp(2, 1)
+    return It(fixed=fixed, nets={"actor": actor, "critic": critic},
+              optimizers={"actor": sgd(actor), "critic": sgd(critic)})  # fmt: skip
+
+
+def of_each_sample(it: It, i: int, gradients: bool) -> Tensor:
+    actor, critic = it.nets.values()
+    made = actor(noise(i))
+    with torch.set_grad_enabled(gradients):
+        worth = critic(made)
+    return (0.1 * made.square().sum(1, keepdim=True) - worth).mean()
+
+
+def actor_or_critic(it: It, who: str, i: int) -> Tensor:
+    if who == "actor":
+        return of_each_sample(it, i, gradients=True)
+    return mse_loss(it.nets["critic"](real(i)), noise(i)[:, :1])
+
+
+@loop(
+    ("cut-off", "actor"),
+    build=with_a_critic,
+    intended=actor_or_critic,
+    says="the term that comes from critic is a constant for actor",
+    advice="with gradients on",
+)
+def the_worth_of_each_sample_without_gradients(it: It, i: int) -> None:
+    step(it, "critic", actor_or_critic(it, "critic", i))
+    step(it, "actor", of_each_sample(it, i, gradients=it.fixed))
+
+
+@loop(build=with_a_critic, intended=None)
+def a_baseline_without_gradients_weighs_each_sample(it: It, i: int) -> None:
+    """What the critic says of it is subtracted from a reward, and weighs: a number is right."""
+    actor, critic = it.nets.values()
+    step(it, "critic", actor_or_critic(it, "critic", i))
+    made = actor(noise(i))
+    with torch.no_grad():
+        worth = 1.0 - critic(made)
+    step(it, "actor", (made.square().sum(1, keepdim=True) * worth).mean())
