@@ -67,13 +67,15 @@ $(VENV)/.created: | usable
 # torch goes first and alone: asked for together with the rest, pip could choose another build.
 # Its own dependencies wait for the next call: an index of torch builds may lack the pinned ones.
 $(VENV)/.torch: constraints.txt $(VENV)/.created
-	@$(EXPLAIN) $(PY) -m pip install --no-deps -c constraints.txt \
+	@$(EXPLAIN) $(PY) -m pip install --no-deps -c constraints.txt --no-compile \
 	  $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") torch==2.13.0
 	@touch $@
 
-# pip writes hundreds of lines. They go to the log; what is wrong goes to the terminal.
+# pip writes hundreds of lines. They go to the log; what is wrong goes to the terminal. Pip would
+# compile on one core what it installs. (What cannot be compiled is of other Pythons.)
 INSTALL = @echo "Installing $(EXTRAS): a minute or two with nothing to read (all is in $(VENV)/install.log)"; \
-	$(EXPLAIN) $(PY) -m pip install --progress-bar off -c constraints.txt -e ".[$(EXTRAS)]" >$(VENV)/install.log; \
+	$(EXPLAIN) $(PY) -m pip install --progress-bar off -c constraints.txt --no-compile -e ".[$(EXTRAS)]" \
+	  >$(VENV)/install.log; $(PY) -m compileall -q -j 0 $(VENV)/lib >>$(VENV)/install.log 2>&1 || true; \
 	echo "Installed. $(VENV) has $$(du -sm $(VENV) | cut -f1) MB."
 
 $(VENV)/.lab: EXTRAS = lab

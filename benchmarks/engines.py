@@ -455,7 +455,7 @@ def main() -> None:
     parser.add_argument("--found", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.way:
-        return try_here(asked.way, asked.device, asked.found)
+        try_here(asked.way, asked.device, asked.found)
     found = json.loads(asked.old.read_text()) if asked.old else measured(asked.device)
     print(report(found))
     if asked.json:
@@ -463,7 +463,6 @@ def main() -> None:
     if asked.markdown:
         part = PARTS["cpu" if found["device"] == "cpu" else "cuda"]
         put_between(asked.markdown, part, report(found))
-    return None
 
 
 if __name__ == "__main__":

@@ -72,6 +72,12 @@ LONGEST = (
     f"{LESSONS}::test_lesson_runs_again_in_jupyterlab[10-many-processes]",
     LESSONS,
     "tests/browser/test_present.py",
+    "tests/browser/test_in_jupyterlab.py",
+    "tests/test_many_processes.py",
+    "tests/test_resume_many.py",
+    "tests/test_export.py",
+    "tests/test_leaner.py",
+    "tests/browser/test_slides.py",  # builds all decks and the site
 )
 
 

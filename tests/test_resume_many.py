@@ -92,15 +92,16 @@ def whole(tmp_path_factory):
 
 
 @on_linux
-@pytest.mark.parametrize("everybody", [False, True], ids=["one of two", "all, as in a power cut"])
-def test_killed_at_a_random_moment_the_same_command_goes_on(whole, tmp_path, everybody):
+def test_killed_twice_at_random_moments_the_same_command_goes_on(whole, tmp_path):
+    """First one of the two processes; then all of them, as in a power cut."""
     path, program = str(tmp_path / "training.pt"), tmp_path / "killing.py"
     program.write_text(KILLING)
     chance = random.SystemRandom()
-    rank, number = chance.randrange(2), chance.randrange(20, 240)  # after 4 to 60 of 100 steps
-    print(f"rank {rank} is killed at event {number}")  # shown if the test fails
-    code, _, err = ended(started(path, program, str(rank), str(number), str(int(everybody))))
-    assert code == -signal.SIGKILL if everybody else "SIGKILL" in err
+    for everybody in (False, True):
+        rank, number = chance.randrange(2), chance.randrange(20, 140)  # after 4 to 35 of 100 steps
+        print(f"rank {rank} is killed at event {number}")  # shown if the test fails
+        code, _, err = ended(started(path, program, str(rank), str(number), str(int(everybody))))
+        assert code == -signal.SIGKILL if everybody else "SIGKILL" in err
     code, told, err = ended(started(path))
     assert code == 0, err
     assert told == whole[1][-len(told) :]

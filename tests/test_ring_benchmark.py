@@ -98,6 +98,25 @@ def test_equal_seconds_are_more_steps_of_a_step_that_takes_less(root, monkeypatc
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
+def test_the_page_says_of_equal_seconds_what_the_command_kept(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    seconds = importlib.import_module("ring_seconds")
+    kept = json.loads(seconds.KEPT.read_text())
+    text = seconds.table(kept)
+    page = (root / "docs/dynamics.md").read_text()
+    assert f"<!-- ring in seconds: begin -->\n\n{text}\n\n<!-- ring in seconds: end -->" in page
+    ratios = kept["ratios"]
+    assert {name: len(blocks) for name, blocks in ratios.items()} == {"S3": 60, "one stage": 60}
+    times = {name: seconds.bootstrap_interval(blocks) for name, blocks in ratios.items()}
+    assert times["S3"][0] <= 1 <= times["S3"][1]  # lesson 07: about the same time
+    assert times["one stage"][1] < 1  # "what it saves on a step"
+    gaps = [line.split("|")[5].strip() for line in text.splitlines()[4:]]
+    assert len(gaps) == 6
+    assert all(gap.startswith("+") for gap in gaps)  # "that is less than what S2 gains"
+    for name in ("ring_seconds", "ring", "between_markers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
 def test_the_page_says_of_the_digits_what_the_command_kept(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "benchmarks")
     digits = importlib.import_module("digit_scores")

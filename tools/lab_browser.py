@@ -10,10 +10,11 @@ No request leaves 127.0.0.1.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,7 @@ class LabBrowser:
     def __init__(self, server: LabServer, *, width: int = 1280, height: int = 720) -> None:
         self.server = server
         self.outside_requests: list[str] = []
+        self._open: list[NotebookPage] = []
         self._free: list[Page] = []  # tabs whose notebook is closed: to load JupyterLab takes long
         self._size = {"width": width, "height": height}
         self._running: Any = None
@@ -115,9 +117,23 @@ class LabBrowser:
                 f"{self.server.url}/lab/workspaces/{workspace}/tree/{quote(name)}"
                 f"?token={self.server.token}"
             )
-        lab = NotebookPage(page, name, self._free)
+        lab = NotebookPage(page, name, self._closed)
+        self._open.append(lab)
         lab.wait_for_kernel()
         return lab
+
+    def _closed(self, lab: NotebookPage) -> None:
+        self._open.remove(lab)
+        self._free.append(lab.page)
+
+    def close_all(self, *, tabs: bool = False) -> None:
+        """Close the notebooks that are open; their ``tabs`` too, where one may show anything."""
+        for lab in list(self._open):
+            if tabs:
+                self._open.remove(lab)
+                lab.page.close()
+            else:
+                lab.close()
 
 
 @dataclass(frozen=True)
@@ -159,11 +175,11 @@ const panel = app ? Array.from(app.shell.widgets('main'))
 class NotebookPage:
     """One notebook in one tab. ``page`` is Playwright's page, for what is not offered here."""
 
-    def __init__(self, page: Page, name: str, free: list[Page]) -> None:
+    def __init__(self, page: Page, name: str, closed: Callable[[NotebookPage], None]) -> None:
         self.page = page
         self.name = name
         self.page_errors: list[str] = []
-        self._free = free
+        self._closed = closed
         page.on("pageerror", self._keep_error)
         page.set_default_timeout(30_000)
 
@@ -233,6 +249,19 @@ class NotebookPage:
                 timeout=seconds * 1000,
             )
 
+    def evaluated(self, expression: str) -> str:
+        """The repr of this expression in the kernel, where no cell is run for it."""
+        return str(
+            self._call(
+                f"""
+                const future = panel.sessionContext.session.kernel.requestExecute(
+                    {{code: '', user_expressions: {{it: {json.dumps(expression)}}}}});
+                return (await future.done).content.user_expressions.it.data['text/plain'];
+                """,
+                30,
+            )
+        )
+
     def close(self) -> None:
         """Shut the notebook's kernel down and close the notebook; its tab is free for another."""
         self._call(
@@ -246,7 +275,7 @@ class NotebookPage:
             30,
         )
         self.page.remove_listener("pageerror", self._keep_error)
-        self._free.append(self.page)
+        self._closed(self)
 
     def cells(self) -> list[CellState]:
         """Return every code cell that holds code, in order."""

@@ -151,9 +151,21 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "70b550fd": (r"0\.0: S2 is at 1\.\d", r"0\.5: S2 is at \d\.\d+e\+0[3-9]"),
         "670f5c3b": (  # the larger the first beta, the farther out
             r"0\.0: S2 is at 0\.0\d+\n",
-            r"0\.5: S2 is at 0\.[2-9]\d*\n",
+            r"0\.0: S3 is at 0\.1\d\n",
+            r"0\.5: S2 is at 0\.2\d\n",
+            r"0\.5: S3 is at 0\.[3-9]\d*\n",
             r"0\.9: S2 is at [12]\.\d\n",
+            r"0\.9: S3 is at [12]\.\d\n",
         ),
+        # "1 ± ih", and "on the circle"
+        "a55a6e90": (
+            r"S3, h 0\.2 1\.000\+0\.200j",
+            r"S3, h 0\.6 1\.000\+0\.600j",
+            r"S2, h 0\.2: eigenvalues of size 1\.0000\n",
+            r"h 0\.6: eigenvalues of size 1\.0000\n",
+        ),
+        "64dc86b1": (*[r"S2 at 0\.2\d\d;"] * 3,),  # "after the same steps times h"
+        "b28c74ef": (r"after \[.*400\] of the steps",),
         "4b6d2821": (  # the four papers: bounded, divergent, and converging sooner
             r"h 1\.9: farthest 4\.\d",
             r"h 2\.1: farthest \d\.\d+e\+[5-9]\d",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets
 
+from gan_lessons.classroom.figures import Chart
 from gan_lessons.classroom.page import StrategyWidget, module, static
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class FramePlayer(StrategyWidget):
 
 
 def play(
-    series: Mapping[str, Sequence[Frame]],
+    series: Mapping[str, Sequence[Frame | Chart]],
     *,
     slider: str,
     labels: Sequence[Any],
@@ -83,8 +84,8 @@ def play(
 ) -> FramePlayer:
     """A player for one or more series of pictures that belong together, frame by frame.
 
-    series: name -> its frames, one for each of ``labels``. slider: what the labels count, such as
-    "after step". frame: where it starts; -1 is the last, which is also what print shows.
+    series: name -> its frames or charts, one for each of ``labels``. slider: what the labels count,
+    such as "after step". frame: where it starts; -1 is the last, which is also what print shows.
     Raises ValueError where the numbers of frames and labels differ.
     """
     if not series or not labels:
@@ -94,6 +95,10 @@ def play(
             f"play() got {len(labels)} labels, but another number of frames for {wrong}; give each "
             "series one frame for each label"
         )
+    drawn = {
+        name: [f if isinstance(f, Frame) else Frame.of(f.figure, f.text) for f in frames]
+        for name, frames in series.items()
+    }
     shown = {
         "ui": UI,
         "css": static("frames.css"),
@@ -101,8 +106,8 @@ def play(
         "titles": {name: name for name in series},
         "slider": slider,
         "labels": [str(label) for label in labels],
-        "images": {name: [f.address for f in frames] for name, frames in series.items()},
-        "texts": {name: [f.text for f in frames] for name, frames in series.items()},
+        "images": {name: [f.address for f in frames] for name, frames in drawn.items()},
+        "texts": {name: [f.text for f in frames] for name, frames in drawn.items()},
     }
     start = range(len(labels))[frame]
     return FramePlayer(group, data=shown, strategy=next(iter(series)), frame=start)

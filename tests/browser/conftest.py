@@ -43,17 +43,19 @@ def lab(lab_server: LabServer) -> Iterator[LabBrowser]:
 
 
 @pytest.fixture
-def lab_on(
-    lab_server: LabServer, tmp_path: Path
-) -> Callable[[], AbstractContextManager[LabBrowser]]:
-    """Return a function that opens a browser on the notebooks that a test wrote."""
+def lab_on(lab: LabBrowser, tmp_path: Path) -> Callable[[], AbstractContextManager[LabBrowser]]:
+    """Return a function that puts the notebooks that a test wrote before the browser."""
 
     @contextmanager
     def start() -> Iterator[LabBrowser]:
-        shutil.copytree(tmp_path / "notebooks", lab_server.root, dirs_exist_ok=True)
-        with LabBrowser(lab_server) as browser:
-            yield browser
-        lab_server.end_sessions()
+        shutil.copytree(tmp_path / "notebooks", lab.server.root, dirs_exist_ok=True)
+        lab.outside_requests.clear()
+        try:
+            yield lab
+        except BaseException:
+            lab.close_all(tabs=True)  # nobody knows what they show
+            raise
+        lab.close_all()
 
     return start
 

@@ -116,9 +116,8 @@ def test_the_head_of_a_column_leads_to_its_moment(from_disk, wanted):
     for i in (len(film["columns"]) - 1, 1):
         page.locator("thead button").nth(i).press("Enter")
         assert explorer.shown().bar == film["columns"][i]["moment"]
-        assert page.evaluate(
-            "document.querySelector('[data-gl-view]').shadowRoot.activeElement.closest('th') !== null"
-        )
+        root = "document.querySelector('[data-gl-view]').shadowRoot"
+        assert page.evaluate(f"{root}.activeElement.closest('th') !== null")
     page.keyboard.press("ArrowRight")  # and from there one walks on
     assert explorer.shown().bar > film["columns"][1]["moment"]
 

@@ -104,9 +104,9 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
     assert 0 <= top(".transport") < top(".caption") < 250
 
 
-# Names of the source that are broken inside, of those that would have fitted on a line of their own.
+# Names of the source that are broken inside.
 _BROKEN = r"""
-code => [...code.querySelectorAll('.line .text')].flatMap(line => {
+code => [...code.querySelectorAll('.text')].flatMap(line => {
     const walk = document.createTreeWalker(line, NodeFilter.SHOW_TEXT), found = [];
     for (let node; (node = walk.nextNode());)
         for (const { 0: name, index } of node.data.matchAll(/\w+/g)) {

@@ -228,6 +228,9 @@ def test_a_heading_links_to_itself(site, offline):
     assert page.evaluate("decodeURIComponent(location.hash)") == "#Run,-and-compare"
 
 
+FILLED = "button => getComputedStyle(button).backgroundColor"
+
+
 def test_the_answer_waits_below_the_question(site, offline):
     page = offline.open(site / "02-strategy-1-retain-graph.html")
     answers = page.locator("[data-gl-answers]").first
@@ -238,9 +241,11 @@ def test_the_answer_waits_below_the_question(site, offline):
     page.emulate_media(media="screen")
     form = page.locator("[data-gl-question]").first
     lid = page.locator(".gl-lid").first.get_by_role("button")
+    assert lid.evaluate(FILLED) == "rgba(0, 0, 0, 0)"  # to skip is the quieter thing
     assert lid.inner_text() == "Skip, and show what happened"
     form.locator(".item").nth(0).get_by_role("button", name="∇ yes").click()
     assert lid.inner_text() == "I have predicted: show what happened"
+    assert lid.evaluate(FILLED) != "rgba(0, 0, 0, 0)"
     page.locator(".gl-lid").first.get_by_role("button").click()
     assert answers.is_visible()
     assert answers.locator(".summary").inner_text() == ("1 of 4 as predicted, 3 not predicted.")

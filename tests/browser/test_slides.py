@@ -270,6 +270,11 @@ LOOKS = """() => ({
 })"""
 
 
+def forms_are(page, *, dark):
+    """They look at the deck's light one frame after it has changed."""
+    wait_until(page, f"({LOOKS})().forms.join() === '{str(dark).lower()}'")
+
+
 def test_a_teachers_deck_starts_light_on_a_dark_screen(deck, chromium):
     with DeckBrowser(dark=True, chromium=chromium) as browser:
         assert browser.open(deck).evaluate(LOOKS)["theme"] == "light"  # a projector wants that
@@ -281,7 +286,7 @@ def test_the_light_is_a_key_and_a_button_and_remembered(deck, offline):
     assert (light["theme"], light["paper"]) == ("light", "rgb(255, 255, 255)")
     assert light["forms"] == light["turned"] == [False]
     page.keyboard.press("t")
-    page.wait_for_timeout(100)  # the forms look one frame later
+    forms_are(page, dark=True)
     dark = page.evaluate(LOOKS)
     assert dark["theme"] == "dark"
     assert sum(map(int, re.findall(r"\d+", dark["paper"])[:3])) < 120
@@ -307,7 +312,8 @@ def test_every_light_has_contrast(presses, deck, offline):
         go_to(page, anchor)
         while page.evaluate("Reveal.availableFragments().next"):
             page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(100)
+        forms_are(page, dark=presses == 1)
+        wait_until(page, "!document.getAnimations().some(a => a.playState === 'running')")
         found = Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
         assert [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found] == [], anchor
 

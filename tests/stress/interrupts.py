@@ -18,6 +18,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,12 +30,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import psutil  # type: ignore[import-untyped]
 import torch
 from torch import nn
 
 from tests.stress import report
 
 PATIENCE = 0.5  # seconds; then another signal: Python swallows one where an object is let go of
+LONGER = {"export": 20.0}  # a kernel takes its time to go
 
 
 # The child ----------------------------------------------------------------------------------------
@@ -125,6 +129,17 @@ def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
         shown.close()
         return len((folder / "explorer.html").read_text())
 
+    def exported() -> Any:
+        """A lesson runs in a kernel of its own, and its slides are written."""
+        from gan_lessons.classroom.export import build
+
+        shutil.rmtree(folder / "export", ignore_errors=True)
+        cells = [nbformat.v4.new_markdown_cell("# One"), nbformat.v4.new_code_cell("print(1)")]
+        (folder / "export").mkdir()
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "export" / "01-one.ipynb")
+        failed = build.build("slides", [folder / "export" / "01-one.ipynb"], folder / "export")
+        return failed, len((folder / "export" / "slides" / "01-one.html").read_text())
+
     return {
         "record": recorded,
         "record_step": stepped,
@@ -141,6 +156,7 @@ def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
         "explore": lambda: explore("detach", "frozen", gan=gan).close(),
         "save": saved,
         "train": trained,
+        "export": exported,
     }
 
 
@@ -168,7 +184,17 @@ def left() -> list[Any]:
         ("flags", all(p.requires_grad for n in nets for p in n.parameters())),
         ("modules", all(m.training for n in nets for m in n.modules())),
         ("algorithms", torch.are_deterministic_algorithms_enabled()),
+        ("kernels", kernels()),
     ]  # fmt: skip
+
+
+def kernels() -> int:
+    """How many run that this process started."""
+    found = 0
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            found += "ipykernel_launcher" in child.cmdline()
+    return found
 
 
 # These run the caller's own step on the caller's nets, and what that draws, it draws.
@@ -178,6 +204,8 @@ OWN_STEP = ("record", "record_step", "watch", "watched", "same", "gains")
 def child(name: str, cases: int) -> None:
     """Call on; ``go`` on standard output asks for a signal, other lines tell what came of it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    tell = functools.partial(print, file=os.fdopen(os.dup(1), "w"), flush=True)
+    sys.stdout = io.StringIO()  # what an entry point says is for nobody
     importlib.import_module("torch._dynamo")  # makes a temporary folder, once; torch's, not ours
     folder = Path(tempfile.mkdtemp())
     tempfile.tempdir = str(folder)
@@ -191,18 +219,23 @@ def child(name: str, cases: int) -> None:
         call()
         took, before = time.monotonic() - start, left()
     for _ in range(cases):
-        accidents = interrupted(name, call, folder, took, (expected, before))
-        print(json.dumps(accidents), flush=True)
-    print(json.dumps({"swallowed": len(swallowed)}), flush=True)
+        go = functools.partial(tell, json.dumps({"go": took}))
+        accidents = interrupted(name, call, folder, go, (expected, before))
+        tell(json.dumps(accidents))
+    tell(json.dumps({"swallowed": len(swallowed)}))
 
 
 def interrupted(
-    name: str, call: Callable[[], Any], folder: Path, took: float, known: tuple[Any, Any]
+    name: str,
+    call: Callable[[], Any],
+    folder: Path,
+    go: Callable[[], None],
+    known: tuple[Any, Any],
 ) -> list[str]:
     rng, found = torch.get_rng_state(), []
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        print(json.dumps({"go": took}), flush=True)
+        go()
         with contextlib.redirect_stderr(io.StringIO()):
             while True:
                 call()
@@ -217,8 +250,9 @@ def interrupted(
     if name not in OWN_STEP and not torch.equal(rng, torch.get_rng_state()):
         found.append("the random state is another one")
     torch.set_rng_state(rng)
-    whole = {"checkpoint.pt", "explorer.html"}
-    if parts := sorted({path.name for path in folder.iterdir()} - whole):
+    whole = {"checkpoint.pt", "explorer.html", "export"}
+    names = {p.name for p in folder.iterdir()} | {p.name for p in folder.rglob(".*.part")}
+    if parts := sorted(names - whole):
         found.append(f"files: {parts}")
     try:
         again = call()
@@ -228,7 +262,7 @@ def interrupted(
     if again != expected:
         found.append(f"the next call gave {str(again)[:100]}")
     for path in folder.iterdir():
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     return found
 
 
@@ -254,7 +288,9 @@ def interrupt(name: str, cases: int, seconds: float, seed: int) -> tuple[int, li
                     break
                 answered = threading.Event()
                 wait = random_.uniform(0, 1.5 * told["go"])
-                threading.Thread(target=_send, args=(process, wait, answered)).start()
+                threading.Thread(
+                    target=_send, args=(process, wait, LONGER.get(name, PATIENCE), answered)
+                ).start()
                 continue
             answered.set()
             if isinstance(told, dict):
@@ -269,12 +305,14 @@ def interrupt(name: str, cases: int, seconds: float, seed: int) -> tuple[int, li
     return done, found, f"{swallowed} swallowed by Python" if swallowed else ""
 
 
-def _send(process: subprocess.Popen[str], wait: float, answered: threading.Event) -> None:
-    """Ctrl-C after ``wait`` seconds, and again until it is answered."""
+def _send(
+    process: subprocess.Popen[str], wait: float, patience: float, answered: threading.Event
+) -> None:
+    """Ctrl-C after ``wait`` seconds, and again after ``patience`` until it is answered."""
     while not answered.wait(wait):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGINT)
-        wait = PATIENCE
+        wait = patience
 
 
 def main() -> None:
@@ -286,17 +324,20 @@ def main() -> None:
         child(options.child, options.cases)
         return
     names = options.only or list(entry_points(Path()))
-    total, kinds = 0, Counter[str]()
+    each = report.kept("interrupts").get("each", {})  # of earlier runs, of other entry points
+    each = {name: found for name, found in each.items() if name in entry_points(Path())}
     for name in names:
         share = options.seconds / len(names)
         done, found, ended = interrupt(name, options.cases, share, options.seed)
-        total += done
-        kinds.update({name: len(found)})
+        each[name] = [done, len(found)]
         print(f"{name}: {done} interrupts, {len(found)} accidents {ended}", flush=True)
         print(*(f"  {n} x {what}" for what, n in Counter(found).items()), sep="\n", flush=True)
-    text = "{total} real SIGINTs at random moments of {n} entry points: {bad} accidents"
-    bad = sum(kinds.values())
-    report.told("interrupts", text.format(total=total, n=len(names), bad=bad), bad)
+    asked = each if options.keep else {name: each[name] for name in names}
+    total, bad = (sum(numbers) for numbers in zip(*asked.values(), strict=True))
+    counts = ", ".join(f"{name} {done}" for name, (done, _) in asked.items())
+    text = "{total} real SIGINTs at random moments of {n} entry points ({counts}): {bad} accidents"
+    told = text.format(total=total, n=len(asked), counts=counts, bad=bad)
+    report.told("interrupts", told, bad, each=each)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ process, hooks of torch, figures of matplotlib, comms of widgets.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import time
 import weakref
@@ -54,9 +55,13 @@ KINDS: dict[str, Callable[[], Any]] = {
 
 
 def resident() -> int:
-    """Bytes of this process; 0 where the system does not tell."""
+    """Bytes of this process that something holds; 0 where the system does not tell."""
     status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * 4096 if status.exists() else 0
+    if not status.exists():
+        return 0
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)  # what was freed goes back to the system
+    return int(status.read_text().split()[1]) * 4096
 
 
 def grown(kind: str, count: int, end: float) -> tuple[int, int, int]:

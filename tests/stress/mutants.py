@@ -287,12 +287,11 @@ def main() -> None:
             room: (0, random.Random(options.seed).sample(found, min(options.cases, len(found))))
             for room, found in possible.items()
         }
-    of = sum(map(len, possible.values()))
     if options.list:
-        print(*(m for _, sample in known.values() for m in sample), f"of {of}", sep="\n")
+        print(*(m for _, sample in known.values() for m in sample), sep="\n")
         return
-    end, counts, survived = time.monotonic() + options.seconds, list[str](), list[Mutant]()
-    all_killed = all_tried = 0
+    end, survived = time.monotonic() + options.seconds, list[Mutant]()
+    each = report.kept("mutants").get("each", {}) if options.keep else {}  # of rooms tried before
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
         for room, (killed, sample) in known.items():
@@ -301,17 +300,25 @@ def main() -> None:
                 more, still = tried(room, chosen, copy, end)
                 killed, left = killed + more, left + still
             survived += left
-            all_killed, all_tried = all_killed + killed, all_tried + killed + len(left)
-            counts.append(f"{room.removeprefix('gan_lessons/')} {killed} of {killed + len(left)}")
+            if killed or left:
+                each[room] = [killed, killed + len(left), bool(options.again)]
     print("\nsurvived:", *survived, sep="\n")
+    killed, tried_ = (sum(found[i] for found in each.values()) for i in (0, 1))
+    report.told("mutants", _told(each, killed, tried_), killed < 0.9 * tried_, each=each)
+
+
+def _told(each: dict[str, list[int]], killed: int, tried: int) -> str:
+    """each: room -> noticed, tried, and was what survived tried once more?"""
+    of = sum(len(all_mutants(room)) for room in ROOMS)
+    names = {room: room.removeprefix("gan_lessons/") for room in each}
+    counts = ", ".join(f"{names[room]} {found[0]} of {found[1]}" for room, found in each.items())
     text = (
         "{killed} of {tried} random changes ({of} possible ones) noticed by the room's own tests: "
         "{counts}"
     )
-    if options.again:
-        text += "; what survived at first was tried once more, when tests had been added"
-    told = text.format(killed=all_killed, tried=all_tried, of=of, counts=", ".join(counts))
-    report.told("mutants", told, all_killed < 0.9 * all_tried)
+    if again := ", ".join(names[room] for room, found in each.items() if found[2]):
+        text += "; in {again} what survived at first was tried once more, with new tests"
+    return text.format(killed=killed, tried=tried, of=of, counts=counts, again=again)
 
 
 if __name__ == "__main__":

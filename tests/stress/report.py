@@ -13,6 +13,7 @@ import platform
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FIGURES = Path(__file__).with_name("figures.json")
@@ -30,13 +31,23 @@ def arguments(text: str | None, **defaults: int) -> argparse.ArgumentParser:
     return parser
 
 
-def told(name: str, text: str, accidents: int) -> None:
-    """Print the figure, keep it if asked to by ``--keep``, and end: with 1 after an accident."""
+def kept(name: str) -> dict[str, Any]:
+    """What the last run that was kept left."""
+    figures: dict[str, Any] = json.loads(FIGURES.read_text(encoding="utf-8"))
+    found: dict[str, Any] = figures.get(name, {})
+    return found
+
+
+def told(name: str, text: str, accidents: int, **more: Any) -> None:
+    """Print the figure, keep it if asked to by ``--keep``, and end: with 1 after an accident.
+
+    more: what is kept beside it, for the next run of the command.
+    """
     print(text)
     if "--keep" in sys.argv:
-        kept = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
-        kept[name] = {"found": text, "with": versions()}
-        lines = json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True)
+        figures = json.loads(FIGURES.read_text(encoding="utf-8"))
+        figures[name] = {"found": text, "with": versions(), **more}
+        lines = json.dumps(figures, indent=1, ensure_ascii=False, sort_keys=True)
         FIGURES.write_text(lines + "\n", encoding="utf-8")
     sys.exit(1 if accidents else 0)
 
@@ -51,10 +62,10 @@ def versions() -> str:
 
 def rows() -> str:
     """The table of the page."""
-    kept = json.loads(FIGURES.read_text(encoding="utf-8"))
+    figures = json.loads(FIGURES.read_text(encoding="utf-8"))
     lines = ["| command | what the last run that was kept found | with |", "|---|---|---|"]
     row = "| `python -m tests.stress.{name}` | {found} | {with} |"
-    return "\n".join(lines + [row.format(name=name, **kept[name]) for name in sorted(kept)])
+    return "\n".join(lines + [row.format(name=name, **figures[name]) for name in sorted(figures)])
 
 
 if __name__ == "__main__":

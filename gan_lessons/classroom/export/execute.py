@@ -154,6 +154,7 @@ async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
         resources={"metadata": {"path": str(folder)}},
     )
     where = name
+    kernel = client.create_kernel_manager()
     try:
         async with client.async_setup_kernel(stderr=subprocess.DEVNULL):
             for done, (index, cell) in enumerate(code, 1):
@@ -170,8 +171,8 @@ async def _execute(notebook: Any, folder: Path, name: str, say: Say) -> Any:
         raise LessonError(f"{where}: {kind}: {what}") from error
     finally:  # where an interrupt comes while the kernel starts or ends, nbclient leaves it behind
         atexit.unregister(client._cleanup_kernel)
-        if client.km is not None and client.km.has_kernel:
-            await ensure_async(client.km.shutdown_kernel(now=True))
+        if kernel.has_kernel:  # not client.km, which nbclient forgets before the kernel has gone
+            await ensure_async(kernel.shutdown_kernel(now=True))
     return notebook
 
 

@@ -38,7 +38,7 @@ class Code {
   addOld(text) {
     const [, indent, rest] = text.match(/^(\s*)(.*)$/);
     this.list.append(make("li", { class: "old", style: `--in:${indent.length}`, "aria-label": filled(CODE.old, { text }) },
-      make("span", { class: "no", "aria-hidden": "true" }, "−"), make("del", { class: "text" }, rest)));
+      make("span", { class: "no", "aria-hidden": "true" }, "−"), make("del", { class: "text" }, ...breakable(rest))));
   }
 
   addLine(text, number, changed, offers, goTo) {
