@@ -375,7 +375,7 @@ def test_who_freezes_wastes_nothing_and_all_others_waste_a_judge_s_gradient(reco
         if name in freezing or name == "softmax_gan":
             assert not row.in_vain, name
         else:
-            assert {"D", "mpd", "msd"} & set(row.in_vain or {}), name
+            assert {"D", "mpd", "msd"} & {*(row.in_vain or ())}, name
     assert not any(c.restricted for rec in records.values() for c in rec.backward_calls)
 
 
