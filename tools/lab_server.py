@@ -43,6 +43,7 @@ class LabServer:
         self._source = notebooks
         self._dark = dark
         self._config = config
+        self.program: tuple[str, ...] = (sys.executable, "-m", "jupyterlab")
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -53,7 +54,7 @@ class LabServer:
             self._write_settings()
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+        command = [*self.program, "--no-browser", "--allow-root"]
         command += [
             "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.port={port}",

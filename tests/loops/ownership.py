@@ -228,3 +228,25 @@ def a_judge_that_was_forgotten(it: It, i: int) -> None:
     losses = [bce(judge(real(i)), 1.0) + bce(judge(fake), 0.0) for judge in (D, it.second)]
     (losses[0] + losses[1]).backward()
     it.optimizers["D"].step()
+
+
+def with_a_fixed_net(fixed: bool) -> It:
+    it = pair(fixed)
+    it.second = mlp(2, 1).requires_grad_(not fixed)
+    return it
+
+
+@loop(
+    waste="ownership",
+    build=with_a_fixed_net,
+    intended=None,
+    says="computes gradients for 4 parameters that no optimizer holds",
+    advice="of a fixed net, freeze it",
+)
+def features_of_a_fixed_net_that_nobody_froze(it: It, i: int) -> None:
+    G, D = it.nets["G"], it.nets["D"]
+    it.optimizers["G"].zero_grad()
+    fake = G(noise(i))
+    distance = (it.second(fake) - it.second(real(i))).square().mean()
+    (bce(D(fake), 1.0) + distance).backward()
+    it.optimizers["G"].step()
