@@ -96,7 +96,7 @@ def play(
             "series one frame for each label"
         )
     drawn = {
-        name: [f if isinstance(f, Frame) else Frame.of(f.figure, f.text) for f in frames]
+        name: [f if isinstance(f, Frame) else Frame.of(f.figure, f.text, dpi=120) for f in frames]
         for name, frames in series.items()
     }
     shown = {
