@@ -97,7 +97,8 @@ class Graph:
     ``saved``: node -> what it saved, as far as that could be looked at while it was held.
     ``read``: nodes whose value was taken out of the graph (printed, ``item()``, detached).
     ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
-    ``fed``: (forward, node): a forward that built no graph made what went into this node.
+    ``fed``: (forward, node): what went into this node came through a forward that built no graph;
+    of each net the last.
     ``lines``: node -> its line, of those that no net made (a loss, say).
     ``slopes``: (as cuts) ``source`` was differentiated by ``autograd.grad`` without create_graph,
     and what was computed from that gradient went into ``target``.

@@ -5,7 +5,7 @@ Tensors are held weakly and known by identity; what is computed from a marked on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class Detached:
 
 
 SLOPE = "autograd.grad"
+Makers = Mapping[str, int]  # net -> its last forward, without a graph, that a value came through
 
 
 class Values:
@@ -44,7 +45,7 @@ class Values:
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
         self._detached: dict[int, tuple[TensorWeakRef, Detached]] = {}
-        self._made: dict[int, tuple[TensorWeakRef, int]] = {}  # by a forward that built no graph
+        self._made: dict[int, tuple[TensorWeakRef, Makers]] = {}
         self._storages: dict[int, tuple[StorageWeakRef, Detached]] = {}
 
     @property
@@ -99,14 +100,16 @@ class Values:
     def came_out(self, tensor: Tensor) -> None:
         """The forward that runs made this tensor without a graph."""
         if self._graph.running:
-            self._made[id(tensor)] = TensorWeakRef(tensor), self._graph.running[-1].index
+            forward = self._graph.running[-1]
+            makers = {**self._makers([tensor]), forward.net: forward.index}
+            self._made[id(tensor)] = TensorWeakRef(tensor), makers
 
     def went_into(self, new: Sequence[Any], taken: Sequence[Tensor]) -> None:
         """An operation with a graph (its ``new`` nodes) took these tensors."""
         for tensor in taken:
             if (past := self.past(tensor)) is not None:
                 self._cut(tensor, past, new)
-            if (forward := self._forward_of(tensor)) is not None:
+            for forward in self._makers([tensor]).values():
                 self._graph.fed[forward, self._number(new[-1])] = None
 
     def went_on(self, name: str, taken: Sequence[Tensor], made: Sequence[Tensor]) -> None:
@@ -116,12 +119,12 @@ class Values:
         pasts = [p for t in taken if (p := self.past(t)) is not None]
         past = min(pasts, key=lambda p: p.how == SLOPE, default=None)
         source = next((n for t in taken if (n := internals.grad_fn_of(t)) is not None), None)
-        forward = next((f for t in taken if (f := self._forward_of(t)) is not None), None)
+        makers = self._makers(taken)
         for tensor in made:
             if past is not None:
                 self.mark(tensor, past)
-            if forward is not None:
-                self._made[id(tensor)] = TensorWeakRef(tensor), forward
+            if makers:
+                self._made[id(tensor)] = TensorWeakRef(tensor), makers
         if source is not None and name in READS:
             self._graph.read.add(self._number(source))
         elif source is not None and past is None:
@@ -155,10 +158,14 @@ class Values:
         self._graph.tag(node)
         return self._graph.id_of(node)
 
-    def _forward_of(self, tensor: Tensor) -> int | None:
-        """The forward that made this tensor without a graph, if one did."""
-        ref, forward = self._made.get(id(tensor), (None, None))
-        return forward if ref is not None and ref() is tensor else None
+    def _makers(self, tensors: Iterable[Tensor]) -> Makers:
+        """The forwards without a graph that these values came through, one of each net."""
+        found: dict[str, int] = {}
+        for tensor in tensors:
+            ref, makers = self._made.get(id(tensor), (None, None))
+            if ref is not None and makers is not None and ref() is tensor:
+                found |= makers
+        return found
 
 
 def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
