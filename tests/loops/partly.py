@@ -108,6 +108,53 @@ def the_judges_take_turns(it: It, i: int) -> None:
     generators_turn(it, i)
 
 
+def judges_in_one_optimizer(fixed: bool) -> It:
+    it = pairs(fixed)
+    both = sgd(it.nets["first"], it.nets["second"])
+    it.optimizers = {"judges": both, "gen": it.optimizers["gen"]}
+    return it
+
+
+def of_the_joint_judges(it: It, who: str, i: int) -> Tensor:
+    if who == "gen":
+        return both_pairs(it, who, i)
+    return both_pairs(it, "first", i) + both_pairs(it, "second", i)
+
+
+def joint_turn(it: It, i: int) -> None:
+    fake = it.nets["gen"](noise(i)).detach()
+    it.optimizers["judges"].zero_grad()
+    judges = [it.nets["first"], it.nets["second"]]
+    losses = [bce(D(real(i)), 1.0) + bce(D(fake), 0.0) for D in judges]
+    (losses[0] + losses[1]).backward()
+    it.optimizers["judges"].step()
+
+
+@loop(
+    ("cut-off", "second"),
+    build=judges_in_one_optimizer,
+    intended=of_the_joint_judges,
+    says="stayed frozen, although judges holds it. `p.requires_grad = on` had frozen first",
+    advice="Thaw second .* where first is thawed",
+)
+def one_judge_of_a_joint_optimizer_is_never_thawed(it: It, i: int) -> None:
+    first, second = it.nets["first"], it.nets["second"]
+    toggle([first, second], False)
+    generators_turn(it, i)
+    toggle([first, second] if it.fixed else [first], True)
+    joint_turn(it, i)
+
+
+@loop(build=judges_in_one_optimizer, intended=None)
+def the_judges_of_a_joint_optimizer_take_turns(it: It, i: int) -> None:
+    first, second = it.nets["first"], it.nets["second"]
+    toggle([first], i % 2 == 0)
+    toggle([second], i % 2 == 1)
+    joint_turn(it, i)
+    toggle([first, second], False)
+    generators_turn(it, i)
+
+
 def penalty(D: nn.Module, i: int, graph: bool = True) -> Tensor:
     x = real(i).requires_grad_(True)
     (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=graph)
