@@ -549,10 +549,10 @@ def turns_by_content(it: It, i: int, gradients: bool) -> None:
 
 
 @loop(
-    waste="cut-off",
+    ("cut-off", "G"),
     build=with_a_fixed_net,
     intended=of_content,
-    says="computed under torch.no_grad in `content = ",
+    says="computed under torch.no_grad in `content = .*, through the weights of a fixed net",
     advice="requires_grad_\\(False\\), not by torch.no_grad",
 )
 def the_features_of_a_fixed_net_without_gradients(it: It, i: int) -> None:
@@ -562,3 +562,19 @@ def the_features_of_a_fixed_net_without_gradients(it: It, i: int) -> None:
 @loop(build=with_a_fixed_net, intended=of_content)
 def only_the_wanted_features_without_gradients(it: It, i: int) -> None:
     turns_by_content(it, i, gradients=True)
+
+
+@loop(
+    waste="cut-off",
+    intended=with_content,
+    says="computed under torch.no_grad in `content = .*, and G learns",
+    advice="If it is for a log, leave it out of the loss",
+)
+def a_distance_without_gradients(it: It, i: int) -> None:
+    """No net judged: it may be there for what is printed."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    with torch.set_grad_enabled(it.fixed):
+        content = l1_loss(fake, real(i))
+    step(it, "G", bce(D(fake), 1.0) + content)

@@ -61,10 +61,14 @@ def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) 
 
 
 def _added_without_gradients(story: Story, net: str, call: BackwardCall, cut: Cut) -> Finding:
-    """No trained net judged: a fixed one did, or none. Waste: it may be added for a log."""
+    """No trained net judged. Where a fixed one did, it is a loss; else it may be for a log."""
     return story.finding(
-        "cut-off", "waste", net, [story.events[call.index]],
+        "cut-off", "wrong" if cut.judged else "waste", net, [story.events[call.index]],
         "In {call} a term made of the output of {net} is a constant: it was computed under "
+        "torch.no_grad{where}, through the weights of a fixed net, and {net} learns nothing from "
+        "it."
+        if cut.judged
+        else "In {call} a term made of the output of {net} is a constant: it was computed under "
         "torch.no_grad{where}, and {net} learns nothing from it.",
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "

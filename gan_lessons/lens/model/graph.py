@@ -46,7 +46,8 @@ class Cut:
     """Where a graph was cut: ``source`` made a tensor, a detached copy of it went to ``target``.
 
     ``how``: detach(), .data, torch.no_grad, or an operation that no gradient passes (argmax()).
-    ``line``: where that was done. ``through``: the net whose forward ran there.
+    ``line``: where that was done. ``through``: the net whose forward ran there. ``judged``: what
+    went to ``target`` had come through weights that no optimizer holds, outside the nets.
     """
 
     source: int
@@ -54,6 +55,7 @@ class Cut:
     how: str = "detach()"
     line: Line | None = None
     through: str | None = None
+    judged: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ Tensors are held weakly and known by identity; what is computed from a marked on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import TensorWeakRef
 
@@ -26,12 +26,13 @@ READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr
 @dataclass(frozen=True)
 class Detached:
     """A tensor's past: node ``source`` made it, and ``how`` it was cut off in ``line``, while a
-    forward of the net ``through`` ran."""
+    forward of the net ``through`` ran. ``judged``: weights that nobody trains had a part in it."""
 
     source: int
     how: str
     line: Line
     through: str | None = None
+    judged: bool = False
 
 
 SLOPE = "autograd.grad"
@@ -79,12 +80,12 @@ class Values:
         self.mark(tensor, past)
         return past
 
-    def cut_off(self, source: Any, how: str, made: Sequence[Tensor]) -> None:
+    def cut_off(self, source: Any, how: str, made: Sequence[Tensor], judged: bool = False) -> None:
         """``made`` have the value of what ``source`` made, and no graph."""
         key = self._number(source)
         self._graph.read.add(key)
         forward = self._graph.running[-1] if self._graph.running else None
-        past = Detached(key, how, caller_line(), forward.net if forward else None)
+        past = Detached(key, how, caller_line(), forward.net if forward else None, judged)
         for tensor in made:
             self.mark(tensor, past)
             if (storage := _storage(tensor)) is not None:
@@ -120,16 +121,19 @@ class Values:
         past = min(pasts, key=lambda p: p.how == SLOPE, default=None)
         source = next((n for t in taken if (n := internals.grad_fn_of(t)) is not None), None)
         makers = self._makers(taken)
+        fixed = (t for t in taken if isinstance(t, nn.Parameter) and id(t) not in self._graph.held)
+        judged = not self._graph.running and any(True for _ in fixed)
         for tensor in made:
             if past is not None:
-                self.mark(tensor, past)
+                self.mark(tensor, replace(past, judged=True) if judged else past)
             if makers:
                 self._made[id(tensor)] = TensorWeakRef(tensor), makers
         if source is not None and name in READS:
             self._graph.read.add(self._number(source))
         elif source is not None and past is None:
             free = [t for t in made if not t.requires_grad]  # no parameter that an optimizer moves
-            self.cut_off(source, f"{name}()" if torch.is_grad_enabled() else "torch.no_grad", free)
+            how = f"{name}()" if torch.is_grad_enabled() else "torch.no_grad"
+            self.cut_off(source, how, free, judged)
         if past is not None and past.how == SLOPE:
             return
         if name in _LEAVES and (source is not None or past is not None):
@@ -150,7 +154,8 @@ class Values:
         else:
             lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
             target = next(lacking, new[0])
-        cut = Cut(past.source, self._number(target), past.how, past.line, past.through)
+        target = self._number(target)
+        cut = Cut(past.source, target, past.how, past.line, past.through, past.judged)
         found = self._graph.slopes if past.how == SLOPE else self._graph.cuts
         found.setdefault((cut.source, cut.target), cut)
 
