@@ -578,3 +578,75 @@ def a_distance_without_gradients(it: It, i: int) -> None:
     with torch.set_grad_enabled(it.fixed):
         content = l1_loss(fake, real(i))
     step(it, "G", bce(D(fake), 1.0) + content)
+
+
+class Weighed(nn.Module):
+    """A judge whose verdict has a temperature that it learns. ``number``: how it is read."""
+
+    def __init__(self, number: object) -> None:
+        super().__init__()
+        self.body, self.number = mlp(2, 1), number
+        self.heat = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        heat = self.number(self.heat)
+        out: Tensor = self.body(x) * heat
+        return out
+
+
+def judged_by_weight(fixed: bool, number: object) -> It:
+    it = pair(fixed)
+    it.nets["D"] = Weighed((lambda heat: heat.exp()) if fixed else number)
+    it.optimizers["D"] = sgd(it.nets["D"])
+    return it
+
+
+def of_weighed(it: It, who: str, i: int) -> Tensor | None:
+    G, D = it.nets.values()
+    if who == "G":
+        return None
+    was, D.number = D.number, lambda heat: heat.exp()
+    loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    D.number = was
+    return loss
+
+
+def weighed_turns(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    with torch.no_grad():
+        D.heat.clamp_(0.0, 2.0)
+    step(it, "G", bce(D(fake), 1.0))
+
+
+@loop(
+    ("cut-off", "D"),
+    build=lambda fixed: judged_by_weight(fixed, lambda heat: heat.exp().item()),
+    intended=of_weighed,
+    says="reached heat of D, .* .item\\(\\) in .* makes a Python number",
+    advice="Leave out .item\\(\\) there",
+)
+def a_temperature_that_is_read_as_a_number(it: It, i: int) -> None:
+    weighed_turns(it, i)
+
+
+@loop(
+    ("cut-off", "D"),
+    build=lambda fixed: judged_by_weight(fixed, lambda heat: float(heat) + 1.0),
+    intended=None,
+    says="float\\(\\) in .* makes a Python number",
+    advice="Leave out float\\(\\) there",
+)
+def a_temperature_that_is_read_directly(it: It, i: int) -> None:
+    weighed_turns(it, i)
+
+
+def looked_at(heat: Tensor) -> Tensor:
+    assert heat.exp().item() > 0
+    return heat.exp()
+
+
+@loop(build=lambda fixed: judged_by_weight(False, looked_at), intended=of_weighed)
+def a_temperature_that_is_looked_at(it: It, i: int) -> None:
+    weighed_turns(it, i)

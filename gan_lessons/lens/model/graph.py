@@ -99,6 +99,7 @@ class Graph:
     ``saved``: node -> what it saved, as far as that could be looked at while it was held.
     ``read``: nodes whose value was taken out of the graph (printed, ``item()``, detached).
     ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
+    ``numbers``: (node, how, line) where a value became a Python number while a net ran.
     ``fed``: (forward, node): what went into this node came through a forward that built no graph;
     of each net the last.
     ``lines``: node -> its line, of those that no net made (a loss, say).
@@ -124,6 +125,7 @@ class Graph:
     saved: Mapping[int, tuple[Saved, ...]] = field(default_factory=dict)
     read: frozenset[int] = frozenset()
     left: tuple[tuple[int, str, Line], ...] = ()
+    numbers: tuple[tuple[int, str, Line], ...] = ()
     fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
     slopes: tuple[Cut, ...] = ()

@@ -20,6 +20,7 @@ from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.source_lines import caller_line
 
 _LEAVES = {"numpy", "__array__"}  # ways out of torch: what comes back is a stranger
+_NUMBERS = {"item": ".item()", "tolist": ".tolist()", "__float__": "float()", "__int__": "int()"}
 READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr__", "__format__"}
 
 
@@ -40,8 +41,8 @@ Makers = Mapping[str, int]  # net -> its last forward, without a graph, that a v
 
 
 class Values:
-    """Writes to ``graph``: its ``cuts`` and ``slopes``, and what of values was ``read``, ``left``
-    and ``fed``."""
+    """Writes to ``graph``: its ``cuts`` and ``slopes``, and what of values was ``read``,
+    ``left``, ``fed`` and a net's ``numbers``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
@@ -117,6 +118,8 @@ class Values:
         """An operation took these tensors, and what it made has no graph (or is no tensor)."""
         if (not made and name not in READS) or name.endswith("_like") or name.startswith("new_"):
             return  # no value goes on
+        if name in _NUMBERS and self._graph.running:
+            self._numbers(_NUMBERS[name], taken)
         pasts = [p for t in taken if (p := self.past(t)) is not None]
         past = min(pasts, key=lambda p: p.how == SLOPE, default=None)
         source = next((n for t in taken if (n := internals.grad_fn_of(t)) is not None), None)
@@ -139,6 +142,11 @@ class Values:
         if name in _LEAVES and (source is not None or past is not None):
             key = past.source if past is not None else self._number(source)
             self._graph.left.append((key, "NumPy", caller_line()))
+
+    def _numbers(self, how: str, taken: Sequence[Tensor]) -> None:
+        for tensor in (t for t in taken if t.requires_grad):
+            node = torch.autograd.graph.get_gradient_edge(tensor).node
+            self._graph.numbers.append((self._number(node), how, caller_line()))
 
     def clear(self) -> None:
         """Let go of every tensor."""
