@@ -633,10 +633,10 @@ def a_temperature_that_is_read_as_a_number(it: It, i: int) -> None:
 
 @loop(
     ("cut-off", "D"),
-    build=lambda fixed: judged_by_weight(fixed, lambda heat: float(heat) + 1.0),
+    build=lambda fixed: judged_by_weight(fixed, lambda heat: heat.item() + 1.0),
     intended=None,
-    says="float\\(\\) in .* makes a Python number",
-    advice="Leave out float\\(\\) there",
+    says=".item\\(\\) in .* makes a Python number",
+    advice="Leave out .item\\(\\) there",
 )
 def a_temperature_that_is_read_directly(it: It, i: int) -> None:
     weighed_turns(it, i)

@@ -81,6 +81,13 @@ class Values:
         self.mark(tensor, past)
         return past
 
+    def handed_on(self, tensor: Tensor, out: Tensor) -> None:
+        """``out`` has the values of ``tensor``, and no graph."""
+        if (past := self.past(tensor)) is not None:
+            self.mark(out, past)
+        if makers := self._makers([tensor]):
+            self._made[id(out)] = TensorWeakRef(out), makers
+
     def cut_off(self, source: Any, how: str, made: Sequence[Tensor], judged: bool = False) -> None:
         """``made`` have the value of what ``source`` made, and no graph."""
         key = self._number(source)
@@ -133,7 +140,7 @@ class Values:
                 self._made[id(tensor)] = TensorWeakRef(tensor), makers
         if source is not None and name in READS:
             self._graph.read.add(self._number(source))
-        elif source is not None and past is None:
+        elif source is not None and past is None and name != "broadcast_tensors":  # side by side
             free = [t for t in made if not t.requires_grad]  # no parameter that an optimizer moves
             how = f"{name}()" if torch.is_grad_enabled() else "torch.no_grad"
             self.cut_off(source, how, free, judged)
