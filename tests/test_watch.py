@@ -126,6 +126,44 @@ def test_lone_parameters_go_by_what_holds_them():
     del held
 
 
+class Whole(nn.Module):
+    """An agent as one module: players beside each other, and a weight that belongs to none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.actor, self.q1, self.q2 = mlp(2, 1), mlp(3, 1), mlp(3, 1)
+        self.log_alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, state: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.actor(state)
+        return out
+
+
+def test_the_players_in_one_module_are_told_apart_beside_a_weight_of_its_own():
+    agent = Whole()
+    critic_opt = optim.SGD([*agent.q1.parameters(), *agent.q2.parameters()], 0.1)
+    actor_opt = optim.SGD(agent.actor.parameters(), 0.1)
+    alpha_opt = optim.SGD([agent.log_alpha], 0.1)
+    with watch() as rec:
+        for optimizer in (critic_opt, actor_opt, alpha_opt):
+            optimizer.zero_grad()
+    assert {name: sorted(held) for name, held in rec.holds.items()} == {
+        "critic_opt": ["q1", "q2"],
+        "actor_opt": ["actor"],
+        "alpha_opt": ["log_alpha"],
+    }
+
+
+def test_a_net_with_a_weight_of_its_own_stays_one_net():
+    agent = Whole()
+    rest = [p for name, p in agent.named_parameters() if name != "log_alpha"]
+    opt, weight_opt = optim.SGD(rest, 0.1), optim.SGD([agent.log_alpha], 0.1)
+    with watch() as rec:
+        opt.zero_grad()
+        weight_opt.zero_grad()
+    assert [*rec.parameters] == ["agent"]
+
+
 def test_an_optimizer_of_one_number_is_not_taken_for_one_of_a_net_that_was_replaced():
     net, slope = mlp(2, 1), nn.PReLU()
     log_alpha = torch.zeros(1, requires_grad=True)

@@ -136,3 +136,24 @@ def stepped_past_the_scaler(it: It, i: int) -> None:
 @loop(build=scaled)
 def unscaled_and_stepped_by_itself(it: It, i: int) -> None:
     scaled_turns(it, i, unscale=True, plain="G", clip=False)
+
+
+@loop(
+    ("unclipped", "D"),
+    intended=clipped,
+    says="clips the gradients of G, which no step uses any more; those of D",
+    advice="Give the parameters of D to `clip_grad_norm_",
+)
+def the_gradients_of_the_other_net_are_clipped(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    turn(it, "D", i, "ZB")
+    clip_grad_norm_((D if it.fixed else G).parameters(), MOST)
+    it.optimizers["D"].step()
+    turn(it, "G", i, "ZBCS")
+
+
+@loop(intended=lambda it, who, i: usual(it, who, i) if who == "D" else None)
+def only_one_of_two_is_clipped(it: It, i: int) -> None:
+    """Both backwards come first, so that the clip of G stands before the step of D."""
+    for who, order in (("D", "ZB"), ("G", "ZBC"), ("D", "S"), ("G", "S")):
+        turn(it, who, i, order)

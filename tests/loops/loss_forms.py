@@ -117,6 +117,39 @@ def an_advantage_that_is_a_number(it: It, i: int) -> None:
     it.optimizers["both"].step()
 
 
+def chosen_before(it: It, i: int, kept: bool) -> Tensor:
+    """The same, where the choice was made without gradients, in a rollout."""
+    policy, value = it.nets.values()
+    with torch.no_grad():
+        chances = policy(real(i)).softmax(1)
+        generator = torch.Generator().manual_seed(i)
+        chosen = torch.multinomial(chances, 1, generator=generator).T.reshape(-1)
+    advantage = (chosen == 1).float() - value(real(i)).squeeze(1)
+    weight = advantage if kept else advantage.detach()
+    said = torch.distributions.Categorical(logits=policy(real(i))).log_prob(chosen)
+    return -(said * weight).mean() + advantage.square().mean()
+
+
+@loop(
+    ("polluted", "value"),
+    build=actor_and_critic,
+    intended=lambda it, who, i: chosen_before(it, i, False),
+    says="weighed by what value says in `return -\\(said",
+    advice="Detach the weight",
+)
+def an_advantage_of_a_rollout_that_teaches_the_critic(it: It, i: int) -> None:
+    it.optimizers["both"].zero_grad()
+    chosen_before(it, i, kept=not it.fixed).backward()
+    it.optimizers["both"].step()
+
+
+@loop(build=actor_and_critic, intended=lambda it, who, i: chosen_before(it, i, False))
+def an_advantage_of_a_rollout_that_is_a_number(it: It, i: int) -> None:
+    it.optimizers["both"].zero_grad()
+    chosen_before(it, i, False).backward()
+    it.optimizers["both"].step()
+
+
 @loop(build=actor_and_critic, intended=None)
 def a_weight_that_is_learned(it: It, i: int) -> None:
     """What a net says of its own certainty weighs the error of another: meant so."""

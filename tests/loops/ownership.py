@@ -230,6 +230,48 @@ def a_judge_that_was_forgotten(it: It, i: int) -> None:
     it.optimizers["D"].step()
 
 
+class InBlocks(nn.Module):
+    """A judge of several blocks. ``kept``: what keeps them; a plain list registers nothing."""
+
+    def __init__(self, kept: type = list, learns: bool = True) -> None:
+        super().__init__()
+        self.stem, self.out = mlp(2, 2), mlp(2, 1)
+        self.blocks = kept([mlp(2, 2).requires_grad_(learns) for _ in range(2)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        out: Tensor = self.out(x)
+        return out
+
+
+def judged_in_blocks(D: InBlocks, fixed: bool) -> It:
+    it = pair(fixed)
+    it.nets["D"] = D
+    it.optimizers = {"g": sgd(it.nets["G"]), "d": sgd(D)}
+    return it
+
+
+@loop(
+    ("ownership", "D"),
+    build=lambda fixed: judged_in_blocks(InBlocks(nn.ModuleList if fixed else list), fixed),
+    intended=when_fixed,
+    says="8 parameters inside D .* for blocks is a plain list",
+    advice="Make blocks an nn.ModuleList",
+)
+def blocks_in_a_plain_list(it: It, i: int) -> None:
+    turns(it, i)
+
+
+@loop(
+    build=lambda fixed: judged_in_blocks(InBlocks(list, learns=False), fixed),
+    intended=None,
+)
+def frozen_blocks_in_a_plain_list(it: It, i: int) -> None:
+    turns(it, i)
+
+
 def with_a_fixed_net(fixed: bool) -> It:
     it = pair(fixed)
     it.second = mlp(2, 1).requires_grad_(not fixed)

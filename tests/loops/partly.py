@@ -108,6 +108,53 @@ def the_judges_take_turns(it: It, i: int) -> None:
     generators_turn(it, i)
 
 
+def judges_in_one_optimizer(fixed: bool) -> It:
+    it = pairs(fixed)
+    both = sgd(it.nets["first"], it.nets["second"])
+    it.optimizers = {"judges": both, "gen": it.optimizers["gen"]}
+    return it
+
+
+def of_the_joint_judges(it: It, who: str, i: int) -> Tensor:
+    if who == "gen":
+        return both_pairs(it, who, i)
+    return both_pairs(it, "first", i) + both_pairs(it, "second", i)
+
+
+def joint_turn(it: It, i: int) -> None:
+    fake = it.nets["gen"](noise(i)).detach()
+    it.optimizers["judges"].zero_grad()
+    judges = [it.nets["first"], it.nets["second"]]
+    losses = [bce(D(real(i)), 1.0) + bce(D(fake), 0.0) for D in judges]
+    (losses[0] + losses[1]).backward()
+    it.optimizers["judges"].step()
+
+
+@loop(
+    ("cut-off", "second"),
+    build=judges_in_one_optimizer,
+    intended=of_the_joint_judges,
+    says="stayed frozen, although judges holds it. `p.requires_grad = on` had frozen first",
+    advice="Thaw second .* where first is thawed",
+)
+def one_judge_of_a_joint_optimizer_is_never_thawed(it: It, i: int) -> None:
+    first, second = it.nets["first"], it.nets["second"]
+    toggle([first, second], False)
+    generators_turn(it, i)
+    toggle([first, second] if it.fixed else [first], True)
+    joint_turn(it, i)
+
+
+@loop(build=judges_in_one_optimizer, intended=None)
+def the_judges_of_a_joint_optimizer_take_turns(it: It, i: int) -> None:
+    first, second = it.nets["first"], it.nets["second"]
+    toggle([first], i % 2 == 0)
+    toggle([second], i % 2 == 1)
+    joint_turn(it, i)
+    toggle([first, second], False)
+    generators_turn(it, i)
+
+
 def penalty(D: nn.Module, i: int, graph: bool = True) -> Tensor:
     x = real(i).requires_grad_(True)
     (slope,) = torch.autograd.grad(D(x).sum(), x, create_graph=graph)
@@ -502,10 +549,10 @@ def turns_by_content(it: It, i: int, gradients: bool) -> None:
 
 
 @loop(
-    waste="cut-off",
+    ("cut-off", "G"),
     build=with_a_fixed_net,
     intended=of_content,
-    says="computed under torch.no_grad in `content = ",
+    says="computed under torch.no_grad in `content = .*, through the weights of a fixed net",
     advice="requires_grad_\\(False\\), not by torch.no_grad",
 )
 def the_features_of_a_fixed_net_without_gradients(it: It, i: int) -> None:
@@ -515,3 +562,91 @@ def the_features_of_a_fixed_net_without_gradients(it: It, i: int) -> None:
 @loop(build=with_a_fixed_net, intended=of_content)
 def only_the_wanted_features_without_gradients(it: It, i: int) -> None:
     turns_by_content(it, i, gradients=True)
+
+
+@loop(
+    waste="cut-off",
+    intended=with_content,
+    says="computed under torch.no_grad in `content = .*, and G learns",
+    advice="If it is for a log, leave it out of the loss",
+)
+def a_distance_without_gradients(it: It, i: int) -> None:
+    """No net judged: it may be there for what is printed."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    with torch.set_grad_enabled(it.fixed):
+        content = l1_loss(fake, real(i))
+    step(it, "G", bce(D(fake), 1.0) + content)
+
+
+class Weighed(nn.Module):
+    """A judge whose verdict has a temperature that it learns. ``number``: how it is read."""
+
+    def __init__(self, number: object) -> None:
+        super().__init__()
+        self.body, self.number = mlp(2, 1), number
+        self.heat = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        heat = self.number(self.heat)
+        out: Tensor = self.body(x) * heat
+        return out
+
+
+def judged_by_weight(fixed: bool, number: object) -> It:
+    it = pair(fixed)
+    it.nets["D"] = Weighed((lambda heat: heat.exp()) if fixed else number)
+    it.optimizers["D"] = sgd(it.nets["D"])
+    return it
+
+
+def of_weighed(it: It, who: str, i: int) -> Tensor | None:
+    G, D = it.nets.values()
+    if who == "G":
+        return None
+    was, D.number = D.number, lambda heat: heat.exp()
+    loss = bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)
+    D.number = was
+    return loss
+
+
+def weighed_turns(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    with torch.no_grad():
+        D.heat.clamp_(0.0, 2.0)
+    step(it, "G", bce(D(fake), 1.0))
+
+
+@loop(
+    ("cut-off", "D"),
+    build=lambda fixed: judged_by_weight(fixed, lambda heat: heat.exp().item()),
+    intended=of_weighed,
+    says="reached heat of D, .* .item\\(\\) in .* makes a Python number",
+    advice="Leave out .item\\(\\) there",
+)
+def a_temperature_that_is_read_as_a_number(it: It, i: int) -> None:
+    weighed_turns(it, i)
+
+
+@loop(
+    ("cut-off", "D"),
+    build=lambda fixed: judged_by_weight(fixed, lambda heat: heat.item() + 1.0),
+    intended=None,
+    says=".item\\(\\) in .* makes a Python number",
+    advice="Leave out .item\\(\\) there",
+)
+def a_temperature_that_is_read_directly(it: It, i: int) -> None:
+    weighed_turns(it, i)
+
+
+def looked_at(heat: Tensor) -> Tensor:
+    assert heat.exp().item() > 0
+    return heat.exp()
+
+
+@loop(build=lambda fixed: judged_by_weight(False, looked_at), intended=of_weighed)
+def a_temperature_that_is_looked_at(it: It, i: int) -> None:
+    weighed_turns(it, i)

@@ -504,3 +504,53 @@ def both_players_pollute_each_other(it: It, i: int) -> None:
     it.optimizers["G" if it.fixed else "D"].zero_grad()
     bce(D(fake), 1.0).backward()
     it.optimizers["G"].step()
+
+
+def twin_critics(fixed: bool) -> It:
+    nets = {"policy": mlp(2, 2, nn.Tanh()), "q1": mlp(4, 1), "q2": mlp(4, 1)}
+    optimizers = {"qs": sgd(nets["q1"], nets["q2"]), "policy": sgd(nets["policy"])}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers)
+
+
+def of_twins(it: It, who: str, i: int) -> Tensor:
+    policy, *critics = it.nets.values()
+
+    def asked(action: Tensor) -> list[Tensor]:
+        return [q(torch.cat([noise(i), action], 1)) for q in critics]
+
+    if who == "policy":
+        return -torch.min(*asked(policy(noise(i)))).mean()
+    with torch.no_grad():
+        target = noise(i).sum(1, keepdim=True) + 0.9 * torch.min(*asked(policy(noise(i))))
+    return sum((mse_loss(q, target) for q in asked(draw(i, 0.5))), torch.zeros(()))
+
+
+def all_backwards_then_all_steps(it: It, i: int, apart: bool) -> None:
+    q_loss, policy_loss = of_twins(it, "qs", i), of_twins(it, "policy", i)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    q_loss.backward()
+    policy_loss.backward(inputs=list(it.nets["policy"].parameters()) if apart else None)
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+def before_its_step(it: It, who: str, i: int) -> Tensor | None:
+    """The policy's gradient was computed before the critics moved, so it is not asked after."""
+    return of_twins(it, who, i) if who == "qs" else None
+
+
+@loop(
+    ("polluted", "q1"),
+    ("polluted", "q2"),
+    build=twin_critics,
+    intended=before_its_step,
+    advice="backward\\(inputs=list\\(policy.parameters\\(\\)\\)\\)",
+)
+def twin_critics_stepped_after_the_loss_of_the_policy(it: It, i: int) -> None:
+    all_backwards_then_all_steps(it, i, it.fixed)
+
+
+@loop(build=twin_critics, intended=before_its_step)
+def twin_critics_kept_from_the_loss_of_the_policy(it: It, i: int) -> None:
+    all_backwards_then_all_steps(it, i, True)

@@ -256,3 +256,48 @@ def in_vain_beside_frozen_parameters(it: It, i: int) -> None:
     else:
         g_loss.backward()
     it.optimizers["G"].step()
+
+
+def two_heads(fixed: bool) -> It:
+    nets = {"encoder": mlp(2, 2), "first": mlp(2, 2), "second": mlp(2, 1)}
+    encoder, first, second = nets.values()
+    optimizers = {"restore": sgd(encoder, first), "judge": sgd(encoder, second)}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers)
+
+
+def losses_of_heads(it: It, i: int) -> tuple[Tensor, Tensor]:
+    encoder, first, second = it.nets.values()
+    code = encoder(real(i))
+    restored = (first(code) - real(i)).square().mean()
+    return restored, bce(second(code), 1.0)
+
+
+@loop(
+    ("thrown-away", "encoder"),
+    build=two_heads,
+    intended=lambda it, who, i: sum(losses_of_heads(it, i)) if who == "restore" else None,
+    says="threw away what .*restored.backward.* had computed for encoder",
+    advice="Clear once, before the first backward|let encoder step before it is cleared",
+)
+def two_optimizers_of_one_encoder_and_a_clearing_between(it: It, i: int) -> None:
+    restored, judged = losses_of_heads(it, i)
+    it.optimizers["restore"].zero_grad()
+    if it.fixed:
+        it.optimizers["judge"].zero_grad()
+    restored.backward(retain_graph=True)
+    if not it.fixed:
+        it.optimizers["judge"].zero_grad()
+    judged.backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+@loop(build=two_heads, intended=None)
+def two_optimizers_of_one_encoder_each_in_its_turn(it: It, i: int) -> None:
+    encoder, first, second = it.nets.values()
+    it.optimizers["restore"].zero_grad()
+    (first(encoder(real(i))) - real(i)).square().mean().backward()
+    it.optimizers["restore"].step()
+    it.optimizers["judge"].zero_grad()
+    bce(second(encoder(real(i))), 1.0).backward()
+    it.optimizers["judge"].step()

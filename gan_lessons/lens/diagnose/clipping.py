@@ -13,15 +13,48 @@ def clipped_in_vain(story: Story) -> Iterator[Finding]:
     if story.failed or story.inside:
         return
     for clip in (s for s in story.record.scalings if s.kind == "clip"):
-        for net in clip.nets:
-            after = [s for s in story.steps_of(net) if s.event.index >= clip.after]
-            before = [s for s in story.steps_of(net) if s.event.index < clip.after]
-            if clip.calls and (unscaled := _unscaled_after(story, clip, net)) is not None:
-                yield _of_scaled(story, clip, net, unscaled)
-            elif after and not clip.calls:
-                yield from _of_nothing(story, clip, net, after[0])
-            elif after and before:
-                yield from _too_late(story, clip, net, before[-1], after[0])
+        found = [one for net in clip.nets for one in _in_vain(story, clip, net)]
+        yield from found or _of_another(story, clip)
+
+
+def _in_vain(story: Story, clip: Scaling, net: str) -> Iterator[Finding]:
+    after = [s for s in story.steps_of(net) if s.event.index >= clip.after]
+    before = [s for s in story.steps_of(net) if s.event.index < clip.after]
+    if clip.calls and (unscaled := _unscaled_after(story, clip, net)) is not None:
+        yield _of_scaled(story, clip, net, unscaled)
+    elif after and not clip.calls:
+        yield from _of_nothing(story, clip, net, after[0])
+    elif after and before:
+        yield from _too_late(story, clip, net, before[-1], after[0])
+
+
+def _of_another(story: Story, clip: Scaling) -> Iterator[Finding]:
+    """No step uses any more what it clipped, and the next step uses gradients of another net, from
+    the call right before, which nothing has changed since."""
+    step = next((s for s in story.steps if s.event.index >= clip.after), None)
+    call = max((c for c, e in story.events.items() if e.index < clip.after), default=-1)
+    if step is None or {*clip.nets} & {*step.nets} or _used_later(story, clip):
+        return
+    for net in step.nets:
+        if call in step.calls(net) and not _changed(step, net):
+            yield story.finding(
+                "unclipped", "wrong", net, [story.events[call], step.event],
+                "Between {call} and {step}, {clip} clips the gradients of {others}, which no step "
+                "uses any more; those of {net}, which {step} uses, are not clipped.",
+                "Give the parameters of {net} to {clip} there.",
+                call=story.call(call), step=story.event(step.event), clip=story.quoted(clip.line),
+                others=" and ".join(clip.nets),
+            )  # fmt: skip
+
+
+def _used_later(story: Story, clip: Scaling) -> bool:
+    later = (s for net in clip.nets for s in story.steps_of(net) if s.event.index >= clip.after)
+    return any({*clip.calls} & s.calls(net) for s in later for net in clip.nets)
+
+
+def _changed(step: Step, net: str) -> bool:
+    """By another clip, of whatever kind, or by hand."""
+    return any(s.rewritten or s.by_hand for (n, _), s in step.used.items() if n == net)
 
 
 def _others(story: Story, net: str, first: int, last: int, clip: Scaling) -> bool:

@@ -57,7 +57,8 @@ def weighed_by_another(story: Story) -> Iterator[Finding]:
 
     The weight (an advantage, a reward) is a number for the policy. Here its net learns from the
     product, beside the loss of its own. That the choice was sampled from the same policy shows in a
-    cut, which tells this from a learned weight of an ordinary loss.
+    cut (or it ran without gradients, and what it gave picks a number here), which tells this from a
+    learned weight of an ordinary loss.
     """
     for call in story.calls_made:
         terms = summed(story, call)[1]
@@ -95,11 +96,18 @@ def _product(story: Story, term: int) -> tuple[int, int] | None:
         nets = story.behind[policy] & {*story.trained}
         cuts = (cut for i in story.reached(policy) for cut in story.cuts_into.get(i, ()))
         sampled = any(nets & story.behind[cut.source] and cut.how in SAMPLES for cut in cuts)
-        if sampled and story.leaves_of(weight):
+        if (sampled or _picked(story, policy, nets)) and story.leaves_of(weight):
             return policy, weight
     return None
 
 
+def _picked(story: Story, policy: int, nets: set[str]) -> bool:
+    """Does what one of these made without gradients pick a number on the way to ``policy``?"""
+    picks = (i for i in story.reached(policy) if story.record.graph.nodes[i].op in PICKS)
+    return any(f.net in nets for i in picks for f in story.fed_into.get(i, ()))
+
+
+PICKS = {"GatherBackward0", "IndexBackward0", "NllLossBackward0"}
 SAMPLES = {"multinomial()", "normal()", "bernoulli()", "torch.no_grad", "rsample()", "sample()"}
 
 

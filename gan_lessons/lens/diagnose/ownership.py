@@ -85,6 +85,9 @@ def of_nobody(story: Story) -> Iterator[Finding]:
         told.add(found)
         if story.events[call.index].index in anew:
             continue
+        if (place := _in_a_plain_list(story, call, found)) is not None:
+            yield _not_registered(story, call, *place, len(found))
+            continue
         forwards = [story.record.forwards[i] for i in call.forwards]
         inside = dict.fromkeys(
             f.net for f in forwards for i in call.nodes
@@ -105,6 +108,34 @@ def of_nobody(story: Story) -> Iterator[Finding]:
             call=story.call(call.index), count=len(found),
             nets=" and ".join(inside or story.record.parameters),
         )  # fmt: skip
+
+
+def _in_a_plain_list(
+    story: Story, call: BackwardCall, found: frozenset[int]
+) -> tuple[str, str] | None:
+    """(net, attribute) of a list that holds such parameters, where the net has parameters of its
+    own on both sides of them: what stands in the middle of a net that learns is no fixed net."""
+    nodes, strangers = story.record.graph.nodes, story.record.graph.strangers
+    leaves = {i for i in call.nodes if strangers.get(i) in found}
+    takers = [i for i in call.nodes if leaves & {*nodes[i].inputs}]
+    for net, row in story.record.unregistered.items():
+        got = {(net, name) for name in call.received.get(net, ())}
+        below = [got & story.leaves_of(i) for i in takers]
+        for place, numbers in row.items():
+            if {*numbers} & found and any(some and got - some for some in below):
+                return net, place
+    return None
+
+
+def _not_registered(story: Story, call: BackwardCall, net: str, place: str, count: int) -> Finding:
+    return story.finding(
+        "ownership", "wrong", net, story.events_of([call.index]),
+        "{call} computes gradients for {count} parameters inside {net} that are not among its "
+        "parameters, for {place} is a plain list: no optimizer holds them, and they never learn.",
+        "Make {place} an nn.ModuleList (or nn.ModuleDict, nn.ParameterList), before the optimizer "
+        "is built.",
+        call=story.call(call.index), count=count, place=place,
+    )  # fmt: skip
 
 
 def _taught_alone(story: Story, call: BackwardCall) -> bool:

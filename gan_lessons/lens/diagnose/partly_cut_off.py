@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.model import BackwardCall, Cut
 
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
@@ -61,10 +61,14 @@ def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) 
 
 
 def _added_without_gradients(story: Story, net: str, call: BackwardCall, cut: Cut) -> Finding:
-    """No trained net judged: a fixed one did, or none. Waste: it may be added for a log."""
+    """No trained net judged. Where a fixed one did, it is a loss; else it may be for a log."""
     return story.finding(
-        "cut-off", "waste", net, [story.events[call.index]],
+        "cut-off", "wrong" if cut.judged else "waste", net, [story.events[call.index]],
         "In {call} a term made of the output of {net} is a constant: it was computed under "
+        "torch.no_grad{where}, through the weights of a fixed net, and {net} learns nothing from "
+        "it."
+        if cut.judged
+        else "In {call} a term made of the output of {net} is a constant: it was computed under "
         "torch.no_grad{where}, and {net} learns nothing from it.",
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "
@@ -123,11 +127,15 @@ def never_received(story: Story) -> Iterator[Finding]:
         steps = [step for step in story.steps_of(net) if step.used]
         held = {name for step in steps for name in step.event.holds[net]}
         used = {name for step in steps for n, name in step.used if n == net}
-        idle = [
+        never = [
             name
             for name in story.record.parameters[net]
-            if name in held - used - story.moved_outside.get(net, set()) and (net, name) not in got
+            if name in held - used and (net, name) not in got
         ]
+        if used and (found := _as_a_number(story, net, never, steps[0])) is not None:
+            yield found
+            continue
+        idle = [name for name in never if name not in story.moved_outside.get(net, ())]
         if not idle or not used:
             continue
         if (found := _cut_inside(story, net, idle)) is not None:
@@ -141,6 +149,22 @@ def never_received(story: Story) -> Iterator[Finding]:
             "optimizer.",
             names=_some(idle), step=story.event(steps[0].event),
         )  # fmt: skip
+
+
+def _as_a_number(story: Story, net: str, never: list[str], step: Step) -> Finding | None:
+    """Of these parameters alone a Python number was made while the net ran."""
+    for node, how, line in story.record.graph.numbers:
+        leaves = story.leaves_of(node)
+        if leaves and leaves <= {(net, name) for name in never}:
+            return story.finding(
+                "cut-off", "wrong", net, [step.event],
+                "No backward reached {names} of {net}, which {step} is to move: {how}{where} makes "
+                "a Python number of it, and no gradient goes back from a number.",
+                "Leave out {how} there: compute with the tensor.",
+                names=_some(sorted(name for _, name in leaves)), step=story.event(step.event),
+                how=how, where=story.in_line(line),
+            )  # fmt: skip
+    return None
 
 
 def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:

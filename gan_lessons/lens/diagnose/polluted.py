@@ -76,14 +76,16 @@ def _of_the_other_player(story: Story) -> list[Finding]:
                 kinds -= {story.kind(story.record.backward_calls[b]) for b in one.own}
                 new |= {(kind, net) for kind in kinds}
         if new <= foreign:
-            return [_mixed(story, one) for one in found.values()]
+            return [_mixed(story, one, found) for one in found.values()]
         foreign |= new
 
 
-def _mixed(story: Story, mixture: Mixture) -> Finding:
+def _mixed(story: Story, mixture: Mixture, found: dict[str, Mixture]) -> Finding:
     step, net, own, shared, other = mixture
     numbered = story.one_line(own, shared)
-    users = sorted({n for call in shared for _, n in story.uses[call]} - {net})
+    # Those that it pollutes as well (twin critics) are not to receive it either.
+    polluted = {n for n, one in found.items() if one.shared & shared}
+    users = sorted({n for call in shared for _, n in story.uses[call]} - polluted)
     blanks = {
         "step": story.event(step.event), "calls": story.calls(own | shared, numbered),
         "others": story.calls(shared, numbered), "by": " and ".join(other.nets),

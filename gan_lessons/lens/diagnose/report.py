@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
-from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
 from gan_lessons.lens.diagnose.errors import errors
@@ -66,7 +66,7 @@ from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, constant_term, mere_number, dead_terms, polluted, stale_weights,
+    errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, stale_weights,
     never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
     weighed_by_another, moving_target, taught_teacher, pulled_alike, nothing_to_tell_apart,
     clipped_in_vain, still_scaled, never_stepped, ranks_differ, in_no_optimizer, of_nobody,

@@ -195,14 +195,14 @@ def thrown_away(story: Story) -> Iterator[Finding]:
     lost: dict[tuple[object, str], list[tuple[BackwardCall, Event]]] = defaultdict(list)
     told = story.told_events(cut_off, never_stepped, instead_of_its_own)
     for call in story.calls_made:
-        if call.index in story.uses or call.index in story.evaluations:
-            continue
-        if story.events[call.index].index in told:
+        if call.index in story.evaluations or story.events[call.index].index in told:
             continue
         got = story.receivers(call)
         meant = {m for n, m in story.links(call) if m in got}  # it only passed through the others
-        for net in meant or got:
-            if (event := _cleared_at(story, call, net)) is not None:
+        used = call.index in story.uses
+        for net in _beside_the_used(story, call) if used else meant or got:
+            event = _cleared_at(story, call, net)
+            if event is not None and (not used or _of_another(story, call, net, event)):
                 lost[story.kind(call), net].append((call, event))
     for (kind, net), found in lost.items():
         if len(found) > 1 or (kind, net) not in story.kinds_used:
@@ -215,6 +215,21 @@ def thrown_away(story: Story) -> Iterator[Finding]:
                 "receive in that call (inputs=) instead of clearing here.",
                 clearing=story.event(found[0][1]), call=story.call(calls[0]),
             )  # fmt: skip
+
+
+def _beside_the_used(story: Story, call: BackwardCall) -> set[str]:
+    """Nets behind one whose step used this call; the same optimizer holds them, and used of this
+    call nothing in them."""
+    uses = story.uses[call.index]
+    behind = {m for n, m in story.links(call) for step, net in uses if n == net and m in step.nets}
+    return {m for m in behind if call.received.get(m)} - {net for _, net in uses}
+
+
+def _of_another(story: Story, call: BackwardCall, net: str, cleared: Event) -> bool:
+    """Did an optimizer clear this net that used none of this call, and holds the net as well?"""
+    users = {step.event.target for step, _ in story.uses[call.index]}
+    held = story.record.holds.get(cleared.target or "", {})
+    return cleared.kind == "zero_grad" and cleared.target not in users and net in held
 
 
 def _cleared_at(story: Story, call: BackwardCall, net: str) -> Event | None:
@@ -237,6 +252,8 @@ def _cleared_at(story: Story, call: BackwardCall, net: str) -> Event | None:
     states = [state for (n, _), state in step.used.items() if n == net]
     own = {c.index for c in later if net in story.receivers(c)} & step.calls(net)
     odd = any(s.by_hand or s.rewritten for s in states)
-    again = any(story.last_walk[i] > end.index for i in story.through(call, net))
+    # Of a call that a step used, the part in this net may well serve the next loss, too.
+    walked = call.nodes[-1:] if call.index in story.uses else story.through(call, net)
+    again = any(story.last_walk[i] > end.index for i in walked)
     moved = any(e.moved.get(net) for e in record.events[event.index : step.event.began or 0])
     return None if not own or odd or again or moved else event

@@ -23,6 +23,7 @@ def in_vain(story: Story) -> Iterator[Finding]:
     # Where a player does not learn, the calls that nobody used were meant for it.
     failing = any(map(story.told, (never_stepped, cut_off, instead_of_its_own)))
     told = story.told_events(thrown_away, in_no_optimizer)
+    lost = {(one.net, event) for one in story.told(thrown_away) for event in one.events}
     calls = [
         c
         for c in story.calls_made
@@ -32,6 +33,8 @@ def in_vain(story: Story) -> Iterator[Finding]:
         wasted: dict[tuple[object, ...], dict[int, tuple[str, ...]]] = {}
         for call in calls:
             names = _wasted(story, call, net)
+            if (net, story.events[call.index].index) in lost:
+                continue
             if names and story.finite_after(net, [call.index]):
                 users = tuple(sorted({n for _, n in story.uses.get(call.index, ())} - {net}))
                 place = call.line.file, call.line.number

@@ -46,7 +46,8 @@ class Cut:
     """Where a graph was cut: ``source`` made a tensor, a detached copy of it went to ``target``.
 
     ``how``: detach(), .data, torch.no_grad, or an operation that no gradient passes (argmax()).
-    ``line``: where that was done. ``through``: the net whose forward ran there.
+    ``line``: where that was done. ``through``: the net whose forward ran there. ``judged``: what
+    went to ``target`` had come through weights that no optimizer holds, outside the nets.
     """
 
     source: int
@@ -54,6 +55,7 @@ class Cut:
     how: str = "detach()"
     line: Line | None = None
     through: str | None = None
+    judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class Graph:
     ``saved``: node -> what it saved, as far as that could be looked at while it was held.
     ``read``: nodes whose value was taken out of the graph (printed, ``item()``, detached).
     ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
-    ``fed``: (forward, node): a forward that built no graph made what went into this node.
+    ``numbers``: (node, how, line) where a value became a Python number while a net ran.
+    ``fed``: (forward, node): what went into this node came through a forward that built no graph;
+    of each net the last.
     ``lines``: node -> its line, of those that no net made (a loss, say).
     ``slopes``: (as cuts) ``source`` was differentiated by ``autograd.grad`` without create_graph,
     and what was computed from that gradient went into ``target``.
@@ -121,6 +125,7 @@ class Graph:
     saved: Mapping[int, tuple[Saved, ...]] = field(default_factory=dict)
     read: frozenset[int] = frozenset()
     left: tuple[tuple[int, str, Line], ...] = ()
+    numbers: tuple[tuple[int, str, Line], ...] = ()
     fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
     slopes: tuple[Cut, ...] = ()

@@ -75,6 +75,7 @@ class LiveGraph:
         self.slopes: dict[tuple[int, int], Cut] = {}
         self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
+        self.numbers: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.cancelled: set[int] = set()
@@ -162,6 +163,7 @@ class LiveGraph:
             saved=self._saved,
             read=frozenset(self.read),
             left=tuple(self.left),
+            numbers=tuple(self.numbers),
             fed=tuple(self.fed),
             lines=self.lines,
             slopes=tuple(self.slopes.values()),

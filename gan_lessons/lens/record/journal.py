@@ -19,7 +19,7 @@ from gan_lessons.lens.record.gradients import (
     Weights,
 )
 from gan_lessons.lens.record.graph_errors import Failure
-from gan_lessons.lens.record.odd_parameters import in_eval_mode, on_one_memory
+from gan_lessons.lens.record.odd_parameters import in_eval_mode, in_plain_lists, on_one_memory
 from gan_lessons.lens.record.operations import Operations
 from gan_lessons.lens.record.processes import begun, drifted
 from gan_lessons.lens.record.source_lines import NOWHERE, raising_line
@@ -135,6 +135,7 @@ class Journal(Generic[AnyRecord]):
                     steps = [event.target for event in record.events if event.kind == "step"]
                     found = drifted(self._key, *began, self._weights.measured_now, steps)
                     record.processes, record.apart = found
+            record.unregistered = in_plain_lists(self._nets)
             record.aliased = (*record.aliased, *on_one_memory(self._names))
             now = self._batchnorm_updates()
             record.batchnorm = {net: now[net] - before for net, before in self._batchnorm.items()}

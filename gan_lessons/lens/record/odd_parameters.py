@@ -59,4 +59,28 @@ def in_eval_mode(nets: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
     return {net: names for net, names in found.items() if names}
 
 
+def in_plain_lists(nets: Mapping[str, nn.Module]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Net -> attribute that is a list or dict of several modules or parameters -> the numbers (as
+    in ``Graph.strangers``) of all that is in it: torch registers none of them."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for net, module in nets.items():
+        for path, part in module.named_modules():
+            for name, value in vars(part).items():
+                if name not in _OWN and len(inside := _parameters_in(value)) > 1:
+                    place = f"{path}.{name}" if path else name
+                    numbers = tuple(id(p) for one in inside for p in one)
+                    found.setdefault(net, {})[place] = numbers
+    return found
+
+
+def _parameters_in(value: object) -> list[list[Tensor]]:
+    """Of each module or parameter in a list, tuple or dict."""
+    items = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, (dict, list, tuple)):
+        return []
+    modules = [[*m.parameters()] for m in items if isinstance(m, nn.Module)]
+    return modules + [[p] for p in items if isinstance(p, nn.Parameter)]
+
+
+_OWN = frozenset(vars(nn.Module()))
 _STRIDED = Tensor().layout

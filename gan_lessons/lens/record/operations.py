@@ -129,11 +129,10 @@ class Operations(TorchFunctionMode):
             self.values.slopes(tensors_in(outputs), tensors_in(made))
 
     def _attribute(self, out: Tensor, tensor: Tensor) -> None:
-        """An attribute was read: of a detached tensor, ``.mT`` and the like are detached too."""
+        """An attribute was read: ``.mT`` and the like have the past of the tensor itself."""
         with internals.without_torch_functions():
-            past = self.values.past(tensor)
-            if past is not None and not out.requires_grad:
-                self.values.mark(out, past)
+            if not out.requires_grad:
+                self.values.handed_on(tensor, out)
 
     def _operation(self, name: str, taken: Any, made: Any) -> None:
         given = tensors_in(taken) if self.values.followed else []

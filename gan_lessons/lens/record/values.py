@@ -5,12 +5,12 @@ Tensors are held weakly and known by identity; what is computed from a marked on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import TensorWeakRef
 
@@ -20,31 +20,34 @@ from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.source_lines import caller_line
 
 _LEAVES = {"numpy", "__array__"}  # ways out of torch: what comes back is a stranger
+_NUMBERS = {"item": ".item()", "tolist": ".tolist()", "__float__": "float()", "__int__": "int()"}
 READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr__", "__format__"}
 
 
 @dataclass(frozen=True)
 class Detached:
     """A tensor's past: node ``source`` made it, and ``how`` it was cut off in ``line``, while a
-    forward of the net ``through`` ran."""
+    forward of the net ``through`` ran. ``judged``: weights that nobody trains had a part in it."""
 
     source: int
     how: str
     line: Line
     through: str | None = None
+    judged: bool = False
 
 
 SLOPE = "autograd.grad"
+Makers = Mapping[str, int]  # net -> its last forward, without a graph, that a value came through
 
 
 class Values:
-    """Writes to ``graph``: its ``cuts`` and ``slopes``, and what of values was ``read``, ``left``
-    and ``fed``."""
+    """Writes to ``graph``: its ``cuts`` and ``slopes``, and what of values was ``read``,
+    ``left``, ``fed`` and a net's ``numbers``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
         self._detached: dict[int, tuple[TensorWeakRef, Detached]] = {}
-        self._made: dict[int, tuple[TensorWeakRef, int]] = {}  # by a forward that built no graph
+        self._made: dict[int, tuple[TensorWeakRef, Makers]] = {}
         self._storages: dict[int, tuple[StorageWeakRef, Detached]] = {}
 
     @property
@@ -78,12 +81,19 @@ class Values:
         self.mark(tensor, past)
         return past
 
-    def cut_off(self, source: Any, how: str, made: Sequence[Tensor]) -> None:
+    def handed_on(self, tensor: Tensor, out: Tensor) -> None:
+        """``out`` has the values of ``tensor``, and no graph."""
+        if (past := self.past(tensor)) is not None:
+            self.mark(out, past)
+        if makers := self._makers([tensor]):
+            self._made[id(out)] = TensorWeakRef(out), makers
+
+    def cut_off(self, source: Any, how: str, made: Sequence[Tensor], judged: bool = False) -> None:
         """``made`` have the value of what ``source`` made, and no graph."""
         key = self._number(source)
         self._graph.read.add(key)
         forward = self._graph.running[-1] if self._graph.running else None
-        past = Detached(key, how, caller_line(), forward.net if forward else None)
+        past = Detached(key, how, caller_line(), forward.net if forward else None, judged)
         for tensor in made:
             self.mark(tensor, past)
             if (storage := _storage(tensor)) is not None:
@@ -99,39 +109,51 @@ class Values:
     def came_out(self, tensor: Tensor) -> None:
         """The forward that runs made this tensor without a graph."""
         if self._graph.running:
-            self._made[id(tensor)] = TensorWeakRef(tensor), self._graph.running[-1].index
+            forward = self._graph.running[-1]
+            makers = {**self._makers([tensor]), forward.net: forward.index}
+            self._made[id(tensor)] = TensorWeakRef(tensor), makers
 
     def went_into(self, new: Sequence[Any], taken: Sequence[Tensor]) -> None:
         """An operation with a graph (its ``new`` nodes) took these tensors."""
         for tensor in taken:
             if (past := self.past(tensor)) is not None:
                 self._cut(tensor, past, new)
-            if (forward := self._forward_of(tensor)) is not None:
+            for forward in self._makers([tensor]).values():
                 self._graph.fed[forward, self._number(new[-1])] = None
 
     def went_on(self, name: str, taken: Sequence[Tensor], made: Sequence[Tensor]) -> None:
         """An operation took these tensors, and what it made has no graph (or is no tensor)."""
         if (not made and name not in READS) or name.endswith("_like") or name.startswith("new_"):
             return  # no value goes on
+        if name in _NUMBERS and self._graph.running:
+            self._numbers(_NUMBERS[name], taken)
         pasts = [p for t in taken if (p := self.past(t)) is not None]
         past = min(pasts, key=lambda p: p.how == SLOPE, default=None)
         source = next((n for t in taken if (n := internals.grad_fn_of(t)) is not None), None)
-        forward = next((f for t in taken if (f := self._forward_of(t)) is not None), None)
+        makers = self._makers(taken)
+        fixed = (t for t in taken if isinstance(t, nn.Parameter) and id(t) not in self._graph.held)
+        judged = not self._graph.running and any(True for _ in fixed)
         for tensor in made:
             if past is not None:
-                self.mark(tensor, past)
-            if forward is not None:
-                self._made[id(tensor)] = TensorWeakRef(tensor), forward
+                self.mark(tensor, replace(past, judged=True) if judged else past)
+            if makers:
+                self._made[id(tensor)] = TensorWeakRef(tensor), makers
         if source is not None and name in READS:
             self._graph.read.add(self._number(source))
-        elif source is not None and past is None:
+        elif source is not None and past is None and name != "broadcast_tensors":  # side by side
             free = [t for t in made if not t.requires_grad]  # no parameter that an optimizer moves
-            self.cut_off(source, f"{name}()" if torch.is_grad_enabled() else "torch.no_grad", free)
+            how = f"{name}()" if torch.is_grad_enabled() else "torch.no_grad"
+            self.cut_off(source, how, free, judged)
         if past is not None and past.how == SLOPE:
             return
         if name in _LEAVES and (source is not None or past is not None):
             key = past.source if past is not None else self._number(source)
             self._graph.left.append((key, "NumPy", caller_line()))
+
+    def _numbers(self, how: str, taken: Sequence[Tensor]) -> None:
+        for tensor in (t for t in taken if t.requires_grad):
+            node = torch.autograd.graph.get_gradient_edge(tensor).node
+            self._graph.numbers.append((self._number(node), how, caller_line()))
 
     def clear(self) -> None:
         """Let go of every tensor."""
@@ -147,7 +169,8 @@ class Values:
         else:
             lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
             target = next(lacking, new[0])
-        cut = Cut(past.source, self._number(target), past.how, past.line, past.through)
+        target = self._number(target)
+        cut = Cut(past.source, target, past.how, past.line, past.through, past.judged)
         found = self._graph.slopes if past.how == SLOPE else self._graph.cuts
         found.setdefault((cut.source, cut.target), cut)
 
@@ -155,10 +178,14 @@ class Values:
         self._graph.tag(node)
         return self._graph.id_of(node)
 
-    def _forward_of(self, tensor: Tensor) -> int | None:
-        """The forward that made this tensor without a graph, if one did."""
-        ref, forward = self._made.get(id(tensor), (None, None))
-        return forward if ref is not None and ref() is tensor else None
+    def _makers(self, tensors: Iterable[Tensor]) -> Makers:
+        """The forwards without a graph that these values came through, one of each net."""
+        found: dict[str, int] = {}
+        for tensor in tensors:
+            ref, makers = self._made.get(id(tensor), (None, None))
+            if ref is not None and makers is not None and ref() is tensor:
+                found |= makers
+        return found
 
 
 def _storage(tensor: Tensor) -> torch.UntypedStorage | None:

@@ -61,7 +61,8 @@ def find_players(
     named |= {name: net for name, net, _ in replaced}
     lost = [optimizer for _, _, optimizer in replaced]
     if nets is None:
-        named |= lone_players(found, [o for o in built if o not in lost], named)
+        tensors = [*_own_parameters(found), *found]
+        named |= lone_players(tensors, [o for o in built if o not in lost], named)
     owned = {p for net in named.values() for p in net.parameters()}
     playing = {o: s for o, s in built.items() if o in lost or held_parameters(o) & owned}
     optimizers = _name_optimizers(playing, found, named)
@@ -123,7 +124,23 @@ def _pure_parts(variable: Variable, held: _Holders) -> list[Variable]:
         label = f"{name}[{key}]" if key.isdigit() else key
         parts += _pure_parts(Variable(label, f"{path}.{key}", child), held)
     covered = {p for part in parts for p in part.value.parameters()}
+    if _told_apart(parts, held):  # an agent, say; a weight of its own beside them is a player, too
+        covered |= {*module.parameters(recurse=False)}
     return parts if owned <= covered and all(_is_pure(p.value, held) for p in parts) else [variable]
+
+
+def _told_apart(parts: Sequence[Variable], held: _Holders) -> bool:
+    """Are there two of these of which no optimizer holds both?"""
+    holders = [frozenset[int]().union(*(held.get(p, ()) for p in v.value.parameters()))
+               for v in parts]  # fmt: skip
+    return any(a.isdisjoint(b) for a in holders for b in holders)
+
+
+def _own_parameters(found: Sequence[Variable]) -> list[Variable]:
+    """The parameters that modules hold beside their parts, by their names there."""
+    modules = (v for v in found if is_a(v.value, nn.Module))
+    return [Variable(name, f"{v.path}.{name}", p) for v in modules
+            for name, p in v.value.named_parameters(recurse=False)]  # fmt: skip
 
 
 def _is_pure(module: nn.Module, held: _Holders) -> bool:
