@@ -626,7 +626,9 @@ def test_an_interrupt_ends_the_kernels_and_leaves_nothing_half_done(where, tmp_p
     pids, out = tmp_path / "pids", tmp_path / "out"
     at_start, in_cell = SLOW[where]
     says = PID.format(pids=str(pids))
-    started = f"import sys\nif 'ipykernel_launcher' in sys.orig_argv:\n    {says}{at_start}\n"
+    # In a shell's background job Ctrl-C is ignored, and whoever is started from there inherits it.
+    heeds = "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    started = f"{heeds}if 'ipykernel_launcher' in sys.orig_argv:\n    {says}{at_start}\n"
     (tmp_path / "sitecustomize.py").write_text(started, encoding="utf-8")
     inside = tmp_path / "inside"
     source = f"import time\nopen({str(inside)!r}, 'a').write('x')\n{in_cell}"

@@ -112,7 +112,8 @@ async def connected(client: NotebookClient, kernel: Path) -> AsyncIterator[None]
     client.kc = AsyncKernelClient(connection_file=str(kernel))
     client.kc.load_connection_file()
     client.kc.allow_stdin = False
-    client.kc.start_channels()
+    # No heartbeat: on a busy machine a kernel misses one, and would be taken for dead.
+    client.kc.start_channels(hb=False)
     try:
         await client.kc.wait_for_ready(timeout=START_SECONDS)
         yield

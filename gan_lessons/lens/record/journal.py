@@ -147,8 +147,12 @@ class Journal(Generic[AnyRecord]):
             self._raised = None
 
     def _shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
-        shape = internals.shape_of
-        return {net: {k: shape(p) for k, p in d.items()} for net, d in self._names.items()}
+        return {net: {k: _shape(p) for k, p in d.items()} for net, d in self._names.items()}
 
     def _batchnorm_updates(self) -> dict[str, int]:
         return {name: internals.batchnorm_updates(net) for name, net in self._nets.items()}
+
+
+def _shape(parameter: Tensor) -> tuple[int, ...]:
+    """() for a lazy parameter that has no shape yet."""
+    return () if nn.parameter.is_lazy(parameter) else tuple(parameter.shape)

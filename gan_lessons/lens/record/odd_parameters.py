@@ -41,8 +41,7 @@ def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, in
 
 def hooks_of(net: nn.Module, parameters: Iterable[Tensor]) -> int:
     """How many hooks change what backward brings: on the parameters, and on the modules."""
-    modules = sum(len(m._backward_hooks) + len(m._backward_pre_hooks) for m in net.modules())
-    return modules + sum(len(p._backward_hooks or ()) for p in parameters)
+    return sum(internals.backward_hooks(each) for each in (*net.modules(), *parameters))
 
 
 def in_eval_mode(nets: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
@@ -52,7 +51,7 @@ def in_eval_mode(nets: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
             f"{path}.{name}"
             for path, part in module.named_modules()
             if module.training and not part.training
-            for name in part._parameters
+            for name, _ in part.named_parameters(recurse=False)
         )
         for net, module in nets.items()
     }

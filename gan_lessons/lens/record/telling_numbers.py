@@ -91,13 +91,16 @@ def _all_pairs(given: Any) -> int | None:
     if count < 2 or tuple(column.shape) != (count, 1) or (row.requires_grad and row.is_leaf):
         return None  # a vector that is learned has the length of a batch by chance
     node = internals.grad_fn_of(column)
-    meant = column._is_view() if node is None else node.name().startswith(RESHAPES)
+    meant = (
+        internals.base_of(column) is not None if node is None else node.name().startswith(RESHAPES)
+    )
     return None if meant else int(count)
 
 
 def _is_whole_view(tensor: Tensor) -> bool:
     """Of a tensor of the same shape: ``x.view_as(x)``, where ``x`` is gone."""
-    return tensor._is_view() and tensor._base is not None and tensor._base.shape == tensor.shape
+    base = internals.base_of(tensor)
+    return base is not None and base.shape == tensor.shape
 
 
 def _is_same(one: Tensor, two: Tensor) -> bool:

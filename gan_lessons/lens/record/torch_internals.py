@@ -57,8 +57,7 @@ def joined_processes() -> tuple[Any, int, int] | None:
     distributed = torch.distributed
     if not distributed.is_available() or not distributed.is_initialized():
         return None
-    count = distributed.get_world_size()
-    store = distributed.distributed_c10d._get_default_store
+    store, count = distributed.distributed_c10d._get_default_store, distributed.get_world_size()
     return (store(), distributed.get_rank(), count) if count > 1 else None
 
 
@@ -112,17 +111,22 @@ def is_memory_shared(tensor: Tensor) -> bool:
     return not storage.resizable() or torch._C._storage_Use_Count(identity_of(storage)) > 2
 
 
+def base_of(tensor: Tensor) -> Tensor | None:
+    """The tensor of which it is a view."""
+    return tensor._base if tensor._is_view() else None
+
+
+def backward_hooks(of: nn.Module | Tensor) -> int:
+    """How many hooks may change the gradient that comes here."""
+    return len(of._backward_hooks or ()) + len(getattr(of, "_backward_pre_hooks", ()))
+
+
 def weights_and_buffers(nets: Iterable[nn.Module]) -> list[Tensor]:
     """As ``parameters()`` and ``buffers()`` yield them, which spell out every name on the way."""
     found: list[Tensor | None] = []
     for module in (module for net in nets for module in net.modules()):
         found += [*module._parameters.values(), *module._buffers.values()]
     return [tensor for tensor in found if tensor is not None]
-
-
-def shape_of(parameter: Tensor) -> tuple[int, ...]:
-    """() for a lazy parameter that has no shape yet."""
-    return () if nn.parameter.is_lazy(parameter) else tuple(parameter.shape)
 
 
 def batchnorm_updates(net: nn.Module) -> int:
