@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -583,7 +585,7 @@ def a_distance_without_gradients(it: It, i: int) -> None:
 class Weighed(nn.Module):
     """A judge whose verdict has a temperature that it learns. ``number``: how it is read."""
 
-    def __init__(self, number: object) -> None:
+    def __init__(self, number: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.body, self.number = mlp(2, 1), number
         self.heat = nn.Parameter(torch.tensor(0.5))
@@ -594,7 +596,7 @@ class Weighed(nn.Module):
         return out
 
 
-def judged_by_weight(fixed: bool, number: object) -> It:
+def judged_by_weight(fixed: bool, number: Callable[[Tensor], Any]) -> It:
     it = pair(fixed)
     it.nets["D"] = Weighed((lambda heat: heat.exp()) if fixed else number)
     it.optimizers["D"] = sgd(it.nets["D"])

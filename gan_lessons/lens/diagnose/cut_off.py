@@ -87,10 +87,13 @@ def left_frozen(story: Story) -> Iterator[Finding]:
 def _left_frozen(story: Story, net: str, call: BackwardCall) -> Finding | None:
     nodes, forwards = story.record.graph.nodes, story.record.forwards
     terms = (f for i in call.nodes if nodes[i].net is None for f in story.fed_into.get(i, ()))
-    term = next((f for f in terms if f.net == net and f.frozen and f.frozen.text), None)
-    for step, other in story.uses.get(call.index, ()) if term and term.frozen else ():
+    lines = (f.frozen for f in terms if f.net == net and f.frozen is not None)
+    frozen = next((line for line in lines if line.text), None)
+    if frozen is None:
+        return None
+    for step, other in story.uses.get(call.index, ()):
         beside = net in step.nets and other != net
-        if beside and any(f.net == other and f.frozen == term.frozen for f in forwards):
+        if beside and any(f.net == other and f.frozen == frozen for f in forwards):
             return story.finding(
                 "cut-off", "wrong", net, [story.events[call.index], step.event],
                 "{net} learns nothing from {call}: it stayed frozen, although {target} holds it. "
@@ -98,7 +101,7 @@ def _left_frozen(story: Story, net: str, call: BackwardCall) -> Finding | None:
                 "Thaw {net} (requires_grad_(True)) where {other} is thawed. If it is to stand "
                 "still, leave it out of {target}.",
                 call=story.call(call.index), target=step.event.target, other=other,
-                frozen=story.quoted(term.frozen),
+                frozen=story.quoted(frozen),
             )  # fmt: skip
     return None
 

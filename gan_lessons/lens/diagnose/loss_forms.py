@@ -101,7 +101,7 @@ def _product(story: Story, term: int) -> tuple[int, int] | None:
     return None
 
 
-def _picked(story: Story, policy: int, nets: set[str]) -> bool:
+def _picked(story: Story, policy: int, nets: frozenset[str]) -> bool:
     """Does what one of these made without gradients pick a number on the way to ``policy``?"""
     picks = (i for i in story.reached(policy) if story.record.graph.nodes[i].op in PICKS)
     return any(f.net in nets for i in picks for f in story.fed_into.get(i, ()))

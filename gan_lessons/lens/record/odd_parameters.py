@@ -72,11 +72,11 @@ def in_plain_lists(nets: Mapping[str, nn.Module]) -> dict[str, dict[str, tuple[i
     return found
 
 
-def _parameters_in(value: object) -> list[list[Tensor]]:
+def _parameters_in(value: object) -> list[list[nn.Parameter]]:
     """Of each module or parameter in a list, tuple or dict."""
-    items = value.values() if isinstance(value, dict) else value
     if not isinstance(value, (dict, list, tuple)):
         return []
+    items = [*(value.values() if isinstance(value, dict) else value)]
     modules = [[*m.parameters()] for m in items if isinstance(m, nn.Module)]
     return modules + [[p] for p in items if isinstance(p, nn.Parameter)]
 

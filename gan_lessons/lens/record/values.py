@@ -169,8 +169,8 @@ class Values:
         else:
             lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
             target = next(lacking, new[0])
-        target = self._number(target)
-        cut = Cut(past.source, target, past.how, past.line, past.through, past.judged)
+        key = self._number(target)
+        cut = Cut(past.source, key, past.how, past.line, past.through, past.judged)
         found = self._graph.slopes if past.how == SLOPE else self._graph.cuts
         found.setdefault((cut.source, cut.target), cut)
 
