@@ -41,7 +41,8 @@ def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, in
 
 def hooks_of(net: nn.Module, parameters: Iterable[Tensor]) -> int:
     """How many hooks change what backward brings: on the parameters, and on the modules."""
-    return sum(internals.backward_hooks(each) for each in (*net.modules(), *parameters))
+    on: list[nn.Module | Tensor] = [*net.modules(), *parameters]
+    return sum(map(internals.backward_hooks, on))
 
 
 def in_eval_mode(nets: Mapping[str, nn.Module]) -> dict[str, tuple[str, ...]]:
