@@ -36,7 +36,14 @@ nobody. Of these it says nothing:
   `torch.autograd.gradcheck`;
 - what a hook does to a gradient (that hooks pile up is told);
 - a label or a sign in a distance (`MSELoss`): it pulls either way, by what the verdict is;
-- data: the class labels of somebody else, real samples where fakes belong.
+- how much a term weighs: micro-batches that are summed and not averaged, a mean where the sum over
+  classes was meant (of `kl_div` torch itself warns);
+- which of two branches was to stand still: where the wrong one was detached, only a head that gets
+  no gradient at all is told;
+- two parts of one net, cut apart, that both learn from something: a linear probe or training by
+  stages is cut there too (so is a code that was drawn from `mu.data`);
+- data: the class labels of somebody else, real samples where fakes belong, the code of the batch
+  before.
 
 For these, compare with `same()` and ask `terms()` which term pulls which net.
 """

@@ -155,5 +155,5 @@ def the_gradients_of_the_other_net_are_clipped(it: It, i: int) -> None:
 @loop(intended=lambda it, who, i: usual(it, who, i) if who == "D" else None)
 def only_one_of_two_is_clipped(it: It, i: int) -> None:
     """Both backwards come first, so that the clip of G stands before the step of D."""
-    for who, order in (("D", "ZB"), ("G", "ZBC"), ("D", "S"), ("G", "S")):
+    for who, order in (("G", "ZB"), ("D", "ZB"), ("G", "C"), ("D", "S"), ("G", "S")):
         turn(it, who, i, order)

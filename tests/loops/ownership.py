@@ -272,6 +272,32 @@ def frozen_blocks_in_a_plain_list(it: It, i: int) -> None:
     turns(it, i)
 
 
+class OnFeatures(nn.Module):
+    """Two fixed nets, kept from its parameters in a list, and what learns on top of them."""
+
+    def __init__(self, fixed: bool) -> None:
+        super().__init__()
+        self.kept = [mlp(2, 2).requires_grad_(not fixed) for _ in range(2)]
+        self.out = mlp(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(torch.cat([net(x) for net in self.kept], 1))
+        return out
+
+
+def judged_on_features(fixed: bool) -> It:
+    it = pair(fixed)
+    it.nets["D"] = OnFeatures(fixed)
+    it.optimizers = {"g": sgd(it.nets["G"]), "d": sgd(it.nets["D"])}
+    return it
+
+
+@loop(waste="ownership", build=judged_on_features, advice="of a fixed net, freeze it")
+def fixed_nets_in_a_list_that_nobody_froze(it: It, i: int) -> None:
+    """At the bottom of a net they may be there to stand still."""
+    turns(it, i)
+
+
 def with_a_fixed_net(fixed: bool) -> It:
     it = pair(fixed)
     it.second = mlp(2, 1).requires_grad_(not fixed)
