@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+
+from gan_lessons.put_back import at_the_end
 
 Forward = Callable[[Tensor], Tensor]
 Tensors = Mapping[str, Tensor]  # by their names in D
@@ -72,11 +75,9 @@ def _found_against(D: nn.Module, real: Tensor) -> str:
 def _let_fsdp2_begin(D: nn.Module, real: Tensor) -> None:
     """Whose weights lie in shares sets itself up in its first forward, from D inwards: by its
     hooks, which the trial goes past. Buffers and random state stay as they are."""
-    before = [buffer.clone() for buffer in D.buffers()]
-    with torch.random.fork_rng(devices=gpus(real)):
+    back = [partial(buffer.copy_, buffer.clone()) for buffer in D.buffers()]
+    with torch.random.fork_rng(devices=gpus(real)), at_the_end(*back):
         D(real)
-    for buffer, old in zip(D.buffers(), before, strict=True):
-        buffer.copy_(old)
 
 
 def _moved_from_zero(D: nn.Module, real: Tensor) -> Tensors:

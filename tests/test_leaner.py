@@ -680,3 +680,23 @@ def test_a_step_compiled_as_a_whole(step, monkeypatch):
         step(plain, real, noise)
     for found, expected in zip(gradients(gan), gradients(plain), strict=True):
         assert relative(found, expected) <= 1e-5
+
+
+def test_a_discriminator_in_shares_that_fails_in_its_first_forward_is_left_as_it_was():
+    class Failing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(2)
+            weight: Any = self.norm.weight
+            weight.full_tensor = weight.detach  # what tells a weight in shares
+
+        def forward(self, x: Tensor) -> Tensor:
+            torch.rand(1)
+            raise RuntimeError(f"no room for {self.norm(x).shape}")
+
+    D, real = Failing(), torch.randn(4, 2)
+    before, dice = [b.clone() for b in D.buffers()], torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="no room for"):
+        require_independent(D, real)
+    assert all(map(torch.equal, D.buffers(), before))
+    assert torch.equal(torch.get_rng_state(), dice)
