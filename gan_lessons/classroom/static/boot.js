@@ -1,8 +1,18 @@
 // Boots the widgets of one kind in an exported page, with the module's text put in below.
 (() => {
   const { render } = /* __MODULE__ */;
-  // For as long as the window is open. A page from disk may be refused it: then nothing is kept.
+  // For as long as the window is open. A page from disk may be refused a storage: then nothing is
+  // kept there. Chromium also empties that of a page from disk in about one reload of twenty, if the
+  // page had read it before it was complete; the window's own name outlives every reload.
+  const fromDisk = location.protocol === "file:";
+  const named = () => {
+    try {
+      return JSON.parse(window.name)["gan-lessons"];
+    } catch {}
+  };
   const stored = (place) => {
+    const value = fromDisk ? named()?.[place] : undefined;
+    if (value !== undefined) return value;
     try {
       return JSON.parse(sessionStorage.getItem(place));
     } catch {
@@ -10,6 +20,8 @@
     }
   };
   const store = (place, value) => {
+    if (fromDisk && (named() || !window.name))
+      window.name = JSON.stringify({ "gan-lessons": { ...named(), [place]: value } });
     try {
       sessionStorage.setItem(place, JSON.stringify(value));
     } catch {}
