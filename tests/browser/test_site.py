@@ -150,6 +150,8 @@ def test_words_show_their_line(site, offline):
             for link in page.locator("a[href^='#at=']").all():
                 for press in (link.click, partial(link.press, "Enter")):
                     page.evaluate("scrollTo(0, 0)")
+                    link.scroll_into_view_if_needed()
+                    page.locator(".explorer").wait_for()  # drawn where its words are in sight
                     press()
                     line = page.locator(".explorer li[aria-current=step]").inner_text()
                     text = unquote((link.get_attribute("href") or "").removeprefix("#at="))
