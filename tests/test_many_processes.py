@@ -126,8 +126,8 @@ def test_the_page_says_what_the_engines_were_seen_to_do(engines, root):
         assert f"<!-- {part}: begin -->\n\n{text}\n\n<!-- {part}: end -->" in page
 
 
-def test_batch_norm_in_shares_agrees_on_something_wrong_and_sync_batch_norm_refuses(both):
-    """What SyncBatchNorm does on a GPU is kept of one, where two processes had shared it."""
+def test_batch_norm_in_shares_agrees_on_something_wrong_and_sync_batch_norm_refuses(both, root):
+    """What both do on a GPU is kept of one, which two processes had shared."""
     normal, synchronous = (
         both.run(rank_trials.trial, "detach", "hook", norm)[0]
         for norm in (torch.nn.BatchNorm1d, torch.nn.SyncBatchNorm)
@@ -135,6 +135,12 @@ def test_batch_norm_in_shares_agrees_on_something_wrong_and_sync_batch_norm_refu
     assert str(normal) == "agrees, wrong"
     assert normal.off > 0.1
     assert synchronous.raised.startswith("SyncBatchNorm expected input tensor to be on GPU")
+    on_a_gpu = json.loads((root / "benchmarks/engines_cuda_shared.json").read_text())["facts"]
+    for told in (
+        "`SyncBatchNorm`, this package: right for S1 / S2 /",
+        "`BatchNorm1d`, DDP: raises",
+    ):
+        assert any(fact.startswith(told) for fact in on_a_gpu)
 
 
 def test_trying_a_discriminator_in_shares_leaves_no_trace(both):
