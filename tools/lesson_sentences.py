@@ -232,6 +232,14 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "703f02bc": (r"g_loss 0\.\d\d at first, [4-6]\.\d\d at last; G moved: False",),
         "e31c8f94": (r"0\.[34]\d to 0\.[34]\d; G moved: False",),  # "the other rests"
     },
+    "10-many-processes": {
+        # "all agree, on a gradient that is none of the whole"; "on this CPU it does not"
+        "b47c4e01": (
+            r"neither +right, .*e-0[789]\n",
+            r"BatchNorm1d +agrees, wrong, .*[1-9]e-01\n",
+            r"SyncBatchNorm +SyncBatchNorm expected .* GPU",
+        ),
+    },
 }
 
 
