@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gan_lessons import Gan, record, record_step, step_detach, step_retain_graph, tiny_gan
 from gan_lessons.classroom import caption
 from gan_lessons.lens.model import HeldBytes
+from gan_lessons.lens.record import snapshot
 from gan_lessons.lens.show import GradientTable
 
 BCE = nn.BCELoss()
@@ -194,3 +195,19 @@ def test_what_a_closure_computes_is_heard(gan: Gan, by_name: bool) -> None:
         step(closure=closure) if by_name else step(closure)
     assert [event.kind for event in rec.events] == ["backward", "step"]
     assert [cut.how for cut in rec.graph.cuts] == ["detach()"]
+
+
+def test_in_a_graph_by_itself_an_operation_is_of_the_net_whose_weight_it_takes() -> None:
+    """Through a transposed weight too, and although what comes first was made by another net."""
+    nets = {"G": nn.Linear(2, 2), "D": nn.Linear(2, 1)}
+    graph = snapshot({"y": nets["G"](NOISE) @ nets["D"].weight.t()}, nets)
+    (product,) = [node for node in graph.nodes.values() if node.op == "MmBackward0"]
+    assert product.net == "D"
+
+
+def test_tensors_that_an_operation_saved_together_have_a_number_each() -> None:
+    net = nn.Linear(2, 3)
+    with record({"D": net}) as rec:
+        net(NOISE)[torch.tensor([0, 1]), torch.tensor([1, 2])].sum().backward()
+    (key,) = [node.id for node in rec.graph.nodes.values() if node.op == "IndexBackward0"]
+    assert [saved.name for saved in rec.graph.saved[key]] == ["indices[0]", "indices[1]"]
