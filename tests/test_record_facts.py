@@ -1,6 +1,7 @@
 """The facts that are read off a record, each decided once, in lens/model."""
 
 import dataclasses
+import math
 from typing import Any, cast
 
 import pytest
@@ -11,6 +12,7 @@ from gan_lessons import Gan, record, record_step, step_detach, step_retain_graph
 from gan_lessons.classroom import caption
 from gan_lessons.lens.model import HeldBytes
 from gan_lessons.lens.record import snapshot
+from gan_lessons.lens.record.gradients import measured
 from gan_lessons.lens.show import GradientTable
 
 BCE = nn.BCELoss()
@@ -211,3 +213,40 @@ def test_tensors_that_an_operation_saved_together_have_a_number_each() -> None:
         net(NOISE)[torch.tensor([0, 1]), torch.tensor([1, 2])].sum().backward()
     (key,) = [node.id for node in rec.graph.nodes.values() if node.op == "IndexBackward0"]
     assert [saved.name for saved in rec.graph.saved[key]] == ["indices[0]", "indices[1]"]
+
+
+def test_what_has_no_norm_keeps_nothing_else_from_being_measured() -> None:
+    numbers = [torch.ones(3, dtype=torch.int64), torch.tensor([3.0, 4.0]), torch.ones(2).half()]
+    (norm, total), *others = measured(numbers)
+    assert (math.isnan(norm), math.isnan(total)) == (True, True)
+    assert others == [(5.0, 7.0), (pytest.approx(2**0.5), 2.0)]
+
+
+def test_what_looks_at_a_gan_after_every_line_needs_one() -> None:
+    net = nn.Linear(2, 1)
+    with pytest.raises(TypeError, match="which beside= looks at"):
+        record_step(lambda x: net(x), args=(REAL,), nets={"D": net}, beside=lambda *_: None)
+
+
+def test_a_step_without_any_gradient_tells_whether_the_weights_stood_still() -> None:
+    class Decaying(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            with torch.no_grad():
+                for p in self.param_groups[0]["params"]:
+                    p.mul_(0.5)
+            return super().step(closure)
+
+    net = nn.Linear(2, 1)
+    plain, decaying = torch.optim.SGD(net.parameters(), 0.1), Decaying(net.parameters(), 0.1)
+    with record({"D": net}, {"plain": plain, "decaying": decaying}) as rec:
+        plain.step()
+        decaying.step()
+
+        def closure() -> Tensor:
+            loss = net(NOISE).mean()
+            loss.backward()
+            return loss
+
+        plain.step(closure)  # there was none before it, but it ran backward
+    steps = [event.stood_still for event in rec.events if event.kind == "step"]
+    assert steps == [True, False, None]
