@@ -1,12 +1,14 @@
-"""What engines do with the steps: two real processes on this CPU, or one on a GPU, by torchrun.
+"""What engines do with the steps: real processes that torchrun starts, on this CPU or on a GPU.
 
 python benchmarks/engines.py --json benchmarks/engines.json      # a minute on two cores
 python benchmarks/engines.py --device cuda --json benchmarks/engines_cuda.json
+python benchmarks/engines.py --device cuda:0 --json benchmarks/engines_cuda_shared.json
 python benchmarks/engines.py --from FILE --markdown docs/many-processes.md   # FILE's, into the page
 
 Needs torch, accelerate, and lightning or lightning-fabric. Each line is what a run did, and is
 worded from it. One process cannot show that two agree: on the GPU it shows that nccl and the engine
-take what they are given, and that nothing of a step is changed by them.
+take what they are given, and that nothing of a step is changed by them. Where there is one GPU, two
+processes can share it (`cuda:0`): nccl refuses that, gloo does not, and torch is all that is tried.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +37,24 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gan_lessons import STRATEGIES, Gan, published, ranks
-from gan_lessons.rank_trials import own_share, small_gan, steps, whole_batch
+from gan_lessons.rank_trials import own_share, small_gan, steps, trial, whole_batch
 from gan_lessons.strategies import Step
 
 Make = Callable[[Gan], Gan]
 TOLERANCE = 1e-5  # of the largest weight, after five steps
-PROCESSES = {"cpu": 2, "cuda": 1}
-PARTS = {"cpu": "engines", "cuda": "engines on a GPU"}  # of the page
+PROCESSES = {"cpu": 2, "cuda": 1, "cuda:0": 2}
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl", "cuda:0": "gloo"}
+PARTS = {  # of the page, by how many processes and on what
+    "cpu": ("engines", "two processes of a CPU"),
+    "cuda": ("engines on a GPU", "one {gpu}"),
+    "cuda:0": ("two processes on one GPU", "two processes that share one {gpu}"),
+}
 PUBLISHED = {
     "retain_graph_as_printed": "S1, as printed",
     "detach_as_printed": "S2, one prediction, as printed",
     "retain_graph_before_1_5": "S1 before 1.5",
 }
 TITLES = {**{key: strategy.title for key, strategy in STRATEGIES.items()}, **PUBLISHED}
-
-
-def gan_on(device: str) -> Gan:
-    gan = small_gan()
-    for net in gan.nets.values():
-        net.to(device)  # in place: the optimizers hold the same parameters
-    return gan
 
 
 def unwrapped(net: nn.Module) -> nn.Module:
@@ -86,7 +87,7 @@ def five_steps(step: Step, gan: Gan, device: str, shares: bool) -> str:
 
 def outcome(step: Step, make: Make, device: str) -> str:
     """Five steps on shares of the batches, against one plain process that takes the whole ones."""
-    alone, many = gan_on(device), make(gan_on(device))
+    alone, many = small_gan(device=device), make(small_gan(device=device))
     refused, raised = (
         five_steps(step, alone, device, False),
         five_steps(step, many, device, True),
@@ -95,7 +96,7 @@ def outcome(step: Step, make: Make, device: str) -> str:
         return f"{raised}{', as alone' if raised == refused else ''}"
     told = ""
     if refused:  # what it comes to, if it comes to what torch computed before 1.5
-        alone = gan_on(device)
+        alone = small_gan(device=device)
         five_steps(published.retain_graph_before_1_5, alone, device, False)
         told = "**runs**, as S1 before 1.5: "
     right, found = weights(alone), weights(many)
@@ -119,7 +120,7 @@ def outcomes(make: Make, device: str) -> dict[str, str]:
 
 def join_once(device: str) -> None:
     if not ranks.is_joined():
-        ranks.join({"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}[device])
+        ranks.join(BACKENDS[device])
 
 
 def try_ddp(device: str = "cpu") -> dict[str, Any]:
@@ -144,8 +145,8 @@ def try_hook(device: str = "cpu") -> dict[str, Any]:
             return gan
 
         found = outcomes(make, device)
-    if device == "cpu":
-        return {"outcomes": found}
+    if PROCESSES[device] == 2:
+        return {"outcomes": found, "facts": list(normalised(device))}
     number = torch.arange(4, device=device)
     both = torch.stack([number, ~number])  # what ranks_agree reduces
     dist.all_reduce(both, dist.ReduceOp.MIN)
@@ -154,6 +155,29 @@ def try_hook(device: str = "cpu") -> dict[str, Any]:
     told = "come back as they were" if kept else "do **not** come back as they were"
     fact = f"{dist.get_backend()}: whole numbers on the GPU and random states on the CPU {told}."
     return {"outcomes": found, "facts": [fact, *trained_unchanged()]}
+
+
+def normalised(device: str) -> Iterator[str]:
+    """What comes of batch normalisation in both nets, in the words of a `Trial`."""
+    for norm, (how, (way, options)) in product((nn.BatchNorm1d, nn.SyncBatchNorm), SHARED.items()):
+        told: dict[str, list[str]] = {}
+        for key, strategy in STRATEGIES.items():
+            found = trial(key, way, norm, device, **options)
+            reason = f" ({found.raised.partition(': ')[0]})" if found.raised else ""
+            told.setdefault(f"{found}{reason}", []).append(strategy.title)
+        each = "; ".join(f"{what} for {_listed(titles)}" for what, titles in told.items())
+        yield f"`{norm.__name__}`, {how}: {each}."
+
+
+SHARED: dict[str, tuple[str, dict[str, Any]]] = {
+    "this package": ("hook", {}),
+    "DDP": ("DDP", {}),
+    "DDP with `broadcast_buffers=False`": ("DDP", {"broadcast_buffers": False}),
+}
+
+
+def _listed(titles: list[str]) -> str:
+    return " / ".join(title.partition(":")[0] for title in titles)
 
 
 def trained_unchanged() -> Iterator[str]:
@@ -175,7 +199,7 @@ def try_fsdp2(device: str = "cpu", layers: bool = False) -> dict[str, Any]:
     from torch.distributed.fsdp import fully_shard
 
     join_once(device)
-    mesh = init_device_mesh(device, (dist.get_world_size(),))
+    mesh = init_device_mesh(torch.device(device).type, (dist.get_world_size(),))
 
     def make(gan: Gan) -> Gan:
         for net in gan.nets.values():
@@ -353,6 +377,7 @@ WAYS: dict[str, Callable[[str], dict[str, Any]]] = {
     "FSDP2": try_fsdp2,
     "FSDP2, layer by layer": partial(try_fsdp2, layers=True),
 }
+OF_TORCH = ("this package", "DDP")  # FSDP2 crashes where gloo has to gather on a GPU
 
 
 def in_processes(way: str, device: str) -> dict[str, Any]:
@@ -395,7 +420,8 @@ def measured(device: str) -> dict[str, Any]:
         package.metadata["Name"]: package.version for package in importlib.metadata.distributions()
     }
     found: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "on": device,
+        "device": "cpu" if device == "cpu" else torch.cuda.get_device_name(),
         "versions": {
             name: installed[name].partition("+")[0]
             for name in ("torch", "lightning", "lightning-fabric", "accelerate")
@@ -404,7 +430,7 @@ def measured(device: str) -> dict[str, Any]:
         "ways": {},
         "facts": [],
     }
-    for way in WAYS:
+    for way in WAYS if device != "cuda:0" else OF_TORCH:
         try:
             result = in_processes(way, device)
         except RuntimeError as error:  # the other ways can still be tried
@@ -419,7 +445,7 @@ def measured(device: str) -> dict[str, Any]:
 
 def report(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    where = "two processes of a CPU" if found["device"] == "cpu" else f"one {found['device']}"
+    where = PARTS[found["on"]][1].format(gpu=found["device"])
     lines = [
         f"Made by `python benchmarks/engines.py` on {where}, with {versions}.",
         "",
@@ -435,8 +461,8 @@ def try_here(way: str, device: str, found: Path) -> None:
     """In each process that torchrun started."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if device != "cpu":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if device == "cuda" else 0)
     result = WAYS[way](device)
     if os.environ["RANK"] == "0":
         found.write_text(json.dumps(result))
@@ -461,8 +487,7 @@ def main() -> None:
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if asked.markdown:
-        part = PARTS["cpu" if found["device"] == "cpu" else "cuda"]
-        put_between(asked.markdown, part, report(found))
+        put_between(asked.markdown, PARTS[found["on"]][0], report(found))
 
 
 if __name__ == "__main__":

@@ -134,10 +134,20 @@ def own_share(whole: Tensor) -> Tensor:
     return whole[rank::processes]
 
 
-def small_gan() -> Gan:
+Norm = type[nn.BatchNorm1d] | type[nn.SyncBatchNorm]
+
+
+def small_gan(norm: Norm | None = None, device: str = "cpu") -> Gan:
     """With SGD: Adam's first step is as long for a gradient of rounding errors as for any other, so
-    after it two sums in another order are no longer near each other."""
+    after it two sums in another order are no longer near each other.
+
+    norm: normalises behind the first layer of both nets.
+    """
     gan = mlp_gan((2,), 4, (16, 16), (16, 16), logits=True)
+    for net in (gan.generator, gan.discriminator):
+        if norm:
+            net.net.insert(1, norm(16))  # type: ignore[operator, union-attr]
+        net.to(device)
     opt_g, opt_d = (torch.optim.SGD(net.parameters(), 0.05) for net in gan.nets.values())
     return replace(gan, optimizer_g=opt_g, optimizer_d=opt_d)
 
@@ -185,18 +195,26 @@ class Trial:
         return "right" if self.is_right else "agrees, wrong"
 
 
-def trial(key: str, way: str) -> Trial:
-    """One strategy in one way, in every process: five steps of a small MLP GAN."""
-    step, alone, gan = steps()[key], small_gan(), small_gan()
+def trial(
+    key: str, way: str, norm: Norm | None = None, device: str = "cpu", **options: Any
+) -> Trial:
+    """One strategy in one way, in every process: five steps of a small MLP GAN.
+
+    norm: see `small_gan`; what it is held against, one process with the whole batch, then has
+    torch.nn.BatchNorm1d. options: see `sharing`.
+    """
+    step, gan = steps()[key], small_gan(norm, device)
+    alone = small_gan(norm and nn.BatchNorm1d, device)
+    batches = [[x.to(device) for x in whole_batch(number)] for number in range(5)]
     try:
         with _used_gradients(alone) as right:
-            step(alone, *whole_batch(0))
-        with sharing(gan, way) as (many, sent):
+            step(alone, *batches[0])
+        with sharing(gan, way, **options) as (many, sent):
             with _used_gradients(gan) as found:
-                step(many, *map(own_share, whole_batch(0)))
+                step(many, *map(own_share, batches[0]))
             per_step = dict(sent)
-            for number in range(1, 5):
-                step(many, *map(own_share, whole_batch(number)))
+            for batch in batches[1:]:
+                step(many, *map(own_share, batch))
     except (RuntimeError, ValueError) as error:
         return Trial(raised=str(error).partition("\n")[0])
     off = max(_off(found[net], right[net]) for net in gan.nets)

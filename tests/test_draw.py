@@ -155,6 +155,29 @@ def test_receivers_are_marked_in_label_border_and_class():
     assert "∇" not in GraphPicture(made()).dot
 
 
+def test_what_was_received_in_vain_is_dashed_and_wears_the_symbol_of_the_table():
+    """In the picture as in the table: what no step uses looks unlike what is used."""
+    used = GraphPicture(made(call=call()))
+    vain = GraphPicture(made(call=call(), in_vain={"D": ("0.weight",)}))
+    assert look(vain.dot, "n3")["label"].startswith("∇○ 0.weight")
+    assert "dashed" in look(vain.dot, "n3")["style"].split(",")
+    assert "dashed" not in look(used.dot, "n3")["style"].split(",")
+    assert "○" not in used.text + used.dot
+    line = "∇○ 0.weight (1, 3) received gradient in backward call 0, in vain"
+    assert line in [re.sub(" {2,}", " ", row.strip()) for row in vain.text.splitlines()]
+    assert "dashed, in vain: computed, but no optimizer step uses it" in vain._repr_html_()
+
+
+def test_the_graph_of_a_record_knows_what_was_in_vain():
+    gan = tiny_gan()
+    with record(gan.nets, gan.optimizers) as rec:
+        step_detach(gan, torch.rand(4, 2), torch.randn(4, 2))
+    text = draw_graph(record=rec, call=1).text
+    of_g, of_d = (text.split(f"Parameters of {net}\n")[1].split("\n\n")[0] for net in "GD")
+    assert "in vain" not in of_g
+    assert all("∇○" in line and line.endswith(", in vain") for line in of_d.splitlines())
+
+
 def test_a_call_that_raised_passed_nothing():
     dot = GraphPicture(made(call=call(error="boom"))).dot
     assert "walked" not in dot

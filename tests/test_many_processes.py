@@ -108,19 +108,39 @@ def test_each_step_does_what_was_kept_of_it(both, engines, root, way):
     """Of the ways that need torch alone; what engines do needs them, and a minute."""
     found = f"""[
         __import__("sys").path.insert(0, {str(root / "benchmarks")!r}),
-        __import__("engines").WAYS[{way!r}]()["outcomes"],
+        __import__("engines").WAYS[{way!r}](),
     ]"""
     kept = json.loads((root / "benchmarks/engines.json").read_text())
-    assert both.run(eval, found)[0][1] == kept["ways"][way]
+    seen = both.run(eval, found)[0][1]
+    assert seen["outcomes"] == kept["ways"][way]
+    assert {*seen.get("facts", [])} <= {*kept["facts"]}
 
 
 def test_the_page_says_what_the_engines_were_seen_to_do(engines, root):
     page = (root / "docs/many-processes.md").read_text()
-    for device, name in (("cpu", "engines.json"), ("cuda", "engines_cuda.json")):
-        part, path = engines.PARTS[device], root / "benchmarks" / name
-        if path.exists():
-            text = engines.report(json.loads(path.read_text()))
-            assert f"<!-- {part}: begin -->\n\n{text}\n\n<!-- {part}: end -->" in page
+    seen = [json.loads(p.read_text()) for p in (root / "benchmarks").glob("engines*.json")]
+    assert sorted(found["on"] for found in seen) == sorted(engines.PARTS)
+    for found in seen:
+        part = engines.PARTS[found["on"]][0]
+        text = engines.report(found)
+        assert f"<!-- {part}: begin -->\n\n{text}\n\n<!-- {part}: end -->" in page
+
+
+def test_batch_norm_in_shares_agrees_on_something_wrong_and_sync_batch_norm_refuses(both, root):
+    """What both do on a GPU is kept of one, which two processes had shared."""
+    normal, synchronous = (
+        both.run(rank_trials.trial, "detach", "hook", norm)[0]
+        for norm in (torch.nn.BatchNorm1d, torch.nn.SyncBatchNorm)
+    )
+    assert str(normal) == "agrees, wrong"
+    assert normal.off > 0.1
+    assert synchronous.raised.startswith("SyncBatchNorm expected input tensor to be on GPU")
+    on_a_gpu = json.loads((root / "benchmarks/engines_cuda_shared.json").read_text())["facts"]
+    for told in (
+        "`SyncBatchNorm`, this package: right for S1 / S2 /",
+        "`BatchNorm1d`, DDP: raises",
+    ):
+        assert any(fact.startswith(told) for fact in on_a_gpu)
 
 
 def test_trying_a_discriminator_in_shares_leaves_no_trace(both):
@@ -162,8 +182,6 @@ def test_buffers_are_each_processs_own(both):
         assert told == ["weights agree, buffers do not"] * 2
     (told, _) = both.run(rank_trials.buffers, "one_stage", False)
     assert told.startswith("raises: the discriminator mixes")
-    with pytest.raises(ValueError, match="GPU"):  # what would normalise by all shares
-        in_both(both, "torch.nn.SyncBatchNorm(3)(torch.rand(2, 3, 4, 4))")
 
 
 def test_accumulation_sends_once_with_no_sync_or_with_the_hook(both):

@@ -411,6 +411,14 @@ def test_a_workflow_names_what_there_is(workflow):
     )
 
 
+def test_a_release_writes_its_addresses_before_it_builds_the_wheel():
+    (workflow,) = (path for path in WORKFLOWS if path.stem == "release")
+    ran = [step.get("run", "") for step in steps(workflow)]
+    assert ran.index("python tools/project_urls.py") < next(
+        number for number, run in enumerate(ran) if "pip wheel" in run
+    )
+
+
 def test_a_workflow_runs_the_floor_of_torch_and_the_newest():
     jobs = yaml.safe_load(read(".github/workflows/torch.yml"))["jobs"]
     tried = [row["torch"] for row in jobs["core"]["strategy"]["matrix"]["include"]]

@@ -19,7 +19,17 @@ from torch import nn
 from gan_lessons import cost, data, explore, mlp_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.record.recorder import Recorder
-from tests.stress import disk, fuzz, interrupts, kernels, memory, mutants, notebooks, report
+from tests.stress import (
+    disk,
+    editors,
+    fuzz,
+    interrupts,
+    kernels,
+    memory,
+    mutants,
+    notebooks,
+    report,
+)
 from tests.stress.fuzz_nets import BLOCKS, WIDTH
 from tests.stress.fuzz_steps import MORE, USUAL
 
@@ -188,3 +198,22 @@ def test_what_an_explorer_has_shown_stays_when_nobody_names_it(monkeypatch) -> N
     monkeypatch.setattr(memory.comm.base_comm.BaseComm, "close", lambda *_, **__: closed.append(1))
     assert not memory.alive_after(lambda shown: None)
     assert closed == []
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        ({3}, []),
+        ({}, ["cell 2 is meant to raise, and did not"]),
+        ({2}, ["cell 1 failed: no", "cell 2 is meant to raise, and did not"]),
+        ({2, 3}, ["cell 1 failed: no"]),
+    ],
+)
+def test_marimo_is_wrong_where_another_cell_fails_than_the_one_that_is_meant_to(failed, said):
+    fine, no = {"type": "data", "data": {}}, {"type": "error", "evalue": "no"}
+    tags = [[], [], ["raises-exception"]]
+    lesson = {"cells": [{"metadata": {"tags": given}} for given in tags]}
+    session = {"cells": [{"outputs": [no if n in failed else fine]} for n in range(4)]}
+    assert editors.not_as_meant(lesson, session) == said
+    lesson["cells"].pop()
+    assert editors.not_as_meant(lesson, session) == ["marimo ran 3 cells of 2"]

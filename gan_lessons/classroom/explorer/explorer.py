@@ -60,7 +60,7 @@ class StrategyExplorer(StrategyWidget):
     state = ("strategy", "moment", "what_if", "compare")
     _esm = module(
         "explorer_stage.js", "explorer_graph.js", "explorer_code.js", "explorer_matrix.js",
-        "field.js", "explorer.js", css=("explorer.css", "field.css"),
+        "explorer_text.js", "field.js", "explorer.js", css=("explorer.css", "field.css"),
     )  # fmt: skip
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)

@@ -17,7 +17,7 @@ from gan_lessons.lens.show.format import (
     visible,
 )
 from gan_lessons.lens.show.scene import ABSENT, Scene, owner
-from gan_lessons.lens.show.symbols import BUFFER, CUT, CUT_MEANS, RECEIVED
+from gan_lessons.lens.show.symbols import BUFFER, CUT, CUT_MEANS, GRADIENT, RECEIVED
 from gan_lessons.lens.show.torchviz_digraph import Part, torchviz_digraph
 
 if TYPE_CHECKING:
@@ -151,9 +151,13 @@ def _edge(scene: Scene, *ends: int) -> dict[str, str]:
 
 
 def node_attributes(node: Node, scene: Scene) -> dict[str, str]:
-    """Shape and fill tell the owner, border and symbol the state, ∇ and a bold border who got."""
+    """Shape and fill tell the owner, border and symbol the state, ∇ and a bold border who got.
+
+    What was in vain is dashed, as in the explorer, and wears the table's symbol.
+    """
     net, state, received = owner(node), scene.state(node), scene.received(node)
     look = style_of(net, scene.nets)
+    vain = "dashed" if scene.received_in_vain(node) else None
     kinds = ["node", "parameter" if node.is_leaf else "operation", state]
     shape = look.attributes
     if scene.compact:  # other shapes are far wider than their text; crossed corners are not
@@ -169,7 +173,7 @@ def node_attributes(node: Node, scene: Scene) -> dict[str, str]:
         "color": look.border,
         **shape,
         **BORDERS.get(state, {}),
-        "style": ",".join(filter(None, ["filled", corners, LINES.get(state)])),
+        "style": ",".join(filter(None, ["filled", corners, LINES.get(state), vain])),
         **({"penwidth": "4"} if received else {}),
     }
 
@@ -181,11 +185,17 @@ def node_label(node: Node, scene: Scene) -> str:
         name = owned_name(node) if node.is_leaf else short(node.op)
         return f"{RECEIVED if node.is_leaf else BUFFER[HELD][0]} {name}"
     if node.is_leaf:
-        mark = f"{RECEIVED} " if scene.received(node) else ""
+        mark = f"{receipt(node, scene)} ".lstrip()
         return f"{mark}{leaf_name(node)}\n{shape_text(node.shape)}".strip()
     symbol, word, _ = BUFFER[state]
     mark = f"{symbol} {word}\n" if state == STALE else f"{symbol} "
     return f"{mark}{_broken(short(node.op))}".strip()
+
+
+def receipt(node: Node, scene: Scene) -> str:
+    """What stands before a parameter: ∇ if it received, ∇ and the table's ○ if it was in vain."""
+    vain = GRADIENT["vain"][0] if scene.received_in_vain(node) else ""
+    return f"{RECEIVED}{vain}" if scene.received(node) else ""
 
 
 def _broken(name: str, limit: int = 13) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gan_lessons.lens.model import Node
-from gan_lessons.lens.show.dot import CUT_COLOUR, NEUTRAL, Style, style_of
+from gan_lessons.lens.show.dot import CUT_COLOUR, NEUTRAL, Style, receipt, style_of
 from gan_lessons.lens.show.format import (
     aligned,
     group_title,
@@ -17,9 +17,10 @@ from gan_lessons.lens.show.format import (
     visible,
 )
 from gan_lessons.lens.show.scene import ABSENT, Scene, owner
-from gan_lessons.lens.show.symbols import BUFFER, CUT, CUT_MEANS, RECEIVED
+from gan_lessons.lens.show.symbols import BUFFER, CUT, CUT_MEANS, GRADIENT, RECEIVED
 
 GOT = "received gradient in backward call {call}"
+GOT_IN_VAIN = "received gradient in backward call {call}, in vain"
 
 
 def spelled_out(scene: Scene) -> str:
@@ -74,8 +75,9 @@ def _leaf(node: Node, scene: Scene) -> list[str]:
     if scene.call is None or node.parameter is None:  # only parameters are watched
         return ["", name, ""]
     text = GOT if scene.received(node) else "received nothing in backward call {call}"
-    mark = RECEIVED if scene.received(node) else ""
-    return [mark, name, text.format(call=scene.call.index)]
+    if scene.received_in_vain(node):
+        text = GOT_IN_VAIN
+    return [receipt(node, scene), name, text.format(call=scene.call.index)]
 
 
 def _reference(i: int, scene: Scene) -> str:
@@ -142,6 +144,9 @@ def legend(scene: Scene) -> Iterator[Entry]:
         yield Entry(CUT_MEANS, CUT, f"2px dashed {CUT_COLOUR}")
     if scene.call is not None:
         yield Entry(GOT.format(call=scene.call.index), RECEIVED)
+        if any(map(scene.received_in_vain, nodes)):
+            symbol, word, means = GRADIENT["vain"]
+            yield Entry(f"dashed, {word}: {means}", symbol)
         if any(scene.walked(node.id, i) for node in nodes for i in node.inputs):
             text = "thick line: the gradient of backward call {call} went along it, upwards"
             if scene.direction == "LR":

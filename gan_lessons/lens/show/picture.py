@@ -231,7 +231,8 @@ def _scene_of_record(record: Record | None, call: BackwardCall | None, event: in
     what = ": ".join(filter(None, [event_text(now), visible(now.line.code)]))
     text = "{title}, right after event {index}: {what}"
     title = text.format(title=title, index=now.index, what=what)
-    return Scene(graph, title, nets, (), call, frozenset(seen - set(now.states)), lines)
+    vain = {} if call is None else record.in_vain(call.index)
+    return Scene(graph, title, nets, (), call, vain, frozenset(seen - set(now.states)), lines)
 
 
 def _title(outputs: Iterable[str]) -> str:

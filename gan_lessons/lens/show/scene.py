@@ -16,8 +16,9 @@ class Scene:
 
     nets: every net that is named, in the order of their colours. call: the backward call that is
     marked. gone: nodes without a state that were there once. lines: forward -> its source line.
-    compact: small, with room for every state and without showing any. folded: node -> the nodes
-    that it stands for, where it stands for several.
+    in_vain: net -> its parameters whose gradient of that call no step used. compact: small, with
+    room for every state and without showing any. folded: node -> the nodes that it stands for,
+    where it stands for several.
     """
 
     graph: Graph
@@ -25,6 +26,7 @@ class Scene:
     nets: tuple[str, ...]
     notes: tuple[str, ...] = ()
     call: BackwardCall | None = None
+    in_vain: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gone: frozenset[int] = frozenset()
     lines: Mapping[int, str] = field(default_factory=dict)
     direction: str = "TB"
@@ -43,8 +45,17 @@ class Scene:
         """Did the marked call write this parameter's ``.grad``, or that of one of these?"""
         if self.call is None:
             return False
+        return bool(self._named_in(self.call.received, node))
+
+    def received_in_vain(self, node: Node) -> bool:
+        """Did no optimizer step use anything of what the marked call wrote there?"""
+        vain = self._named_in(self.in_vain, node)
+        return self.received(node) and vain == self._named_in(self.call.received, node)
+
+    def _named_in(self, names: Mapping[str, tuple[str, ...]], node: Node) -> set[int]:
+        """Those of the nodes behind this one whose parameter is among the names."""
         found = (n for n in self.stands_for(node.id) if n.net is not None)
-        return any(n.parameter in self.call.received.get(n.net or "", ()) for n in found)
+        return {n.id for n in found if n.parameter in names.get(n.net or "", ())}
 
     def walked(self, *ids: int) -> bool:
         """Did the gradient of the marked call pass all these nodes?

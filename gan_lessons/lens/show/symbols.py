@@ -8,7 +8,7 @@ GRADIENT = {
     "none": ("–", "none", ".grad is None"),
     "zero": ("0", "zero", ".grad is a tensor of zeros"),
     "fresh": ("●", "fresh", "written by one backward call"),
-    "accumulated": ("⊕", "accumulated", "the sum over several backward calls, in brackets"),
+    "accumulated": ("⊕", "accumulated", "the sum over several backward calls"),
     "by_hand": ("✎", "by hand", "written by an assignment, not by backward"),
     "before": ("◔", "from before", "it was there before the recording began"),
     "vain": ("○", "in vain", "computed, but no optimizer step uses it"),

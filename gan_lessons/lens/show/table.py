@@ -128,6 +128,8 @@ def _legend(table: GradientTable, rows: Rows, changed: str) -> Iterator[str]:
     for kind, (symbol, word, means) in GRADIENT.items():
         if kind in kinds:
             yield f"{symbol} {word}: {means}"
+    if any(len(cell.sources) > 1 for cell in cells):
+        yield "(0+1): the sum of what the backward calls of these numbers wrote"
     if any(cell.used for cell in cells):
         yield f"{USED} {WORDS['used']}"
     yield changed.format(changed=WORDS["changed"])
