@@ -72,9 +72,14 @@ def tiny_gan(seed: int = 0) -> Gan:
     torch.Size([4, 2])
     """
     require_whole("tiny_gan", seed=seed)
-    with seeded(seed):
-        G, D = Generator(2, (2,), hidden=(3,)), Discriminator((2,), hidden=(3,))
+    G, D = tiny_nets(seed)
     return Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+
+
+def tiny_nets(seed: int) -> tuple[nn.Module, nn.Module]:
+    """Its generator and its discriminator."""
+    with seeded(seed):
+        return Generator(2, (2,), hidden=(3,)), Discriminator((2,), hidden=(3,))
 
 
 def _dcgan_init(module: nn.Module) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gan_lessons.put_back import at_the_end
+from gan_lessons.put_back import at_the_end, in_shares
 
 Forward = Callable[[Tensor], Tensor]
 Tensors = Mapping[str, Tensor]  # by their names in D
@@ -42,7 +42,7 @@ def is_independent(D: nn.Module, real: Tensor) -> bool:
 @torch.no_grad()
 def _found_against(D: nn.Module, real: Tensor) -> str:
     """Why D is not independent; "" if it is."""
-    if any(hasattr(p, "full_tensor") for p in D.parameters()):
+    if any(map(in_shares, D.parameters())):
         _let_fsdp2_begin(D, real)
     weights = _moved_from_zero(D, real)
     before = predict(D, real, weights)
@@ -88,7 +88,7 @@ def _moved_from_zero(D: nn.Module, real: Tensor) -> Tensors:
     found: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=gpus(real)):
         for name, p in D.named_parameters():
-            whole = p.full_tensor() if hasattr(p, "full_tensor") else p
+            whole = p.full_tensor() if in_shares(p) else p
             moves = torch.where(whole == 0, 0.1 * torch.randn_like(whole), whole)
             found[name] = moves if p.requires_grad else whole
     return found

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gan_lessons.arguments import require_whole
+
+if TYPE_CHECKING:  # a slow import
+    from torch.distributed.tensor import DTensor
 
 Seed = int | torch.Generator
 
@@ -89,11 +93,16 @@ def trainable(net: nn.Module) -> list[nn.Parameter]:
     return [p for p in net.parameters() if p.requires_grad]
 
 
+def in_shares(weight: Tensor) -> TypeGuard[DTensor]:
+    """Does each process hold another part of it, as FSDP2 has it?"""
+    return hasattr(weight, "full_tensor")
+
+
 def inputs_of(net: nn.Module) -> list[nn.Parameter]:
     """The same after a forward, for `inputs=`. RuntimeError where FSDP2 has cut them again by then:
     backward would find none of them in the graph, and write no gradient, without a word."""
     found = trainable(net)
-    if any(hasattr(p, "full_tensor") for p in found):
+    if any(map(in_shares, found)):
         raise RuntimeError(
             "backward(inputs=...) cannot name weights that FSDP2 has cut into shares again; call "
             "fully_shard(..., reshard_after_forward=False), or take step_frozen"

@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 
 from gan_lessons.arguments import require
 from gan_lessons.gan import Gan
+from gan_lessons.put_back import in_shares
 
 
 def is_joined() -> bool:
@@ -157,7 +158,7 @@ def _require_whole_weights(function: str, gan: Gan) -> None:
     """Raise TypeError for weights in shares (FSDP2): each process holds another part of them."""
     for key, net in gan.nets.items():
         for name, weight in net.named_parameters():
-            if hasattr(weight, "full_tensor"):  # a DTensor
+            if in_shares(weight):
                 raise TypeError(
                     f"{function}() got {key} {name} in shares (FSDP2); it needs whole weights on "
                     "each process"

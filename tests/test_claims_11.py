@@ -212,7 +212,8 @@ def test_a_board_with_a_gap_is_not_written() -> None:
         claims_table.markdown(Scoreboard())
 
 
-def test_the_board_refuses_what_was_not_quoted_first() -> None:
+def test_the_board_refuses_what_was_not_quoted_first(monkeypatch) -> None:
+    monkeypatch.setattr(Scoreboard, "quoted", set())
     board = Scoreboard()
     with pytest.raises(ValueError, match="C1 is not quoted yet"):
         board.check("C1", [True, True], "")
@@ -224,6 +225,8 @@ def test_the_board_refuses_what_was_not_quoted_first() -> None:
     with pytest.raises(TypeError, match="expected True or False, as measured"):
         board.check("C1", [True, "yes"], "")
     assert board.check("C1", [True, torch.tensor(False)], "so").title == "± in part"
+    again = Scoreboard()  # its cell ran again: nothing is measured, but it was read
+    assert again.check("C1", [True, True], "so").title == "✓ holds"
 
 
 @pytest.mark.parametrize(

@@ -449,6 +449,34 @@ def test_an_optimizer_that_never_steps_is_told(run):
     assert "opt_d took no step while it was watched." in ran.out
 
 
+def test_an_optimizer_that_never_steps_in_a_short_script_is_named(run):
+    """With gradients for it that is a fault; without any there was nothing of it to judge."""
+    ran = run(GOOD.replace("    opt_g.step()\n", ""))
+    assert ran.status == 1
+    assert "netD (4 parameters, opt_d); no iteration was complete." in ran.out
+    assert "opt_g never stepped, in the whole script." in ran.out
+    assert ran.codes == {"never-stepped"}
+    alone = GOOD.replace("netG(noise())", "netG(noise()).detach()").replace(
+        "    opt_g.step()\n", ""
+    )
+    ran = run("\n".join(x for x in alone.split("\n") if "bce(netD(fake), 1.0)" not in x))
+    assert (ran.status, ran.json["status"], ran.json["idle"]) == (2, 2, ["opt_g"])
+
+
+def test_one_fault_is_one_finding_with_the_lines_as_an_editor_opens_them(run):
+    ran = run(GOOD.replace("Adam(netD.parameters())", "Adam(netG.parameters())"))
+    assert [(f["code"], f["severity"]) for f in ran.json["findings"]] == [("ownership", "wrong")]
+    assert "opt_d holds netG, which opt_g trains" in ran.out
+    number = GOOD.splitlines().index("    opt_d.step()") + 1
+    assert f"  Seen: train.py:{number}: opt_d.step() (3 times)\n" in ran.out
+    blind = GOOD.replace(
+        "    fake = netG(noise())", "    with torch.no_grad(): fake = netG(noise())"
+    )
+    ran = run(blind.replace("    netD.requires_grad_(False)\n", ""))
+    assert [(f["code"], f["net"]) for f in ran.json["findings"]] == [("cut-off", "netG")]
+    assert "built no graph: gradients were switched off" in ran.out
+
+
 # What cannot be watched, and what ends otherwise --------------------------------------------------
 
 

@@ -189,7 +189,7 @@ WRONG: list[tuple[Body, str, str | None, str]] = [
     (cleared_before_the_step, "cut-off", "G", "Clear before backward"),
     (forgot_g_backward, "cut-off", "G", "Call backward"),
     (named_the_wrong_inputs, "cut-off", "G", "inputs="),
-    (stepped_with_g_frozen, "cut-off", "G", "not frozen"),
+    (stepped_with_g_frozen, "cut-off", "G", "Thaw G"),
     (forgot_the_step_of_g, "never-stepped", "G", "Call the step"),
     (moved_d_behind_autograds_back, "stale-weights", "D", "before the step"),
     (moved_a_checkpointed_d, "stale-weights", "D", "before the step"),

@@ -156,7 +156,7 @@ def test_receivers_are_marked_in_label_border_and_class():
 
 
 def test_what_was_received_in_vain_is_dashed_and_wears_the_symbol_of_the_table():
-    """In the picture as in the table: a gradient that no step uses looks unlike one that is used."""
+    """In the picture as in the table: what no step uses looks unlike what is used."""
     used = GraphPicture(made(call=call()))
     vain = GraphPicture(made(call=call(), in_vain={"D": ("0.weight",)}))
     assert look(vain.dot, "n3")["label"].startswith("∇○ 0.weight")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -667,6 +669,25 @@ def test_explore_runs_copies_and_leaves_the_dice():
     after = [p for net in gan.nets.values() for p in net.parameters()]
     assert all(torch.equal(p, q) for p, q in zip(before, after, strict=True))
     assert all(p.grad is None for p in after)
+
+
+FIRST_CALL = """
+import json, sys
+import torch
+from gan_lessons import data, explore, step_detach, tiny_gan
+
+first = explore(what_if=False)
+assert "torch._dynamo" not in sys.modules
+gans, batch = (tiny_gan(), tiny_gan()), (data.ring(4), data.noise(4, (2,)))
+for step, gan in zip((step_detach, torch.compile(step_detach, backend="eager")), gans):
+    step(gan, *batch)
+assert torch.equal(*(next(gan.generator.parameters()) for gan in gans))
+assert json.dumps(explore(gan=tiny_gan(), what_if=False).data) == json.dumps(first.data)
+"""
+
+
+def test_the_first_call_does_not_load_torchs_compiler_which_works_afterwards():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FIRST_CALL], check=True)
 
 
 def test_a_learners_own_step_and_nets():

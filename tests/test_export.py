@@ -354,6 +354,7 @@ def test_a_page_lets_no_form_be_sent(exporter):
         (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
         assert "form-action 'none'" in policy.split("; ")
         assert "default-src 'none'" in policy.split("; ")
+        assert not re.search(r"\*|http|ws", policy), "nor does a frame show what is elsewhere"
 
 
 def test_reveal_is_in_the_deck_and_not_in_the_repository(root):

@@ -1,6 +1,7 @@
 """The facts that are read off a record, each decided once, in lens/model."""
 
 import dataclasses
+import math
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from gan_lessons import Gan, record, record_step, step_detach, step_retain_graph, tiny_gan
 from gan_lessons.classroom import caption
 from gan_lessons.lens.model import HeldBytes
+from gan_lessons.lens.record import snapshot
+from gan_lessons.lens.record.gradients import measured
 from gan_lessons.lens.show import GradientTable
 
 BCE = nn.BCELoss()
@@ -194,3 +197,60 @@ def test_what_a_closure_computes_is_heard(gan: Gan, by_name: bool) -> None:
         step(closure=closure) if by_name else step(closure)
     assert [event.kind for event in rec.events] == ["backward", "step"]
     assert [cut.how for cut in rec.graph.cuts] == ["detach()"]
+
+
+def test_in_a_graph_by_itself_an_operation_is_of_the_net_whose_weight_it_takes() -> None:
+    """Through a transposed weight too, and although what comes first was made by another net."""
+    nets = {"G": nn.Linear(2, 2), "D": nn.Linear(2, 1)}
+    graph = snapshot({"y": nets["G"](NOISE) @ nets["D"].weight.t()}, nets)
+    (product,) = [node for node in graph.nodes.values() if node.op == "MmBackward0"]
+    assert product.net == "D"
+
+
+def test_tensors_that_an_operation_saved_together_have_a_number_each() -> None:
+    net = nn.Linear(2, 3)
+    with record({"D": net}) as rec:
+        net(NOISE)[torch.tensor([0, 1]), torch.tensor([1, 2])].sum().backward()
+    (key,) = [node.id for node in rec.graph.nodes.values() if node.op == "IndexBackward0"]
+    assert [saved.name for saved in rec.graph.saved[key]] == ["indices[0]", "indices[1]"]
+
+
+def test_what_has_no_norm_keeps_nothing_else_from_being_measured() -> None:
+    numbers = [torch.ones(3, dtype=torch.int64), torch.tensor([3.0, 4.0]), torch.ones(2).half()]
+    (norm, total), *others = measured(numbers)
+    assert (math.isnan(norm), math.isnan(total)) == (True, True)
+    assert others == [(5.0, 7.0), (pytest.approx(2**0.5), 2.0)]
+
+
+def test_what_looks_at_a_gan_after_every_line_needs_one() -> None:
+    net = nn.Linear(2, 1)
+
+    def looked(*_: object) -> Any:
+        raise AssertionError("it looked at what is no gan")
+
+    with pytest.raises(TypeError, match="which beside= looks at"):
+        record_step(lambda x: net(x), args=(REAL,), nets={"D": net}, beside=looked)
+
+
+def test_a_step_without_any_gradient_tells_whether_the_weights_stood_still() -> None:
+    class Decaying(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            with torch.no_grad():
+                for p in self.param_groups[0]["params"]:
+                    p.mul_(0.5)
+            return super().step(closure)
+
+    net = nn.Linear(2, 1)
+    plain, decaying = torch.optim.SGD(net.parameters(), 0.1), Decaying(net.parameters(), 0.1)
+    with record({"D": net}, {"plain": plain, "decaying": decaying}) as rec:
+        plain.step()
+        decaying.step()
+
+        def closure() -> Tensor:
+            loss = net(NOISE).mean()
+            loss.backward()
+            return loss
+
+        plain.step(closure)  # there was none before it, but it ran backward
+    steps = [event.stood_still for event in rec.events if event.kind == "step"]
+    assert steps == [True, False, None]

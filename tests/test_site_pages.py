@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import inspect
+import json
 import re
 from importlib import import_module
 from urllib.parse import unquote
@@ -252,3 +253,51 @@ def test_the_index_opens_where_the_first_backward_has_just_run():
     page = index.index_page([], [index.Link("a.html", "A", "about it")])
     assert f"{len(call.received['G'])} parameters of <b>G</b>" in page
     assert '<a href="a.html">A</a>: about it' in page
+
+
+# Words that show a line ---------------------------------------------------------------------------
+
+STEP = ["def step(gan):", "    fake = G(noise)", "    loss(D(fake.detach())).backward()"]
+MOMENTS = [{"line": 2, "last": 2}, {"line": 3, "last": 3}]
+
+
+def walked(*sources):
+    films = {
+        str(i): {"title": f"T{i}", "source": s, "moments": MOMENTS} for i, s in enumerate(sources)
+    }
+    told = json.dumps({"data": {"films": films}})
+    return code(
+        "explore()", html(f'<div data-gl-explorer><script type="application/json">{told}</script>')
+    )
+
+
+def test_words_show_a_line_that_is_there_in_the_page_and_are_plain_on_a_slide():
+    cells = prose("## A", "slide"), prose("See [the cut](#at=fake.detach())."), walked(STEP, STEP)
+    page = exported(GanPage(), prose("# T"), *cells)
+    assert '<a href="#at=fake.detach()">the cut</a>' in page
+    deck = exported(GanSlides(), prose("# T", "slide"), *cells)
+    assert "See the cut." in deck
+    assert "#at=" not in deck
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("#at=fake.copy()", "0 lines of T0"),
+        ("#at=fake", "2 lines of T0"),  # which of them?
+        ("#at=def%20step", "0 lines of T0"),  # a line, but none that runs
+    ],
+)
+def test_words_that_lead_to_no_line_or_to_several_fail_the_build(words, reason):
+    cells = prose("## A", "slide"), prose(f"See [this]({words})."), walked(STEP)
+    for exporter in (GanPage(), GanSlides()):
+        with pytest.raises(ValueError, match=reason):
+            exported(exporter, *cells)
+
+
+def test_words_need_an_explorer_in_their_section_and_their_line_in_each_of_its_steps():
+    words = prose("See [this](#at=G(noise)).")
+    with pytest.raises(ValueError, match="its section has none"):
+        exported(GanPage(), prose("## A", "slide"), words, prose("## B", "slide"), walked(STEP))
+    with pytest.raises(ValueError, match="0 lines of T1"):
+        exported(GanPage(), prose("## A", "slide"), words, walked(STEP, STEP[:1]))

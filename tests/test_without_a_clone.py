@@ -155,7 +155,7 @@ def test_lab_opens_the_first_lesson_of_the_copy(
     assert texts(tmp_path / folder) == texts(ours)
     if os.name == "posix":
         command = [part for part in started[0] if part != "--allow-root"]
-        assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+        assert command[:4] == [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
         assert command[4:] == ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", *rest, folder]
 
 

@@ -124,6 +124,12 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "08a96c54": (*[r"\d+ of 40 rounds; winner: (S1|S3|neither)"] * 3,),
     },
     "06-leaner-steps": {
+        # "at the tenth step ... the first step also tries whether samples mix"
+        "646e8913": (
+            r"step +1: D ran \d\d times",
+            r"step +9: D ran 2 times",
+            r"step 10: D ran \d\d",
+        ),
         "726be1ee": (r"halves .*float32 \d\.\de-0[678], float64 \d\.\de-1[456]",),
         "1f628b9c": (r"less time in \d+ of 100 rounds\n",),
         "ca4fcb91": (r"mixes the samples",),  # "a layer that it has never heard of"
@@ -149,13 +155,13 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "07-dynamics": {
         "70b550fd": (r"0\.0: S2 is at 1\.\d", r"0\.5: S2 is at \d\.\d+e\+0[3-9]"),
-        "670f5c3b": (  # the larger the first beta, the farther out
-            r"0\.0: S2 is at 0\.0\d+\n",
-            r"0\.0: S3 is at 0\.1\d\n",
-            r"0\.5: S2 is at 0\.2\d\n",
-            r"0\.5: S3 is at 0\.[3-9]\d*\n",
-            r"0\.9: S2 is at [12]\.\d\n",
-            r"0\.9: S3 is at [12]\.\d\n",
+        "670f5c3b": (  # the larger the first beta, the farther out; "with 0.9 both leave"
+            r"0\.0: S2 is at 0\.0\d+, 0\.01\d+, 0\.01\d+\n",
+            r"0\.0: S3 is at 0\.1\d, 0\.1\d, 0\.1\d\n",  # "they stop at a distance"
+            r"0\.5: S2 is at 0\.2\d, 0\.2\d, 0\.2\d\n",
+            r"0\.5: S3 is at 0\.[3-9]\d*, 0\.[3-9]\d*, 0\.[3-9]\d*\n",
+            r"0\.9: S2 is at 1\.\d, 2\.\d, [3-9](\.\d)?\n",
+            r"0\.9: S3 is at 1\.\d, 2\.\d, [3-9](\.\d)?\n",
         ),
         # "1 ± ih", and "on the circle"
         "a55a6e90": (
@@ -204,6 +210,9 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "a3b8c9d0": (r"unclipped.*had used already",),
     },
     "09-in-the-wild": {
+        # "too small for float16. bfloat16 has the range of float32", and the order of unscale_
+        "bb1a864e": (r"in bfloat16: 1\.\d+e-08  in float16: 0\.0, times 65,536: 0\.0006",),
+        "c1195ca1": (r"scaled: [67],\d+, unscaled: 0\.1\d+, clipped to 0\.01: 0\.010",),
         "eb9a5fc3": (  # "a mere number": nothing of it reaches D, of either penalty
             r"GP +create_graph: .* grad_fn \w+Backward0 .* [1-9]\.\d\d\n",
             r"GP +retain_graph: .* grad_fn None .* 0\.00\n",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from gan_lessons.classroom.claims import CLAIMS
 from gan_lessons.classroom.tables import Table
@@ -281,15 +282,16 @@ class Checked:
 class Scoreboard:
     """Claims that were quoted, then checked, in that order. It shows itself as a table."""
 
+    quoted: ClassVar[set[str]] = set()  # by any: a cell that makes a board anew undoes no reading
+
     def __init__(self) -> None:
-        self.quoted: list[str] = []
         self.checked: dict[str, Checked] = {}
 
     def claim(self, name: str) -> Card:
         """Quote a claim, "C1" to "C22", with what counts. Raises KeyError for any other."""
         if name not in ARTICLE:
             raise KeyError(f"no claim {name!r}; known: {', '.join(ARTICLE)}")
-        self.quoted.append(name)
+        self.quoted.add(name)
         return Card(name)
 
     def check(self, name: str, met: Sequence[object], evidence: str) -> Checked:

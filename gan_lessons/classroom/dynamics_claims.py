@@ -21,7 +21,8 @@ S1_IS_S3 = "S1 (as repaired) and S3 end at the same weights, bit by bit, so S1 i
 S1_IS_NOT_S3 = "S1 (as repaired) and S3 end at different weights"
 ACCURATE = (
     "cosine to the gradient by an accurate D, with S3 and with S2: {cosines}; good samples of S3 "
-    "{few:.2f}, and {many:.2f} with a more accurate D"
+    "{few:.2f}, and {many:.2f} with a more accurate D ({more}; in brackets: the difference, seed "
+    "by seed, with its 95 % interval)"
 )
 
 
@@ -84,11 +85,21 @@ def needs_an_accurate_d(
         raise ValueError("needs_an_accurate_d() got no moment; d_accuracy.aims() measures them")
     less_accurate = all(ahead(aim["S2"], aim["S3"]) == "a" for aim in aims.values())
     cosines = ", ".join(
-        f"{mean(aim['S3']):.2f} and {mean(aim['S2']):.2f} after {steps} steps"
+        f"{mean(aim['S3']):.2f} and {mean(aim['S2']):.2f} after {steps} steps "
+        f"({_more(aim['S2'], aim['S3'])})"
         for steps, aim in aims.items()
     )
-    evidence = ACCURATE.format(cosines=cosines, few=mean(few), many=mean(many))
+    evidence = ACCURATE.format(
+        cosines=cosines, few=mean(few), many=mean(many), more=_more(many, few)
+    )
     return Accuracy(less_accurate, ahead(many, few) == "a", evidence)
+
+
+def _more(a: Sequence[float], b: Sequence[float]) -> str:
+    """By how much a is ahead of b, seed by seed, with the interval that ``ahead`` judges by."""
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    low, high = bootstrap_interval(differences)
+    return f"{mean(differences):+.2f} [{low:.2f}, {high:.2f}]"
 
 
 def mean(values: Sequence[float]) -> float:

@@ -1,6 +1,7 @@
 """The site, opened from disk with the network cut off: links, questions, contrast, both themes."""
 
 import re
+from functools import partial
 from html import unescape
 from urllib.parse import unquote
 
@@ -35,6 +36,8 @@ def test_every_link_leads_somewhere(site):
             target, _, anchor = unquote(unescape(link)).partition("#")
             other = (path.parent / target).resolve() if target else path
             followed += 1
+            if anchor.startswith("at="):  # no place, but a line: test_words_show_their_line
+                continue
             if other not in pages or (anchor and anchor.lstrip("/") not in places[other]):
                 broken.append(f"{path.name}: {link}")
     assert broken == []
@@ -142,6 +145,28 @@ def test_each_explorer_of_a_page_has_a_name_of_its_own(site, offline):
     assert len(names) > 1
     assert len({*names}) == len(names)
     assert all("S1: retain the graph" in name for name in names)
+
+
+def test_words_show_their_line(site, offline):
+    """Every link to a line, in every page that has one, at both widths."""
+    pages = [path for path in site.glob("*.html") if 'href="#at=' in path.read_text("utf-8")]
+    assert len(pages) >= 3
+    for path in pages:
+        page = offline.open(path)
+        for width, height in WIDTHS:
+            page.set_viewport_size({"width": width, "height": height})
+            for link in page.locator("a[href^='#at=']").all():
+                for press in (link.click, partial(link.press, "Enter")):
+                    page.evaluate("scrollTo(0, 0)")
+                    link.scroll_into_view_if_needed()
+                    page.locator(".explorer").wait_for()  # drawn where its words are in sight
+                    press()
+                    line = page.locator(".explorer li[aria-current=step]").inner_text()
+                    text = unquote((link.get_attribute("href") or "").removeprefix("#at="))
+                    assert text in line.replace("\u200b", "")
+                    assert link.get_attribute("aria-current") == "true"
+                    page.locator(".explorer").press("Home")
+                    assert link.get_attribute("aria-current") is None
 
 
 SHOWN_FIRST = """() => {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from .kit import It, bce, loop, noise, pair, real, usual
+from .kit import It, bce, loop, noise, pair, real, sgd, usual
 
 MOST = 0.05  # far below the norm of these gradients
 
@@ -157,3 +157,23 @@ def only_one_of_two_is_clipped(it: It, i: int) -> None:
     """Both backwards come first, so that the clip of G stands before the step of D."""
     for who, order in (("G", "ZB"), ("D", "ZB"), ("G", "C"), ("D", "S"), ("G", "S")):
         turn(it, who, i, order)
+
+
+def critic_alone(fixed: bool) -> It:
+    it = pair(fixed)
+    it.optimizers = {"D": sgd(it.nets["D"])}
+    return it
+
+
+@loop(build=critic_alone, intended=None)
+def one_net_is_measured_and_the_other_clipped_by_hand(it: It, i: int) -> None:
+    """G rests, and only the length of what reaches it is looked at."""
+    G, D = it.nets.values()
+    G.zero_grad()
+    D.zero_grad()
+    (bce(D(real(i)), 1.0) + bce(D(G(noise(i))), 0.0)).backward()
+    clip_grad_norm_(G.parameters(), 1e9)
+    for p in D.parameters():
+        assert p.grad is not None
+        p.grad.clamp_(-10, 10)
+    it.optimizers["D"].step()

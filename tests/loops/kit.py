@@ -174,7 +174,9 @@ def compared(it: It, intended: Intended | None) -> Iterator[list[tuple[str, floa
 def _gap(params: list[Tensor], wanted: tuple[Tensor | None, ...]) -> float:
     def flat(grads: Any) -> Tensor:
         zipped = zip(params, grads, strict=True)
-        return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in zipped])
+        return torch.cat(
+            [(torch.zeros_like(p) if g is None else g.detach()).flatten() for p, g in zipped]
+        )
 
     mine, theirs = flat([p.grad for p in params]), flat(wanted)
     return float((mine - theirs).norm() / theirs.norm().clamp_min(1e-12))

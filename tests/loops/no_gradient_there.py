@@ -48,6 +48,29 @@ def what_one_policy_says_of_two_states(it: It, i: int) -> None:
     step(it, "policy", (policy(real(i)) - policy(noise(i))).exp().mean())
 
 
+def of_entropy(it: It, i: int, as_number: bool) -> Tensor:
+    policy = it.nets["policy"]
+    logs = policy(real(i)).log_softmax(1)
+    entropy = -(policy(real(i)).softmax(1) * logs.detach()).sum(1).mean()
+    return -(logs[:, 0] * noise(i)[:, 0]).mean() - (entropy.item() if as_number else entropy)
+
+
+@loop(
+    ("never-walked", "policy"),
+    build=with_a_policy,
+    intended=lambda it, who, i: of_entropy(it, i, as_number=False),
+    says="only read as a number; .* another one each time is added",
+    advice="Add the tensor itself",
+)
+def an_entropy_that_is_subtracted_as_a_number(it: It, i: int) -> None:
+    step(it, "policy", of_entropy(it, i, as_number=not it.fixed))
+
+
+@loop(build=with_a_policy, intended=lambda it, who, i: of_entropy(it, i, as_number=False))
+def an_entropy_that_is_subtracted(it: It, i: int) -> None:
+    step(it, "policy", of_entropy(it, i, as_number=False))
+
+
 def with_two_losses(fixed: bool) -> It:
     G, D = mlp(2, 2), mlp(2, 1)
     return It(fixed=fixed, nets={"G": G, "D": D}, optimizers={"G": sgd(G), "D": sgd(D)}, log={})

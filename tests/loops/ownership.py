@@ -40,12 +40,13 @@ def held(g: str, d: str) -> object:
 
 
 @loop(
-    ("cut-off", "G"), ("ownership", "D"),
-    build=held("G", "G"), intended=when_fixed,
-    says="no optimizer holds D",
-    advice="Make an optimizer from the parameters of D",
+    ("ownership", "D"),
+    build=held("G", "G"),
+    intended=when_fixed,
+    says="reaches the parameters of D, which no optimizer holds",
+    advice="Make d from the parameters of D",
     source="https://github.com/zhaoyuzhi/deepfillv2/pull/3",
-)  # fmt: skip
+)
 def both_optimizers_hold_g(it: It, i: int) -> None:
     turns(it, i)
 
@@ -186,11 +187,11 @@ def two_optimizers_of_one_judge(fixed: bool) -> It:
 
 
 @loop(
-    ("cut-off", "first"),
+    ("ownership", None),
     build=two_optimizers_of_one_judge,
     intended=None,
-    says="found no gradient in first",
-    advice="no optimizer holds the 4 parameters that .* reaches; make second from those",
+    says="second holds first, which first trains, .* reaches 4 other parameters, which no",
+    advice="Make second from the parameters of the net that",
 )
 def an_optimizer_copied_and_not_renamed(it: It, i: int) -> None:
     G, first = it.nets.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from .kit import It, bce, loop, mlp, noise, real, sgd, usual
 from .polluted import both_judges, two_judges
@@ -301,3 +302,32 @@ def two_optimizers_of_one_encoder_each_in_its_turn(it: It, i: int) -> None:
     it.optimizers["judge"].zero_grad()
     bce(second(encoder(real(i))), 1.0).backward()
     it.optimizers["judge"].step()
+
+
+def autoencoder(fixed: bool) -> It:
+    encoder, decoder, D = mlp(2, 2), mlp(2, 2), mlp(2, 1)
+    return It(fixed=fixed, nets={"encoder": encoder, "decoder": decoder, "D": D},
+              optimizers={"both": sgd(encoder, decoder), "D": sgd(D)})  # fmt: skip
+
+
+def of_autoencoder(it: It, who: str, i: int) -> Tensor:
+    encoder, decoder, D = it.nets.values()
+    made = decoder(encoder(real(i)).detach())
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(made.detach()), 0.0)
+    return bce(D(made), 1.0) + mse_loss(decoder(encoder(real(i))), real(i))
+
+
+@loop(build=autoencoder, intended=of_autoencoder)
+def cleared_so_that_only_the_decoder_follows_the_judge(it: It, i: int) -> None:
+    encoder, decoder, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    of_autoencoder(it, "D", i).backward()
+    it.optimizers["D"].step()
+    it.optimizers["both"].zero_grad()
+    D.requires_grad_(False)
+    bce(D(decoder(encoder(real(i)))), 1.0).backward()
+    D.requires_grad_(True)
+    encoder.zero_grad()
+    mse_loss(decoder(encoder(real(i))), real(i)).backward()
+    it.optimizers["both"].step()

@@ -3,6 +3,8 @@ like it."""
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -97,6 +99,29 @@ def one_half_counted_twice(it: It, i: int) -> None:
 @loop(intended=usual)
 def each_half_counted_once(it: It, i: int) -> None:
     counted(it, i, twice=False)
+
+
+def of_root(it: It, i: int) -> Tensor:
+    """Its slope is made of the root itself, so that a penalty on it leads through the root."""
+    return (mse_loss(it.nets["G"](noise(i)), real(i)) + 1e-6).sqrt()
+
+
+def with_a_penalty(it: It, who: str, i: int) -> Tensor:
+    loss = of_root(it, i)
+    slopes = torch.autograd.grad(loss, [*it.nets["G"].parameters()], create_graph=True)
+    return loss + sum(slope.square().sum() for slope in slopes)
+
+
+@loop(intended=with_a_penalty)
+def a_penalty_on_the_gradients_themselves(it: It, i: int) -> None:
+    it.optimizers["G"].zero_grad()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the cycle that is broken below
+        of_root(it, i).backward(create_graph=True)
+    sum(p.grad.square().sum() for p in it.nets["G"].parameters()).backward()
+    it.optimizers["G"].step()
+    for p in it.nets["G"].parameters():
+        p.grad = None
 
 
 def of_length(it: It, i: int, safe: bool) -> Tensor:

@@ -2,6 +2,7 @@
 
     python -m tests.stress.interrupts --cases 500            # of each entry point
     python -m tests.stress.interrupts --only record --cases 50
+    python -m tests.stress.interrupts --only export --cases 50 --seed 1 --add --keep
 
 Each entry point runs again and again in a process of its own, in whose group this one sends SIGINT
 at random moments, as a terminal does. After each: was it a KeyboardInterrupt, are hooks, patches,
@@ -318,6 +319,7 @@ def _send(
 def main() -> None:
     parser = report.arguments(__doc__, cases=500)
     parser.add_argument("--only", action="append", help="an entry point; may be given again")
+    parser.add_argument("--add", action="store_true", help="to what was kept: give another seed")
     parser.add_argument("--child", help="for this program itself")
     options = parser.parse_args()
     if options.child:
@@ -329,7 +331,8 @@ def main() -> None:
     for name in names:
         share = options.seconds / len(names)
         done, found, ended = interrupt(name, options.cases, share, options.seed)
-        each[name] = [done, len(found)]
+        earlier = each.get(name, [0, 0]) if options.add else [0, 0]
+        each[name] = [earlier[0] + done, earlier[1] + len(found)]
         print(f"{name}: {done} interrupts, {len(found)} accidents {ended}", flush=True)
         print(*(f"  {n} x {what}" for what, n in Counter(found).items()), sep="\n", flush=True)
     asked = each if options.keep else {name: each[name] for name in names}

@@ -47,7 +47,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/losses.py": ("test_losses",),
     "gan_lessons/lens/record/*.py": (
         "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
-        "test_any_step", "test_torch_internals", "test_record_json", "test_record_threads",
+        "test_any_step", "test_record_telling_numbers", "test_moments", "test_torch_internals",
+        "test_record_json", "test_record_threads",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",

@@ -56,23 +56,23 @@ def main() -> None:
     parser = report.arguments(__doc__, cases=1000)
     parser.add_argument("--only", default="", help="lessons whose name begins like this")
     options = parser.parse_args()
-    end, done, bad, lessons = time.monotonic() + options.seconds, 0, list[str](), 0
+    end, found, bad = time.monotonic() + options.seconds, dict[str, list[int]](), 0
     paths = (report.ROOT / "notebooks").glob(f"{options.only}*.ipynb")
     for path in sorted(paths, key=lambda path: (path.stem.startswith(LONG), path)):
         if time.monotonic() > end:
             break
         random_ = random.Random(f"{path.stem} {options.seed}")
-        ran, found = again(path, random_, options.cases, end)
-        print(
-            f"{path.stem}: {ran} cells again, {len(found)} accidents",
-            *found,
-            sep="\n  ",
-            flush=True,
-        )
-        done, lessons = done + ran, lessons + 1
-        bad += found
+        ran, wrong = again(path, random_, options.cases, end)
+        said = f"{path.stem}: {ran} cells again, {len(wrong)} accidents"
+        print(said, *wrong, sep="\n  ", flush=True)
+        found[path.stem] = [ran, len(wrong)]
+        bad += len(wrong)
+    earlier = report.kept("notebooks").get("each", {}) if options.keep else {}
+    each = {**earlier, **found}  # the last run of each lesson
     text = "{done} cells of {lessons} lessons run again in random order: {bad} accidents"
-    report.told("notebooks", text.format(done=done, lessons=lessons, bad=len(bad)), len(bad))
+    done, all_bad = (sum(numbers[i] for numbers in each.values()) for i in (0, 1))
+    told = text.format(done=done, lessons=len(each), bad=all_bad)
+    report.told("notebooks", told, bad, each=each)
 
 
 if __name__ == "__main__":

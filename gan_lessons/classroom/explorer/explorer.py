@@ -24,10 +24,10 @@ from gan_lessons.arguments import require, require_whole
 from gan_lessons.classroom.explorer.any_step_run import AnyStepRun
 from gan_lessons.classroom.explorer.field import PlaneWatch
 from gan_lessons.classroom.explorer.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
+from gan_lessons.classroom.explorer.own_gan import own_gan
 from gan_lessons.classroom.explorer.saved_page import save_page
 from gan_lessons.classroom.page import StrategyWidget, module
 from gan_lessons.classroom.templating import template
-from gan_lessons.factories import tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.cost import copied, counting
 from gan_lessons.lens.model import StepRecord
@@ -60,7 +60,7 @@ class StrategyExplorer(StrategyWidget):
     state = ("strategy", "moment", "what_if", "compare")
     _esm = module(
         "explorer_stage.js", "explorer_graph.js", "explorer_code.js", "explorer_matrix.js",
-        "field.js", "explorer.js", css=("explorer.css", "field.css"),
+        "explorer_text.js", "field.js", "explorer.js", css=("explorer.css", "field.css"),
     )  # fmt: skip
     moment = traitlets.Int(0).tag(sync=True)
     what_if = traitlets.Unicode("").tag(sync=True)
@@ -155,7 +155,7 @@ def _runs(
     """own: args, nets and optimizers."""
     is_own = is_own_call(*own)
     if not is_own:
-        gan = tiny_gan(seed) if gan is None else gan
+        gan = own_gan(seed) if gan is None else gan
         real, noise = _batch(gan, real, noise, seed)
     batch = gan, real, noise
     calls = {key: step_call("explore", s.step, batch, *own) for key, s in chosen.items()}

@@ -26,6 +26,7 @@ from gan_lessons.classroom.export.offline import require_self_contained
 from gan_lessons.classroom.export.outputs import LeaveOutTheRun
 from gan_lessons.classroom.export.picture import picture_of
 from gan_lessons.classroom.export.reading import reading
+from gan_lessons.classroom.export.words import require_lines
 from gan_lessons.classroom.page import classic, module
 
 # An output is shown as the first of these that it has.
@@ -80,12 +81,14 @@ class _OneFile(TemplateExporter):
 
         resources: "metadata" has its name and path; of a page also "neighbours", the lessons before
         and after it, or None. Raises LessonError for a cell that raises, ExternalLoadError for a
-        page that would load something, ValueError for a formula that cannot be read.
+        page that would load something, ValueError for a formula that cannot be read, or for words
+        that lead to a line of no explorer.
         """
         resources = dict(resources or {})
         where = resources["metadata"] = {"name": "notebook", **resources.get("metadata", {})}
         if not is_executed(nb):
             nb = execute(nb, Path(where.get("path") or "."), where["name"])
+        require_lines(nb)
         # It remembers which anchors are taken: one for each document.
         markdown = Markdown(self.link, ids=self.link is page_link)
         self.register_filter("markdown", markdown)

@@ -16,6 +16,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from gan_lessons.classroom.export.slides import Anchors
 from gan_lessons.extras import installed_for
 
+TO_A_LINE = "#at="  # of the step that an explorer shows: explorer_text.js
 _LESSON = re.compile(r"(?:\.\./notebooks/)?(?P<name>[\w.-]+)\.ipynb(?:#(?P<anchor>.*))?$")
 _DOC = re.compile(r"(?P<name>[\w-]+)\.md(?=#|$)")
 _TAG = re.compile(r"<[^>]+>")
@@ -114,6 +115,8 @@ class _Renderer(IPythonRenderer):
         return f'<h{level} id="{place}">{text}{to_itself}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
+        if url.startswith(TO_A_LINE) and self._document.anchors is None:
+            return text  # on a slide the explorer is not below these words
         if found := _LESSON.match(url):
             url = self._document.link(found["name"], found["anchor"] or "")
         if found := _DOC.match(url):  # beside this one

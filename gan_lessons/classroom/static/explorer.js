@@ -531,7 +531,11 @@ function render({ model, el }) {
       explorerMoment: { configurable: true, get: () => explorer.place },
       goTo: { configurable: true, value: (k) => explorer.goTo(k) },
     });
-  return () => explorer.destroy();
+  const endsText = followText(explorer);
+  return () => {
+    endsText();
+    explorer.destroy();
+  };
 }
 
 export default { render };

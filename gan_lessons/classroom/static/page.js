@@ -25,7 +25,8 @@ function darkBehind(element) {
 }
 
 // Dark where the page behind us is dark, whoever made it so; "bright" where slides are set to high
-// contrast. Returns what ends the watch.
+// contrast. Looked up before it is first painted, and no sooner: while a page is read in, each look
+// would have all of it styled and laid out anew. Returns what ends the watch.
 function watchTheme(host, section) {
   const look = () => {
     section.classList.toggle("dark", darkBehind(host));
@@ -37,7 +38,6 @@ function watchTheme(host, section) {
   const media = matchMedia("(prefers-color-scheme: dark)");
   media.addEventListener("change", look);
   requestAnimationFrame(look);
-  look();
   return () => {
     themes.disconnect();
     media.removeEventListener("change", look);

@@ -7,7 +7,10 @@ forward. A backward is what runs inside a graph node that the net's forward buil
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 import threading
+import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,6 +91,7 @@ class FlopCount:
         return tuple(Work(*place, flops, self._lines.get(place[1:])) for place, flops in found)
 
     def attach(self, undo: Undo) -> None:
+        _keep_compiler_unloaded(self.counter.mode)
         for name, net in self.nets.items():
             before = functools.partial(self._enter_forward, name)
             watch_forwards(undo, net, before, self._leave_forward)
@@ -168,6 +172,18 @@ class FlopCount:
         finally:
             self._put_down()
             del self._places[depth:]  # a node that raised did not leave
+
+
+def _keep_compiler_unloaded(mode: Any) -> None:
+    """torch loads its compiler (1 s) at the first operation that a dispatch mode sees, to keep the
+    compiler out of the mode. As long as it is not loaded, nobody compiles: so go without."""
+    guarded = type(mode).__torch_dispatch__
+    plain = inspect.unwrap(guarded)
+
+    def dispatch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (guarded if "torch._dynamo" in sys.modules else plain)(self, *args, **kwargs)
+
+    mode.__torch_dispatch__ = types.MethodType(dispatch, mode)
 
 
 class _NoModules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,11 +17,12 @@ _SEEN = {
     None: "{step} found no gradient in {nets}. ",
 }
 
-NO_WAY = (
+NO_WAY = "{call} has no way to {nets}."
+FROM_ITSELF = (
     "Compute the loss of {nets} from its own output, with gradients on (no torch.no_grad, "
     "no .data, no copy through NumPy)."
 )
-NO_WAY_LONE = (
+FROM_ITSELF_LONE = (
     "Compute the loss of {nets} from the very tensor that this optimizer holds, with gradients on: "
     "not from a copy, a detached one, or one that the variable was given later."
 )
@@ -44,17 +46,44 @@ def cut_off(story: Story) -> Iterator[Finding]:
     from some step on for a reason that leaves no doubt."""
     yield from _holds_another_net(story)
     fed = {step.event.target: step.event.index for step in story.steps if step.used}
+    of_another = {step.event.index for step, _ in steps_of_the_wrong_net(story)}
+    found: dict[tuple[object, ...], list[tuple[Step, Reason]]] = defaultdict(list)
     for step in story.steps:
         last = fed.get(step.event.target, -1)
         if step.event.index < last or step.used or _may_have_cleared(story, step):
             continue
         reason = _why_empty(story, step)
-        if last < 0 or reason.sure:
+        if (last < 0 or reason.sure) and step.event.index not in of_another:
+            lines = tuple(event.line for event in reason.events)
+            found[step.nets, step.event.line, lines].append((step, reason))
+    for same in found.values():
+        # Its forward may have been run before the recording began: a later iteration knows more.
+        telling = next((reason for _, reason in same if reason.why != NO_WAY), None)
+        for step, own in same:
+            reason = own if own.why != NO_WAY or telling is None else telling
             yield story.finding(
-                "cut-off", "wrong", step.nets[0], [*reason.events, step.event],
+                "cut-off", "wrong", step.nets[0], [*own.events, step.event],
                 _SEEN[step.event.stood_still] + reason.why, reason.fix,
                 **reason.blanks, nets=" and ".join(step.nets), step=story.event(step.event),
             )  # fmt: skip
+
+
+def steps_of_the_wrong_net(story: Story) -> Iterator[tuple[Step, BackwardCall]]:
+    """Steps that found nothing, of nets that another optimizer trains, each with the call before
+    it, which reaches nobody but what no optimizer holds."""
+    for step in (step for step in story.steps if not step.used):
+        ended = story.calls_between(story.step_before(step, step.nets[0]), step.event.index)
+        call = ended[-1] if ended else None
+        if call is None or call.index in story.uses or call.restricted:
+            continue
+        got, target = story.receivers(call), step.event.target
+        unheld = got or any(i in story.record.graph.strangers for i in call.nodes)
+        elsewhere = all(
+            any(other.event.target != target and other.calls(net) for other in story.steps_of(net))
+            for net in step.nets
+        )
+        if unheld and elsewhere and not {*got} & {*story.trained, *story.moved_outside}:
+            yield step, call
 
 
 def _holds_another_net(story: Story) -> Iterator[Finding]:
@@ -129,7 +158,12 @@ def _why_empty(story: Story, step: Step) -> Reason:
     idle = [c for c in calls if c.index not in story.uses]
     call = ([c for c in wrote if c in idle] or wrote or idle or calls)[-1]
     if call in wrote:
-        return _cleared(story, step, call)
+        cleared = _cleared(story, step, call)
+        # Cleared rightly, if what was to be stepped on came after that.
+        late = [c for c in idle if c.index > call.index and not story.receivers(c)]
+        after = cleared.events[-1].index
+        call = next((c for c in late if story.events[c.index].index > after), call)
+        return cleared if call in wrote else _never_arrived(story, step, call)
     if idle:
         return _never_arrived(story, step, call)
     if (frozen := _frozen(story, step, calls)) is not None:
@@ -198,19 +232,22 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
             "Compute this loss on what {nets} made itself, not on the detached copy: call the "
             "other net once more, on that."
         )
+        if cuts[0].how == "torch.no_grad":
+            fix = "Compute this loss with gradients on, from what {nets} made to its end."
     elif (forward := _without_graph(story, event, step.nets)) is not None:
         blanks["forward"] = story.forward(forward)
-        why = "{forward} built no graph: {nets} was frozen, or gradients were switched off."
-        fix = (
-            "Run that forward with gradients on: no torch.no_grad around it, and {nets} not frozen."
-        )
+        why = "{forward} built no graph: gradients were switched off."
+        fix = "Run that forward with gradients on: no torch.no_grad around it or inside."
+        if forward.frozen is not None:
+            why = "{forward} built no graph: {nets} was frozen."
+            fix = "Thaw {nets} (requires_grad_(True)) before that forward."
     elif left := _left(story, step, event):
         blanks["where"] = left
         why = "{call} has no way to {nets}: what it made left torch for NumPy{where}."
         fix = "Stay in torch: what comes back from NumPy has no graph."
     else:
-        why = "{call} has no way to {nets}."
-        fix = NO_WAY_LONE if {*step.nets} <= {*story.record.lone} else NO_WAY
+        why = NO_WAY
+        fix = FROM_ITSELF_LONE if {*step.nets} <= {*story.record.lone} else FROM_ITSELF
     return Reason(why, fix + _or_swapped(story, step, call, blanks), blanks, (event,), sure=True)
 
 

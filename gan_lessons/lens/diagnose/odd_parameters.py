@@ -3,6 +3,7 @@ one memory, under hooks that pile up."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -24,18 +25,26 @@ def made_anew(story: Story) -> Iterator[Finding]:
             shape for shape in _strange_shapes(story, call) if (call.line, shape) not in before
         ]
         before |= {(call.line, shape): call.index for shape in _strange_shapes(story, call)}
-        for place, step in _lost(story, call).items():
+        lost = defaultdict[tuple[int, str], list[str]](list)
+        for place, mover in _lost(story, call).items():
             net, name = place
-            if place in told or story.record.parameters[net][name] not in shapes:
-                continue
-            told.add(place)
+            if place not in told and story.record.parameters[net][name] in shapes:
+                told.add(place)
+                lost[mover.event.index, net].append(name)
+        for (index, net), names in lost.items():
+            step = story.record.events[index]
             yield story.finding(
-                "ownership", "wrong", net, [step.event, story.events[call.index]],
-                "{step} moves {name} of {net}, and {call} does not reach it any more: it reaches "
-                "another tensor of the same shape, which no optimizer holds. {name} was made anew.",
+                "ownership", "wrong", net, [step, story.events[call.index]],
+                "{step} moves {names} of {net}, and {call} does not reach it any more: it reaches "
+                "another tensor of the same shape, which no optimizer holds. {names} was made anew."
+                if len(names) == 1
+                else "{step} moves {count} parameters of {net} ({names}), and {call} does not "
+                "reach them any more: it reaches others of the same shapes, which no optimizer "
+                "holds. They were made anew.",
                 "Write new values into the old tensor (under torch.no_grad(), by `copy_` and other "
                 "operations in place), or build the optimizer anew as well.",
-                step=story.event(step.event), name=name, call=story.call(call.index),
+                step=story.event(step), count=len(names), call=story.call(call.index),
+                names=", ".join(names[:3]) + (", ..." if len(names) > 3 else ""),
             )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.cut_off import cut_off, steps_of_the_wrong_net
 from gan_lessons.lens.diagnose.odd_parameters import made_anew
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
@@ -38,6 +38,30 @@ def never_stepped(story: Story) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def holds_the_wrong_net(story: Story) -> Iterator[Finding]:
+    """Two optimizers hold one net, and none the net that the turn of one of them is about."""
+    if story.failed or story.inside:
+        return
+    for step, call in steps_of_the_wrong_net(story):
+        got, strangers = list(story.receivers(call)), story.record.graph.strangers
+        count = len({strangers[i] for i in call.nodes if i in strangers})
+        others = (s.event.target or "" for net in step.nets for s in story.steps_of(net))
+        yield story.finding(
+            "ownership", "wrong", got[0] if got else None,
+            [story.events[call.index], step.event],
+            "{target} holds {nets}, which {others} trains, so that {step} finds nothing there. "
+            "{call} reaches {what}, which no optimizer holds: they never learn.",
+            "Make {target} from the parameters of {got}."
+            if got
+            else "Make {target} from the parameters of the net that {call} is about.",
+            target=step.event.target, nets=" and ".join(step.nets), call=story.call(call.index),
+            others=" and ".join(dict.fromkeys(o for o in others if o != step.event.target)),
+            step=story.event(step.event),
+            got=" and ".join(got),
+            what=f"the parameters of {' and '.join(got)}" if got else f"{count} other parameters",
+        )  # fmt: skip
+
+
 def in_no_optimizer(story: Story) -> Iterator[Finding]:
     """A net got a gradient that was meant for it, and no optimizer holds any of it.
 
@@ -48,7 +72,7 @@ def in_no_optimizer(story: Story) -> Iterator[Finding]:
     if story.failed or story.inside or not story.steps:
         return
     empty = [name for name, held in story.record.holds.items() if not held]
-    told = {finding.net for finding in story.told(cut_off)}
+    told = {f.net for rule in (cut_off, holds_the_wrong_net) for f in story.told(rule)}
     for net in story.record.parameters.keys() - {*story.trained} - told:
         if story.moved_outside.get(net):
             continue
@@ -77,7 +101,7 @@ def of_nobody(story: Story) -> Iterator[Finding]:
     well be a fixed net that nobody froze.
     """
     graph, told = story.record.graph, set[frozenset[int]]()
-    anew = story.told_events(made_anew)
+    anew = story.told_events(made_anew, holds_the_wrong_net, cut_off)
     for call in (c for c in story.calls_made if not c.restricted):
         found = frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers)
         if not found or any(found <= one for one in told):

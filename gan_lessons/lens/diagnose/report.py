@@ -10,7 +10,6 @@ Each rule stands in the file of its family, with its words; this one asks them a
 from __future__ import annotations
 
 import html
-import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,6 +20,14 @@ from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
 from gan_lessons.lens.diagnose.errors import errors
+from gan_lessons.lens.diagnose.finding_text import (
+    SEVERITIES,
+    Seen,
+    as_html,
+    as_text,
+    evidence,
+    grouped,
+)
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.loss_forms import (
     moving_target,
@@ -38,6 +45,7 @@ from gan_lessons.lens.diagnose.odd_parameters import (
 )
 from gan_lessons.lens.diagnose.ownership import (
     held_twice,
+    holds_the_wrong_net,
     in_no_optimizer,
     never_stepped,
     of_nobody,
@@ -63,28 +71,17 @@ from gan_lessons.lens.diagnose.useless_gradients import (
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
-from gan_lessons.lens.show import marked, visible
 
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, stale_weights,
     never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
     weighed_by_another, moving_target, taught_teacher, pulled_alike, nothing_to_tell_apart,
-    clipped_in_vain, still_scaled, never_stepped, ranks_differ, in_no_optimizer, of_nobody,
-    held_twice, one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, cancelled,
-    reversals, flat, all_pairs, counted_twice, not_finite, in_vain, needless_retain,
-    memory_growth, update_kind, from_before, never_received, frozen, batchnorm_updates,
+    clipped_in_vain, still_scaled, never_stepped, ranks_differ, holds_the_wrong_net,
+    in_no_optimizer, of_nobody, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
+    hooks_pile_up, cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain,
+    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
+    batchnorm_updates,
 )  # fmt: skip
-
-# severity -> symbol, word, colour of the bar on a page; in the order in which findings are told.
-# Light and dark pages alike: the colour is only a bar, the symbol and the word say it.
-SEVERITIES = {
-    "error": ("✗", "raises", "#b00020"),
-    "wrong": ("≠", "wrong gradient", "#b00020"),
-    "waste": ("○", "waste", "#b35c00"),
-    "info": ("·", "note", "#808080"),
-}
-WIDTH, LONGEST = 96, 1000
-MOST_SEEN = 6  # lines of evidence that are shown of one finding: the first and the last of them
 
 
 @dataclass(frozen=True)
@@ -108,12 +105,16 @@ class Diagnosis:
         return list(dict.fromkeys(f.code for f in self.findings))
 
     def __str__(self) -> str:
-        return "\n\n".join([self._title(), *map(_text, self.findings)])
+        return self.text(evidence)
 
     __repr__ = __str__
 
+    def text(self, seen: Seen) -> str:
+        """All of it as text. seen: what is shown of the evidence of findings, a line each."""
+        return "\n\n".join([self._title(), *(as_text(g, seen) for g in grouped(self.findings))])
+
     def _repr_html_(self) -> str:
-        items = "".join(map(_item, self.findings))
+        items = "".join(as_html(group, evidence) for group in grouped(self.findings))
         return (
             f'<div class="gl-diagnosis"><p style="margin:0 0 .5em"><strong>'
             f"{html.escape(self._title())}</strong></p>{items}</div>"
@@ -126,7 +127,7 @@ class Diagnosis:
             return f"Diagnosis: ended early, and no wrong gradient was found in {self.seen}"
         if self.sound:
             return f"Diagnosis: nothing that raises, and no wrong gradient was found in {self.seen}"
-        counts = Counter[str](f.severity for f in self.findings)
+        counts = Counter[str](group[0].severity for group in grouped(self.findings))
         told = [f"{counts[s]} × {word}" for s, (_, word, _) in SEVERITIES.items() if counts[s]]
         return f"Diagnosis: {', '.join(told)}"
 
@@ -200,64 +201,3 @@ def _joined(findings: Iterable[Finding]) -> list[Finding]:
         replace(one, events=tuple(sorted(seen)), evidence=tuple(seen[i] for i in sorted(seen)))
         for one, seen in same.values()
     ]
-
-
-def _evidence(finding: Finding) -> list[str]:
-    """What is shown of the evidence: a line once, with all its events; of many lines the first and
-    the last, and how many."""
-    events: dict[str, list[str]] = {}
-    for number, text in zip(finding.events, finding.evidence, strict=True):
-        events.setdefault(text.removeprefix(f"event {number}, "), []).append(str(number))
-    seen, half = [_with_events(what, numbers) for what, numbers in events.items()], MOST_SEEN // 2
-    if len(seen) <= MOST_SEEN:
-        return seen
-    return [*seen[:half], f"{len(seen) - MOST_SEEN} more", *seen[-half:]]
-
-
-def _with_events(what: str, numbers: list[str]) -> str:
-    """``event 4, line 9: ...``, or ``events 4, 13 and 22, line 9: ...``."""
-    if len(numbers) == 1:
-        return f"event {numbers[0]}, {what}"
-    if len(numbers) <= MOST_SEEN:
-        return f"events {', '.join(numbers[:-1])} and {numbers[-1]}, {what}"
-    text = "events {first}, … {last} ({count} in all), {what}"
-    return text.format(
-        first=", ".join(numbers[:3]), last=numbers[-1], count=len(numbers), what=what
-    )
-
-
-def _saves(finding: Finding) -> str:
-    return "" if finding.saves is None else str(finding.saves)
-
-
-def _text(finding: Finding) -> str:
-    symbol, word, _ = SEVERITIES[finding.severity]
-    head = f"{symbol} {word}: {finding.code}" + (f" ({finding.net})" if finding.net else "")
-    body = [finding.message]
-    if finding.fix:
-        body.append(f"What to do: {finding.fix}")
-    if saves := _saves(finding):
-        body.append(f"What that saves: {saves}")
-    lines = [_wrapped(visible(text, LONGEST)) for text in body]
-    seen = [f"  Seen: {visible(s, LONGEST)}" for s in _evidence(finding)]
-    return "\n".join([head, *lines, *seen])
-
-
-def _wrapped(text: str) -> str:
-    lines = textwrap.wrap(text, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
-    return textwrap.indent("\n".join(lines), "  ")
-
-
-def _item(finding: Finding) -> str:
-    symbol, word, color = SEVERITIES[finding.severity]
-    net = f" ({marked(finding.net)})" if finding.net else ""
-    fix = f"<br><em>What to do:</em> {marked(finding.fix)}" if finding.fix else ""
-    saves = _saves(finding)
-    fix += f"<br><em>What that saves:</em> {marked(saves)}" if saves else ""
-    seen = "".join(f"<li>{marked(line)}</li>" for line in _evidence(finding))
-    return (
-        f'<div style="border-left:4px solid {color};padding:.1em .8em;'
-        f'margin:0 0 .8em"><strong>{symbol} {word}</strong>: <code>{finding.code}</code>{net}<br>'
-        f"{marked(finding.message)}{fix}"
-        f'<details><summary>Seen</summary><ul style="margin:0">{seen}</ul></details></div>'
-    )

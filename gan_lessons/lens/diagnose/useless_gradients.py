@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.model import Line
 
 # Their derivative is zero wherever it is defined. (Those of comparisons and argmax are none.)
 FLAT = {"RoundBackward0", "RoundBackward1", "SignBackward0", "FloorBackward0", "CeilBackward0",
@@ -17,7 +18,7 @@ FLAT = {"RoundBackward0", "RoundBackward1", "SignBackward0", "FloorBackward0", "
 def flat(story: Story) -> Iterator[Finding]:
     """All that a term of a loss says of a net goes through an operation that has no slope."""
     nodes = story.record.graph.nodes
-    told = set[tuple[str, object]]()
+    told = set[tuple[str, Line | None]]()
     for call in story.calls_made:
         if not any(nodes[i].op in FLAT for i in call.nodes):
             continue
@@ -27,9 +28,8 @@ def flat(story: Story) -> Iterator[Finding]:
             for net in sorted((story.behind[term] - steep) & pupils):
                 op = next(i for i in sorted(steps) if net in story.behind[i])
                 line = story.record.graph.lines.get(op)
-                if (net, line) in told:
+                if not _is_new(told, net, line):
                     continue
-                told.add((net, line))
                 yield story.finding(
                     "flat", "wrong", net, [story.events[call.index]],
                     "In {call} a term comes from {net} through {word}{where} alone, whose slope is "
@@ -39,6 +39,13 @@ def flat(story: Story) -> Iterator[Finding]:
                     call=story.call(call.index), where=story.in_line(line),
                     word=nodes[op].op.partition("Backward")[0].lower() + "()",
                 )  # fmt: skip
+
+
+def _is_new(told: set[tuple[str, Line | None]], net: str, line: Line | None) -> bool:
+    """Of each net and line these rules tell once."""
+    known = (net, line) in told
+    told.add((net, line))
+    return not known
 
 
 def _without_flat(story: Story, root: int) -> tuple[set[str], set[int]]:
@@ -59,14 +66,13 @@ def _without_flat(story: Story, root: int) -> tuple[set[str], set[int]]:
 
 def all_pairs(story: Story) -> Iterator[Finding]:
     """A column and a row of the same length met in a loss, and it is taken over all pairs."""
-    graph, told = story.record.graph, set[tuple[str, object]]()
+    graph, told = story.record.graph, set[tuple[str, Line | None]]()
     for call in story.calls_made:
         pupils = {net for _, net in story.uses.get(call.index, ())}
         for key in (i for i in call.nodes if i in graph.pairs):
             for net in sorted(story.behind[key] & pupils):
-                if (net, graph.lines.get(key)) in told:
+                if not _is_new(told, net, graph.lines.get(key)):
                     continue
-                told.add((net, graph.lines.get(key)))
                 yield story.finding(
                     "broadcast", "wrong", net, [story.events[call.index]],
                     "In {call} shapes ({count}, 1) and ({count},) meet{where}: torch compares each "
@@ -80,7 +86,7 @@ def all_pairs(story: Story) -> Iterator[Finding]:
 
 def counted_twice(story: Story) -> Iterator[Finding]:
     """A step used the gradient of a loss, and that of a sum of which this loss is a part."""
-    calls, told = story.record.backward_calls, set[tuple[str, object]]()
+    calls, told = story.record.backward_calls, set[tuple[str, Line | None]]()
     for step in story.steps:
         for net in step.nets:
             mine = sorted(step.calls(net))
@@ -88,8 +94,7 @@ def counted_twice(story: Story) -> Iterator[Finding]:
                 root = calls[one].nodes[-1:]
                 if calls[one].create_graph or not {*root} <= {*calls[two].nodes}:
                     continue
-                if (net, calls[two].line) not in told:
-                    told.add((net, calls[two].line))
+                if _is_new(told, net, calls[two].line):
                     yield story.finding(
                         "counted-twice", "wrong", net,
                         [*story.events_of([one, two]), step.event],

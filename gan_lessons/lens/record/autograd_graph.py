@@ -88,9 +88,7 @@ class LiveGraph:
         self._strangers: dict[int, int] = {}  # node of a parameter of no net -> its number
         # id -> such one, its version and what was measured of it
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
-        self._frozen: dict[
-            int, Line
-        ] = {}  # id of a parameter -> where it was last frozen or thawed
+        self._frozen: dict[int, Line] = {}  # id of a parameter -> where last frozen or thawed
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self._saved: dict[int, tuple[Saved, ...]] = {}
 

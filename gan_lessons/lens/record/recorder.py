@@ -271,6 +271,10 @@ class Recorder:
         with internals.without_torch_functions():
             self._hook_parameters()
             roots = [node for x in outputs if (node := internals.node_of(x)) is not None]
+            for x in (
+                x for x in outputs if isinstance(x, Tensor) and x.is_leaf and x.requires_grad
+            ):
+                self.journal.operations.values.went_into([internals.node_of(x)], [x])
             for root in roots:
                 graph.names.setdefault(graph.id_of(root), name)
             held = graph.look(roots)[1]

@@ -6,12 +6,13 @@ import html
 import json
 import linecache
 import os
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from gan_lessons.lens.diagnose import Diagnosis, Finding, diagnose
+from gan_lessons.lens.diagnose import Diagnosis, Finding, diagnose, evidence, few
 from gan_lessons.lens.model import Event, Record
 from gan_lessons.lens.record import held_parameters
 from gan_lessons.lens.show import draw_graph, event_text, visible
@@ -21,13 +22,14 @@ from gan_lessons.lens.watch.ownership import Note
 VERSION = 1  # of the JSON report
 
 WATCHED = "gan-lessons watched {count} {iterations} of {players}."
+NO_WHOLE_ONE = "gan-lessons watched {players}; no iteration was complete."
+NEVER_STEPPED = "{optimizers} never stepped, in the whole script."
 ITERATIONS = ("iteration", "iterations")
 PLAYER = "{net} ({count} parameters, {optimizers})"
 IN_NONE = "in no optimizer"
 AND = " and "
 NOTHING = "No step and no backward call was seen: nothing can be said about this loop."
 NOTE = "Note: {text}"
-LINES = "Where:"
 TITLE = "gan-lessons diagnose {script}"
 HEADINGS = {"code": "The lines that were watched", "table": "Gradients", "graph": "Graph"}
 
@@ -37,6 +39,7 @@ class Report:
     """A record, who played in it, and over how many whole iterations.
 
     only: the findings to tell; all of them, if None. script: what ran, for the title.
+    idle: optimizers that never stepped, from the beginning of the script to its end.
     """
 
     record: Record
@@ -44,6 +47,7 @@ class Report:
     iterations: int
     only: tuple[Finding, ...] | None = None
     script: str = ""
+    idle: tuple[str, ...] = ()
 
     @cached_property
     def diagnosis(self) -> Diagnosis:
@@ -65,10 +69,11 @@ class Report:
 
     @property
     def status(self) -> int:
-        """1: an error or a wrong gradient. 2: nothing was seen. 0: neither."""
+        """1: an error or a wrong gradient. 2: nothing was seen, or no step of an optimizer in the
+        whole script. 0: neither."""
         if not self.diagnosis.sound or any(note.wrong for note in self.players.notes):
             return 1
-        return 0 if self.seen else 2
+        return 0 if self.seen and not self.idle else 2
 
     # For people -------------------------------------------------------------------------------
 
@@ -76,9 +81,8 @@ class Report:
         """All of it, less the notes that were told before."""
         notes = (note for note in self.players.notes if note not in told)
         blocks = [self._watched(), *(NOTE.format(text=note.text) for note in notes)]
-        blocks.append(str(self.diagnosis) if self.seen else NOTHING)
-        if lines := [line for f in self.diagnosis.findings if (line := self._where_text(f))]:
-            blocks.append("\n".join([LINES, *lines]))
+        blocks += [NEVER_STEPPED.format(optimizers=AND.join(self.idle))] if self.idle else []
+        blocks.append(self.diagnosis.text(self._lines) if self.seen else NOTHING)
         return "\n\n".join(blocks)
 
     def _watched(self) -> str:
@@ -90,21 +94,25 @@ class Report:
             ]  # the names of those that train it
             named = AND.join(holders) or IN_NONE
             told.append(PLAYER.format(net=visible(net), count=len(own), optimizers=named))
-        word = ITERATIONS[self.iterations != 1]
-        return WATCHED.format(count=self.iterations, iterations=word, players=", ".join(told))
+        text, word = WATCHED if self.iterations else NO_WHOLE_ONE, ITERATIONS[self.iterations != 1]
+        return text.format(count=self.iterations, iterations=word, players=", ".join(told))
 
     def places(self, finding: Finding) -> list[tuple[str, int, str]]:
         """(file, line, source) of what a finding is about, each once: the user's own code."""
         lines = [self.record.events[i].line for i in finding.events]
         return list(dict.fromkeys((x.file, x.number, x.code) for x in lines if x.number))
 
-    def _where_text(self, finding: Finding) -> str:
-        if finding.severity == "info":
-            return ""
-        places = self.places(finding)
-        who = finding.code + (f" ({visible(finding.net)})" if finding.net else "")
-        rows = [f"    {shown(f)}:{n}: {visible(' '.join(s.split()), 80)}" for f, n, s in places]
-        return "\n".join([f"  {who}", *rows]) if rows else ""
+    def _lines(self, findings: Sequence[Finding]) -> list[str]:
+        """The user's own lines, as a terminal or an editor opens them, and how often they ran."""
+        events = {i for one in findings for i in one.events}
+        lines = [line for i in sorted(events) if (line := self.record.events[i].line).number]
+        ran = Counter((line.file, line.number, line.code) for line in lines)
+        rows = (
+            f"{shown(file)}:{number}: {visible(' '.join(code.split()), 80)}"
+            + (f" ({count} times)" if count > 1 else "")
+            for (file, number, code), count in ran.items()
+        )
+        return few([*rows]) or evidence(findings)
 
     # For programs -----------------------------------------------------------------------------
 
@@ -122,6 +130,7 @@ class Report:
             "iterations": self.iterations,
             "nets": {n: type(net).__name__ for n, net in self.players.nets.items()},
             "optimizers": {n: type(o).__name__ for n, o in self.players.optimizers.items()},
+            "idle": list(self.idle),
             "notes": [asdict(note) for note in self.players.notes],
             "findings": findings,
         }

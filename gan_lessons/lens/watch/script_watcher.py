@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import nn
@@ -54,6 +54,7 @@ class ScriptWatcher:
         self._record: Record | None = None
         self._players = Players({}, {})
         self._stepped: set[int] = set()  # optimizers (by id) since the iteration began
+        self._moved: WeakSet[Optimizer] = WeakSet()  # all that ever stepped
         self._done = 0  # iterations, of this recording
         self._limit = EVENTS
         self._awaited: set[int] = set()  # optimizers of which one must step before we begin again
@@ -91,7 +92,9 @@ class ScriptWatcher:
             report = self._spare or report
         if report is not None:
             self._over = True
-            self._report(report, False)
+            absent = [n for n, o in report.players.optimizers.items() if o not in self._moved]
+            idle = () if error is not None and not isinstance(error, SystemExit) else tuple(absent)
+            self._report(replace(report, idle=idle), False)
 
     # What torch tells -------------------------------------------------------------------------
 
@@ -116,6 +119,7 @@ class ScriptWatcher:
         if id(optimizer) in self._awaited:
             self._awaited.clear()
         self._stepped.add(id(optimizer))
+        self._moved.add(optimizer)
         playing = self.built.keys() if self._record is None else self._players.optimizers.values()
         if {id(o) for o in playing} <= self._stepped:
             self._stepped.clear()
