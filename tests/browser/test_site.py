@@ -45,6 +45,14 @@ def test_every_link_leads_somewhere(site):
     assert outside  # links that a reader clicks may lead out; nothing is loaded from there
 
 
+@pytest.mark.parametrize("lesson", ["07-dynamics", "10-many-processes"])
+def test_what_was_trained_stays_small(built, lesson):
+    """Moving pictures are frames in the file, and all of them travel with it."""
+    files = [*built.rglob(f"{lesson}.html")]
+    assert len(files) == 3  # the page, its slides, and the slides alone
+    assert [f"{path}: {path.stat().st_size}" for path in files if path.stat().st_size > 2.5e6] == []
+
+
 def test_the_index_lists_every_lesson(root, site, offline):
     page = offline.open(site / "index.html")
     names = [path.stem for path in sorted((root / "notebooks").glob("*.ipynb"))]
