@@ -250,3 +250,17 @@ def test_a_step_without_any_gradient_tells_whether_the_weights_stood_still() -> 
         plain.step(closure)  # there was none before it, but it ran backward
     steps = [event.stood_still for event in rec.events if event.kind == "step"]
     assert steps == [True, False, None]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_without_a_graph_of_its_own_is_known_where_it_goes_on(
+    create_graph: bool,
+) -> None:
+    D, x = nn.Linear(2, 1), NOISE.clone().requires_grad_()
+    with record({"D": D}) as rec:
+        made = D(x).square().sum()
+        (slope,) = torch.autograd.grad(made, x, create_graph=create_graph)
+        (D(REAL).mean() * slope.square().sum()).backward()
+    ops = rec.graph.nodes
+    found = [(ops[cut.source].op, ops[cut.target].op) for cut in rec.graph.slopes]
+    assert found == ([] if create_graph else [("SumBackward0", "MulBackward0")])

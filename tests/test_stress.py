@@ -33,7 +33,7 @@ from tests.stress import (
 from tests.stress.fuzz_nets import BLOCKS, WIDTH
 from tests.stress.fuzz_steps import MORE, USUAL
 
-FOUND_SOMETHING = (11, 42, 80, 130)  # cases in which something fell over, once
+FOUND_SOMETHING = (11, 42, 80, 130, 50146, 50192, 50267)  # cases in which something fell over, once
 
 
 @pytest.mark.parametrize(("seed", "cases"), [(1000, 8), *((seed, 1) for seed in FOUND_SOMETHING)])

@@ -48,7 +48,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/lens/record/*.py": (
         "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
         "test_any_step", "test_record_telling_numbers", "test_moments", "test_torch_internals",
-        "test_record_json", "test_record_threads",
+        "test_record_json", "test_record_threads", "test_ranks_differ", "test_bad_input",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",
