@@ -225,7 +225,7 @@ def test_what_has_no_norm_keeps_nothing_else_from_being_measured() -> None:
 def test_what_looks_at_a_gan_after_every_line_needs_one() -> None:
     net = nn.Linear(2, 1)
     with pytest.raises(TypeError, match="which beside= looks at"):
-        record_step(lambda x: net(x), args=(REAL,), nets={"D": net}, beside=lambda *_: None)
+        record_step(lambda x: net(x), args=(REAL,), nets={"D": net}, beside=cast(Any, print))
 
 
 def test_a_step_without_any_gradient_tells_whether_the_weights_stood_still() -> None:
@@ -264,3 +264,25 @@ def test_a_gradient_without_a_graph_of_its_own_is_known_where_it_goes_on(
     ops = rec.graph.nodes
     found = [(ops[cut.source].op, ops[cut.target].op) for cut in rec.graph.slopes]
     assert found == ([] if create_graph else [("SumBackward0", "MulBackward0")])
+
+
+def test_what_clips_or_scales_gradients_is_told_in_order() -> None:
+    D, scaler = nn.Linear(2, 1), torch.amp.GradScaler("cpu", init_scale=4.0)
+    optimizer = torch.optim.SGD(D.parameters(), 0.1)
+    with record({"D": D}, {"D": optimizer}) as rec:
+        nn.utils.clip_grad_norm_(D.parameters(), 1.0)  # there is none yet
+        loss = scaler.scale(D(NOISE).mean())
+        loss.backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_([D.weight], 1.0)
+        scaler.step(optimizer)
+    both = ("weight", "bias")
+    assert [(told.kind, dict(told.nets), told.calls) for told in rec.scalings] == [
+        ("clip", {"D": both}, ()),
+        ("scale", {}, ()),
+        ("unscale", {"D": both}, (0,)),
+        ("clip", {"D": ("weight",)}, (0,)),
+        ("step", {"D": both}, (0,)),
+    ]
+    (scaled,) = [told.node for told in rec.scalings if told.node is not None]
+    assert rec.graph.nodes[scaled].op == "MulBackward0"  # by the scale

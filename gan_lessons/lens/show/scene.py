@@ -49,6 +49,8 @@ class Scene:
 
     def received_in_vain(self, node: Node) -> bool:
         """Did no optimizer step use anything of what the marked call wrote there?"""
+        if self.call is None:
+            return False
         vain = self._named_in(self.in_vain, node)
         return self.received(node) and vain == self._named_in(self.call.received, node)
 
