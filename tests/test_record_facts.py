@@ -224,8 +224,12 @@ def test_what_has_no_norm_keeps_nothing_else_from_being_measured() -> None:
 
 def test_what_looks_at_a_gan_after_every_line_needs_one() -> None:
     net = nn.Linear(2, 1)
+
+    def looked(*_: object) -> Any:
+        raise AssertionError("it looked at what is no gan")
+
     with pytest.raises(TypeError, match="which beside= looks at"):
-        record_step(lambda x: net(x), args=(REAL,), nets={"D": net}, beside=cast(Any, print))
+        record_step(lambda x: net(x), args=(REAL,), nets={"D": net}, beside=looked)
 
 
 def test_a_step_without_any_gradient_tells_whether_the_weights_stood_still() -> None:

@@ -49,10 +49,9 @@ class Scene:
 
     def received_in_vain(self, node: Node) -> bool:
         """Did no optimizer step use anything of what the marked call wrote there?"""
-        if self.call is None:
+        if self.call is None or not self.received(node):
             return False
-        vain = self._named_in(self.in_vain, node)
-        return self.received(node) and vain == self._named_in(self.call.received, node)
+        return self._named_in(self.in_vain, node) == self._named_in(self.call.received, node)
 
     def _named_in(self, names: Mapping[str, tuple[str, ...]], node: Node) -> set[int]:
         """Those of the nodes behind this one whose parameter is among the names."""
