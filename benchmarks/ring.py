@@ -4,6 +4,7 @@ python benchmarks/ring.py            # about an hour of one core: trains, keeps 
 python benchmarks/ring.py --jobs 2   # the same, two trainings at once
 python benchmarks/ring.py --table    # seconds: the tables in docs/dynamics.md, from those scores
 python benchmarks/ring.py --quick    # a minute: does it run?
+python benchmarks/ring.py --rates    # four minutes: how the learning rate goes down
 
 python benchmarks/ring.py --device cuda --jobs 7 --keep cuda.json    # a GPU; needs torch alone
 python benchmarks/ring.py --from cuda.json                           # puts that into the docs
@@ -11,7 +12,7 @@ python benchmarks/ring.py --from cuda.json                           # puts that
 Both strategies start from the same weights and see the same batches, seed by seed, so the
 difference is taken seed by seed. Ten seeds are trained at once as one batched model. The scores
 go into ``gan_lessons/ring_scores.json``, from which lesson 07 and the docs compute the rest; those
-of a GPU go into ``benchmarks/ring_scores_cuda.json``.
+of a GPU go into ``benchmarks/ring_scores_cuda.json``, those of ``--rates`` beside them.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from gan_lessons.ring_study import (
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "dynamics.md"
 KEPT_CUDA = Path(__file__).with_name("ring_scores_cuda.json")
+KEPT_RATES = Path(__file__).with_name("ring_scores_rates.json")
 LONG: Stages = ((2e-3, 3000), (8e-4, 1000), (2e-4, 1000))
 A_MINUTE: Stages = ((2e-3, 7500), (8e-4, 2250), (2e-4, 2250))  # of one core for each seed, at most
 STRATEGIES = {"S2": step_detach, "S3": step_generator_first}
@@ -86,6 +88,13 @@ SETTINGS: tuple[Setting, ...] = (
         stages=A_MINUTE, look_at=(500, 3000, 7500, 12000), clusters=grid(),
     ),
 )  # fmt: skip
+RATES = tuple(
+    Setting(f"learning rate {how}", stages=stages, look_at=(500, 1500, 2500, 3000))
+    for how, stages in (
+        ("2e-3 throughout", ((2e-3, 3000),)),
+        ("from 2e-3 to 0, on a line", tuple((2e-3 * (1 - n / 3000), 1) for n in range(3000))),
+    )
+)
 QUICK = (Setting("quick", stages=((2e-3, 20),), look_at=()),)
 
 
@@ -113,7 +122,8 @@ class Job:
 
 def all_scores(asked: argparse.Namespace) -> Iterator[Kept]:
     """Setting by setting, in both strategies, as they come."""
-    settings = [s for s in (QUICK if asked.quick else SETTINGS) if asked.only in s.name]
+    chosen = QUICK if asked.quick else RATES if asked.rates else SETTINGS
+    settings = [s for s in chosen if asked.only in s.name]
     jobs = [Job(s, name, asked.seeds, asked.device) for s in settings for name in STRATEGIES]
     with ExitStack() as undone:
         found: Iterator[dict[int, list[Score]]] = map(Job.run, jobs)
@@ -162,7 +172,8 @@ def table(kept: Kept) -> str:
 
 def write_tables() -> None:
     """Put the tables of what was kept between the markers of the docs."""
-    for path, part in ((KEPT, "ring"), (KEPT_CUDA, "ring on a GPU")):
+    parts = ((KEPT, "ring"), (KEPT_RATES, "ring, rates"), (KEPT_CUDA, "ring on a GPU"))
+    for path, part in parts:
         if path.exists():
             told = f"Measured on: {measured_on(path)}.\n\n{table(ring_scores(path))}"
             put_between(DOCS, part, told)
@@ -178,6 +189,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only write the tables")
     parser.add_argument("--from", dest="old", type=Path, help="scores of a GPU, for the docs")
     parser.add_argument("--quick", action="store_true", help="does it run? Keeps nothing")
+    parser.add_argument("--rates", action="store_true", help="only other learning rates")
     parser.add_argument("--only", default="", help="only settings whose name holds this")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -187,7 +199,8 @@ def main() -> None:
     if asked.old:
         KEPT_CUDA.write_text(asked.old.read_text(encoding="utf-8"), encoding="utf-8")
     elif not asked.table:
-        keep = asked.keep or (KEPT_CUDA if asked.device == "cuda" else KEPT)
+        usual = KEPT_RATES if asked.rates else KEPT_CUDA if asked.device == "cuda" else KEPT
+        keep = asked.keep or usual
         for found in all_scores(asked):  # each setting is kept at once: it takes long
             print(table(found), flush=True)
             if not asked.quick:

@@ -17,7 +17,12 @@ def benchmark(root, tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "ring_benchmark", module)  # for its dataclasses
     spec.loader.exec_module(module)
-    for name, path in (("DOCS", "page.md"), ("KEPT", "cpu.json"), ("KEPT_CUDA", "cuda.json")):
+    for name, path in (
+        ("DOCS", "page.md"),
+        ("KEPT", "cpu.json"),
+        ("KEPT_CUDA", "cuda.json"),
+        ("KEPT_RATES", "r.json"),
+    ):
         monkeypatch.setattr(module, name, tmp_path / path)
     few = [
         module.replace(one, stages=((2e-3, 2),), look_at=(1,))
@@ -75,11 +80,31 @@ def test_the_page_is_what_the_kept_scores_say(benchmark, root):
     page = (root / "docs/dynamics.md").read_text()
     for path, part in (
         (root / "gan_lessons/ring_scores.json", "ring"),
+        (root / "benchmarks/ring_scores_rates.json", "ring, rates"),
         (root / "benchmarks/ring_scores_cuda.json", "ring on a GPU"),
     ):
         if path.exists():
             assert benchmark.table(benchmark.ring_scores(path)) in page
             assert f"<!-- {part}: begin -->\n\nMeasured on: {benchmark.measured_on(path)}." in page
+
+
+def test_what_the_page_says_of_learning_rates(benchmark, root):
+    """Sooner in both; without decay nothing is shown after 3,000 steps, with it there is."""
+    kept = benchmark.ring_scores(root / "benchmarks/ring_scores_rates.json")
+    assert list(kept) == [setting.name for setting in benchmark.RATES]
+    lows = [
+        {
+            steps: benchmark.bootstrap_interval(
+                [a.good - b.good for a, b in zip(by["S2"][steps], by["S3"][steps], strict=True)]
+            )[0]
+            for steps in (500, 3000)
+        }
+        for by in kept.values()
+    ]
+    assert [low[500] > 0 for low in lows] == [True, True]
+    assert [low[3000] > 0 for low in lows] == [False, True]
+    ends = [one for by in kept.values() for scores in by.values() for one in scores[3000]]
+    assert sum(one.passed for one in ends) <= 1
 
 
 def test_equal_seconds_are_more_steps_of_a_step_that_takes_less(root, monkeypatch):

@@ -45,6 +45,14 @@ def test_every_link_leads_somewhere(site):
     assert outside  # links that a reader clicks may lead out; nothing is loaded from there
 
 
+@pytest.mark.parametrize("lesson", ["07-dynamics", "10-many-processes"])
+def test_what_was_trained_stays_small(built, lesson):
+    """Moving pictures are frames in the file, and all of them travel with it."""
+    files = [*built.rglob(f"{lesson}.html")]
+    assert len(files) == 3  # the page, its slides, and the slides alone
+    assert [f"{path}: {path.stat().st_size}" for path in files if path.stat().st_size > 2.5e6] == []
+
+
 def test_the_index_lists_every_lesson(root, site, offline):
     page = offline.open(site / "index.html")
     names = [path.stem for path in sorted((root / "notebooks").glob("*.ipynb"))]
@@ -137,6 +145,25 @@ def test_each_explorer_of_a_page_has_a_name_of_its_own(site, offline):
     assert len(names) > 1
     assert len({*names}) == len(names)
     assert all("S1: retain the graph" in name for name in names)
+
+
+ASKED_EARLY = """
+    window.early = 0;
+    const computed = window.getComputedStyle;
+    window.getComputedStyle = (...of) => {
+        window.early += Boolean(document.currentScript); // a script that stands in the page runs
+        return computed(...of);
+    };
+"""
+
+
+def test_no_style_is_asked_for_while_a_page_is_read_in(site, chromium):
+    """Each such question would have all that is there by then styled and laid out once more."""
+    with DeckBrowser(chromium=chromium) as browser:
+        browser.context.add_init_script(ASKED_EARLY)
+        page = browser.open(site / "05-compare.html")
+        assert page.locator("[data-gl-view]").count() > 3
+        assert page.evaluate("early") == 0
 
 
 def test_words_show_their_line(site, offline):
