@@ -245,6 +245,14 @@ def test_what_a_cell_printed_is_one_output():
     assert '<pre class="text stdout">a\nb\nd</pre>' in page
 
 
+@pytest.mark.parametrize(
+    ("line", "is_broken"), [("a row " * 20, False), ("a sentence " * 20, True)]
+)
+def test_a_printed_sentence_is_broken_and_a_table_is_not(line, is_broken):
+    cells = cell("# T", "slide"), cell("f()", code=True, outputs=[printed(f"short\n{line}\n")])
+    assert ('<pre class="text stdout sentence">' in exported(GanPage(), *cells)) is is_broken
+
+
 def test_a_style_stands_once_and_scripts_stay_as_they_are():
     page = "<style>a{}</style><p></p><style>a{}</style><script>'<style>a{}</style>'</script>"
     assert assets.each_once(page) == (

@@ -65,6 +65,10 @@ def test_the_index_lists_every_lesson(root, site, offline):
         assert (site / "slides" / f"{name}.html").is_file()
 
 
+TOO_WIDE = """() => [...document.querySelectorAll('.output li')]
+    .filter(item => item.scrollWidth > item.clientWidth + 1).map(item => item.textContent)"""
+
+
 def test_a_page_asks_nobody_and_does_not_scroll_sideways(notebook_path, site, offline):
     page = offline.open(site / f"{notebook_path.stem}.html")
     lids = page.locator(".gl-lid:visible")
@@ -76,6 +80,7 @@ def test_a_page_asks_nobody_and_does_not_scroll_sideways(notebook_path, site, of
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(TOO_WIDE) == []
 
 
 DRAW_ALL = "dispatchEvent(new Event('beforeprint'))"  # what waits until one comes near it

@@ -25,8 +25,8 @@ function darkBehind(element) {
 }
 
 // Dark where the page behind us is dark, whoever made it so; "bright" where slides are set to high
-// contrast. Looked up before it is first painted, and no sooner: while a page is read in, each look
-// would have all of it styled and laid out anew. Returns what ends the watch.
+// contrast. While a page is read in, this waits for its first paint: each look would have all that is
+// there by then styled and laid out once more. Returns what ends the watch.
 function watchTheme(host, section) {
   const look = () => {
     section.classList.toggle("dark", darkBehind(host));
@@ -38,6 +38,7 @@ function watchTheme(host, section) {
   const media = matchMedia("(prefers-color-scheme: dark)");
   media.addEventListener("change", look);
   requestAnimationFrame(look);
+  if (document.readyState !== "loading") look();
   return () => {
     themes.disconnect();
     media.removeEventListener("change", look);

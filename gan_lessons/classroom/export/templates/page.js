@@ -9,6 +9,10 @@ const sideways = new ResizeObserver((entries) => {
 for (const block of document.querySelectorAll("pre, .output, .table, .formula, .prose > p, .window > div"))
   sideways.observe(block);
 
+// A long call within a sentence may be broken after "(" and ".", as in the explorer.
+for (const call of document.querySelectorAll(":not(pre) > code"))
+  if (call.textContent.length > 24 && !call.children.length) call.innerHTML = call.innerHTML.replace(/[(.]/g, "$&<wbr>");
+
 // On the index the arrows walk the explorer before anything has been chosen.
 addEventListener("keydown", ({ key }) => {
   const view = document.querySelector(".stage [data-gl-view]")?.shadowRoot?.querySelector(".explorer");
