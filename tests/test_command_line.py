@@ -547,6 +547,14 @@ def test_parameters_in_two_optimizers_and_twice_in_one(run):
     twice = GOOD.replace("Adam(netD.parameters())", "Adam([*netD.parameters(), netD[0].bias])")
     ran = run("import warnings; warnings.simplefilter('ignore')\n" + twice)
     assert "opt_d holds 1 parameters of netD twice (0.bias)" in ran.out
+    copied = GOOD.replace(
+        "opt_g, opt_d =", "both = nn.ModuleDict(dict(one=netD, other=mlp(2, 1)))\nopt_g, opt_d ="
+    )
+    copied = copied.replace(
+        "Adam(netD.parameters())", "Adam([*netD.parameters(), *netD.parameters()])"
+    )
+    ran = run("import warnings; warnings.simplefilter('ignore')\n" + copied)
+    assert "No optimizer holds the 4 trainable parameters of both.other" in ran.out
 
 
 # Wrapped optimizers, compiled nets, many processes ------------------------------------------------

@@ -254,3 +254,39 @@ def test_a_step_without_any_gradient_tells_whether_the_weights_stood_still() -> 
         plain.step(closure)  # there was none before it, but it ran backward
     steps = [event.stood_still for event in rec.events if event.kind == "step"]
     assert steps == [True, False, None]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_without_a_graph_of_its_own_is_known_where_it_goes_on(
+    create_graph: bool,
+) -> None:
+    D, x = nn.Linear(2, 1), NOISE.clone().requires_grad_()
+    with record({"D": D}) as rec:
+        made = D(x).square().sum()
+        (slope,) = torch.autograd.grad(made, x, create_graph=create_graph)
+        (D(REAL).mean() * slope.square().sum()).backward()
+    ops = rec.graph.nodes
+    found = [(ops[cut.source].op, ops[cut.target].op) for cut in rec.graph.slopes]
+    assert found == ([] if create_graph else [("SumBackward0", "MulBackward0")])
+
+
+def test_what_clips_or_scales_gradients_is_told_in_order() -> None:
+    D, scaler = nn.Linear(2, 1), torch.amp.GradScaler("cpu", init_scale=4.0)
+    optimizer = torch.optim.SGD(D.parameters(), 0.1)
+    with record({"D": D}, {"D": optimizer}) as rec:
+        nn.utils.clip_grad_norm_(D.parameters(), 1.0)  # there is none yet
+        loss = scaler.scale(D(NOISE).mean())
+        loss.backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_([D.weight], 1.0)
+        scaler.step(optimizer)
+    both = ("weight", "bias")
+    assert [(told.kind, dict(told.nets), told.calls) for told in rec.scalings] == [
+        ("clip", {"D": both}, ()),
+        ("scale", {}, ()),
+        ("unscale", {"D": both}, (0,)),
+        ("clip", {"D": ("weight",)}, (0,)),
+        ("step", {"D": both}, (0,)),
+    ]
+    (scaled,) = [told.node for told in rec.scalings if told.node is not None]
+    assert rec.graph.nodes[scaled].op == "MulBackward0"  # by the scale

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import json
 import random
+import re
 import shutil
 import sys
 import weakref
@@ -16,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from gan_lessons import cost, data, explore, mlp_gan
+from gan_lessons import cost, data, draw_graph, explore, mlp_gan, record
 from gan_lessons.gan import Gan
 from gan_lessons.lens.record.recorder import Recorder
 from tests.stress import (
@@ -33,7 +34,8 @@ from tests.stress import (
 from tests.stress.fuzz_nets import BLOCKS, WIDTH
 from tests.stress.fuzz_steps import MORE, USUAL
 
-FOUND_SOMETHING = (11, 42, 80, 130)  # cases in which something fell over, once
+# Cases in which something fell over, once.
+FOUND_SOMETHING = (11, 42, 80, 130, 50146, 50192, 50267, 50697, 51894)
 
 
 @pytest.mark.parametrize(("seed", "cases"), [(1000, 8), *((seed, 1) for seed in FOUND_SOMETHING)])
@@ -165,6 +167,14 @@ def test_a_lazy_discriminator_makes_a_gan() -> None:
     shown = explore("detach", gan=gan, real=data.ring(4), noise=data.noise(4, (2,)))
     shown.close()
     assert nn.parameter.is_lazy(lazy.weight)  # it ran on copies
+
+
+def test_a_cut_at_a_weight_is_drawn_where_a_net_s_leaves_are_one() -> None:
+    net = nn.Linear(2, 1)
+    with record({"D": net}) as rec:
+        (net(data.ring(4)).mean() * net.weight.t().detach().sum()).backward()
+    picture = draw_graph(record=rec, compact=True)
+    assert re.search(r"detach\(\) between D (weight, bias|bias, weight) and", picture.text)
 
 
 # An explorer is let go of -------------------------------------------------------------------------

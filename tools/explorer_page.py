@@ -162,6 +162,8 @@ class ExplorerPage:
         for button in self.section.locator(".code button.if").all():
             titles = (button.get_attribute("aria-label") or "").partition(": ")[2].split(" · ")
             if title in titles:
+                if not button.is_visible():  # on a phone, far from the current line
+                    self.section.locator(".code .rest >> visible=true").click()
                 button.click()
                 if len(titles) > 1:
                     self.section.locator(".menu").get_by_role("button", name=title).click()

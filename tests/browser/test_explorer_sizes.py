@@ -142,6 +142,13 @@ def test_on_a_phone_what_runs_and_the_verdict_stay_in_sight(from_disk, wanted):
     code = page.locator(".pane .code")
     assert code.evaluate("e => e.scrollHeight - e.clientHeight") <= 0  # the page scrolls, not it
     assert code.evaluate(_BROKEN) == []
+    lines = code.locator(".line:visible")
+    assert 5 <= lines.count() <= 6  # those around the current one, and one that is changed
+    assert code.locator(".line.now:visible").count() == 1
+    assert code.locator(".old:visible").count() == 1
+    code.locator(".rest").click()
+    assert lines.count() > 10
+    assert page.locator(".rest").get_attribute("aria-expanded") == "true"
 
 
 def test_on_a_phone_all_players_are_in_sight_at_once(from_disk, wanted):

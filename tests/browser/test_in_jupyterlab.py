@@ -65,12 +65,20 @@ def test_a_linked_menu_drives_it_and_it_outlives_the_kernel(write_notebook, lab_
             assert differences(explorer.shown(), films[2], 5, wanted.data) == []
 
 
-def test_keys_stay_inside_and_escape_gives_the_focus_back(write_notebook, lab_on):
-    write_notebook("keys.ipynb", MADE + "explore()", "1 + 1")
+WORDS = "from IPython.display import Markdown\nMarkdown('See [it](#at=opt_d.step()).')"
+
+
+def test_words_above_show_their_line_keys_stay_inside_and_escape_gives_the_focus_back(
+    write_notebook, lab_on
+):
+    write_notebook("keys.ipynb", WORDS, MADE + "explore()")
     with lab_on() as lab:
         page = lab.open("keys.ipynb")
         page.run_all()
         explorer = ExplorerPage(page.page.locator("section.explorer").first)
+        page.page.get_by_role("link", name="it", exact=True).click()
+        line = page.page.locator("section.explorer li[aria-current=step]")
+        assert "opt_d.step()" in line.inner_text().replace("\u200b", "")
         explorer.press("b", "a", "x", "ArrowDown", "End")
         assert len(page.cells()) == 2
         page.page.keyboard.press("Escape")

@@ -147,6 +147,25 @@ def test_each_explorer_of_a_page_has_a_name_of_its_own(site, offline):
     assert all("S1: retain the graph" in name for name in names)
 
 
+ASKED_EARLY = """
+    window.early = 0;
+    const computed = window.getComputedStyle;
+    window.getComputedStyle = (...of) => {
+        window.early += Boolean(document.currentScript); // a script that stands in the page runs
+        return computed(...of);
+    };
+"""
+
+
+def test_no_style_is_asked_for_while_a_page_is_read_in(site, chromium):
+    """Each such question would have all that is there by then styled and laid out once more."""
+    with DeckBrowser(chromium=chromium) as browser:
+        browser.context.add_init_script(ASKED_EARLY)
+        page = browser.open(site / "05-compare.html")
+        assert page.locator("[data-gl-view]").count() > 3
+        assert page.evaluate("early") == 0
+
+
 def test_words_show_their_line(site, offline):
     """Every link to a line, in every page that has one, at both widths."""
     pages = [path for path in site.glob("*.html") if 'href="#at=' in path.read_text("utf-8")]

@@ -23,8 +23,9 @@ A record knows what was computed, not what was meant. Where a fault and a method
 told with both readings and counts as waste: `moving-target` (a bootstrapped target with its graph,
 or a residual gradient; a teacher that is drawn to its student, or a prior that follows),
 `reversed` (a function that hands values and gradients on as they are), `pulled-alike` (two players
-that raise the same verdict: a wrong sign or label, or partners), `cut-off` of a term that teaches
-nobody. Of these it says nothing:
+that raise the same verdict: a wrong sign or label, or partners; where the judge learns to tell one
+from all else, it is told as wrong), `cut-off` of a term that teaches nobody. Of these it says
+nothing:
 
 - a teacher that learns with its student in one optimizer, and by other losses too: two students
   that teach each other do the same. (One that is in eval mode meanwhile is told.)
@@ -42,6 +43,10 @@ nobody. Of these it says nothing:
   no gradient at all is told;
 - two parts of one net, cut apart, that both learn from something: a linear probe or training by
   stages is cut there too (so is a code that was drawn from `mu.data`);
+- one backward of the sum of two opposed losses, `(d_loss + g_loss).backward()` without a detach:
+  only that it is shared is noted;
+- a term whose branch was never entered: that values were made for it without gradients and used by
+  nothing;
 - data: the class labels of somebody else, real samples where fakes belong, the code of the batch
   before.
 

@@ -59,7 +59,7 @@ def as_intended(of: Losses) -> Callable[[It, str, int], Tensor]:
 
 
 @loop(
-    waste="pulled-alike",
+    ("pulled-alike", "D"),
     intended=as_intended(labels),
     says="both lower what D says of the output of G",
     advice="the wrong label",
@@ -69,7 +69,7 @@ def a_generator_that_is_told_to_look_false(it: It, i: int) -> None:
 
 
 @loop(
-    waste="pulled-alike",
+    ("pulled-alike", "D"),
     intended=as_intended(scores),
     says="both raise what D says of the output of G",
     advice="the wrong sign",
@@ -106,3 +106,15 @@ def opponents_by_margins(it: It, i: int) -> None:
 @loop(intended=as_intended(squares))
 def opponents_by_squares(it: It, i: int) -> None:
     right_turns(it, i, squares)
+
+
+def agreeing(it: It, who: str, i: int, fixed: bool) -> Tensor:
+    """Partners: D is to know the output of G from itself turned round, and G is to help it."""
+    G, D = it.nets.values()
+    made = G(noise(i)) if who == "G" else G(noise(i)).detach()
+    return bce(D(made), 1.0) + bce(D(-made), 0.0)
+
+
+@loop(intended=as_intended(agreeing))
+def partners_that_tell_one_thing_from_another(it: It, i: int) -> None:
+    right_turns(it, i, agreeing)

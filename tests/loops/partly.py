@@ -652,3 +652,27 @@ def looked_at(heat: Tensor) -> Tensor:
 @loop(build=lambda fixed: judged_by_weight(False, looked_at), intended=of_weighed)
 def a_temperature_that_is_looked_at(it: It, i: int) -> None:
     weighed_turns(it, i)
+
+
+def cut_after_the_judge(it: It, i: int, after: bool) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    verdict = D(fake).detach() if after else D(fake.detach())
+    step(it, "D", bce(D(real(i)), 1.0) + bce(verdict, 0.0))
+    it.optimizers["G"].zero_grad()
+    bce(D(fake), 1.0).backward(inputs=list(G.parameters()))
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("cut-off", "D"),
+    says="what D said of the output of G was cut off by detach\\(\\) in `verdict = .*, after D",
+    advice="call D again, on the detached output of G",
+)
+def the_verdict_is_detached_and_not_the_fake(it: It, i: int) -> None:
+    cut_after_the_judge(it, i, after=not it.fixed)
+
+
+@loop()
+def the_fake_is_detached_and_not_the_verdict(it: It, i: int) -> None:
+    cut_after_the_judge(it, i, after=False)

@@ -143,8 +143,10 @@ def receivers_seen(nets: dict[str, nn.Module]) -> Iterator[Received]:
         finally:
             written = {p for p in all_ if p.grad is not None}
             for p, old in before.items():
-                if old is not None:
-                    p.grad = old if p.grad is None else old + p.grad
+                if old is not None and p.grad is not None:
+                    p.grad = p.grad + old if old.is_sparse else old + p.grad  # torch knows no third
+                elif old is not None:
+                    p.grad = old
             told = {n: tuple(k for k in own if own[k] in written) for n, own in named.items()}
             found.append(told)
 

@@ -40,7 +40,7 @@ from tests.stress import report
 ROOT = Path(__file__).parents[2]
 PATIENCE = 10  # times what the tests take without a change; one that runs on is noticed too
 
-# The files of a room, and its tests, those first that fail soonest.
+# The files of a room, and the tests that hold it, those first that fail soonest.
 ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/steps.py": ("test_steps", "test_steps_line_by_line", "test_bad_input"),
     "gan_lessons/lean_steps.py": ("test_leaner", "test_bad_input"),
@@ -48,7 +48,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/lens/record/*.py": (
         "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
         "test_any_step", "test_record_telling_numbers", "test_moments", "test_torch_internals",
-        "test_record_json", "test_record_threads",
+        "test_record_json", "test_record_threads", "test_ranks_differ", "test_bad_input",
+        # Whose rules read what is written down there.
+        "test_diagnose", "test_loops",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",
@@ -314,8 +316,8 @@ def _told(each: dict[str, list[int]], killed: int, tried: int) -> str:
     names = {room: room.removeprefix("gan_lessons/") for room in each}
     counts = ", ".join(f"{names[room]} {found[0]} of {found[1]}" for room, found in each.items())
     text = (
-        "{killed} of {tried} random changes ({of} possible ones) noticed by the room's own tests: "
-        "{counts}"
+        "{killed} of {tried} random changes ({of} possible ones) noticed by the tests of their "
+        "room: {counts}"
     )
     if again := ", ".join(names[room] for room, found in each.items() if found[2]):
         text += "; in {again} what survived at first was tried once more, with new tests"

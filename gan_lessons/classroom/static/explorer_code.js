@@ -11,8 +11,11 @@ const CODE = {
   choose: "What if …",
   old: "taken out: {text}",
   raised: "This line raises.",
+  all: "Show all {n} lines",
+  few: "Show only the lines around this one",
 };
 const PAINT = { k: "keyword", s: "string", n: "number", c: "comment", b: "constant", t: "" };
+const AROUND = 5; // lines that a phone shows: the current one in the middle
 
 class Code {
   // goTo(line), tryOut(key or ""): what a click does. offers: the what-ifs of the step as written.
@@ -33,6 +36,19 @@ class Code {
     if (variant) this.offerUndo();
     if (film.folded > 1) this.fold();
     if (!film.source.length) this.list.append(make("li", { class: "old" }, make("span", { class: "text" }, CODE.none)));
+    else if (this.lines.size > AROUND) this.offerAll();
+  }
+
+  // On a phone only the lines around the current one are there, until all are asked for.
+  offerAll() {
+    const button = make("button", { type: "button", class: "rest", onclick: () => show(!this.element.classList.contains("all")) });
+    const show = (all) => {
+      this.element.classList.toggle("all", all);
+      button.textContent = all ? CODE.few : filled(CODE.all, { n: this.lines.size });
+      button.setAttribute("aria-expanded", String(all));
+    };
+    show(false);
+    this.element.append(button);
   }
 
   addOld(text) {
@@ -143,6 +159,10 @@ class Code {
     }
     const inside = now.line > 0 && now.line <= this.film.folded;
     if (this.setFold && this.folds === (inside || Boolean(this.wanted))) this.setFold(!this.folds);
+    const shown = [...this.lines.values()].filter((line) => !line.hidden && !line.matches(".blank"));
+    const first = shown.findIndex((line) => line.matches(".now")) - (AROUND >> 1);
+    const start = Math.max(0, Math.min(first, shown.length - AROUND));
+    shown.forEach((line, i) => line.classList.toggle("near", start <= i && i < start + AROUND));
     const box = this.lines.get(now.line);
     if (box?.offsetParent) scrollWithin(this.element, box);
   }

@@ -69,7 +69,10 @@ def _lasting(gan: Players, batch: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _storages(tensor: Tensor) -> list[torch.UntypedStorage]:
-    """One; of a sparse tensor (the gradient of an embedding) those of its places and its values."""
+    """One; of a sparse tensor (the gradient of an embedding) those of its places and its values.
+    None of a lazy parameter: the step may never fill it."""
+    if nn.parameter.is_lazy(tensor):
+        return []
     if tensor.layout is torch.sparse_coo:
         return [tensor._indices().untyped_storage(), tensor._values().untyped_storage()]
     return [tensor.untyped_storage()] if tensor.layout is torch.strided else []

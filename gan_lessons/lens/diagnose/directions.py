@@ -9,13 +9,26 @@ from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall
 
+# (Does the judge learn to tell them apart from all else?, sign of the gradient) -> what is told
+_ALIKE = {
+    (False, -1): "{mine} and {theirs} both raise what {net} says of the output of {player}: {net} "
+    "and {player} do not play against each other.",
+    (False, 1): "{mine} and {theirs} both lower what {net} says of the output of {player}: {net} "
+    "and {player} do not play against each other.",
+    (True, -1): "{mine} and {theirs} both raise what {net} says of the output of {player}, and "
+    "{net} says less of all else: it learns to tell them apart, and {player} helps it.",
+    (True, 1): "{mine} and {theirs} both lower what {net} says of the output of {player}, and "
+    "{net} says more of all else: it learns to tell them apart, and {player} helps it.",
+}
+
 
 def pulled_alike(story: Story) -> Iterator[Finding]:
     """A judge, and who learns through it, pull its verdict on the same output the same way.
 
     Waste, for they may be meant to work together: the record knows who pulls which way, and not who
-    is to be whose opponent. Only where every number of every verdict has one sign, each time, and
-    the loss is no distance to a target (which pulls either way, by what the verdict is).
+    is to be whose opponent. Wrong where the judge learns to tell the player from all else. Only
+    where every number of every verdict has one sign, each time, and the loss is no distance to a
+    target (which pulls either way, by what the verdict is).
     """
     for judge, player in sorted({pair for c in story.calls_made for pair in story.links(c)}):
         learns = _pulls(story, player, judge, player)
@@ -23,17 +36,28 @@ def pulled_alike(story: Story) -> Iterator[Finding]:
         signs = {*learns.values()} | {*judges.values()}
         if len(learns) < 2 or len(judges) < 2 or len(signs) != 1 or 0 in signs:
             continue
+        apart = signs.isdisjoint(_pulls_of_all_else(story, judge, player) or signs)
         yield story.finding(
-            "pulled-alike", "waste", judge, story.events_of([*judges, *learns]),
-            "{mine} and {theirs} both raise what {net} says of the output of {player}: {net} and "
-            "{player} do not play against each other."
-            if signs == {-1}
-            else "{mine} and {theirs} both lower what {net} says of the output of {player}: {net} "
-            "and {player} do not play against each other.",
+            "pulled-alike", "wrong" if apart else "waste", judge,
+            story.events_of([*judges, *learns]),
+            _ALIKE[apart, max(signs)],
             "If they are opponents, one of the two losses has the wrong sign or the wrong label. "
             "If they are to work together, leave it.",
             mine=story.calls(judges), theirs=story.calls(learns), player=player,
         )  # fmt: skip
+
+
+def _pulls_of_all_else(story: Story, judge: str, player: str) -> set[int]:
+    """The signs at the judge's verdicts on what the player had no part in, in the judge's turn."""
+    return {
+        pull.sign
+        for pull in story.record.pulls
+        if story.record.forwards[pull.forward].net == judge
+        and _learns(story, story.record.backward_calls[pull.call], judge)
+        and not _learns(story, story.record.backward_calls[pull.call], player)
+        and not _comes_from(story, pull.forward, player)
+        and player not in _behind(story, pull.forward)
+    }
 
 
 def nothing_to_tell_apart(story: Story) -> Iterator[Finding]:

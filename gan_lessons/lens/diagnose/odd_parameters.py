@@ -61,9 +61,9 @@ def _lost(story: Story, call: BackwardCall) -> dict[tuple[str, str], Step]:
     earlier = [c for c in calls[: call.index] if c.line == call.line]
     reached = {(n, k) for c in earlier for n, ks in c.received.items() for k in ks}
     late = {(n, k) for c in calls[call.index :] for n, ks in c.received.items() for k in ks}
-    now = story.events[call.index].index
-    steps = (step for step in story.steps if step.event.index < now)
-    return {place: s for s in steps for place in s.used if place in reached - late}
+    now, gone = story.events[call.index].index, reached - late
+    steps = (step for step in story.steps if gone and step.event.index < now)
+    return {place: s for s in steps for place in s.used if place in gone}
 
 
 def part_made_anew(story: Story) -> Iterator[Finding]:

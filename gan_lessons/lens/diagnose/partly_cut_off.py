@@ -48,6 +48,15 @@ def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, fr
 
 
 def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) -> Finding:
+    if story.owner[cut.source] == net and judge in story.behind[cut.source]:
+        return story.finding(
+            "cut-off", "wrong", net, [story.events[call.index]],
+            "In {call} a term is a constant for {net}: what {net} said of the output of {judge} "
+            "was cut off by {how}{where}, after {net}. {net} learns nothing from this term.",
+            "Cut off what goes into {net}, and not what comes out of it: for this term call {net} "
+            "again, on the detached output of {judge}.",
+            judge=judge, call=story.call(call.index), how=cut.how, where=story.in_line(cut.line),
+        )  # fmt: skip
     return story.finding(
         "cut-off", "wrong", net, [story.events[call.index]],
         "{net} learns nothing from {judge}: in {call} the term that comes from {judge} is a "
@@ -127,18 +136,15 @@ def never_received(story: Story) -> Iterator[Finding]:
         steps = [step for step in story.steps_of(net) if step.used]
         held = {name for step in steps for name in step.event.holds[net]}
         used = {name for step in steps for n, name in step.used if n == net}
-        never = [
-            name
-            for name in story.record.parameters[net]
-            if name in held - used and (net, name) not in got
-        ]
+        idle = held - used
+        never = [k for k in story.record.parameters[net] if k in idle and (net, k) not in got]
         if used and (found := _as_a_number(story, net, never, steps[0])) is not None:
             yield found
             continue
-        idle = [name for name in never if name not in story.moved_outside.get(net, ())]
-        if not idle or not used:
+        still = [name for name in never if name not in story.moved_outside.get(net, ())]
+        if not still or not used:
             continue
-        if (found := _cut_inside(story, net, idle)) is not None:
+        if (found := _cut_inside(story, net, still)) is not None:
             yield found
             continue
         yield story.finding(
@@ -147,7 +153,7 @@ def never_received(story: Story) -> Iterator[Finding]:
             "the forward.",
             "If it is to learn, look why the forward leaves it out; if not, leave it out of the "
             "optimizer.",
-            names=_some(idle), step=story.event(steps[0].event),
+            names=_some(still), step=story.event(steps[0].event),
         )  # fmt: skip
 
 

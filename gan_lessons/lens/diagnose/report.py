@@ -148,10 +148,10 @@ def diagnose(record: Record) -> Diagnosis:
     (a net in no optimizer, a parameter twice in one, ...), ``ranks-differ``, ``squashed-twice``,
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
     the same), ``reversed`` (a whole loss), ``flat`` (an operation without a slope), ``broadcast``,
-    ``counted-twice``, ``not-finite``.
+    ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each other).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
-    meant so, ``moving-target``, ``pulled-alike`` and some of the codes above.
+    meant so, ``moving-target`` and some of the codes above.
 
     Worth knowing: ``simultaneous``, ``alternating``, ``shared-backward``, ``from-before``,
     ``never-received`` (parameters that no backward reached), ``frozen``, ``batchnorm-updates``.

@@ -9,7 +9,7 @@ from gan_lessons.lens.record.line_by_line import (
 )
 from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.operations import tensors_in
-from gan_lessons.lens.record.optimizer_steps import held_parameters, watch_steps
+from gan_lessons.lens.record.optimizer_steps import held_parameters, held_twice, watch_steps
 from gan_lessons.lens.record.recording import record
 from gan_lessons.lens.record.source_lines import caller_line
 from gan_lessons.lens.record.step_arguments import StepCall, is_own_call, of_gan, step_call
@@ -33,6 +33,7 @@ __all__ = [
     "Undo",
     "caller_line",
     "held_parameters",
+    "held_twice",
     "innermost",
     "is_compiler_at_work",
     "is_own_call",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,10 +18,13 @@ from gan_lessons.lens.record.undo import Undo
 
 
 class Pulls:
-    """Writes ``record.pulls``, by hooks on the nodes that made the outputs."""
+    """Writes ``record.pulls`` at the end of the recording, by hooks on the nodes that made the
+    outputs. What was found waits on its device: to ask for each number would wait for a GPU."""
 
     def __init__(self, journal: Journal[Any], undo: Undo) -> None:
         self._journal, self._handles = journal, list[Any]()
+        self._found: list[tuple[int, int, Tensor | None]] = []  # call, forward, least and most
+        undo.callback(self._tell)
         undo.callback(self._let_go)
 
     def watch(self, forward: Forward, outputs: Iterable[Tensor]) -> None:
@@ -34,7 +39,7 @@ class Pulls:
             ) -> None:
                 call = self._journal.inside
                 if call is not None and call >= 0 and (grad := grads[at]) is not None:
-                    self._journal.record.pulls.append(Pull(call, f, _sign(grad)))
+                    self._found.append((call, f, _ends(grad)))
 
             self._handles.append(node.register_prehook(note))
 
@@ -42,13 +47,32 @@ class Pulls:
         while self._handles:
             self._handles.pop().remove()
 
+    def _tell(self) -> None:
+        found, signs = self._found, _signs([ends for *_, ends in self._found])
+        pulls = [Pull(call, f, sign) for (call, f, _), sign in zip(found, signs, strict=True)]
+        self._journal.record.pulls = pulls
 
-def _sign(grad: Tensor) -> int:
-    """1 or -1 where no number has the other sign, 0 for both signs and for zeros alone, and where
-    there are no numbers to compare (complex, sparse, fake, on the meta device)."""
+
+def _ends(grad: Tensor) -> Tensor | None:
+    """(2,): the least and the greatest number; None for what torch cannot compare (complex,
+    sparse)."""
     try:
         with internals.without_torch_functions():
-            least, most = (x.item() for x in torch.aminmax(grad.detach()))
-    except RuntimeError:  # what torch cannot compare, or has no numbers for
-        return 0
-    return int(most > 0 and least >= 0) - int(least < 0 and most <= 0)
+            return torch.stack(torch.aminmax(grad.detach()))
+    except RuntimeError:
+        return None
+
+
+def _signs(ends: Sequence[Tensor | None]) -> list[int]:
+    """1 or -1 where no number has the other sign, 0 for both signs and for zeros alone, and where
+    there are no numbers to compare (those of ``_ends``, fake, on the meta device)."""
+    signs, groups = [0] * len(ends), defaultdict[object, list[int]](list)
+    for i, pair in enumerate(ends):
+        if pair is not None:
+            groups[type(pair), pair.device, pair.dtype].append(i)
+    for group in groups.values():
+        with suppress(RuntimeError), internals.without_torch_functions():
+            pairs = torch.stack([pair for i in group if (pair := ends[i]) is not None]).tolist()
+            for i, (least, most) in zip(group, pairs, strict=True):
+                signs[i] = int(most > 0 and least >= 0) - int(least < 0 and most <= 0)
+    return signs

@@ -104,7 +104,10 @@ def _is_whole_view(tensor: Tensor) -> bool:
 
 
 def _is_same(one: Tensor, two: Tensor) -> bool:
-    return one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two)
+    try:
+        return one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two)
+    except RuntimeError:  # on the meta device, or of a layout that torch cannot compare
+        return False
 
 
 def _is_zero(tensor: Tensor) -> bool:

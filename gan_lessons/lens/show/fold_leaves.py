@@ -59,7 +59,14 @@ def merge_leaves(graph: Graph) -> Graph:
             inputs = tuple(dict.fromkeys(into.get(k, k) for k in node.inputs))
             parameter = ", ".join(names) if names else node.parameter
             merged[i] = replace(node, inputs=inputs, parameter=parameter)
-    return replace(graph, nodes=merged, states=_states(graph, merged))
+    cuts = (
+        replace(c, source=into.get(c.source, c.source), target=into.get(c.target, c.target))
+        for c in graph.cuts
+    )
+    outputs = {into.get(i, i): name for i, name in graph.outputs.items()}
+    alike = {(c.source, c.target): c for c in cuts}
+    return replace(graph, nodes=merged, outputs=outputs, cuts=tuple(alike.values()),
+                   states=_states(graph, merged))  # fmt: skip
 
 
 def _prefix(names: Iterable[str]) -> str:

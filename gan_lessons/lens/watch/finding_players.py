@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_lessons.lens.record import held_parameters
+from gan_lessons.lens.record import held_parameters, held_twice
 from gan_lessons.lens.watch.lone_players import lone_players
 from gan_lessons.lens.watch.ownership import (
     REPLACED,
     Note,
     holders_of,
+    never_held,
     ownership,
     replaced_nets,
 )
@@ -72,7 +73,18 @@ def find_players(
     ]
     gone = {name for name, _, _ in replaced}
     rest = {name: net for name, net in named.items() if name not in gone}
-    return Players(named, optimizers, (*notes, *ownership(rest, optimizers)))
+    notes += ownership(rest, optimizers)
+    if any(held_twice(optimizer) for optimizer in built):  # by a line that was copied, perhaps
+        notes += never_held(_other_modules(found, named), held)
+    return Players(named, optimizers, tuple(notes))
+
+
+def _other_modules(
+    found: Sequence[Variable], nets: Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
+    players = {id(net) for net in nets.values()}
+    modules = [v for v in found if is_a(v.value, nn.Module) and id(v.value) not in players]
+    return {v.path: v.value for v in modules}
 
 
 # Nets ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ UNHELD = (
 TWICE = (
     "{optimizer} holds {count} parameters of {net} twice ({names}); each of its steps moves them "
     "twice."
+)
+UNHELD_PART = (
+    "No optimizer holds the {count} trainable parameters of {part}; no step will move them."
 )
 SHARED = "{optimizers} both hold {count} parameters of {net} ({names}); each of them moves these."
 REPLACED = (
@@ -88,3 +91,26 @@ def ownership(nets: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
         if both["count"]:
             owners = [n for n, c in counts.items() if not c.keys().isdisjoint(module.parameters())]
             yield Note(SHARED.format(optimizers=" and ".join(owners), **both))
+
+
+def unheld_parts(module: nn.Module, held: Collection[Tensor]) -> Iterator[tuple[str, nn.Module]]:
+    """The largest parts of a module of which no optimizer holds anything, beside some that it
+    does hold."""
+    for name, child in module.named_children():
+        own = [p for p in child.parameters() if p.requires_grad]
+        if own and not any(p in held for p in own):
+            yield name, child
+        elif own:
+            yield from ((f"{name}.{rest}", part) for rest, part in unheld_parts(child, held))
+
+
+def never_held(modules: Mapping[str, nn.Module], held: Collection[Tensor]) -> Iterator[Note]:
+    """What of these modules no optimizer holds, while it does hold other parts of them."""
+    told = set[int]()
+    for path, module in modules.items():
+        if any(p in held for p in module.parameters()):
+            for name, part in unheld_parts(module, held):
+                if id(part) not in told:
+                    told.add(id(part))
+                    count = sum(p.requires_grad for p in part.parameters())
+                    yield Note(UNHELD_PART.format(count=count, part=f"{path}.{name}"))

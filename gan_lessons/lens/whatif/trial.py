@@ -10,6 +10,7 @@ import inspect
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 from torch import Tensor
@@ -64,6 +65,10 @@ NOT_ITS_GAN = (
     "let it take them from its argument: G, D, opt_g, opt_d, loss = gan.parts"
 )
 NO_STEPS = "{name} moved neither player of the GAN that it was given; there is nothing to compare"
+NO_VALUES = (
+    "the gradients of {name} have no values to compare: they are on the meta device. Try what_if() "
+    "with nets on the CPU or a GPU."
+)
 
 
 class Judge:
@@ -77,8 +82,8 @@ class Judge:
     gan: copied, never changed. real, noise: (batch, ...). beside: an instrument that looks at every
     run that is recorded; see ``record_step``. Global random state, hooks and patches
     are as before afterwards, on every path. Raises ValueError for a step that raises unchanged,
-    that trains nets which it does not take from its argument, or that moves no player; what bad
-    input raises goes on to the caller.
+    that trains nets which it does not take from its argument, that moves no player, or whose
+    gradients have no values; what bad input raises goes on to the caller.
     """
 
     def __init__(
@@ -101,6 +106,9 @@ class Judge:
             raise
         if not any(warm.consumed.values()):
             raise ValueError(NO_STEPS.format(name=name))
+        grads = chain.from_iterable(chain.from_iterable(warm.consumed.values()))
+        if any(grad is not None and grad.is_meta for grad in grads):
+            raise ValueError(NO_VALUES.format(name=name))
         self.start = warm.gan
         self._first = self._run(step, self.start, 1)
         self.reference = _refuse(self._first, name)
