@@ -229,7 +229,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "a6037d5f": (r"two scalers: G steps.* now 524,288, G's 1,048,576\n", r"one scaler: True"),
     },
     "10-many-processes": {
-        # "all agree, on a gradient that is none of the whole"; "on this CPU it does not"
+        # "all agree, on a gradient that is none of the whole"; "It refuses this CPU"
         "b47c4e01": (
             r"neither +right, .*e-0[789]\n",
             r"BatchNorm1d +agrees, wrong, .*[1-9]e-01\n",
