@@ -11,6 +11,11 @@ from tests.loops import LOOPS, Loop, judge
 
 FAULTY = [one for one in LOOPS if one.faulty]
 QUIET = {"memory-growth", "never-walked", "ownership", "cut-off", "moving-target", "pulled-alike"}
+MAY_BE_MEANT = {  # right loops that are told of waste, with what it would be if it is not meant
+    "looked_at_for_a_log": "never-walked",
+    "a_watermark_is_to_be_found": "pulled-alike",
+    "each_turn_takes_its_own_of_a_helper_s_losses": "never-walked",
+}
 RIGHT = [one for one in LOOPS if not one.faulty]
 
 
@@ -44,7 +49,7 @@ def test_a_right_loop_is_left_alone(one: Loop) -> None:
     assert found.right, (found.raised, found.gaps)
     assert found.grave == (), found.diagnosis
     told = QUIET & {*found.diagnosis.codes}
-    assert not told or one.name == "looked_at_for_a_log", found.diagnosis
+    assert told == {*filter(None, [MAY_BE_MEANT.get(one.name)])}, found.diagnosis
 
 
 def test_the_table_in_the_docs_is_of_these_loops(root: Path) -> None:

@@ -518,3 +518,33 @@ def a_weight_computed_from_the_verdict_on_a_cut(it: It, i: int) -> None:
     step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
     weight = torch.sigmoid(D(fake.detach()))
     step(it, "G", ((fake - real(i)).abs().mean(1, keepdim=True) * weight).mean())
+
+
+def hidden(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    marked = real(i) + 0.1 * G(noise(i))
+    if who == "G":
+        return bce(D(marked), 1.0) + mse_loss(marked, real(i))
+    return bce(D(marked.detach()), 1.0) + bce(D(real(i)), 0.0)
+
+
+@loop(intended=hidden)
+def a_watermark_is_to_be_found(it: It, i: int) -> None:
+    """Both want the mark to be seen, and its maker stays near the picture: no opponents at all."""
+    for who in ("D", "G"):
+        step(it, who, hidden(it, who, i))
+
+
+def three_losses(it: It, i: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A helper: of D on the real images, of D on the fakes, and of G."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    return bce(D(real(i)), 1.0), bce(D(fake.detach()), 0.0), bce(D(fake), 1.0)
+
+
+@loop()
+def each_turn_takes_its_own_of_a_helper_s_losses(it: It, i: int) -> None:
+    on_real, on_fake, _ = three_losses(it, i)
+    step(it, "D", on_real + on_fake)
+    _, _, of_g = three_losses(it, i)
+    step(it, "G", of_g)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gan_lessons.lens.diagnose.loss_forms import DISTANCES, SQUARES
 from gan_lessons.lens.diagnose.partly_cut_off import summed
@@ -26,7 +26,8 @@ def pulled_alike(story: Story) -> Iterator[Finding]:
     """A judge, and who learns through it, pull its verdict on the same output the same way.
 
     Waste, for they may be meant to work together: the record knows who pulls which way, and not who
-    is to be whose opponent. Wrong where the judge learns to tell the player from all else. Only
+    is to be whose opponent. Wrong where the judge learns to tell the player from all else, and the
+    player follows nothing but that verdict (a watermark's maker also stays near a picture). Only
     where every number of every verdict has one sign, each time, and the loss is no distance to a
     target (which pulls either way, by what the verdict is).
     """
@@ -37,6 +38,7 @@ def pulled_alike(story: Story) -> Iterator[Finding]:
         if len(learns) < 2 or len(judges) < 2 or len(signs) != 1 or 0 in signs:
             continue
         apart = signs.isdisjoint(_pulls_of_all_else(story, judge, player) or signs)
+        apart = apart and _follows_nothing_else(story, learns, judge, player)
         yield story.finding(
             "pulled-alike", "wrong" if apart else "waste", judge,
             story.events_of([*judges, *learns]),
@@ -45,6 +47,13 @@ def pulled_alike(story: Story) -> Iterator[Finding]:
             "If they are to work together, leave it.",
             mine=story.calls(judges), theirs=story.calls(learns), player=player,
         )  # fmt: skip
+
+
+def _follows_nothing_else(story: Story, calls: Iterable[int], judge: str, player: str) -> bool:
+    """Does each term from which the player learns there go through the judge?"""
+    made = story.record.backward_calls
+    terms = {t for i in calls for t in summed(story, made[i])[1] if player in story.behind[t]}
+    return all(judge in story.behind[term] for term in terms)
 
 
 def _pulls_of_all_else(story: Story, judge: str, player: str) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -19,7 +20,8 @@ def never_walked(story: Story) -> Iterator[Finding]:
     Wrong where nothing ever looked at the number: a loss that was overwritten, or whose backward
     is missing; and where it was read, and a number that is another one each time was added to a
     loss of the same net. Waste where it was only read, for a log perhaps. What is alive at the end
-    of the recording may yet be walked, and what was detached went on without its graph.
+    of the recording may yet be walked, and what was detached went on without its graph. A helper
+    that returns several losses, of which each turn takes its own, computes the others for nothing.
     """
     if story.failed or story.inside:
         return
@@ -34,7 +36,21 @@ def never_walked(story: Story) -> Iterator[Finding]:
             if i in read and (sum_of := _number_added(story, forward)) is not None:
                 yield _only_a_number(story, forward, *sum_of)
             else:
-                yield _never_walked(story, forward, wrong=i not in read)
+                other = i not in read and _for_another_turn(story, forward)
+                yield (_unused_here if other else _never_walked)(story, forward, i not in read)
+
+
+def _for_another_turn(story: Story, forward: Forward) -> bool:
+    """Is what this line makes walked in other turns (from step to step), and nothing here?"""
+    steps = [e.index for e in story.record.events if e.kind == "step"]
+
+    def turn(one: Forward) -> int:
+        return bisect(steps, story.began[one.index])
+
+    mine = (forward.net, forward.line)
+    began = (f for f in story.record.forwards if f.index in story.began)
+    alike = [f for f in began if f.index in story.walked_forwards and (f.net, f.line) == mine]
+    return bool(alike) and turn(forward) not in map(turn, alike)
 
 
 def _number_added(story: Story, forward: Forward) -> tuple[BackwardCall, int] | None:
@@ -115,7 +131,18 @@ def _fates(story: Story) -> tuple[set[int], set[int], set[int]]:
     return numbers, read, cut
 
 
-def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
+def _unused_here(story: Story, forward: Forward, _: bool) -> Finding:
+    return story.finding(
+        "never-walked", "waste", forward.net, [story.record.events[story.began[forward.index]]],
+        "{forward} built a graph of {net} that no backward of this turn walked; other turns walk "
+        "what this line makes.",
+        "If a helper makes several losses and each turn takes its own, compute only those that "
+        "the turn takes. If one was forgotten here, call backward on it.",
+        forward=story.forward(forward),
+    )  # fmt: skip
+
+
+def _never_walked(story: Story, forward: Forward, wrong: bool) -> Finding:
     began = story.record.events[story.began[forward.index]]
     nodes = story.record.graph.nodes
     own = (i for i, node in nodes.items() if node.forward == forward.index)
