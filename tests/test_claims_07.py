@@ -7,6 +7,7 @@ trains itself, and ``tools/lesson_sentences.py`` holds what it shows. Here are t
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 import torch
@@ -92,7 +93,14 @@ def test_c18_the_verdict_follows_what_was_measured():
         assert not needs_an_accurate_d({100: better, 300: spoilt}, low, high).less
     for few, many in ((low, low), (high, low)):
         assert not needs_an_accurate_d({100: better}, few, many).helps
-    assert "0.20 and 0.50 after 100 steps; good samples of S3 0.20, and 0.50" in told.evidence
+    by = "(+0.30 [0.30, 0.30]"  # each seed by as much, so the interval is no wider
+    assert f"0.20 and 0.50 after 100 steps {by}); good samples of S3 0.20" in told.evidence
+    assert f"and 0.50 with a more accurate D {by}; in brackets: the difference" in told.evidence
+    uneven = needs_an_accurate_d({100: better}, low, [0.4, 0.5, 0.9, 0.5])
+    low_end, high_end = map(
+        float, re.findall(r"D \(\+0\.38 \[([\d.]+), ([\d.]+)\]", uneven.evidence)[0]
+    )
+    assert 0.3 <= low_end < 0.38 < high_end <= 0.6
     with pytest.raises(ValueError, match="no moment"):
         needs_an_accurate_d({}, low, high)
 
