@@ -146,7 +146,9 @@ def small_gan(norm: Norm | None = None, device: str = "cpu") -> Gan:
     gan = mlp_gan((2,), 4, (16, 16), (16, 16), logits=True)
     for net in (gan.generator, gan.discriminator):
         if norm:
-            net.net.insert(1, norm(16))  # type: ignore[operator, union-attr]
+            layers = net.get_submodule("net")
+            assert isinstance(layers, nn.Sequential)
+            layers.insert(1, norm(16))
         net.to(device)
     opt_g, opt_d = (torch.optim.SGD(net.parameters(), 0.05) for net in gan.nets.values())
     return replace(gan, optimizer_g=opt_g, optimizer_d=opt_d)

@@ -95,6 +95,15 @@ def test_describe(state, complete, kind, text):
     assert (cell.kind, cell.text) == (kind, text)
 
 
+def test_a_sum_that_is_in_vain_is_explained_too():
+    """Its symbol is ○, so that the line on ⊕ does not stand below it."""
+    both = {"G": {"w": GradState(0.5, (0, 1))}, "D": {"w": NONE, "b": NONE}}
+    text = str(GradientTable(made(event(0, "backward", both, call=1))))
+    assert "○ 0.5 (0+1)" in text
+    assert "⊕" not in text
+    assert "(0+1): the sum of what the backward calls of these numbers wrote" in text
+
+
 def test_every_kind_has_its_own_symbol():
     symbols = [symbol for symbol, _, _ in GRADIENT.values()]
     assert len(set(symbols)) == len(symbols)
@@ -145,6 +154,7 @@ def test_terminal_says_all():
     assert "2.0 KiB" in text
     assert "○ in vain:" in text
     assert "⊕" not in text  # the legend names what occurs, and no more
+    assert "(0+1)" not in text
     assert text.endswith("In plain words: `x` broke <b>it</b>.")
     assert max(map(len, text.splitlines())) <= 100
 

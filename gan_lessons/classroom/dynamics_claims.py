@@ -44,8 +44,14 @@ class Accuracy(NamedTuple):
 def ahead(a: Sequence[float], b: Sequence[float]) -> str | None:
     """ "a" or "b", whichever is larger seed by seed, if the 95 % interval of the difference leaves
     0 out; else None."""
-    low, high = bootstrap_interval([x - y for x, y in zip(a, b, strict=True)])
+    _, low, high = _more(a, b)
     return "a" if low > 0 else "b" if high < 0 else None
+
+
+def _more(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
+    """By how much a is ahead of b, seed by seed: the mean, and its 95 % interval."""
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    return mean(differences), *bootstrap_interval(differences)
 
 
 def good(scores: Sequence[Score]) -> list[float]:
@@ -86,20 +92,17 @@ def needs_an_accurate_d(
     less_accurate = all(ahead(aim["S2"], aim["S3"]) == "a" for aim in aims.values())
     cosines = ", ".join(
         f"{mean(aim['S3']):.2f} and {mean(aim['S2']):.2f} after {steps} steps "
-        f"({_more(aim['S2'], aim['S3'])})"
+        f"({_more_text(aim['S2'], aim['S3'])})"
         for steps, aim in aims.items()
     )
     evidence = ACCURATE.format(
-        cosines=cosines, few=mean(few), many=mean(many), more=_more(many, few)
+        cosines=cosines, few=mean(few), many=mean(many), more=_more_text(many, few)
     )
     return Accuracy(less_accurate, ahead(many, few) == "a", evidence)
 
 
-def _more(a: Sequence[float], b: Sequence[float]) -> str:
-    """By how much a is ahead of b, seed by seed, with the interval that ``ahead`` judges by."""
-    differences = [x - y for x, y in zip(a, b, strict=True)]
-    low, high = bootstrap_interval(differences)
-    return f"{mean(differences):+.2f} [{low:.2f}, {high:.2f}]"
+def _more_text(a: Sequence[float], b: Sequence[float]) -> str:
+    return "{:+.2f} [{:.2f}, {:.2f}]".format(*_more(a, b))
 
 
 def mean(values: Sequence[float]) -> float:

@@ -33,11 +33,12 @@ def never_walked(story: Story) -> Iterator[Finding]:
         if i in alive or i in cut or i not in numbers or i in story.walked_forwards:
             continue
         if net in story.trained and forward.during is None and i in story.began:
-            if i in read and (sum_of := _number_added(story, forward)) is not None:
+            if i not in read and _for_another_turn(story, forward):
+                yield _unused_here(story, forward)
+            elif i in read and (sum_of := _number_added(story, forward)) is not None:
                 yield _only_a_number(story, forward, *sum_of)
             else:
-                other = i not in read and _for_another_turn(story, forward)
-                yield (_unused_here if other else _never_walked)(story, forward, i not in read)
+                yield _never_walked(story, forward, wrong=i not in read)
 
 
 def _for_another_turn(story: Story, forward: Forward) -> bool:
@@ -131,7 +132,7 @@ def _fates(story: Story) -> tuple[set[int], set[int], set[int]]:
     return numbers, read, cut
 
 
-def _unused_here(story: Story, forward: Forward, _: bool) -> Finding:
+def _unused_here(story: Story, forward: Forward) -> Finding:
     return story.finding(
         "never-walked", "waste", forward.net, [story.record.events[story.began[forward.index]]],
         "{forward} built a graph of {net} that no backward of this turn walked; other turns walk "
@@ -142,7 +143,7 @@ def _unused_here(story: Story, forward: Forward, _: bool) -> Finding:
     )  # fmt: skip
 
 
-def _never_walked(story: Story, forward: Forward, wrong: bool) -> Finding:
+def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
     began = story.record.events[story.began[forward.index]]
     nodes = story.record.graph.nodes
     own = (i for i, node in nodes.items() if node.forward == forward.index)
