@@ -168,6 +168,15 @@ def test_what_was_received_in_vain_is_dashed_and_wears_the_symbol_of_the_table()
     assert "dashed, in vain: computed, but no optimizer step uses it" in vain._repr_html_()
 
 
+def test_a_folded_parameter_is_in_vain_only_if_all_behind_it_is():
+    bias = Node(10, "AccumulateGrad", "D", "0.bias", (1,))
+    weight = made().graph.nodes[3]
+    got = call(received={"D": ("0.weight", "0.bias")})
+    for vain, mark in ((("0.weight",), "∇ "), (("0.weight", "0.bias"), "∇○ ")):
+        scene = made(call=got, in_vain={"D": vain}, folded={3: (weight, bias)})
+        assert look(GraphPicture(scene).dot, "n3")["label"].startswith(mark)
+
+
 def test_the_graph_of_a_record_knows_what_was_in_vain():
     gan = tiny_gan()
     with record(gan.nets, gan.optimizers) as rec:

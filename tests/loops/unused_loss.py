@@ -64,6 +64,32 @@ def of_several_judges_the_last_one_counts(it: It, i: int) -> None:
     it.optimizers["gen"].step()
 
 
+def of_both_halves(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    if who == "G":
+        return bce(D(G(noise(i))), 1.0)
+    return sum(
+        (bce(D(real(2 * i + half)), 1.0) + bce(D(G(noise(2 * i + half)).detach()), 0.0))
+        for half in range(2)
+    ) + torch.zeros(())
+
+
+@loop(("never-walked", "D"), intended=of_both_halves, advice="overwritten before its backward")
+def of_two_halves_only_the_last_one_counts(it: It, i: int) -> None:
+    """The same line makes both losses, within one turn."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    total = torch.zeros(())
+    for half in range(2):
+        one = bce(D(real(2 * i + half)), 1.0) + bce(D(G(noise(2 * i + half)).detach()), 0.0)
+        total = total + one if it.fixed else one
+    total.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    of_both_halves(it, "G", i).backward()
+    it.optimizers["G"].step()
+
+
 class Judges(nn.Module):
     """Several judges in one module."""
 
