@@ -238,9 +238,7 @@ def test_a_sum_in_vain_shows_the_part_that_a_step_has_used(explorer):
         g, d = (data["kinds"][letter][3] for letter in moment["stage"]["nets"])
         assert (g, d) == ("fresh", "partly")
         assert moment["stage"]["saw"][1] == "✓ at v0 + ○ at v1"
-    assert (
-        "it is added to what a step has used, and no step will use the sum." in arrives["caption"]
-    )
+    assert "D gets some as well, in vain, on top of what a step has used." in arrives["caption"]
     assert (arrives["sofar"]["vain"], arrives["sofar"]["received"]) == (4, 12)
     for other in ("retain_graph", "generator_first"):  # there nothing is added to what was used
         assert all("p" not in m["grads"] for m in films[other]["moments"])

@@ -175,10 +175,7 @@ def _backward(story: Story, call: BackwardCall, event: Event) -> Iterator[str]:
         if useful:
             text = "{net} gets some as well, in vain: nobody asked, and no step will use it."
         if useful and all(story.used_of(net, n, event.grads[net][n]) for n in names):
-            text = (
-                "{net} gets some as well, in vain: it is added to what a step has used, "
-                "and no step will use the sum."
-            )
+            text = "{net} gets some as well, in vain, on top of what a step has used."
         yield _VAIN + _received(record, net, names, text) + _END
 
 
