@@ -51,8 +51,17 @@ class Story:
 
     def kind(self, net: str, name: str, state: GradState) -> str:
         """What that ``.grad`` holds: a kind of ``show.GRADIENT``, or ``PARTLY``."""
-        kind = show.describe(state, self.record.complete).kind
-        return PARTLY if kind == "vain" and self.used_of(net, name, state) else kind
+        asked = (net, name, id(state))  # all states live as long as the record
+        if (known := self._kinds.get(asked)) is None:
+            known = show.describe(state, self.record.complete).kind
+            if known == "vain" and self.used_of(net, name, state):
+                known = PARTLY
+            self._kinds[asked] = known
+        return known
+
+    @cached_property
+    def _kinds(self) -> dict[tuple[str, str, int], str]:
+        return {}
 
     def used_of(self, net: str, name: str, state: GradState) -> list[int]:
         """The backward calls in that ``.grad`` whose gradient a step has used."""
