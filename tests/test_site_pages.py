@@ -15,6 +15,7 @@ import pytest
 from IPython.display import Code
 
 from gan_lessons.classroom.export import GanPage, GanSlides, api, docs, index, search
+from gan_lessons.classroom.export.code_lines import by_lines
 from gan_lessons.classroom.export.picture import TAG, picture_of
 from gan_lessons.classroom.export.reading import NOT_ON_PAGE, reading, without_imports
 
@@ -93,7 +94,8 @@ def test_what_prepares_the_computer_is_left_out():
 
 
 def test_a_line_of_code_knows_its_indent_and_none_is_lost():
-    source = 'def f():\n    """One.\n\n      Two."""\n    return "<b>"  # x'
+    last = "    return '<b>',  'and more than fits on a telephone'  # x"
+    source = f'def f():\n    """One.\n\n      Two."""\n{last}'
     shown = nbformat.v4.new_output("display_data", {"text/html": Code(source)._repr_html_()})
     page = exported(GanPage(), prose("# T"), code(source, shown, tags=["slide-code"]))
     blocks = re.findall(r'<div class="[^"]*highlight[^"]*"><pre>(.*?)</pre>', page, re.DOTALL)
@@ -104,6 +106,20 @@ def test_a_line_of_code_knows_its_indent_and_none_is_lost():
         text = [unescape(re.sub(r"<[^>]+>", "", line)) for _, line in lines]
         assert text == source.splitlines()
     assert 'class="line"' not in exported(GanSlides(), prose("# T", "slide"), code(source))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "short",
+        "name      one      two\nlonger    1.25     a line that is longer than a telephone",
+        "<b>begins on one line that is long enough\nand ends</b> on another",
+    ],
+)
+def test_what_fits_and_what_has_columns_is_not_taken_apart(text):
+    assert by_lines(f"<pre>{text}</pre>") == f"<pre>{text}</pre>"
+    long = "a sentence that is longer than a telephone is wide &lt;b&gt;"
+    assert by_lines(f"<pre>{long}\n</pre>") == f'<pre><span class="line">{long}\n</span></pre>'
 
 
 # What waits ---------------------------------------------------------------------------------------
@@ -232,7 +248,7 @@ def test_the_api_page_has_every_public_name_its_signature_and_what_it_says():
             if not inspect.ismodule(value):
                 assert re.search(rf'<h3 id="{name}(-\d)?"><code>{name}</code>', page), name
             if inspect.isfunction(value):
-                assert f"<pre>{name}(" in page, name
+                assert re.search(rf'<pre>(<span class="line">)?{name}\(', page), name
                 first = (inspect.getdoc(value) or "").split("`")[0].partition("\n")[0].strip()
                 assert api.html.escape(first, quote=False) in page, name
 

@@ -23,7 +23,7 @@ function name(block) {
   block.setAttribute("aria-label", SCROLLS.replace("{what}", words));
 }
 addEventListener("scroll", ({ target }) => target.style?.getPropertyValue("--high") && target.toggleAttribute("data-more", goesOn(target)), { capture: true, passive: true });
-for (const block of document.querySelectorAll("pre, .output, .table, .box, .formula, .prose > p"))
+for (const block of document.querySelectorAll("pre, .output, .table, .box, .formula, .prose > p, figure div"))
   sideways.observe(block);
 
 // A long call within a sentence may be broken after "(" and ".", as in the explorer.
