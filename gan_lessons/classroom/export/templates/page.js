@@ -6,18 +6,18 @@ const SCROLLS = "Scrolls sideways: {what}";
 const sideways = new ResizeObserver((entries) => {
   const sizes = entries.map(({ target }) => [target, target.scrollWidth > target.clientWidth, goesOn(target), target.clientHeight]);
   for (const [block, scrolls, more, height] of sizes) {
+    block.toggleAttribute("data-more", more && block.matches("pre, div")); // a paragraph stays one
     if (scrolls) block.tabIndex = 0;
     else block.removeAttribute("tabindex");
-    if (!block.matches("pre, div")) continue; // a paragraph stays one
+    if (!more) continue;
     block.style.setProperty("--high", `${height}px`);
-    block.toggleAttribute("data-more", more);
-    if (scrolls) name(block);
+    if (block.matches("pre, div")) name(block);
   }
 });
 const goesOn = (block) => block.scrollLeft + block.clientWidth < block.scrollWidth - 1;
 // To its name: a table's caption, else how it begins.
 function name(block) {
-  const first = block.querySelector("caption, th") ?? block;
+  const first = block.querySelector("caption, figcaption, th") ?? block;
   const words = first.textContent.trim().split(/\s+/).slice(0, 8).join(" ");
   block.setAttribute("role", "group");
   block.setAttribute("aria-label", SCROLLS.replace("{what}", words));
