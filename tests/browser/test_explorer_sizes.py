@@ -104,6 +104,30 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
     assert 0 <= top(".transport") < top(".caption") < 250
 
 
+def test_on_a_phone_a_press_brings_the_players_into_sight(from_disk, wanted):
+    page = from_disk(f'<div style="height: 560px">Text above.</div>{wanted.to_html()}<p>Below.</p>')
+    page.set_viewport_size({"width": 390, "height": 844})
+    stage = page.locator(".stage")
+
+    def bottom() -> float:
+        box = stage.bounding_box()
+        assert box is not None
+        return box["y"] + box["height"]
+
+    assert bottom() > 844
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("scrollY") == 0  # somebody with a keyboard does not look at a phone
+    page.locator(".transport .next").click()
+    page.wait_for_function(
+        "document.querySelector('[data-gl-view]').shadowRoot"
+        ".querySelector('.stage').getBoundingClientRect().bottom <= innerHeight + 1"
+    )
+    page.locator(".code").evaluate("code => code.scrollIntoView({ behavior: 'instant' })")
+    reading = page.evaluate("scrollY")
+    page.locator(".transport .next").click()  # who has scrolled past them wants something else
+    assert page.evaluate("scrollY") == reading
+
+
 # Names of the source that are broken inside.
 _BROKEN = r"""
 code => [...code.querySelectorAll('.text')].flatMap(line => {

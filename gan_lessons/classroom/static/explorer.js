@@ -177,6 +177,7 @@ class Pane {
 // at which their text has 14 pixels.
 const NARROW = 760;
 const SMALLEST_PLAYERS = 14 / 18.5;
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 // The controls, over one pane or two ---------------------------------------------------------------
 
@@ -241,7 +242,7 @@ class Explorer {
     this.slider = make("input", { type: "range", min: "0", "aria-label": UI.slider });
     this.slider.addEventListener("input", () => this.set("moment", this.stops[Number(this.slider.value)]));
     this.count = make("output", {});
-    const transport = make("div", { class: "transport" },
+    const transport = make("div", { class: "transport", onclick: () => this.bringIntoSight() },
       button("back", () => this.step(-1)), button("next", () => this.step(1)), this.player, this.slider, this.count);
     this.every = make("input", { type: "checkbox", onchange: () => this.update() });
     const every = make("label", { class: "every", title: UI.everyMeans }, this.every, " ", UI.every);
@@ -431,6 +432,14 @@ class Explorer {
       made.set(film, new Pane(this.data, film, variant, place ? [] : this.variants(key), acts));
     }
     return made.get(film);
+  }
+
+  // On a phone the players may begin below the screen while the controls are on it: what is walked
+  // through is to be seen. A reader who has scrolled past them wants something else.
+  bringIntoSight() {
+    const [{ players }] = this.panes;
+    const isBelow = players.getBoundingClientRect().bottom > innerHeight;
+    if (isBelow && this.holder.clientWidth <= NARROW) players.scrollIntoView({ block: "nearest", behavior: CALM.matches ? "auto" : "smooth" });
   }
 
   // Keys. Ours are kept from the page; all others pass on, but not to a notebook, where a letter
