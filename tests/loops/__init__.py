@@ -13,13 +13,14 @@ from . import (
     partly,
     polluted,
     right,
+    summed,
     unused_loss,
     useless_gradients,
 )
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, partly, polluted, ownership, unused_loss, loss_forms, clipping,
+    errors, cut_off, partly, polluted, summed, ownership, unused_loss, loss_forms, clipping,
     directions, lone, odd_parameters, no_gradient_there, useless_gradients, right,
 )  # fmt: skip
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from gan_lessons.lens.diagnose.loss_forms import DISTANCES, SQUARES
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.model import BackwardCall
+from gan_lessons.lens.model import BackwardCall, Line, Quarrel
 
 # (Does the judge learn to tell them apart from all else?, sign of the gradient) -> what is told
 _ALIKE = {
@@ -95,6 +96,139 @@ def nothing_to_tell_apart(story: Story) -> Iterator[Finding]:
                 "or the wrong label.",
                 calls=story.calls(calls), player=player,
             )  # fmt: skip
+
+
+def pulled_apart(story: Story) -> Iterator[Finding]:
+    """One backward pulls a judge's verdict on what a player made two opposite ways, and the judge
+    steps on both: the losses of two opponents were summed.
+
+    Only where the judge also judges what is not of that player: opposite terms of one loss (a
+    variance and its logarithm) are about one output, and nothing is told apart.
+    """
+    for quarrel in story.record.quarrels:
+        call = story.record.backward_calls[quarrel.call]
+        judge = story.record.forwards[quarrel.forwards[0]].net
+        sides = [{net for net, _ in story.leaves_of(node)} for node in quarrel.through]
+        for player in sorted({m for n, m in story.links(call) if n == judge}):
+            reaching = sum(player in side for side in sides)
+            if (
+                reaching
+                and all(judge in side for side in sides)
+                and _learns(story, call, judge)
+                and _learns(story, call, player)
+                and _of_one_output(story, quarrel, player)
+                and _tells_apart(story, judge, player)
+            ):
+                yield _summed_losses(story, quarrel, judge, player, reaching)
+
+
+def _summed_losses(
+    story: Story, quarrel: Quarrel, judge: str, player: str, reaching: int
+) -> Finding:
+    call = story.record.backward_calls[quarrel.call]
+    steps = [s.event for s, n in story.uses[call.index] if n in (judge, player)]
+    lines = _where_they_join(story, call, quarrel)
+    losses = " and ".join(f"{story.quoted(x)} ({story.place(x)})" for x in lines)
+    retain = "retain_graph=True, " if reaching > 1 else ""
+    return story.finding(
+        "polluted", "wrong", judge, [story.events[call.index], *steps],
+        "{call} sums two losses that pull what {net} says of the output of {player} in opposite "
+        "ways{losses}. "
+        + (
+            "{net} and {player} both step on the sum: each follows the other's loss as well."
+            if reaching > 1
+            else "{net} steps on the sum: it follows the loss of {player} as well."
+        ),
+        "Send each loss backward by itself, and name who is to receive: "
+        "`backward({retain}inputs={judges})` for the loss of {net}, `backward(inputs={players})` "
+        "for that of {player}.",
+        call=story.call(call.index), player=player, retain=retain,
+        losses=f": {losses}" if losses else "",
+        judges=story.parameters_of([judge], call.index),
+        players=story.parameters_of([player], call.index),
+    )  # fmt: skip
+
+
+def _of_one_output(story: Story, quarrel: Quarrel, player: str) -> bool:
+    """Are both verdicts on the same; or is one on what was cut off from the player, the other not?
+    Two verdicts on two outputs, both with their graphs, may well go opposite ways."""
+    one, two = quarrel.forwards
+    if one == two:
+        return True
+    linked = [player in _behind(story, f) for f in (one, two)]
+    if all(linked):
+        return _made_by(story, one, player) == _made_by(story, two, player) != set()
+    return any(_comes_from(story, f, player) for f in (one, two))
+
+
+def _made_by(story: Story, forward: int, player: str) -> set[int]:
+    """The nodes of the player whose output, whole, went into this forward."""
+    nodes, found, seen = story.record.graph.nodes, set[int](), set[int]()
+    own = {*story.built_by.get(forward, ())}
+    waiting = [i for key in own for i in nodes[key].inputs if i not in own]
+    while waiting:
+        if (key := waiting.pop()) in seen or key not in nodes:
+            continue
+        seen.add(key)
+        if story.owner[key] == player and not nodes[key].is_leaf:
+            found.add(key)
+        elif re.match("Slice|Split|Select|Index|Unbind|Narrow|Chunk|Gather", nodes[key].op):
+            return set()
+        else:
+            waiting += nodes[key].inputs
+    return found
+
+
+def _tells_apart(story: Story, judge: str, player: str) -> bool:
+    """Does the judge learn from what the player had no part in as well, in a forward of its own or
+    in one batch with what the player made?"""
+    nodes = story.record.graph.nodes
+    calls = [story.record.backward_calls[c] for c in story.calls_of(judge)]
+    for forward in {f for call in calls for f in call.forwards}:
+        if story.record.forwards[forward].net != judge:
+            continue
+        if player not in _behind(story, forward) and not _comes_from(story, forward, player):
+            return True
+        taken = {i for k in story.built_by.get(forward, ()) for i in nodes[k].inputs}
+        if any(_joins_other_samples(story, i) for i in taken):
+            return True
+    return False
+
+
+def _joins_other_samples(story: Story, key: int) -> bool:
+    """Does this put together a batch of which a part has no graph (real samples, say)?"""
+    node, nodes = story.record.graph.nodes[key], story.record.graph.nodes
+    sizes = [shape[0] for i in node.inputs if i in nodes and (shape := nodes[i].shape)]
+    whole = node.shape[0] if node.shape else 0
+    return node.op == "CatBackward0" and len(sizes) == len(node.inputs) and sum(sizes) < whole
+
+
+def _where_they_join(story: Story, call: BackwardCall, quarrel: Quarrel) -> list[Line]:
+    """The lines of the two losses, in their order: the last that made something of either side
+    alone, where backward was called rather than in a helper. [] where they are one line."""
+    nodes, above = story.record.graph.nodes, [{i} for i in quarrel.through]
+    for key in call.nodes:  # inputs come first
+        for found in above:
+            if found & {*nodes[key].inputs}:
+                found.add(key)
+    both = above[0] & above[1]
+    joined = {_place(x) for x in (call.line, *(x for i in both for x in _lines_of(story, i)))}
+    told = []
+    for found in above:
+        own = [x for i in call.nodes[::-1] if i in found - both for x in _lines_of(story, i)]
+        own = [x for x in own if _place(x) not in joined]
+        near = [x for x in own if x.function == call.line.function]
+        told += (near or own)[:1]
+    return sorted(told, key=_place) if len({*map(_place, told)}) == 2 else []
+
+
+def _place(line: Line) -> tuple[str, int]:
+    return line.file, line.number
+
+
+def _lines_of(story: Story, node: int) -> list[Line]:
+    graph = story.record.graph
+    return [*filter(None, [graph.lines.get(node)]), *graph.outer_lines.get(node, ())]
 
 
 def _pulls(story: Story, learner: str, judge: str, player: str) -> dict[int, int]:

@@ -18,7 +18,11 @@ from typing import Any
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
-from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
+from gan_lessons.lens.diagnose.directions import (
+    nothing_to_tell_apart,
+    pulled_alike,
+    pulled_apart,
+)
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
@@ -73,7 +77,8 @@ from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
 
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, stale_weights,
+    errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
+    stale_weights,
     never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
     weighed_by_another, moving_target, taught_teacher, pulled_alike, nothing_to_tell_apart,
     clipped_in_vain, still_scaled, never_stepped, ranks_differ, holds_the_wrong_net,
