@@ -208,7 +208,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         "43c2d477": (*[r"diagnose agrees\n"] * 6,),
         "c9d4e5f6": (  # "one pulls it down, the other up"
             r"the judge: polluted\n",
-            r"polluted \(D\).*two losses that pull what D says of the output of G in opposite",
+            r"polluted \(D\).*sums\s+two\s+losses.*opposite\s+ways",
         ),
         "a3b8c9d0": (r"unclipped.*had used already",),
     },

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from gan_lessons.lens.diagnose.loss_forms import DISTANCES, SQUARES
 from gan_lessons.lens.diagnose.partly_cut_off import summed
+from gan_lessons.lens.diagnose.polluted import polluted
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Line, Quarrel
 
@@ -44,8 +45,11 @@ def pulled_alike(story: Story) -> Iterator[Finding]:
             "pulled-alike", "wrong" if apart else "waste", judge,
             story.events_of([*judges, *learns]),
             _ALIKE[apart, max(signs)],
-            "If they are opponents, one of the two losses has the wrong sign or the wrong label. "
-            "If they are to work together, leave it.",
+            "If they are opponents, the loss of {player} has the wrong sign or the wrong label, or "
+            "the whole loss of {net} has. If they are to work together, leave it."
+            if apart
+            else "If they are opponents, one of the two losses has the wrong sign or the wrong "
+            "label. If they are to work together, leave it.",
             mine=story.calls(judges), theirs=story.calls(learns), player=player,
         )  # fmt: skip
 
@@ -65,7 +69,7 @@ def _pulls_of_all_else(story: Story, judge: str, player: str) -> set[int]:
         if story.record.forwards[pull.forward].net == judge
         and _learns(story, story.record.backward_calls[pull.call], judge)
         and not _learns(story, story.record.backward_calls[pull.call], player)
-        and not _comes_from(story, pull.forward, player)
+        and not story.comes_from(pull.forward, player)
         and player not in _behind(story, pull.forward)
     }
 
@@ -82,7 +86,7 @@ def nothing_to_tell_apart(story: Story) -> Iterator[Finding]:
             if story.record.forwards[pull.forward].net != judge or _by_distance(story, call, judge):
                 continue
             calls.add(pull.call)
-            fed = _comes_from(story, pull.forward, player)
+            fed = story.comes_from(pull.forward, player)
             (made if fed else other).add(pull.sign)
         if made == other and len(made) == 1 and 0 not in made and len(calls) > 1:
             yield story.finding(
@@ -122,6 +126,33 @@ def pulled_apart(story: Story) -> Iterator[Finding]:
                 yield _summed_losses(story, quarrel, judge, player, reaching)
 
 
+def follows_its_opponent(story: Story) -> Iterator[Finding]:
+    """A judge steps on a call of its own about what a player made, and as well on one through
+    which the player learns, which pulls its verdict the other way: one optimizer holds both, say.
+    """
+    told = story.told_events(polluted, pulled_apart)
+    for judge, player in sorted({pair for c in story.calls_made for pair in story.links(c)}):
+        own = _pulls(story, judge, judge, player)
+        theirs = _pulls(story, judge, judge, player, together=True)
+        signs = {*own.values()}, {*theirs.values()}
+        if signs not in (({1}, {-1}), ({-1}, {1})) or not _tells_apart(story, judge, player):
+            continue
+        events = {e.index: e for e in story.events_of([*own, *theirs])}
+        step = next(s for s, n in story.uses[min(theirs)] if n == judge)
+        if told.isdisjoint(events):
+            yield story.finding(
+                "polluted", "wrong", judge, [*events.values(), step.event],
+                "{step} moves {net} by {theirs}, from which {player} learns as well: it pulls what "
+                "{net} says of the output of {player} the other way than {own}, where {net} learns "
+                "to tell that from all else.",
+                "Keep {net} out of {theirs}: name who is to receive, "
+                "`backward(inputs={players})`. An optimizer for each of them alone is not enough "
+                "if both step there.",
+                step=story.event(step.event), theirs=story.calls(theirs), own=story.calls(own),
+                player=player, players=story.parameters_of([player], min(theirs)),
+            )  # fmt: skip
+
+
 def _summed_losses(
     story: Story, quarrel: Quarrel, judge: str, player: str, reaching: int
 ) -> Finding:
@@ -158,7 +189,7 @@ def _of_one_output(story: Story, quarrel: Quarrel, player: str) -> bool:
     linked = [player in _behind(story, f) for f in (one, two)]
     if all(linked):
         return _made_by(story, one, player) == _made_by(story, two, player) != set()
-    return any(_comes_from(story, f, player) for f in (one, two))
+    return any(story.comes_from(f, player) for f in (one, two))
 
 
 def _made_by(story: Story, forward: int, player: str) -> set[int]:
@@ -187,7 +218,7 @@ def _tells_apart(story: Story, judge: str, player: str) -> bool:
     for forward in {f for call in calls for f in call.forwards}:
         if story.record.forwards[forward].net != judge:
             continue
-        if player not in _behind(story, forward) and not _comes_from(story, forward, player):
+        if player not in _behind(story, forward) and not story.comes_from(forward, player):
             return True
         taken = {i for k in story.built_by.get(forward, ()) for i in nodes[k].inputs}
         if any(_joins_other_samples(story, i) for i in taken):
@@ -231,19 +262,23 @@ def _lines_of(story: Story, node: int) -> list[Line]:
     return [*filter(None, [graph.lines.get(node)]), *graph.outer_lines.get(node, ())]
 
 
-def _pulls(story: Story, learner: str, judge: str, player: str) -> dict[int, int]:
+def _pulls(
+    story: Story, learner: str, judge: str, player: str, together: bool = False
+) -> dict[int, int]:
     """Backward call that only ``learner`` of the two learns from -> the sign of the gradient at the
-    judge's verdict on what the player made; 0 where there are both."""
+    judge's verdict on what the player made; 0 where there are both. ``together``: calls that both
+    learn from, through the judge."""
     found: dict[int, int] = {}
     rival = player if learner == judge else judge
     for pull in story.record.pulls:
         call = story.record.backward_calls[pull.call]
         if story.record.forwards[pull.forward].net != judge or _by_distance(story, call, judge):
             continue
-        if not _learns(story, call, learner) or _learns(story, call, rival):
+        if not _learns(story, call, learner) or _learns(story, call, rival) != together:
             continue
-        linked = learner == player and player in _behind(story, pull.forward)
-        if linked or (learner == judge and _comes_from(story, pull.forward, player)):
+        linked = player in _behind(story, pull.forward)
+        of_judge = not together and learner == judge
+        if story.comes_from(pull.forward, player) if of_judge else linked:
             same = found.get(pull.call, pull.sign) == pull.sign
             found[pull.call] = pull.sign if same else 0
     return found
@@ -265,11 +300,3 @@ def _behind(story: Story, forward: int) -> set[str]:
     built = story.built_by.get(forward, [])
     own = story.record.forwards[forward].net
     return {net for key in built for net in story.behind[key]} - {own}
-
-
-def _comes_from(story: Story, forward: int, player: str) -> bool:
-    """Did what the player had made, cut off or made without gradients, go into this forward?"""
-    built = story.built_by.get(forward, [])
-    if any(player in story.made_from(cut) for key in built for cut in story.cuts_into.get(key, ())):
-        return True
-    return any(f.net == player for key in built for f in story.fed_into.get(key, ()))
