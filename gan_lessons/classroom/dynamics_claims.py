@@ -17,8 +17,13 @@ RANKED = (
     "at the end of {settings} settings S2 has more good samples than S3 in {s2}, fewer in {s3}, "
     "and in {neither} the two are not told apart; {s1}"
 )
-S1_IS_S3 = "S1 (as repaired) and S3 end at the same weights, bit by bit, so S1 is no worse than S3"
-S1_IS_NOT_S3 = "S1 (as repaired) and S3 end at different weights"
+S1_IS_S3 = (
+    "compared in a training of their own, S1 (as repaired) and S3 end at the same weights, bit by "
+    "bit, so S1 is no worse than S3"
+)
+S1_IS_NOT_S3 = (
+    "compared in a training of their own, S1 (as repaired) and S3 end at different weights"
+)
 ACCURATE = (
     "cosine to the gradient by an accurate D, with S3 and with S2: {cosines}; good samples of S3 "
     "{few:.2f}, and {many:.2f} with a more accurate D ({more}; in brackets: the difference, seed "
