@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -888,3 +889,49 @@ def test_the_submodule_that_parameters_share_is_what_all_their_paths_begin_with(
     assert _prefix(["generator.0.bias", "generator.2.weight"]) == "generator."
     assert _prefix(["net.g.0.bias", "net.g.0.weight"]) == "net.g.0."
     assert _prefix(["g.0.bias", "d.0.bias"]) == ""
+
+
+STEPPED = {
+    "detach": [
+        "D moved D by the gradient of `d_loss` (N); what G made was cut off",
+        "G moved G by the gradient of `g_loss` (N), through D as it was then",
+    ],
+    "generator_first": [
+        "G moved G by the gradient of `g_loss` (N), through D as it was then",
+        "D moved D by the gradient of `d_loss` (N); what G made was cut off",
+    ],
+    "selective": [
+        "D moved D by the gradient of `d_loss` (N)",
+        "G moved G by the gradient of `g_loss` (N), through D as it was before its last step",
+    ],
+}
+
+
+@pytest.mark.parametrize("key", STEPPED)
+def test_a_clean_verdict_shows_what_each_optimizer_stepped_on(key):
+    """Whatever rules know: who meant something else sees it there."""
+    rec = record_step(STRATEGIES[key].step, tiny_gan(seed=0), *torch.randn(2, 8, 2))
+    found = diagnose(rec)
+    assert [re.sub(r"line \d+", "N", line) for line in found.stepped] == STEPPED[key]
+    shown = " ".join(str(found).split())
+    assert all(line in shown for line in found.stepped)
+    assert "stepped on" in found._repr_html_()
+
+
+def test_steps_of_one_kind_are_told_once_and_a_sum_as_a_sum():
+    def body(gan, real, noise, i):
+        gan.optimizer_d.zero_grad()
+        fake = gan.generator(noise).detach()
+        for x, target in ((real, ONES), (fake, ZEROS)):
+            loss = BCE(gan.discriminator(x), target)
+            loss.backward()
+        other = BCE(gan.discriminator(fake), ZEROS)
+        other.backward()
+        gan.optimizer_d.step()
+
+    (line,) = diagnosed(body, 3).stepped
+    assert re.fullmatch(
+        r"D moved D by the sum of the gradients of `loss` \(line \d+\) and `other` \(line \d+\); "
+        r"what G made was cut off \(3 times\)",
+        line,
+    )
