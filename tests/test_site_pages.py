@@ -295,7 +295,9 @@ def test_the_index_asks_and_one_press_answers():
     events = [e for m in record.moments[: explorer.moment + 1] for e in m.events]
     assert [e for e in events if record.events[e].kind == "backward"] == []
     assert [*explorer.data["variants"]] == [index.FIRST]
-    page = index.index_page([], [index.Link("a.html", "A", "about it")])
+    links = [index.Link("a.html", "A", "about it"), index.Link("docs/classroom.html", "C")]
+    page = index.index_page([], links)
+    assert page.count('<a href="docs/classroom.html">') == 2  # a teacher need not look for it
     asked = page.partition('<header class="hero">')[2].partition("</header>")[0]
     assert "or both?" in asked
     assert call.source in asked
