@@ -208,7 +208,10 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"0\.9\d times as long.*direction is right \(cosine (1\.00|0\.99)",
         ),  # "but it is shorter"
         "43c2d477": (*[r"diagnose agrees\n"] * 6,),
-        "c9d4e5f6": (r"the judge: polluted\n", r"shared-backward"),  # "only notes it"
+        "c9d4e5f6": (  # "one pulls it down, the other up"
+            r"the judge: polluted\n",
+            r"polluted \(D\).*sums\s+two\s+losses.*opposite\s+ways",
+        ),
         "a3b8c9d0": (r"unclipped.*had used already",),
     },
     "09-in-the-wild": {

@@ -52,7 +52,7 @@ def test_a_comparison_is_large_enough_and_fits(from_disk, wanted):
     explorer = ExplorerPage(page.locator("section.explorer"))
     for first, second in (("1", "generator_first"), ("2", "retain_graph"), ("3", "detach")):
         explorer.press(first)
-        page.get_by_label("Compare with").select_option(second)
+        explorer.compare_with(second)
         explorer.press("Home")
         for _ in range(12):
             assert looks(explorer, stage=14) == []
