@@ -18,12 +18,7 @@ from typing import Any
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
-from gan_lessons.lens.diagnose.directions import (
-    follows_its_opponent,
-    nothing_to_tell_apart,
-    pulled_alike,
-    pulled_apart,
-)
+from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
@@ -49,6 +44,7 @@ from gan_lessons.lens.diagnose.odd_parameters import (
     on_one_memory,
     part_made_anew,
 )
+from gan_lessons.lens.diagnose.opponents_loss import follows_its_opponent, pulled_apart
 from gan_lessons.lens.diagnose.ownership import (
     exchanged,
     held_twice,
