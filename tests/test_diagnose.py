@@ -7,10 +7,12 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from IPython.core.compilerop import CachingCompiler
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
@@ -19,6 +21,7 @@ from gan_lessons import STRATEGIES, dcgan, diagnose, published, record, tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.diagnose import Diagnosis, Finding
 from gan_lessons.lens.diagnose.parts import _prefix
+from gan_lessons.lens.diagnose.quoting import Quotes
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record_step
 from gan_lessons.lens.whatif import Judge, variants
@@ -291,6 +294,25 @@ def test_a_finding_tells_lines_and_events():
     assert finding.evidence[-1] == (
         f"event {step.index}, line {step.line.number}: `gan.optimizer_g.step()`"
     )
+
+
+def test_a_cell_of_a_notebook_goes_by_its_number(monkeypatch):
+    """As in tracebacks; the file that IPython compiles it under has a number for a name."""
+    gan, compiler = tiny_gan(), CachingCompiler()
+    source = "def first(loss):\n    loss.backward()"
+    name = compiler.cache(source, 7)
+    cell: dict[str, Any] = {}
+    exec(compile(source, name, "exec"), cell)
+    with record(gan.nets) as rec:
+        cell["first"](gan.generator(torch.randn(4, 2)).sum())
+        gan.generator(torch.randn(4, 2)).sum().backward()
+    quotes = Quotes(rec)
+    line = rec.backward_calls[0].line
+    assert quotes.place(line).endswith(".py, line 2")
+    shell = SimpleNamespace(compile=compiler)
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    assert quotes.place(line) == "Cell In[7], line 2"
+    assert quotes.place(rec.backward_calls[1].line).startswith("test_diagnose.py, line ")
 
 
 def test_the_same_in_each_iteration_is_told_once_with_all_its_lines():
@@ -771,7 +793,7 @@ def test_a_look_in_eval_mode_is_no_part_of_the_game():
 
 def test_batchnorm_is_counted_by_its_own_counter():
     gan = dcgan(16, 1, 4, width=4, seed=0)
-    real, noise = torch.randn(4, 1, 16, 16), torch.randn(4, 4)
+    real, noise = torch.randn(4, 1, 16, 16), torch.randn(4, 2)
     for key, counts in {
         "retain_graph": (1, 2),
         "detach": (1, 3),

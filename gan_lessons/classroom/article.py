@@ -172,9 +172,9 @@ ARTICLE = {
         "discriminator. Or else does it not update blindly?",
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
          "On the ring, S3's D pushes G less to where an accurate D would than S2's does.",
-         "There a more accurate D brings S3 more good samples.",
-         "Blindly: on the digits G's gradient by the old D has a median cosine below 0.5 to that "
-         "by the new."),
+         "There more steps of D before each of G bring S3 more good samples.",
+         "Blindly: on the digits, at lr 0.002, G's gradient by the old D has a median cosine "
+         "below 0.5 to that by the new."),
         L7,
     ),
     "C19": Statement(

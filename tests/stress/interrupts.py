@@ -154,7 +154,7 @@ def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
         "cost": lambda: cost(step_detach, gan, real, noise, repeat=1).flops,
         "gains": gained,
         "what_if": lambda: whatif.what_if(step_detach, whatif.variants(step_detach)[0].key).source,
-        "explore": lambda: explore("detach", "frozen", gan=gan).close(),
+        "explore": lambda: explore("detach", what_if=False, gan=gan).close(),
         "save": saved,
         "train": trained,
         "export": exported,

@@ -1,14 +1,14 @@
 """Are the tests of a room worth their name? One small change at a time, and some test must fail.
 
-    python -m tests.stress.mutants --cases 30 --seed 0       # a random sample of each room
-    python -m tests.stress.mutants --only gan_lessons/steps.py --list
-    python -m tests.stress.mutants --again said.txt          # what survived there, once more
+    python -m tests.stress.mutants --cases 30 --seed 0 > said.txt   # a random sample of each room
+    python -m tests.stress.mutants --count said.txt more.txt --keep
+    python -m tests.stress.mutants --only "steps.py:40: opt_g" --list
 
 Why not mutmut or cosmic-ray: mutmut puts a switch in place of each function, so that the source of
 a step, which lessons show and ``record_step`` follows line by line, is no longer its own; and
 cosmic-ray writes into the working tree, and starts Python, torch and pytest anew for each change.
 Here a change is a text put between two places of a file in a copy, and each run a fork of a process
-that has torch and pytest loaded.
+that has torch and pytest loaded. Only the tests that run the changed function run (``reaching``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,28 +35,29 @@ import nbformat  # noqa: F401
 import pytest
 import torch.utils.flop_counter  # noqa: F401
 
-from tests.stress import report
+from tests.stress import reaching, report
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 10  # times what the tests take without a change; one that runs on is noticed too
+PATIENCE = 2.0  # times what the chosen tests take, and two minutes; one that runs on is noticed too
 
-# The files of a room, and the tests that hold it, those first that fail soonest.
+# Who records, and who reads what was recorded.
+LENS = (
+    "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
+    "test_any_step", "test_record_telling_numbers", "test_moments", "test_torch_internals",
+    "test_record_json", "test_record_threads", "test_record_interrupts", "test_ranks_differ",
+    "test_bad_input", "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code",
+    "test_loops", "test_gains", "test_cost", "test_table", "test_whatif", "test_watch",
+    "test_same", "test_stuck", "test_one_call", "test_explorer", "test_saved_page",
+)  # fmt: skip
+
+# The files of a room, and the tests that hold it.
 ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/steps.py": ("test_steps", "test_steps_line_by_line", "test_bad_input"),
     "gan_lessons/lean_steps.py": ("test_leaner", "test_bad_input"),
     "gan_lessons/losses.py": ("test_losses",),
-    "gan_lessons/lens/record/*.py": (
-        "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
-        "test_any_step", "test_record_telling_numbers", "test_moments", "test_torch_internals",
-        "test_record_json", "test_record_threads", "test_ranks_differ", "test_bad_input",
-        # Whose rules read what is written down there.
-        "test_diagnose", "test_loops",
-    ),
-    "gan_lessons/lens/diagnose/*.py": (
-        "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",
-        "test_gains", "test_ranks_differ",
-    ),
-}  # fmt: skip
+    "gan_lessons/lens/record/*.py": LENS,
+    "gan_lessons/lens/diagnose/*.py": LENS,
+}
 
 SWAPPED: dict[type[ast.AST], Any] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
@@ -177,22 +178,26 @@ def copied(folder: Path) -> Path:
     return folder / "copy"
 
 
-def is_killed(mutant: Mutant, tests: list[str], copy: Path, limit: float = math.inf) -> str:
+def is_killed(mutant: Mutant, tests: Tests, copy: Path) -> str:
     """Which test failed, or '' where none did."""
     changed = copy / mutant.path.relative_to(ROOT)
     before = changed.read_bytes()
     changed.write_bytes(mutant.within(before))
     try:
-        return failure(tests, copy, limit)
+        return failure(tests, copy)
     finally:
         changed.write_bytes(before)
 
 
-def failure(tests: list[str], copy: Path, limit: float = math.inf) -> str:
-    """The first of ``tests`` that fails in the copy, or ''; in words where they could not run."""
+def failure(tests: Tests, copy: Path, noted: Path | None = None) -> str:
+    """The first of ``tests`` that fails in the copy, or ''; in words where they could not run.
+
+    noted: where to write down which test runs what.
+    """
     said = copy / "said.txt"
     if not (child := os.fork()):
-        _run_tests(copy, tests, said)
+        _run_tests(copy, tests, said, noted)
+    limit = PATIENCE * sum(tests.values()) + 120 if isinstance(tests, dict) else math.inf
     end, ended = time.monotonic() + limit, (0, 0)
     try:
         while not ended[0] and time.monotonic() < end:
@@ -202,19 +207,19 @@ def failure(tests: list[str], copy: Path, limit: float = math.inf) -> str:
         if not ended[0]:  # it ran on, or Ctrl-C, of which its session does not hear
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    if not ended[0]:
-        return "it ran on"
     status, text = os.waitstatus_to_exitcode(ended[1]), said.read_text(errors="replace")
+    if not ended[0] or "Timeout (" in text:
+        return "it ran on"
     failed = [x[:150] for x in text.splitlines() if x.startswith(("FAILED", "ERROR"))]
     return next(iter(failed), f"pytest ended with status {status}: {text[-500:]}") if status else ""
 
 
-def _run_tests(copy: Path, tests: list[str], said: Path) -> None:
+def _run_tests(copy: Path, tests: Tests, said: Path, noted: Path | None) -> None:
     """In the fork: this never returns."""
     status = 9
     try:
         os.setsid()
-        handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         os.dup2(handle, 1)
         os.dup2(handle, 2)
         sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
@@ -225,7 +230,11 @@ def _run_tests(copy: Path, tests: list[str], said: Path) -> None:
         sys.dont_write_bytecode = True
         for name in [n for n in sys.modules if n.partition(".")[0] in OURS]:
             del sys.modules[name]
-        status = int(pytest.main([*QUIET, *tests]))
+        plugins: list[Any] = [reaching.Noting(copy, noted)] if noted else []
+        if isinstance(tests, dict):
+            plugins.append(reaching.Chosen(tests, said))
+        files = dict.fromkeys(test.partition("::")[0] for test in tests)
+        status = int(pytest.main([*QUIET, *files], plugins))
     except BaseException:  # noqa: BLE001 - this process ends here
         traceback.print_exc()
     finally:
@@ -234,94 +243,109 @@ def _run_tests(copy: Path, tests: list[str], said: Path) -> None:
         os._exit(status)
 
 
+Tests = Sequence[str] | dict[str, float]  # files, or tests and how long each takes
 QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 OURS = ("tests", "benchmarks", "gan_lessons", "tools")
 
 
-def told_before(room: str, said: str) -> tuple[int, list[Mutant]]:
-    """(how many were noticed, those that were not), read in what runs of this command printed.
-
-    Of those that the code no longer has, only the noticed ones count. Lines may have moved.
-    """
-    killed, survived, possible = 0, list[Mutant](), all_mutants(room)
-    for verdict, path, line, change in TOLD.findall(said):
-        if ROOT / path in files_of(room):
-            same = [m for m in possible if str(m) == f"{path}:{m.line}: {change}"]
-            killed += verdict == "killed"
-            near = min(same, key=lambda m: abs(m.line - int(line)), default=None)
-            if verdict == "SURVIVED" and near is not None and abs(near.line - int(line)) < NEAR:
-                survived.append(near)
-    return killed, survived
-
-
-NEAR = 20  # lines; what reads alike farther away is another one
-TOLD = re.compile(r"^(killed|SURVIVED) +(\S+?):(\d+): (.*?)  \[", re.MULTILINE)
-
-
-def tried(room: str, sample: list[Mutant], copy: Path, end: float) -> tuple[int, list[Mutant]]:
-    """(how many were noticed, those that were not) of one room."""
-    start, killed, survived = time.monotonic(), 0, list[Mutant]()
-    if broken := failure(tests_of(room), copy):
+def reached_in(room: str, copy: Path) -> reaching.Reached:
+    """The tests of a room run twice, without a change: in their order, and the quickest first."""
+    noted = copy / "noted.json"
+    broken = failure(tests_of(room), copy, noted)
+    reached = None if broken else reaching.Reached(noted)
+    if reached is None or (broken := failure(reached.seconds, copy)):
         sys.exit(f"without any change {broken}")
-    took = time.monotonic() - start
-    print(f"{room}: {took:.0f} s", flush=True)
+    print(f"{room}: {sum(reached.seconds.values()):.0f} s", flush=True)
+    return reached
+
+
+def tried(sample: list[Mutant], copy: Path, reached: reaching.Reached, end: float) -> None:
+    """Print of each whether it was noticed, and by which test."""
     for mutant in sample:
         if time.monotonic() > end:
             break
-        by = is_killed(mutant, tests_of(room), copy, PATIENCE * took)
-        killed += bool(by)
-        survived += [] if by else [mutant]
-        print(f"{'killed  ' if by else 'SURVIVED'} {mutant}  [{by}]", flush=True)
-    return killed, survived
+        tests = reached.by(mutant.path, mutant.line, ROOT)
+        by = is_killed(mutant, tests, copy)
+        told = by or f"{len(tests)} tests in {sum(tests.values()):.0f} s"
+        print(f"{'killed  ' if by else 'SURVIVED'} {mutant}  [{told}]", flush=True)
+
+
+def sampled(cases: int, seed: int, only: str) -> dict[str, list[Mutant]]:
+    """Of each room, so many of the changes in whose line ``only`` is found."""
+    found = {}
+    for room in ROOMS:
+        possible = [m for m in all_mutants(room) if re.search(only, str(m))]
+        found[room] = random.Random(seed).sample(possible, min(cases, len(possible)))
+    return found
 
 
 def main() -> None:
     parser = report.arguments(__doc__, cases=30)
-    parser.add_argument("--only", default="", help="files whose path holds this")
+    parser.add_argument("--only", default="", help="changes in whose line this pattern is found")
     parser.add_argument("--list", action="store_true", help="only list what would be tried")
-    parser.add_argument("--again", help="a file with what was printed: try what survived once more")
+    parser.add_argument("--count", nargs="+", type=Path, help="put together what runs printed")
     options = parser.parse_args()
-    possible = {room: all_mutants(room, "" if options.again else options.only) for room in ROOMS}
-    if options.again:
-        said = Path(options.again).read_text(encoding="utf-8")
-        known = {room: told_before(room, said) for room in ROOMS}
-    else:
-        known = {
-            room: (0, random.Random(options.seed).sample(found, min(options.cases, len(found))))
-            for room, found in possible.items()
-        }
+    if options.count:
+        counted("".join(path.read_text(encoding="utf-8") for path in options.count))
+    samples = sampled(options.cases, options.seed, options.only)
     if options.list:
-        print(*(m for _, sample in known.values() for m in sample), sep="\n")
+        print(*(m for sample in samples.values() for m in sample), sep="\n")
         return
-    end, survived = time.monotonic() + options.seconds, list[Mutant]()
-    each = report.kept("mutants").get("each", {}) if options.keep else {}  # of rooms tried before
+    end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
-        copy = copied(Path(folder))
-        for room, (killed, sample) in known.items():
-            left = [m for m in sample if options.only not in str(m.path)]
-            if chosen := [m for m in sample if m not in left]:
-                more, still = tried(room, chosen, copy, end)
-                killed, left = killed + more, left + still
-            survived += left
-            if killed or left:
-                each[room] = [killed, killed + len(left), bool(options.again)]
-    print("\nsurvived:", *survived, sep="\n")
-    killed, tried_ = (sum(found[i] for found in each.values()) for i in (0, 1))
-    report.told("mutants", _told(each, killed, tried_), killed < 0.9 * tried_, each=each)
+        copy, known = copied(Path(folder)), dict[tuple[str, ...], reaching.Reached]()
+        for room, sample in samples.items():
+            if sample and ROOMS[room] not in known:
+                known[ROOMS[room]] = reached_in(room, copy)
+            if sample:
+                tried(sample, copy, known[ROOMS[room]], end)
 
 
-def _told(each: dict[str, list[int]], killed: int, tried: int) -> str:
-    """each: room -> noticed, tried, and was what survived tried once more?"""
-    of = sum(len(all_mutants(room)) for room in ROOMS)
-    names = {room: room.removeprefix("gan_lessons/") for room in each}
-    counts = ", ".join(f"{names[room]} {found[0]} of {found[1]}" for room, found in each.items())
-    text = (
-        "{killed} of {tried} random changes ({of} possible ones) noticed by the tests of their "
-        "room: {counts}"
+# Putting together ---------------------------------------------------------------------------------
+
+TOLD = re.compile(r"^(killed|SURVIVED) +(\S+?):(\d+): (.*?)  \[", re.MULTILINE)
+
+
+def counted(said: str) -> None:
+    """Tell the figure of what runs of this command printed, and what survived.
+
+    A change that changes nothing is told apart, with the reason that stands in ``figures.json``.
+    """
+    same, each, survived = report.kept("mutants").get("same", {}), dict[str, list[int]](), []
+    told = sorted(set(TOLD.findall(said)))
+    for room in ROOMS:
+        found = [
+            (v, f"{path}: {what}") for v, path, _, what in told if ROOT / path in files_of(room)
+        ]
+        left = [what for verdict, what in found if verdict == "SURVIVED"]
+        real = [what for what in left if what not in same]
+        each[room] = [
+            len(found) - len(left),
+            len(found) - len(left) + len(real),
+            len(left) - len(real),
+        ]
+        survived += real
+    print("survived:", *survived, sep="\n")
+    killed, tried_, equal = (sum(numbers[i] for numbers in each.values()) for i in range(3))
+    low, high = (f"{100 * share:.0f}" for share in interval(killed, tried_))
+    counts = ", ".join(
+        f"{r.removeprefix('gan_lessons/')} {n[0]} of {n[1]}" for r, n in each.items()
     )
-    if again := ", ".join(names[room] for room, found in each.items() if found[2]):
-        text += "; in {again} what survived at first was tried once more, with new tests"
-    return text.format(killed=killed, tried=tried, of=of, counts=counts, again=again)
+    text = (
+        "{killed} of {tried} random changes (of {of} possible ones) noticed by some test, which "
+        "means {low} to {high} % of all (95 %): {counts}; left out: {equal} that change nothing"
+    )
+    of = sum(len(all_mutants(room)) for room in ROOMS)
+    text = text.format(killed=killed, tried=tried_, of=of, low=low, high=high, counts=counts,
+                       equal=equal)  # fmt: skip
+    report.told("mutants", text, killed < 0.9 * tried_, each=each, same=same)
+
+
+def interval(found: int, tried: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's, for a share."""
+    share, middle = found / tried, 1 + z**2 / tried
+    half = z * math.sqrt(share * (1 - share) / tried + (z / 2 / tried) ** 2)
+    return (share + z**2 / 2 / tried - half) / middle, (share + z**2 / 2 / tried + half) / middle
 
 
 if __name__ == "__main__":
