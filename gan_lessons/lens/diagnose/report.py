@@ -164,8 +164,9 @@ def diagnose(record: Record) -> Diagnosis:
     ``never-stepped``, ``never-walked`` (a loss without a backward), ``thrown-away``, ``ownership``
     (a net in no optimizer, a parameter twice in one, ...), ``ranks-differ``, ``squashed-twice``,
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
-    the same), ``reversed`` (a whole loss), ``flat`` (an operation without a slope), ``broadcast``,
-    ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each other).
+    the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
+    ``broadcast``, ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each
+    other).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.

@@ -53,7 +53,7 @@ class Quarrels:
     def begin(self, roots: Iterable[Any]) -> None:
         """A backward begins: hear what comes to each output from those that used it."""
         self._let_go()
-        users = self._users(roots)
+        users = self._users(roots) if self._given else {}
         for place in self._given.keys() & users.keys():
             for at in _forks(place, users):
                 for key, node, i in users[at] if len(users[at]) > 1 else ():
