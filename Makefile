@@ -72,10 +72,11 @@ $(VENV)/.torch: constraints.txt $(VENV)/.created
 	@touch $@
 
 # pip writes hundreds of lines. They go to the log; what is wrong goes to the terminal. Pip would
-# compile on one core what it installs. (What cannot be compiled is of other Pythons.)
+# compile on one core what it installs. (What cannot be compiled is of other Pythons; of the files
+# every sixth is a package's own test.)
 INSTALL = @echo "Installing $(EXTRAS): a minute or two with nothing to read (all is in $(VENV)/install.log)"; \
 	$(EXPLAIN) $(PY) -m pip install --progress-bar off -c constraints.txt --no-compile -e ".[$(EXTRAS)]" \
-	  >$(VENV)/install.log; $(PY) -m compileall -q -j 0 $(VENV)/lib >>$(VENV)/install.log 2>&1 || true; \
+	  >$(VENV)/install.log; $(PY) -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >>$(VENV)/install.log 2>&1 || true; \
 	echo "Installed. $(VENV) has $$(du -sm $(VENV) | cut -f1) MB."
 
 $(VENV)/.lab: EXTRAS = lab

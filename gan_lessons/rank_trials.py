@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.distributed.nn.functional import all_gather
 from torch.nn.parallel import DistributedDataParallel
 
 from gan_lessons import data, published, ranks
@@ -134,6 +135,15 @@ def own_share(whole: Tensor) -> Tensor:
     return whole[rank::processes]
 
 
+class SharedBatchNorm(nn.BatchNorm1d):
+    """BatchNorm by the shares of all processes, as SyncBatchNorm does on GPUs, but small enough to
+    read. Given: (samples, features), as many samples in each process; sends all of them."""
+
+    def forward(self, given: Tensor) -> Tensor:
+        shares = all_gather(given)  # with a gradient: what the others made of it comes back
+        return super().forward(torch.cat(shares)).chunk(len(shares))[dist.get_rank()]
+
+
 Norm = type[nn.BatchNorm1d] | type[nn.SyncBatchNorm]
 
 
@@ -141,7 +151,8 @@ def small_gan(norm: Norm | None = None, device: str = "cpu") -> Gan:
     """With SGD: Adam's first step is as long for a gradient of rounding errors as for any other, so
     after it two sums in another order are no longer near each other.
 
-    norm: normalises behind the first layer of both nets.
+    norm: normalises behind the first layer of both nets. They compute in float64 then: the mere
+    order of the samples moves a gradient by 1e-5 of its size in float32.
     """
     gan = mlp_gan((2,), 4, (16, 16), (16, 16), logits=True)
     for net in (gan.generator, gan.discriminator):
@@ -149,7 +160,7 @@ def small_gan(norm: Norm | None = None, device: str = "cpu") -> Gan:
             layers = net.get_submodule("net")
             assert isinstance(layers, nn.Sequential)
             layers.insert(1, norm(16))
-        net.to(device)
+        net.to(device, torch.float64 if norm else torch.float32)
     opt_g, opt_d = (torch.optim.SGD(net.parameters(), 0.05) for net in gan.nets.values())
     return replace(gan, optimizer_g=opt_g, optimizer_d=opt_d)
 
@@ -178,12 +189,14 @@ class Trial:
     raised: the first line of the error, or "". first: the first parameter that differs after five
     steps. off: the largest difference of a gradient to that of one process with the whole batch, in
     units of the net's largest, in the first step; NaN where it raised. sent: bytes per step.
+    buffers_agree: did BatchNorm's statistics agree in the end?
     """
 
     raised: str = ""
     first: str | None = None
     off: float = float("nan")
     sent: Mapping[str, int] = field(default_factory=dict)
+    buffers_agree: bool = True
 
     @property
     def is_right(self) -> bool:
@@ -207,7 +220,8 @@ def trial(
     """
     step, gan = steps()[key], small_gan(norm, device)
     alone = small_gan(norm and nn.BatchNorm1d, device)
-    batches = [[x.to(device) for x in whole_batch(number)] for number in range(5)]
+    weight = next(gan.generator.parameters())
+    batches = [[x.to(weight) for x in whole_batch(number)] for number in range(5)]
     try:
         with _used_gradients(alone) as right:
             step(alone, *batches[0])
@@ -220,7 +234,8 @@ def trial(
     except (RuntimeError, ValueError) as error:
         return Trial(raised=str(error).partition("\n")[0])
     off = max(_off(found[net], right[net]) for net in gan.nets)
-    return Trial("", ranks.ranks_agree(gan).first, off, per_step)
+    buffers_agree = bool(ranks.ranks_agree(gan, buffers=True))
+    return Trial("", ranks.ranks_agree(gan).first, off, per_step, buffers_agree)
 
 
 def _off(found: list[Tensor], right: list[Tensor]) -> float:

@@ -95,7 +95,7 @@ def test_c18_the_verdict_follows_what_was_measured():
         assert not needs_an_accurate_d({100: better}, few, many).helps
     by = "(+0.30 [0.30, 0.30]"  # each seed by as much, so the interval is no wider
     assert f"0.20 and 0.50 after 100 steps {by}); good samples of S3 0.20" in told.evidence
-    assert f"and 0.50 with a more accurate D {by}; in brackets: the difference" in told.evidence
+    assert f"and 0.50 with more steps of D {by}; in brackets: the difference" in told.evidence
     uneven = needs_an_accurate_d({100: better}, low, [0.4, 0.5, 0.9, 0.5])
     low_end, high_end = map(
         float, re.findall(r"D \(\+0\.38 \[([\d.]+), ([\d.]+)\]", uneven.evidence)[0]

@@ -16,12 +16,12 @@ from gan_lessons import published, step_generator_first
 from gan_lessons.classroom.article import ADDRESS, ARTICLE, Scoreboard
 from gan_lessons.classroom.claims import CLAIMS
 
-HOLD = {"C1", "C2", "C3", "C4", "C5", "C7", "C10", "C13", "C16", "C20", "C21", "C22"}
+HOLD = {"C1", "C2", "C3", "C4", "C5", "C7", "C10", "C13", "C16", "C21", "C22"}
 FAIL = {"C6", "C8"}
 # Which conditions are not met, of the claims that hold in part; counted from 0.
 IN_PART = {
     "C9": {1}, "C11": {1}, "C12": {2}, "C14": {1}, "C15": {1}, "C17": {0, 2, 3}, "C18": {3},
-    "C19": {2},
+    "C19": {2}, "C20": {1},
 }  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def test_the_verdicts(board: Scoreboard) -> None:
             assert len(failed) == len(found.met), name
         else:
             assert failed == IN_PART[name], name
-    assert (board.count(True), board.count(None), board.count(False)) == (12, 8, 2)
+    assert (board.count(True), board.count(None), board.count(False)) == (11, 9, 2)
 
 
 def test_no_verdict_hangs_on_where_the_limit_was_put(board: Scoreboard) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from IPython.core.compilerop import CachingCompiler
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
@@ -18,6 +21,7 @@ from gan_lessons import STRATEGIES, dcgan, diagnose, published, record, tiny_gan
 from gan_lessons.gan import Gan
 from gan_lessons.lens.diagnose import Diagnosis, Finding
 from gan_lessons.lens.diagnose.parts import _prefix
+from gan_lessons.lens.diagnose.quoting import Quotes
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import record_step
 from gan_lessons.lens.whatif import Judge, variants
@@ -290,6 +294,25 @@ def test_a_finding_tells_lines_and_events():
     assert finding.evidence[-1] == (
         f"event {step.index}, line {step.line.number}: `gan.optimizer_g.step()`"
     )
+
+
+def test_a_cell_of_a_notebook_goes_by_its_number(monkeypatch):
+    """As in tracebacks; the file that IPython compiles it under has a number for a name."""
+    gan, compiler = tiny_gan(), CachingCompiler()
+    source = "def first(loss):\n    loss.backward()"
+    name = compiler.cache(source, 7)
+    cell: dict[str, Any] = {}
+    exec(compile(source, name, "exec"), cell)
+    with record(gan.nets) as rec:
+        cell["first"](gan.generator(torch.randn(4, 2)).sum())
+        gan.generator(torch.randn(4, 2)).sum().backward()
+    quotes = Quotes(rec)
+    line = rec.backward_calls[0].line
+    assert quotes.place(line).endswith(".py, line 2")
+    shell = SimpleNamespace(compile=compiler)
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    assert quotes.place(line) == "Cell In[7], line 2"
+    assert quotes.place(rec.backward_calls[1].line).startswith("test_diagnose.py, line ")
 
 
 def test_the_same_in_each_iteration_is_told_once_with_all_its_lines():
@@ -770,7 +793,7 @@ def test_a_look_in_eval_mode_is_no_part_of_the_game():
 
 def test_batchnorm_is_counted_by_its_own_counter():
     gan = dcgan(16, 1, 4, width=4, seed=0)
-    real, noise = torch.randn(4, 1, 16, 16), torch.randn(4, 4)
+    real, noise = torch.randn(4, 1, 16, 16), torch.randn(4, 2)
     for key, counts in {
         "retain_graph": (1, 2),
         "detach": (1, 3),
@@ -866,3 +889,49 @@ def test_the_submodule_that_parameters_share_is_what_all_their_paths_begin_with(
     assert _prefix(["generator.0.bias", "generator.2.weight"]) == "generator."
     assert _prefix(["net.g.0.bias", "net.g.0.weight"]) == "net.g.0."
     assert _prefix(["g.0.bias", "d.0.bias"]) == ""
+
+
+STEPPED = {
+    "detach": [
+        "D moved D by the gradient of `d_loss` (N); what G made was cut off",
+        "G moved G by the gradient of `g_loss` (N), through D as it was then",
+    ],
+    "generator_first": [
+        "G moved G by the gradient of `g_loss` (N), through D as it was then",
+        "D moved D by the gradient of `d_loss` (N); what G made was cut off",
+    ],
+    "selective": [
+        "D moved D by the gradient of `d_loss` (N)",
+        "G moved G by the gradient of `g_loss` (N), through D as it was before its last step",
+    ],
+}
+
+
+@pytest.mark.parametrize("key", STEPPED)
+def test_a_clean_verdict_shows_what_each_optimizer_stepped_on(key):
+    """Whatever rules know: who meant something else sees it there."""
+    rec = record_step(STRATEGIES[key].step, tiny_gan(seed=0), *torch.randn(2, 8, 2))
+    found = diagnose(rec)
+    assert [re.sub(r"line \d+", "N", line) for line in found.stepped] == STEPPED[key]
+    shown = " ".join(str(found).split())
+    assert all(line in shown for line in found.stepped)
+    assert "stepped on" in found._repr_html_()
+
+
+def test_steps_of_one_kind_are_told_once_and_a_sum_as_a_sum():
+    def body(gan, real, noise, i):
+        gan.optimizer_d.zero_grad()
+        fake = gan.generator(noise).detach()
+        for x, target in ((real, ONES), (fake, ZEROS)):
+            loss = BCE(gan.discriminator(x), target)
+            loss.backward()
+        other = BCE(gan.discriminator(fake), ZEROS)
+        other.backward()
+        gan.optimizer_d.step()
+
+    (line,) = diagnosed(body, 3).stepped
+    assert re.fullmatch(
+        r"D moved D by the sum of the gradients of `loss` \(line \d+\) and `other` \(line \d+\); "
+        r"what G made was cut off \(3 times\)",
+        line,
+    )

@@ -76,7 +76,15 @@ def test_every_moment_shows_the_gradients_of_the_record(pair):
     ]
     for moment, frame in zip(rec.moments, shown["moments"], strict=True):
         for (net, name), letter in zip(shown["parameters"], frame["grads"], strict=True):
-            assert LETTER_OF_KIND[letter] == describe(moment.grads[net][name], True).kind
+            state = moment.grads[net][name]
+            assert LETTER_OF_KIND[letter] == kind_of(rec, net, name, state)
+
+
+def kind_of(rec, net, name, state):
+    """What the table says; of a sum in vain it is told here if a step has used a part."""
+    kind = describe(state, True).kind
+    used = [c for c in state.sources if name in rec.used(c).get(net, ())]
+    return "partly" if kind == "vain" and used else kind
 
 
 def test_the_matrix_is_the_records_table(pair):
@@ -89,7 +97,8 @@ def test_the_matrix_is_the_records_table(pair):
         assert "parts" not in told  # all parameters of a net have one story in these steps
         for row in table.rows()[net]:
             cells = [told["cells"][i] for i in own]
-            assert [LETTER_OF_KIND[cell[0]] for cell in cells] == [c.kind for c in row.cells]
+            kinds = [LETTER_OF_KIND[cell[0]] for cell in cells]
+            assert [k.replace("partly", "vain") for k in kinds] == [c.kind for c in row.cells]
             assert [tuple(cell[2]) for cell in cells] == [c.sources for c in row.cells]
             assert [bool(cell[4]) for cell in cells] == [c.used for c in row.cells]
     moments = [c["moment"] for c in shown["columns"]]
@@ -217,6 +226,22 @@ def test_each_gradient_says_which_weights_it_came_through(explorer):
     assert saw("detach", "g_loss")["G"] == "through D v1"  # the D that has just moved
     assert saw("generator_first", "g_loss")["G"] == "through D v0"
     assert saw("generator_first", "d_loss")["D"] == "at weights v0"
+
+
+def test_a_sum_in_vain_shows_the_part_that_a_step_has_used(explorer):
+    """In strategy 2, D's second gradient is added to the first, which ``opt_d`` has used."""
+    data = explorer.data
+    films = data["films"]
+    moments = films["detach"]["moments"]
+    (arrives,) = [m for m in moments if "Backward from `g_loss`" in m["caption"]]
+    for moment in (arrives, moments[-1]):
+        g, d = (data["kinds"][letter][3] for letter in moment["stage"]["nets"])
+        assert (g, d) == ("fresh", "partly")
+        assert moment["stage"]["saw"][1] == "✓ at v0 + ○ at v1"
+    assert "D gets some as well, in vain, on top of what a step has used." in arrives["caption"]
+    assert (arrives["sofar"]["vain"], arrives["sofar"]["received"]) == (4, 12)
+    for other in ("retain_graph", "generator_first"):  # there nothing is added to what was used
+        assert all("p" not in m["grads"] for m in films[other]["moments"])
 
 
 def test_a_step_that_moves_nothing_makes_no_version(explorer):

@@ -126,14 +126,18 @@ def test_the_page_says_what_the_engines_were_seen_to_do(engines, root):
         assert f"<!-- {part}: begin -->\n\n{text}\n\n<!-- {part}: end -->" in page
 
 
-def test_batch_norm_in_shares_agrees_on_something_wrong_and_sync_batch_norm_refuses(both, root):
-    """What both do on a GPU is kept of one, which two processes had shared."""
-    normal, synchronous = (
+def test_batch_norm_in_shares_agrees_on_something_wrong_and_by_all_shares_it_is_right(both, root):
+    """SyncBatchNorm refuses a CPU; what it did on a GPU that two processes shared is kept."""
+    normal, synchronous, shared = (
         both.run(rank_trials.trial, "detach", "hook", norm)[0]
-        for norm in (torch.nn.BatchNorm1d, torch.nn.SyncBatchNorm)
+        for norm in (torch.nn.BatchNorm1d, torch.nn.SyncBatchNorm, rank_trials.SharedBatchNorm)
     )
     assert str(normal) == "agrees, wrong"
     assert normal.off > 0.1
+    assert not normal.buffers_agree
+    assert str(shared) == "right"
+    assert shared.off < 1e-12
+    assert shared.buffers_agree
     assert synchronous.raised.startswith("SyncBatchNorm expected input tensor to be on GPU")
     on_a_gpu = json.loads((root / "benchmarks/engines_cuda_shared.json").read_text())["facts"]
     for told in (

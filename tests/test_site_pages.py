@@ -6,15 +6,18 @@ import base64
 import inspect
 import json
 import re
+from html import unescape
 from importlib import import_module
 from urllib.parse import unquote
 
 import nbformat
 import pytest
+from IPython.display import Code
 
 from gan_lessons.classroom.export import GanPage, GanSlides, api, docs, index, search
+from gan_lessons.classroom.export.code_lines import by_lines
 from gan_lessons.classroom.export.picture import TAG, picture_of
-from gan_lessons.classroom.export.reading import reading, without_imports
+from gan_lessons.classroom.export.reading import NOT_ON_PAGE, reading, without_imports
 
 
 def prose(source, kind=None):
@@ -83,8 +86,40 @@ def test_what_prepares_the_computer_is_left_out():
     told = code("check()", html("<p>all here</p>"))
     told.metadata["slideshow"] = {"slide_type": "skip"}
     glossary = prose("## Glossary", "skip")
-    shown = reading(notebook(prose("# T"), unseen, told, glossary))
+    live = [prose("## Is all here?"), code("here()", html("<p>yes, here</p>"))]
+    for cell in live:
+        cell.metadata["tags"] = [NOT_ON_PAGE]
+    shown = reading(notebook(prose("# T"), unseen, told, glossary, *live))
     assert [cell.cell.source for cell in shown] == ["# T", "check()", "## Glossary"]
+
+
+def test_a_line_of_code_knows_its_indent_and_none_is_lost():
+    last = "    return '<b>',  'and more than fits on a telephone'  # x"
+    source = f'def f():\n    """One.\n\n      Two."""\n{last}'
+    shown = nbformat.v4.new_output("display_data", {"text/html": Code(source)._repr_html_()})
+    page = exported(GanPage(), prose("# T"), code(source, shown, tags=["slide-code"]))
+    blocks = re.findall(r'<div class="[^"]*highlight[^"]*"><pre>(.*?)</pre>', page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        lines = re.findall(r'<span class="line"(?: style="--in:(\d+)")?>(.*?)\n</span>', block)
+        assert [indent for indent, _ in lines] == ["", "4", "", "6", "4"]
+        text = [unescape(re.sub(r"<[^>]+>", "", line)) for _, line in lines]
+        assert text == source.splitlines()
+    assert 'class="line"' not in exported(GanSlides(), prose("# T", "slide"), code(source))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "short",
+        "name      one      two\nlonger    1.25     a line that is longer than a telephone",
+        "<b>begins on one line that is long enough\nand ends</b> on another",
+    ],
+)
+def test_what_fits_and_what_has_columns_is_not_taken_apart(text):
+    assert by_lines(f"<pre>{text}</pre>") == f"<pre>{text}</pre>"
+    long = "a sentence that is longer than a telephone is wide &lt;b&gt;"
+    assert by_lines(f"<pre>{long}\n</pre>") == f'<pre><span class="line">{long}\n</span></pre>'
 
 
 # What waits ---------------------------------------------------------------------------------------
@@ -213,7 +248,7 @@ def test_the_api_page_has_every_public_name_its_signature_and_what_it_says():
             if not inspect.ismodule(value):
                 assert re.search(rf'<h3 id="{name}(-\d)?"><code>{name}</code>', page), name
             if inspect.isfunction(value):
-                assert f"<pre>{name}(" in page, name
+                assert re.search(rf'<pre>(<span class="line">)?{name}\(', page), name
                 first = (inspect.getdoc(value) or "").split("`")[0].partition("\n")[0].strip()
                 assert api.html.escape(first, quote=False) in page, name
 
@@ -241,17 +276,26 @@ def test_a_card_has_whole_sentences_as_many_as_there_is_room_for():
         assert lesson.lead == shown
 
 
-def test_the_index_opens_where_the_first_backward_has_just_run():
+def test_the_index_asks_and_one_press_answers():
     explorer, call = index.decisive()
     record = explorer.records[index.FIRST]
     assert call.source.startswith("d_loss.backward")
     assert {net for net, names in call.received.items() if names} == {"G", "D"}
-    moment = explorer.data["films"][index.FIRST]["moments"][explorer.moment]
-    assert moment["line"] == record.moments[explorer.moment].line
-    assert "Backward from `d_loss`" in moment["caption"]
+    moments = explorer.data["films"][index.FIRST]["moments"]
+    before, after = [m for m in moments[explorer.moment :] if not m.get("silent")][:2]
+    assert before == moments[explorer.moment]
+    assert "Backward from `d_loss`" in after["caption"]
+    assert "in vain" in after["caption"]
+    seen = [m["caption"] for m in moments[: explorer.moment + 1]]
+    assert [caption for caption in seen if "ackward" in caption or "in vain" in caption] == []
+    events = [e for m in record.moments[: explorer.moment + 1] for e in m.events]
+    assert [e for e in events if record.events[e].kind == "backward"] == []
     assert [*explorer.data["variants"]] == [index.FIRST]
     page = index.index_page([], [index.Link("a.html", "A", "about it")])
-    assert f"{len(call.received['G'])} parameters of <b>G</b>" in page
+    asked = page.partition('<header class="hero">')[2].partition("</header>")[0]
+    assert "or both?" in asked
+    assert call.source in asked
+    assert "in vain" not in asked
     assert '<a href="a.html">A</a>: about it' in page
 
 

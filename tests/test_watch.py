@@ -458,3 +458,25 @@ def test_an_interrupt_at_the_end_of_the_record_comes_out_as_one(
     finally:
         recordings[0].__exit__(None, None, None)
     assert told == []
+
+
+@dataclass
+class Helped(Trainer):
+    """One method serves both nets: what they are called there is no name."""
+
+    def update(self, net: nn.Module, opt: optim.Optimizer, loss: torch.Tensor) -> None:
+        opt.zero_grad()
+        loss.backward(inputs=list(net.parameters()))
+        opt.step()
+
+    def watched_update(self) -> list[str]:
+        return self._names(self.netD, self.optD)
+
+    def _names(self, net: nn.Module, opt: optim.Optimizer) -> list[str]:
+        with watch() as rec:
+            self.update(net, opt, net(torch.ones(2, 2)).mean())
+        return [*rec.parameters, *rec.holds]
+
+
+def test_a_net_has_the_name_of_its_attribute_and_not_that_of_a_helper_s_argument():
+    assert Helped().watched_update() == ["netG", "netD", "optG", "optD"]

@@ -35,7 +35,7 @@ smallest => {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     if (!box.width || !box.height || style.visibility === 'hidden' && !element.closest('.fragment')) continue;
     if (!element.checkVisibility()) continue;  // in a <details> that is closed
-    const foot = sheet.matches('.side, .wide') ? 0 : 36;  // the slide's number and the arrows
+    const foot = sheet.matches('.wide') ? 0 : 36;  // the slide's number and the arrows
     const below = Math.round((box.bottom - frame.bottom) / scale) + foot;
     const right = Math.round((box.right - frame.right) / scale);
     if (below > 0 && element !== sheet) tell(element, `is ${below} px too low on the slide`);

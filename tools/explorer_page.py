@@ -170,6 +170,12 @@ class ExplorerPage:
                 return
         raise AssertionError(f"no line offers {title!r}")
 
+    def compare_with(self, key: str) -> None:
+        """Set this strategy beside the one that is shown."""
+        if "two" not in (self.section.get_attribute("class") or "").split():
+            self.section.get_by_role("button", name="Compare").click()
+        self.section.get_by_label("Compare with").select_option(key)
+
     def as_written(self) -> None:
         self.section.locator(".outcome").get_by_role("button", name="As written again").click()
 
@@ -213,11 +219,15 @@ def expected(film: dict[str, Any], moment: int, data: dict[str, Any]) -> dict[st
             for column, there in zip(film["columns"], reached, strict=True)
         ],
         "totals": [
-            *each, str(frame["sofar"]["vain"]), frame["sofar"]["peakText"],
-            *([f"{flops:,}"] if end and flops is not None else []),
+            *each, *([f"{flops:,}"] if end and flops is not None else []),
+            _vain(frame["sofar"]), frame["sofar"]["peakText"],
         ],
         "bar": moment,
     }  # fmt: skip
+
+
+def _vain(sofar: dict[str, Any]) -> str:
+    return "{vain} of {received} parameter gradients".format(**sofar)
 
 
 def _said(frame: dict[str, Any]) -> str:

@@ -37,6 +37,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+POLL = 50  # ms. Playwright would ask at every frame: of each cell, while the kernel needs the core
 RUN_SECONDS = 240  # in which no cell ends: something hangs
 
 
@@ -191,6 +192,7 @@ class NotebookPage:
             f"path => {{ {_PANEL} return panel !== undefined; }}",
             arg=self.name,
             timeout=START_SECONDS * 1000,
+            polling=POLL,
         )
         self._call(
             """
@@ -218,14 +220,16 @@ class NotebookPage:
                     const cells = Array.from(panel.content.model.cells).filter(
                         cell => cell.type === 'code' && cell.sharedModel.getSource().trim());
                     const ran = cells.filter(cell => cell.executionCount != null);
-                    const ended = ran.some(
-                        cell => !(cell.getMetadata('tags') ?? []).includes('raises-exception')
-                        && cell.outputs.toJSON().some(output => output.output_type === 'error'));
+                    const raised = ({{outputs}}) => Array.from(outputs, (_, i) => outputs.get(i))
+                        .some(output => output.type === 'error');
+                    const ended = ran.some(cell => raised(cell)
+                        && !(cell.getMetadata('tags') ?? []).includes('raises-exception'));
                     if ((ended || ran.length === cells.length)
                         && panel.sessionContext.session.kernel.status === 'idle') return 'over';
                     return ran.length > before ? ran.length : null; }}""",
                 arg=[self.name, ran],
                 timeout=seconds * 1000,
+                polling=POLL,
             ).json_value()
         return self.cells()
 
@@ -247,6 +251,7 @@ class NotebookPage:
                         && panel.sessionContext.session.kernel.status === 'idle'; }}""",
                 arg=[self.name, cell.index],
                 timeout=seconds * 1000,
+                polling=POLL,
             )
 
     def evaluated(self, expression: str) -> str:

@@ -72,7 +72,8 @@ ARTICLE = {
         "Strategy 1, second paragraph",
         "The discriminator's gradients are computed once more; the next step first resets them to "
         "0.",
-        ("g_loss.backward writes gradients of D.", "After D's next zero_grad none are left."),
+        ("g_loss.backward writes gradients of D.",
+         "After D's next zero_grad, to None or to zeros, D holds none, or nothing but 0."),
         L2,
     ),
     "C6": Statement(
@@ -121,7 +122,7 @@ ARTICLE = {
         "Obviously that is superfluous.",
         ("The fake passes D twice.",
          "In train mode the outputs agree for a D of linear layers.",
-         "They agree with BatchNorm, dropout or spectral norm in D as well.",
+         "They agree with each of BatchNorm, dropout and spectral norm in D as well.",
          "For linear layers one pass is enough: S1 (as repaired) ends at the same weights."),
         L4,
     ),
@@ -151,7 +152,8 @@ ARTICLE = {
         "Strategy 3, third paragraph, and the summary",
         "Nor need a graph be kept on purpose, which would take up memory that is not needed.",
         ("At its worst moment the graph of S1 keeps more bytes than that of S3.",
-         "So it is for all that is allocated."),
+         "So it is for all that is allocated.",
+         "More is allocated than in S2 too, which keeps no graph on purpose."),
         L5,
     ),
     "C17": Statement(
@@ -170,8 +172,9 @@ ARTICLE = {
         "discriminator. Or else does it not update blindly?",
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
          "On the ring, S3's D pushes G less to where an accurate D would than S2's does.",
-         "There a more accurate D brings S3 more good samples.",
-         "Blindly: G's gradient by the old D has a median cosine below 0.5 to that by the new."),
+         "There more steps of D before each of G bring S3 more good samples.",
+         "Blindly: on the digits, at lr 0.002, G's gradient by the old D has a median cosine "
+         "below 0.5 to that by the new."),
         L7,
     ),
     "C19": Statement(
@@ -187,7 +190,8 @@ ARTICLE = {
         "Before the strategies",
         "First train the discriminator, then the generator: this is the algorithm of the original "
         "paper.",
-        ("In Algorithm 1 of the paper, as written down in this cell, D steps first, then G.",),
+        ("In Algorithm 1 of the paper, as written down in this cell, D steps first, then G.",
+         "S2, which trains in that order, makes as many fakes in a step as the algorithm."),
         L3,
     ),
     "C21": Statement(

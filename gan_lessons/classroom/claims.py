@@ -25,7 +25,7 @@ CLAIMS = {
     "C10": "S3: g_loss.backward also gives D gradients that nobody uses.",
     "C11": "S3: without detach the gradient would not flow on either, for the graph is freed.",
     "C12": "S3: the fake passes D twice and gives the same output, which is superfluous.",
-    "C13": "S3: the fake's second graph through D is smaller than the first.",
+    "C13": "S3: the fake's second graph is smaller than the first.",
     "C14": "S1 costs one extra gradient of G, S3 one extra forward of D; the difference is small.",
     "C15": "A heavier D favours S1, a lighter D favours S3.",
     "C16": "S1 keeps memory that S3 frees.",

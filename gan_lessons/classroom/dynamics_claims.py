@@ -17,11 +17,16 @@ RANKED = (
     "at the end of {settings} settings S2 has more good samples than S3 in {s2}, fewer in {s3}, "
     "and in {neither} the two are not told apart; {s1}"
 )
-S1_IS_S3 = "S1 (as repaired) and S3 end at the same weights, bit by bit, so S1 is no worse than S3"
-S1_IS_NOT_S3 = "S1 (as repaired) and S3 end at different weights"
+S1_IS_S3 = (
+    "compared in a training of their own, S1 (as repaired) and S3 end at the same weights, bit by "
+    "bit, so S1 is no worse than S3"
+)
+S1_IS_NOT_S3 = (
+    "compared in a training of their own, S1 (as repaired) and S3 end at different weights"
+)
 ACCURATE = (
     "cosine to the gradient by an accurate D, with S3 and with S2: {cosines}; good samples of S3 "
-    "{few:.2f}, and {many:.2f} with a more accurate D ({more}; in brackets: the difference, seed "
+    "{few:.2f}, and {many:.2f} with more steps of D ({more}; in brackets: the difference, seed "
     "by seed, with its 95 % interval)"
 )
 
@@ -34,7 +39,7 @@ class ByTraining(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """``less``: S3's D is the less accurate one. ``helps``: a more accurate one helps S3."""
+    """``less``: S3's D is the less accurate one. ``helps``: more steps of D help S3."""
 
     less: bool
     helps: bool
@@ -82,10 +87,10 @@ def needs_an_accurate_d(
     aims: Mapping[int, Mapping[str, Sequence[float]]], few: Sequence[float], many: Sequence[float]
 ) -> Accuracy:
     """Of C18. Did S3's D push G less in the accurate direction than S2's at every moment, and did
-    a more accurate D bring S3 more good samples? Both seed by seed, with intervals.
+    more steps of D bring S3 more good samples? Both seed by seed, with intervals.
 
     aims: number of steps -> what ``d_accuracy.aims`` returns. few, many: good samples of each seed,
-    with S3 as it is and with a more accurate D. Raises ValueError without a moment.
+    with S3 as it is and with more steps of D. Raises ValueError without a moment.
     """
     if not aims:
         raise ValueError("needs_an_accurate_d() got no moment; d_accuracy.aims() measures them")

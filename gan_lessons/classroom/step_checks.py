@@ -169,7 +169,10 @@ def _compared(mine: _Run, right: _Run, step: int, allowed: float, only_weights: 
     weights, agree = _weights_differ(mine, right, step, allowed)
     passed = not (losses or weights or (calls and not only_weights))
     taken = len(right.records)
-    told = ["Your step ran without an error. Steps taken: {steps}.".format(steps=taken)]
+    text = (
+        "Your step ran without an error, on nets of {parameters} parameters. Steps taken: {steps}."
+    )
+    told = [text.format(parameters=_sizes(right.records[0]), steps=taken)]
     told += losses or ["Both losses agree with the reference."]
     told += weights or [agree]
     if step and not passed:
@@ -179,6 +182,11 @@ def _compared(mine: _Run, right: _Run, step: int, allowed: float, only_weights: 
     if calls and only_weights:
         told.append("(Told only: this exercise asks for the same weights, not for the same calls.)")
     return Check(passed, (*told, *_forwards_differ(mine, right, step)))
+
+
+def _sizes(rec: Record) -> str:
+    """How many parameters each net has: the pair that is tried is not the one of the lesson."""
+    return ", ".join(f"{len(shapes)} ({net})" for net, shapes in rec.parameters.items())
 
 
 def _losses_differ(mine: _Run, right: _Run, step: int) -> list[str]:

@@ -103,10 +103,29 @@ def test_as_written_again_the_same_line_is_looked_at(from_disk, wanted):
     explorer.as_written()
     assert explorer.shown().lines == lines == ["g_loss.backward()"]
     explorer.try_out("Leave out opt_d.zero_grad()")
-    explorer.press("ArrowRight")
+    assert explorer.shown().lines == lines  # far from the line that is changed, too
+    explorer.press("ArrowLeft")
     lines = explorer.shown().lines
     explorer.as_written()
     assert explorer.shown().lines == lines
+    page.locator(".code .line .text", has_text="opt_d.zero_grad()").click()
+    explorer.try_out("Leave out opt_d.zero_grad()")  # the line itself: what runs in its place
+    assert explorer.shown().lines[0].startswith("pred_fake, pred_real")
+    explorer.as_written()
+    assert explorer.shown().lines == ["opt_d.zero_grad()"]
+
+
+def test_the_symbols_do_not_cover_what_they_explain(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    ExplorerPage(page.locator("section.explorer"))
+    page.locator(".legend summary").click()
+    panel = page.locator(".legend > div").bounding_box()
+    assert panel is not None
+    for name in (".transport", ".caption", ".players", ".matrix", ".field"):
+        box = page.locator(f"{name} >> visible=true").first.bounding_box()
+        assert box is not None
+        beside = box["x"] >= panel["x"] + panel["width"]
+        assert beside or box["y"] + box["height"] <= panel["y"], name
 
 
 def test_the_head_of_a_column_leads_to_its_moment(from_disk, wanted):

@@ -50,7 +50,7 @@ def test_a_click_on_a_line_goes_there(from_disk, wanted):
 def test_two_explorers_are_linked_by_phase(from_disk, wanted):
     page = from_disk(wanted.to_html())
     explorer = ExplorerPage(page.locator("section.explorer"))
-    page.get_by_label("Compare with").select_option("generator_first")
+    explorer.compare_with("generator_first")
     films = [wanted.data["films"][key] for key in ("retain_graph", "generator_first")]
     for phase in ("backward D", "backward G"):
         moments = [

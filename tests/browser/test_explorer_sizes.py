@@ -52,7 +52,7 @@ def test_a_comparison_is_large_enough_and_fits(from_disk, wanted):
     explorer = ExplorerPage(page.locator("section.explorer"))
     for first, second in (("1", "generator_first"), ("2", "retain_graph"), ("3", "detach")):
         explorer.press(first)
-        page.get_by_label("Compare with").select_option(second)
+        explorer.compare_with(second)
         explorer.press("Home")
         for _ in range(12):
             assert looks(explorer, stage=14) == []
@@ -102,6 +102,30 @@ def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):
     page.mouse.wheel(0, 700)
     page.wait_for_function("window.scrollY > 300")
     assert 0 <= top(".transport") < top(".caption") < 250
+
+
+def test_on_a_phone_a_press_brings_the_players_into_sight(from_disk, wanted):
+    page = from_disk(f'<div style="height: 560px">Text above.</div>{wanted.to_html()}<p>Below.</p>')
+    page.set_viewport_size({"width": 390, "height": 844})
+    stage = page.locator(".stage")
+
+    def bottom() -> float:
+        box = stage.bounding_box()
+        assert box is not None
+        return box["y"] + box["height"]
+
+    assert bottom() > 844
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("scrollY") == 0  # somebody with a keyboard does not look at a phone
+    page.locator(".transport .next").click()
+    page.wait_for_function(
+        "document.querySelector('[data-gl-view]').shadowRoot"
+        ".querySelector('.stage').getBoundingClientRect().bottom <= innerHeight + 1"
+    )
+    page.locator(".code").evaluate("code => code.scrollIntoView({ behavior: 'instant' })")
+    reading = page.evaluate("scrollY")
+    page.locator(".transport .next").click()  # who has scrolled past them wants something else
+    assert page.evaluate("scrollY") == reading
 
 
 # Names of the source that are broken inside.

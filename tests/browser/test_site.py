@@ -65,6 +65,31 @@ def test_the_index_lists_every_lesson(root, site, offline):
         assert (site / "slides" / f"{name}.html").is_file()
 
 
+SIZE = "e => parseFloat(getComputedStyle(e).fontSize)"
+
+
+def test_what_is_cut_off_says_so_and_code_is_not(site, offline):
+    page = offline.open(site / "00-start-here.html")
+    page.locator(".gl-lid").first.get_by_role("button").click()
+    page.set_viewport_size({"width": 390, "height": 800})
+    table = page.locator(".gl-table .box").first
+    table.scroll_into_view_if_needed()
+    page.locator(".gl-table .box[data-more][tabindex='0'][role=group]").first.wait_for()
+    assert table.get_attribute("aria-label") == "Scrolls sideways: " + " ".join(
+        table.locator("caption").inner_text().split()[:8]
+    )
+    arrow = "e => getComputedStyle(e, '::before').content.startsWith('\"→')"
+    assert table.evaluate(arrow)
+    table.focus()
+    page.keyboard.press("End")  # it scrolls sideways alone
+    table.evaluate("e => e.scrollTo({ left: e.scrollWidth, behavior: 'instant' })")
+    page.locator(".gl-table .box:not([data-more])").first.wait_for()
+    assert not table.evaluate(arrow)
+    code = page.locator(".highlight pre")
+    assert code.evaluate_all("all => all.filter(e => e.scrollWidth > e.clientWidth).length") == 0
+    assert min(code.evaluate_all(f"all => all.map({SIZE})")) >= 14
+
+
 TOO_WIDE = """() => [...document.querySelectorAll('.output li')]
     .filter(item => item.scrollWidth > item.clientWidth + 1).map(item => item.textContent)"""
 
@@ -109,7 +134,8 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
     explorer.wait_for()
     caption = explorer.locator(".caption:not(.room)")
     now = explorer.locator("li[aria-current=step]")
-    assert re.match(r"Line \d+: Backward from d_loss\.", caption.inner_text())
+    assert "ackward" not in caption.inner_text()  # that is what the reader is to guess
+    assert explorer.locator(".totals").inner_text().count("G 0 · D 0") == 1
     for width, height in ((390, 844), (1280, 800)):
         page.set_viewport_size({"width": width, "height": height})
         place = explorer.bounding_box()
@@ -119,6 +145,7 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
     number = now.get_attribute("value")
     assert caption.inner_text().startswith(f"Line {number}: ")
     page.keyboard.press("ArrowRight")  # nothing has been chosen yet
+    assert re.match(r"Line \d+: Backward from d_loss\.", caption.inner_text())
     assert now.get_attribute("value") != number
     assert caption.inner_text().startswith(f"Line {now.get_attribute('value')}: ")
     page.set_viewport_size({"width": 1280, "height": 720})
@@ -132,8 +159,10 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
     pictures = page.locator(".card .window > div")
     assert pictures.count() == page.locator(".card").count()
     assert all(pictures.evaluate_all("all => all.map(e => e.firstElementChild?.offsetHeight > 20)"))
-    for width in (390, 1280):  # no table of a card is cut off at its side
+    for width in (390, 1280):  # a table of a card is not cut off at its side, and can be read
         page.set_viewport_size({"width": width, "height": 800})
+        cells = page.locator(".card .window :is(th, td, pre):visible")
+        assert min(cells.evaluate_all(f"all => all.map({SIZE})")) >= 12
         assert not any(pictures.evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)"))
     loaded = "all => all.map(image => image.decode().then(() => image.naturalWidth > 0))"
     images = page.locator(".card .window img")

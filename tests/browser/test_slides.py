@@ -10,7 +10,7 @@ import deck_browser
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from deck_browser import DeckBrowser, overflows, print_pdf, slides
+from deck_browser import DeckBrowser, fill, overflows, print_pdf, slides
 from explorer_page import ExplorerPage
 
 pytestmark = pytest.mark.browser
@@ -42,6 +42,8 @@ def test_every_slide_fits(notebook_path, built, offline):
     for number, name in slides(page):
         visited = number
         found += [f"slide {number} (#{name}): {line}" for line in overflows(page)]
+        if (part := fill(page)) < 0.5:
+            found.append(f"slide {number} (#{name}) ends at {part:.0%} of its height")
     assert found == []
     assert visited == page.evaluate("Reveal.getTotalSlides()")
     assert visited > 5
@@ -517,7 +519,7 @@ def test_an_explorer_that_grows_still_fits(explorer_deck, offline):
     page = offline.open(explorer_deck)
     page.keyboard.press("ArrowRight")
     section = page.locator("section.present .explorer").last
-    section.get_by_label("Compare with").select_option(index=1)
+    section.get_by_role("button", name="Compare").click()
     wait_until(page, "document.querySelector('section.present .sheet.wide').scrollHeight <= 721")
 
 

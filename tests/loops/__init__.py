@@ -2,6 +2,7 @@
 
 from . import (
     clipping,
+    crossed,
     cut_off,
     directions,
     errors,
@@ -13,14 +14,15 @@ from . import (
     partly,
     polluted,
     right,
+    summed,
     unused_loss,
     useless_gradients,
 )
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, partly, polluted, ownership, unused_loss, loss_forms, clipping,
-    directions, lone, odd_parameters, no_gradient_there, useless_gradients, right,
+    errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, loss_forms,
+    clipping, directions, lone, odd_parameters, no_gradient_there, useless_gradients, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

@@ -43,8 +43,9 @@ nothing:
   no gradient at all is told;
 - two parts of one net, cut apart, that both learn from something: a linear probe or training by
   stages is cut there too (so is a code that was drawn from `mu.data`);
-- one backward of the sum of two opposed losses, `(d_loss + g_loss).backward()` without a detach:
-  only that it is shared is noted;
+- one backward for the losses of two opponents, `(d_loss + g_loss).backward()`, where the judge
+  judges nothing but what that player made, or the two losses do not pull each number of a verdict
+  apart (labels of each sample's own): only that the backward is shared is noted;
 - a term whose branch was never entered: that values were made for it without gradients and used by
   nothing;
 - data: the class labels of somebody else, real samples where fakes belong, the code of the batch

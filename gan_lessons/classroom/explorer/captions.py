@@ -41,7 +41,7 @@ def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
     story = Story(record, moments)
     told = [_ON_THE_WAY_OUT] if record.error and _raised_before(moments, moment) else []
     for kind, group in groupby(events, key=lambda event: (event.kind, event.target)):
-        told += _event(record, kind[0], list(group))
+        told += _event(story, kind[0], list(group))
     told += _cuts(record, moment)
     if not events:
         told += _by_hand(record, moments, moment)
@@ -90,8 +90,9 @@ def _marks(text: str) -> tuple[str, list[list[int | str]]]:
     return plain, found
 
 
-def _event(record: StepRecord, kind: str, events: Sequence[Event]) -> Iterator[str]:
+def _event(story: Story, kind: str, events: Sequence[Event]) -> Iterator[str]:
     """Events of one kind and one target, one after the other."""
+    record = story.record
     if kind == "forward":
         yield from _forwards(record, events)
         return
@@ -99,7 +100,7 @@ def _event(record: StepRecord, kind: str, events: Sequence[Event]) -> Iterator[s
         if kind == "zero_grad":
             yield from _cleared(record, event)
         elif kind == "backward" and event.call is not None:
-            yield from _backward(record, record.backward_calls[event.call], event)
+            yield from _backward(story, record.backward_calls[event.call], event)
         elif kind == "grad":
             yield "A gradient is computed without being written into any .grad."
         elif kind == "step":
@@ -154,8 +155,9 @@ def _state(grads: _Grads, net: str, name: str) -> GradState:
     return grads.get(net, {}).get(name, GradState())
 
 
-def _backward(record: StepRecord, call: BackwardCall, event: Event) -> Iterator[str]:
+def _backward(story: Story, call: BackwardCall, event: Event) -> Iterator[str]:
     """Who received gradient that a step will use comes first, then who received it in vain."""
+    record = story.record
     name = call.source.partition(".backward")[0].strip()
     if name.isidentifier():
         yield "Backward from `{name}`.".format(name=name)
@@ -172,6 +174,8 @@ def _backward(record: StepRecord, call: BackwardCall, event: Event) -> Iterator[
         text = "{net} gets gradient in vain: no step will use it."
         if useful:
             text = "{net} gets some as well, in vain: nobody asked, and no step will use it."
+        if useful and all(story.used_of(net, n, event.grads[net][n]) for n in names):
+            text = "{net} gets some as well, in vain, on top of what a step has used."
         yield _VAIN + _received(record, net, names, text) + _END
 
 

@@ -26,6 +26,7 @@ from gan_lessons.classroom.explorer.field import PlaneWatch
 from gan_lessons.classroom.explorer.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.explorer.own_gan import own_gan
 from gan_lessons.classroom.explorer.saved_page import save_page
+from gan_lessons.classroom.explorer.stage_moments import PARTLY
 from gan_lessons.classroom.page import StrategyWidget, module
 from gan_lessons.classroom.templating import template
 from gan_lessons.gan import Gan
@@ -221,7 +222,7 @@ class _Run:
         if self.record.error:
             return None
         trial = copied(self.start)
-        with seeded(self.seed, self.batch[0].device), counting(trial.nets) as count:
+        with seeded(self.seed, self.batch[0].device), counting({}) as count:  # whose, nobody asks
             step(trial, *self.batch)
         return sum(work.flops for work in count.work)
 
@@ -297,9 +298,17 @@ def _touched(changed: WhatIf) -> int:
     return min(found, default=(False, 0))[1] + 1
 
 
+_PARTLY = (
+    f"{USED}+{GRADIENT['vain'][0]}",
+    "used + in vain",
+    "a step used one part of this sum, and no step uses the other",
+)
+
+
 def _legend() -> Json:
     """What is the same for all films: the symbols, with what they mean."""
     kinds = {KIND_LETTERS[kind]: [*told, kind] for kind, told in GRADIENT.items()}
+    kinds[KIND_LETTERS[PARTLY]] = [*_PARTLY, PARTLY]
     kinds[MIXED] = ["±", "mixed", "its parameters differ; the row unfolds", "mixed"]
     states = {STATE_LETTERS.get(state, "."): [*told, state] for state, told in BUFFER.items()}
     return {"kinds": kinds, "states": states, "used": USED, "received": RECEIVED, "cut": CUT}

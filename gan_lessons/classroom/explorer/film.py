@@ -15,7 +15,7 @@ from gan_lessons.classroom.explorer.captions import NOTHING, marked_caption
 from gan_lessons.classroom.explorer.matrix import matrix
 from gan_lessons.classroom.explorer.paint import colours, folded
 from gan_lessons.classroom.explorer.stage_layout import stage
-from gan_lessons.classroom.explorer.stage_moments import Story, stage_moments
+from gan_lessons.classroom.explorer.stage_moments import PARTLY, Story, stage_moments
 from gan_lessons.classroom.explorer.stage_narrow import narrow_stage
 from gan_lessons.lens import show
 from gan_lessons.lens.model import STATES, Forward, Graph, Moment, StepRecord
@@ -26,6 +26,7 @@ Places = Mapping[tuple[str, str], int]  # (net, parameter) -> its place in the f
 # One letter for each state of a node ("." is not there) and for each kind of gradient.
 STATE_LETTERS = {state: state[0] for state in STATES}
 KIND_LETTERS = dict(zip(show.GRADIENT, "nzfahbv", strict=True))
+KIND_LETTERS[PARTLY] = "p"
 MIXED = "m"  # of a whole net whose parameters differ
 _NET_LETTERS = {**KIND_LETTERS, "mixed": MIXED}
 
@@ -186,7 +187,7 @@ def _moments(story: Story, graph: Graph, places: Places) -> list[Json]:
     record, moments, found = story.record, story.moments, []
     phases, players = _phases(record, moments), stage_moments(story, _NET_LETTERS)
     for moment, phase, stage_now in zip(moments, phases, players, strict=True):
-        grads = (show.describe(moment.grads[net][name], record.complete) for net, name in places)
+        grads = (story.kind(net, name, moment.grads[net][name]) for net, name in places)
         text, marked = marked_caption(record, moment, moments)
         told: Json = {
             "line": moment.line,
@@ -197,7 +198,7 @@ def _moments(story: Story, graph: Graph, places: Places) -> list[Json]:
             "states": "".join(
                 STATE_LETTERS.get(moment.states.get(i, ""), ".") for i in graph.nodes
             ),
-            "grads": "".join(KIND_LETTERS[cell.kind] for cell in grads),
+            "grads": "".join(KIND_LETTERS[kind] for kind in grads),
             "phase": phase,
             "stage": stage_now,
             "sofar": _so_far(story, moment.index),
@@ -228,6 +229,9 @@ def _so_far(story: Story, moment: int) -> Json:
         for c in calls
     ]
     vain = sum(len(names) for c in calls for names in record.in_vain(c).values())
+    received = sum(
+        len(names) for c in calls for names in record.backward_calls[c].received.values()
+    )
     begun = [record.backward_calls[c].held_before for c in calls]
     peak = max([m.held for m in seen] + [e.held for e in events] + begun,
                key=lambda held: held.activations)  # fmt: skip
@@ -235,6 +239,7 @@ def _so_far(story: Story, moment: int) -> Json:
         "forwards": [ran.count(net) for net in record.parameters],
         "backwards": [sum(net in nets for nets in through) for net in record.parameters],
         "vain": vain,
+        "received": received,
         "peakText": show.bytes_text(peak),
     }
 

@@ -132,12 +132,13 @@ def _cell(
 ) -> list[Any]:
     state = column.grads.get(net, {}).get(name, GradState())
     was = column.before.get(net, {}).get(name, GradState())
-    cell = show.describe(state, story.record.complete)
+    kind = story.kind(net, name, state)
     used = column.event is not None and state.used_by == column.event.index
     changed = (state.value, state.sources) != (was.value, was.sources)
-    norm = None if cell.kind in ("none", "zero") else state.value
+    norm = None if kind in ("none", "zero") else state.value
+    earlier = ["before"] if state.before and state.sources else []
     aside = name in story.aside[column.moment].get(net, ())
-    return [letters[cell.kind], norm, [*cell.sources], int(changed), int(used), int(aside)]
+    return [letters[kind], norm, [*earlier, *state.sources], int(changed), int(used), int(aside)]
 
 
 def _joint(cells: Sequence[list[Any]], letters: Mapping[str, str]) -> list[Any]:

@@ -7,6 +7,7 @@ import io
 import keyword
 import tokenize
 from collections.abc import Sequence
+from functools import lru_cache
 
 KEYWORD, STRING, NUMBER, COMMENT, NAME, PLAIN = "k", "s", "n", "c", "b", "t"
 _KINDS = {tokenize.STRING: STRING, tokenize.NUMBER: NUMBER, tokenize.COMMENT: COMMENT}
@@ -16,15 +17,21 @@ _CONSTANTS = {"True", "False", "None"}
 def colours(lines: Sequence[str]) -> list[str]:
     """For each line the runs of one colour: ``k3t5`` is a keyword of three letters, then five
     letters of plain text. What is no Python is plain."""
+    return [*_coloured("\n".join(lines) + "\n")] if lines else []
+
+
+@lru_cache(maxsize=64)  # the same steps are shown again and again
+def _coloured(source: str) -> tuple[str, ...]:
+    lines = source.split("\n")[:-1]
     marks = [[PLAIN] * len(line) for line in lines]
     try:
-        for token in tokenize.generate_tokens(io.StringIO("\n".join(lines) + "\n").readline):
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
             kind = _kind(token)
             if kind is not None:
                 _mark(marks, token, kind)
     except (tokenize.TokenError, SyntaxError):
         pass  # what came before it is coloured
-    return [_runs(mark) for mark in marks]
+    return tuple(_runs(mark) for mark in marks)
 
 
 def _kind(token: tokenize.TokenInfo) -> str | None:

@@ -10,7 +10,7 @@ import ast
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from gan_lessons.lens.model import BackwardCall, Forward, Graph, StepRecord
 
@@ -182,8 +182,13 @@ def _reached(start: Player, takers: Mapping[Player, Iterable[Player]]) -> set[Pl
 
 def arguments(forward: Forward) -> str:
     """``fake`` for a call ``D(fake.detach())``; "" where the call is not known."""
+    return _arguments(forward.line.expression)
+
+
+@lru_cache(maxsize=256)
+def _arguments(expression: str) -> str:
     try:
-        call = ast.parse(forward.line.expression, mode="eval").body
+        call = ast.parse(expression, mode="eval").body
     except SyntaxError:
         return ""
     if not isinstance(call, ast.Call):

@@ -21,6 +21,7 @@ Grads = Mapping[str, Mapping[str, GradState]]
 CALLS = {STALE: "s", HELD: "h", UNKNOWN: "u", FREED: "f"}
 OVER = "o"  # stale, but no backward goes through it any more
 TO_COME, RAN = ".", "n"  # not yet; it ran, and there is no graph of it (any more)
+PARTLY = "partly"  # the kind of a sum in vain, of which a step has used a part
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,29 @@ class Story:
     def versions(self) -> list[dict[str, int]]:
         """For each event: net -> how often an optimizer had moved it by then."""
         return self.record.versions
+
+    def kind(self, net: str, name: str, state: GradState) -> str:
+        """What that ``.grad`` holds: a kind of ``show.GRADIENT``, or ``PARTLY``."""
+        asked = (net, name, id(state))  # all states live as long as the record
+        if (known := self._kinds.get(asked)) is None:
+            known = show.describe(state, self.record.complete).kind
+            if known == "vain" and self.used_of(net, name, state):
+                known = PARTLY
+            self._kinds[asked] = known
+        return known
+
+    @cached_property
+    def _kinds(self) -> dict[tuple[str, str, int], str]:
+        return {}
+
+    def used_of(self, net: str, name: str, state: GradState) -> list[int]:
+        """The backward calls in that ``.grad`` whose gradient a step has used."""
+        return [call for call in state.sources if name in self._used[call].get(net, ())]
+
+    @cached_property
+    def _used(self) -> list[Mapping[str, Sequence[str]]]:
+        calls = self.record.backward_calls
+        return [{} if call.error else self.record.used(call.index) for call in calls]
 
     def walked_after(self, moment: Moment) -> set[int]:
         """The graph nodes through which a backward call goes, or tries to, after this moment."""
@@ -122,7 +146,7 @@ def _entry(story: Story, moment: Moment, kind_of: Mapping[str, str]) -> Json:
     told: Json = {
         "calls": "".join(_call(story, f.index, moment, ran) for f in record.forwards),
         "losses": "".join(_loss(story, node, moment) for node in story.cast.losses),
-        "nets": "".join(_kind(moment.grads[net], record.complete, kind_of) for net in moment.grads),
+        "nets": "".join(_kind(story, net, moment, kind_of) for net in moment.grads),
         "versions": [*now.values()],
         "saw": [_saw(story, moment, net) for net in moment.grads],
     }
@@ -155,16 +179,29 @@ def _loss(story: Story, node: int, moment: Moment) -> str:
     return "1" if built or node in moment.states else TO_COME
 
 
-def _kind(grads: Mapping[str, GradState], complete: bool, kind_of: Mapping[str, str]) -> str:
+def _kind(story: Story, net: str, moment: Moment, kind_of: Mapping[str, str]) -> str:
     """The letter of what all of a net's ``.grad`` hold, or that of a mixture."""
-    kinds = {show.describe(state, complete).kind for state in grads.values()}
+    kinds = {story.kind(net, name, state) for name, state in moment.grads[net].items()}
     return kind_of[kinds.pop()] if len(kinds) == 1 else kind_of["mixed"]
 
 
 def _saw(story: Story, moment: Moment, net: str) -> str:
-    """``through D v1``: the weights of others that what is in the ``.grad`` came through; where
-    there are none, which of its own it is the gradient at."""
-    calls = sorted({c for state in moment.grads[net].values() for c in state.sources})
+    """Of what is in the ``.grad``; where it is in vain and a step has used a part of it, of that
+    part and of the other: ``✓ at v0 + ○ at v1``."""
+    states = moment.grads[net]
+    calls = sorted({c for state in states.values() for c in state.sources})
+    if {story.kind(net, name, state) for name, state in states.items()} != {PARTLY}:
+        return _saw_by(story, net, calls)
+    used = {c for name, state in states.items() for c in story.used_of(net, name, state)}
+    parts = [c for c in calls if c in used], [c for c in calls if c not in used]
+    signs = show.USED, show.GRADIENT["vain"][0]
+    told = [_saw_by(story, net, part).replace(" weights", "") for part in parts if part]
+    return " + ".join(f"{sign} {text}" for sign, text in zip(signs, told, strict=False))
+
+
+def _saw_by(story: Story, net: str, calls: Sequence[int]) -> str:
+    """``through D v1``: the weights of others that the gradient of these backward calls came
+    through; where there are none, which of its own it is the gradient at."""
     seen: dict[str, set[int]] = {}
     for forward in (f for call in calls for f in story.cast.through(call, net)):
         seen.setdefault(forward.net, set()).add(story.version_of.get(forward.index, 0))

@@ -20,6 +20,7 @@ from traitlets import Bool, List, Unicode
 from traitlets.config import Config
 
 from gan_lessons.classroom.export import assets, slides
+from gan_lessons.classroom.export.code_lines import by_lines
 from gan_lessons.classroom.export.execute import execute, is_executed
 from gan_lessons.classroom.export.markdown import Markdown, page_link, slide_link
 from gan_lessons.classroom.export.offline import require_self_contained
@@ -90,14 +91,15 @@ class _OneFile(TemplateExporter):
             nb = execute(nb, Path(where.get("path") or "."), where["name"])
         require_lines(nb)
         # It remembers which anchors are taken: one for each document.
-        markdown = Markdown(self.link, ids=self.link is page_link)
+        is_page = self.link is page_link
+        markdown = Markdown(self.link, ids=is_page)
         self.register_filter("markdown", markdown)
         self.register_filter("inline", markdown.inline)
         self.environment.globals.update(
             headings=markdown.headings, links=self.with_links, picture=picture_of(nb)
         )
         page, resources = super().from_notebook_node(nb, resources, **kw)
-        page = assets.each_once(page)
+        page = assets.each_once(by_lines(page) if is_page else page)
         require_self_contained(page, f"{where['name']}{self.file_extension}")
         return page, resources
 

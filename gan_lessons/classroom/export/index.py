@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from gan_lessons.classroom import StrategyExplorer, explore
 from gan_lessons.classroom.export import assets
+from gan_lessons.classroom.export.code_lines import by_lines
 from gan_lessons.classroom.export.markdown import Markdown, page_link
 from gan_lessons.classroom.export.offline import require_self_contained
 from gan_lessons.classroom.export.picture import picture_of
@@ -75,7 +76,8 @@ def _first_sentences(text: str) -> str:
 
 @cache
 def decisive() -> tuple[StrategyExplorer, BackwardCall]:
-    """The explorer at the moment of the first backward of ``FIRST``, and that call.
+    """The explorer right before the first backward of ``FIRST``, and that call: one press, and the
+    reader sees what was to be guessed.
 
     What could be changed is offered there alone: tried on all three it would double the page.
     """
@@ -85,17 +87,20 @@ def decisive() -> tuple[StrategyExplorer, BackwardCall]:
     explorer.data = explorer.data | {"variants": offered}
     explorer.strategy = FIRST
     event = next(event.index for event in record.events if event.call == 0)
-    explorer.moment = next(m.index for m in record.moments if event in m.events)
+    answer = next(m.index for m in record.moments if event in m.events)
+    stops = (
+        i for i, m in enumerate(explorer.data["films"][FIRST]["moments"]) if not m.get("silent")
+    )
+    explorer.moment = max(i for i in stops if i < answer)
     return explorer, record.backward_calls[0]
 
 
 def index_page(lessons: Sequence[Lesson], more: Sequence[Link] = ()) -> str:
     """The index as one HTML page. Raises ExternalLoadError if it would load something."""
     explorer, call = decisive()
-    received = {net: len(names) for net, names in call.received.items()}
     return site_page(
         "index.html", "index.html.j2", lessons=lessons, more=more, explorer=explorer,
-        source=call.source, received=received,
+        source=call.source,
     )  # fmt: skip
 
 
@@ -107,6 +112,6 @@ def site_page(name: str, template: str, **values: Any) -> str:
     environment = Environment(autoescape=True, loader=FileSystemLoader(assets.TEMPLATES))
     home = "../" * name.count("/")
     told = {"asset": assets.template_file, "links": True, "home": home, **values}
-    page = assets.each_once(environment.get_template(template).render(told))
+    page = by_lines(assets.each_once(environment.get_template(template).render(told)))
     require_self_contained(page, name)
     return page

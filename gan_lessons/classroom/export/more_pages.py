@@ -50,7 +50,7 @@ def api_step(site: Site) -> list[Link]:
 def cheat_sheet_step(site: Site) -> list[Link]:
     """``cheat-sheet.html``."""
     site.write(site.folder / "cheat-sheet.html", cheat_sheet_page(home="index.html"))
-    about = "Three strategies, the errors and their causes, ten ways to freeze a player: one sheet."
+    about = "Three strategies, the errors and their causes, nine ways to freeze one: one sheet."
     return [Link("cheat-sheet.html", "Cheat sheet", about)]
 
 

@@ -19,6 +19,7 @@ from gan_lessons.classroom.export.slides import (
 )
 
 _SAYS = 60  # characters of a folded cell that are shown
+NOT_ON_PAGE = "not-on-page"  # the tag of what means something only where it runs
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,20 @@ class Shown:
 def reading(notebook: Any, teacher: bool = False) -> list[Shown]:
     """The cells of ``notebook`` in order; notes only for a ``teacher``. Mutates nothing.
 
-    Code on no slide that shows nothing (it prepares the computer that runs it) is left out.
+    Left out is what is of use only to who runs it: cells with the tag ``NOT_ON_PAGE``, and code on
+    no slide that shows nothing (it prepares the computer).
     """
     waiting = _Waiting(notebook.cells)
     return [
         _shown(cell, *waiting.at(cell))
         for cell in notebook.cells
-        if cell.source.strip() and (teacher or slide_type(cell) != "notes") and not _prepares(cell)
+        if cell.source.strip() and (teacher or slide_type(cell) != "notes") and not _is_live(cell)
     ]
 
 
-def _prepares(cell: Any) -> bool:
-    return cell.cell_type == "code" and slide_type(cell) == "skip" and not cell.get("outputs")
+def _is_live(cell: Any) -> bool:
+    prepares = cell.cell_type == "code" and slide_type(cell) == "skip" and not cell.get("outputs")
+    return prepares or NOT_ON_PAGE in tags(cell)
 
 
 def _shown(cell: Any, lid: Lid | None, below: str) -> Shown:

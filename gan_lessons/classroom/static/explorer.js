@@ -21,8 +21,9 @@ const UI = {
   every: "every line",
   everyMeans: "Also stop at lines that change nothing for gradients, graph or memory",
   asWritten: "↩ As written again",
+  beside: "Compare",
+  besideMeans: "Set another step beside this one, moment by moment",
   compare: "Compare with",
-  alone: "Compare …",
   field: "The fakes, and what D makes of them",
   goThere: "Go there, to see why",
   legend: "Symbols",
@@ -46,7 +47,8 @@ const OUTCOMES = { // of a changed step: symbol, words, is it a warning
 
 // Icons are drawn: fonts without these signs would show boxes.
 const ICONS = {
-  back: "M12 3v10L5 8z", next: "M4 3v10l7-5z", play: "M3 2v12l11-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  back: "M3 3h2v10H3zM13 3v10L6 8z", next: "M11 3h2v10h-2zM3 3v10l7-5z", play: "M3 2v12l11-6z", pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  beside: "M1 2h6v12H1zM9 2h6v12H9z",
 };
 const icon = (name) => {
   const holder = document.createElement("span");
@@ -88,8 +90,9 @@ class Pane {
     this.players = make("div", { class: "stage" });
     const below = make("div", { class: "below" },
       make("div", { class: "tables" }, this.matrix.element, this.matrix.memory, make("div", { class: "facts" }, this.matrix.totals, this.info)), this.field);
+    this.title = make("h3", {}, film.title, variant ? make("span", {}, ` ${variant.title}`) : null);
     const parts = [
-      make("h3", {}, film.title, variant ? make("span", {}, ` ${variant.title}`) : null),
+      this.title,
       make("div", { class: "top" }, this.here, make("div", { class: "said" }, this.caption, this.longest()), variant ? this.outcome(variant) : null),
       make("div", { class: "columns" }, this.code.element, this.players, below),
     ];
@@ -174,6 +177,7 @@ class Pane {
 // at which their text has 14 pixels.
 const NARROW = 760;
 const SMALLEST_PLAYERS = 14 / 18.5;
+const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
 // The controls, over one pane or two ---------------------------------------------------------------
 
@@ -238,16 +242,24 @@ class Explorer {
     this.slider = make("input", { type: "range", min: "0", "aria-label": UI.slider });
     this.slider.addEventListener("input", () => this.set("moment", this.stops[Number(this.slider.value)]));
     this.count = make("output", {});
-    const transport = make("div", { class: "transport" },
+    const transport = make("div", { class: "transport", onclick: () => this.bringIntoSight() },
       button("back", () => this.step(-1)), button("next", () => this.step(1)), this.player, this.slider, this.count);
     this.every = make("input", { type: "checkbox", onchange: () => this.update() });
     const every = make("label", { class: "every", title: UI.everyMeans }, this.every, " ", UI.every);
+    this.beside = make("button", { type: "button", class: "beside", title: UI.besideMeans, onclick: () => this.set("compare", this.compared ? "" : this.others[0]) }, icon("beside"), ` ${UI.beside}`);
     this.compare = make("select", { "aria-label": UI.compare, onchange: () => this.set("compare", this.compare.value) });
-    return make("div", { class: "controls" }, this.strategies, transport, every, this.compare, this.legend());
+    return make("div", { class: "controls" }, this.strategies, transport, every, this.beside, this.legend());
   }
 
+  // The symbols that occur here.
   legend() {
-    const entries = [...Object.values(this.data.kinds), ...Object.values(this.data.states)]
+    const { films, variants, kinds, states } = this.data;
+    const shown = [...Object.values(films), ...Object.values(variants).flat().map(({ film }) => film)];
+    const moments = shown.flatMap((film) => film.moments ?? []);
+    const found = (table, text) => Object.keys(table).filter((letter) => moments.some((moment) => text(moment).includes(letter)));
+    const held = found(kinds, ({ grads, stage }) => grads + stage.nets).map((letter) => kinds[letter]);
+    const kept = found(states, (moment) => moment.states).map((letter) => states[letter]);
+    const entries = [...held, ...kept]
       .filter(([symbol]) => symbol)
       .map(([symbol, word, means]) => make("li", {}, make("b", {}, symbol), ` ${word}: ${means}`));
     const swatch = (kind) => make("li", {}, make("i", { class: `swatch ${kind}` }), ` ${UI[kind]}`);
@@ -257,7 +269,7 @@ class Explorer {
     const words = [[this.data.used, UI.usedMark], UI.aside, UI.versions, UI.saw, UI.ask];
     for (const [sign, means] of words) entries.push(make("li", {}, make("b", {}, sign), ` ${means}`));
     return make("details", { class: "legend" }, make("summary", {}, UI.legend),
-      make("div", {}, make("ul", {}, ...entries), make("p", {}, UI.keys)));
+      make("div", { tabindex: "0", role: "group", "aria-label": UI.legend }, make("ul", {}, ...entries), make("p", {}, UI.keys)));
   }
 
   // State, which lives in the model alone. Nothing is sent to a kernel.
@@ -295,6 +307,16 @@ class Explorer {
     return Math.max(0, this.stops.findLastIndex((i) => i <= this.moment));
   }
 
+  // What can stand beside the step, and what does.
+  get others() {
+    return this.data.order.filter((key) => key !== this.strategy);
+  }
+
+  get compared() {
+    const wanted = this.model.get("compare");
+    return this.others.includes(wanted) ? wanted : "";
+  }
+
   variants(key) {
     return this.data.variants[key] ?? [];
   }
@@ -315,16 +337,16 @@ class Explorer {
     this.set("moment", linked(from, moment, this.film)); // the same phase, in the other order
   }
 
-  // A change is looked at where it is made; as written again, the same line is looked at, or what was
-  // before the change.
+  // With a change and without it the same line is looked at; who walks nowhere in between comes back
+  // to where he left.
   tryOut(key) {
     const from = this.film;
     const moment = this.moment;
-    const wasWritten = !this.variant(this.strategy);
+    const returns = key === "" && this.left?.to === from && this.left.at === moment;
     this.set("what_if", key);
-    const before = wasWritten ? undefined : sameLine(from, moment, this.film) ?? this.leftAt;
-    if (wasWritten) this.leftAt = moment;
-    this.set("moment", before ?? linked(from, moment, this.film));
+    const found = returns ? this.left.moment : sameLine(from, moment, this.film);
+    this.left = { to: this.film, at: found, moment };
+    this.set("moment", found);
     this.section.focus({ preventScroll: true });
   }
 
@@ -367,13 +389,16 @@ class Explorer {
     this.set("index", order.indexOf(key)); // for menus that are linked to it
     this.choices.forEach((choice, i) => choice.setAttribute("aria-pressed", String(order[i] === key)));
     this.strategies.hidden = order.length < 2;
-    const others = order.filter((other) => other !== key).map((other) => [other, films[other].title]);
-    const compared = others.some(([other]) => other === this.model.get("compare")) ? this.model.get("compare") : "";
-    options(this.compare, [["", UI.alone], ...others], compared);
-    this.compare.hidden = !others.length;
+    const { others, compared } = this;
+    options(this.compare, others.map((other) => [other, films[other].title]), compared);
+    this.beside.hidden = !others.length;
+    this.beside.setAttribute("aria-pressed", String(Boolean(compared)));
     const { film, moment, stops, place } = this;
     const panes = [this.pane(0, film, key, this.variant(key))];
-    if (compared) panes.push(this.pane(1, films[compared], compared, null));
+    if (compared) {
+      panes.push(this.pane(1, films[compared], compared, null));
+      panes[1].title.replaceChildren(this.compare);
+    }
     if (panes.length !== this.panes.length || panes.some((pane, i) => pane !== this.panes[i]))
       this.holder.replaceChildren(...panes.map((pane) => pane.element));
     this.panes = panes;
@@ -409,6 +434,14 @@ class Explorer {
     return made.get(film);
   }
 
+  // On a phone the players may begin below the screen while the controls are on it: what is walked
+  // through is to be seen. A reader who has scrolled past them wants something else.
+  bringIntoSight() {
+    const [{ players }] = this.panes;
+    const isBelow = players.getBoundingClientRect().bottom > innerHeight;
+    if (isBelow && this.holder.clientWidth <= NARROW) players.scrollIntoView({ block: "nearest", behavior: CALM.matches ? "auto" : "smooth" });
+  }
+
   // Keys. Ours are kept from the page; all others pass on, but not to a notebook, where a letter
   // would change cells.
 
@@ -417,6 +450,7 @@ class Explorer {
     if (["Tab", "PageUp", "PageDown"].includes(event.key)) return;
     if (this.host.closest(".jp-Notebook")) event.stopPropagation();
     const on = event.composedPath()[0];
+    if (on.matches(".legend > div") && event.key.startsWith("Arrow")) return event.stopPropagation(); // it scrolls
     if (event.key !== "Escape") {
       if (on.tagName === "SELECT" || on.tagName === "INPUT") return event.stopPropagation();
       if ((event.key === " " || event.key === "Enter") && ["BUTTON", "SUMMARY"].includes(on.tagName)) return event.stopPropagation();
@@ -512,13 +546,19 @@ function linked(from, moment, to) {
   return theirs[Math.max(0, theirs.length - 1 - toEnd)];
 }
 
-// The moment of another film at which the same line runs for the same time, if there is one.
+// The moment of another film at which the same line runs for the same time. Where it does not, what
+// runs in its place: what comes after the last line before it that does.
 function sameLine(from, moment, to) {
   const text = ({ source }, { line }) => source[line - 1]?.trim();
-  const line = text(from, from.moments[moment]);
-  const times = from.moments.slice(0, moment).filter((m) => text(from, m) === line).length;
-  const found = to.moments.flatMap((m, i) => (line && text(to, m) === line ? [i] : []));
-  return found[times] ?? found.at(-1);
+  const last = to.moments.length - 1;
+  if (!text(from, from.moments[moment])) return Math.min(moment, last); // lines are not known
+  for (let at = moment; at >= 0; at -= 1) {
+    const line = text(from, from.moments[at]);
+    const times = from.moments.slice(0, at).filter((m) => text(from, m) === line).length;
+    const found = to.moments.flatMap((m, i) => (text(to, m) === line ? [i] : []));
+    if (found[times] !== undefined) return Math.min(found[times] + (at < moment), last);
+  }
+  return 0;
 }
 
 function render({ model, el }) {

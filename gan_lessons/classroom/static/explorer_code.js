@@ -130,7 +130,7 @@ class Code {
     this.setFold = (folds) => {
       this.folds = folds;
       for (let line = 1; line <= last; line += 1) this.lines.get(line).hidden = folds;
-      this.folder.textContent = `${folds ? "▸" : "▾"} def ${name}(…)`;
+      this.folder.textContent = `def ${name}(…)`;
       this.folder.setAttribute("aria-expanded", String(!folds));
       this.folder.title = filled(folds ? CODE.unfold : CODE.fold, { last });
     };

@@ -17,14 +17,16 @@ const MATRIX = {
   memory: "Bytes that the graph keeps after each line",
   perLine: "kept, by line",
   most: "most {peak}",
+  vain: "{vain} of {received} parameter gradients",
+  vainMeans: "Counted: each parameter that a backward call reached, once for each call",
   totals: "So far",
 };
 const TOTALS = {
   forwards: "forwards",
   backwards: "backwards through",
-  vain: "gradients in vain",
-  peak: "graph at most",
   flops: "FLOPs",
+  vain: "in vain",
+  peak: "graph at most",
 };
 
 class Matrix {
@@ -40,9 +42,10 @@ class Matrix {
     this.totals = make("dl", { class: "totals", "aria-label": MATRIX.totals });
     this.values = Object.fromEntries(Object.entries(TOTALS).map(([key, name]) => {
       const value = make("dd");
-      this.totals.append(make("div", {}, make("dt", {}, name), value));
+      this.totals.append(make("div", { class: key }, make("dt", {}, name), value));
       return [key, value];
     }));
+    this.values.vain.parentElement.title = MATRIX.vainMeans;
   }
 
   table() {
@@ -69,11 +72,10 @@ class Matrix {
     const whole = this.row(name, row.cells, row.net);
     whole.className = `whole net${this.film.nets.indexOf(row.net) % 4}`;
     if (parts.length) {
-      const button = make("button", { type: "button", class: "unfold", "aria-label": filled(MATRIX.unfold, row), "aria-expanded": "false" }, "▸");
+      const button = make("button", { type: "button", class: "unfold", "aria-label": filled(MATRIX.unfold, row), "aria-expanded": "false" });
       button.addEventListener("click", () => {
         const open = parts[0].hidden;
         for (const part of parts) part.hidden = !open;
-        button.textContent = open ? "▾" : "▸";
         button.setAttribute("aria-expanded", String(open));
       });
       whole.firstChild.prepend(button);
@@ -127,11 +129,11 @@ class Matrix {
       const peak = i <= index && most && this.film.moments[i].held === most ? " peak" : "";
       bar.className = (i === index ? "now" : i > index ? "future" : "") + peak;
     });
-    const { forwards, backwards, vain, peakText } = now.sofar;
+    const { forwards, backwards, peakText } = now.sofar;
     const each = (counts) => this.film.nets.map((net, i) => `${net} ${counts[i]}`).join(" · ");
     this.values.forwards.textContent = each(forwards);
     this.values.backwards.textContent = each(backwards);
-    this.values.vain.textContent = String(vain);
+    this.values.vain.textContent = filled(MATRIX.vain, now.sofar);
     this.values.peak.textContent = peakText;
     this.most.textContent = filled(MATRIX.most, { peak: peakText });
     const { flops } = this.film.totals; // known of the whole step alone

@@ -15,6 +15,8 @@ const STAGE = {
   older: "old v{number}",
   states: { ".": "", n: "no graph", h: "■ held", f: "□ freed", s: "⚠ stale", o: "(stale)", u: "? unknown" },
   mixed: "⚠ mixed",
+  partly: "✓ used + ○ in vain",
+  partlyNarrow: "✓ + ○ in vain",
 };
 const BACK = { u: "used", v: "vain", t: "through", ".": "" };
 
@@ -30,7 +32,6 @@ const stripes = (id) => draw(
   draw("rect", { class: "a", width: 10, height: 10 }),
   draw("rect", { class: "b", width: 5, height: 10 }),
 );
-
 // The stage as it is on a narrow screen: the same players in other places.
 function narrowed({ narrow, ...stage }) {
   const moved = (name, place = "box") => stage[name].map((one, i) => ({ ...one, [place]: narrow[name][i] }));
@@ -76,6 +77,7 @@ class Stage {
     const text = (kind, [left, down], end) => draw("text", { class: kind, x: x + left, y: y + down, "text-anchor": end });
     const version = text("version", at.version, "end");
     const bar = draw("rect", { class: "bar", x: x + 8, y: y + at.bar, width: at.room + 16, height: 31, rx: 6 });
+    const half = draw("rect", { class: "half", x: x + 9.5, y: y + at.bar + 1.5, width: 0.56 * (at.room + 13), height: 28, rx: 5 });
     const holds = text("holds", at.holds);
     const saw = text("saw", at.saw);
     const grad = text("grad", at.grad);
@@ -83,7 +85,7 @@ class Stage {
     const act = () => this.open(name);
     const group = draw("g", { class: `frame net${net % 4}`, tabindex: "0", role: "button", onclick: act },
       draw("rect", { class: "around", x, y, width, height, rx: net % 2 ? 3 : 16 }),
-      draw("text", { class: "name", x: x + 16, y: y + 30 }, visibleName(name)), version, bar, grad, holds, saw);
+      draw("text", { class: "name", x: x + 16, y: y + 30 }, visibleName(name)), version, bar, half, grad, holds, saw);
     group.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.stopPropagation();
@@ -198,13 +200,13 @@ class Stage {
     const moved = now.moved?.includes(net);
     const number = now.versions[net];
     version.textContent = moved ? filled(STAGE.moves, { before: before[net], after: number }) : filled(STAGE.version, { number });
-    holds.textContent = `${symbol} ${word}`;
+    holds.textContent = kind !== "partly" ? `${symbol} ${word}` : this.narrow ? STAGE.partlyNarrow : STAGE.partly;
     saw.textContent = now.aside?.includes(net) ? STAGE.aside : now.saw[net];
     const arrives = this.arrives(net, now);
     group.setAttribute("class", ["frame", `net${net % 4}`, kind, moved ? "moved" : "", arrives ? "received" : ""].filter(Boolean).join(" "));
     if (saw.textContent.length > 13) fitted(saw, sawRoom);
     else saw.removeAttribute("textLength");
-    if (word.length > 8) fitted(holds, room);
+    if (holds.textContent.length > 10) fitted(holds, room);
     else holds.removeAttribute("textLength");
     const told = [
       filled(STAGE.told, { net: name, version: version.textContent, word }), saw.textContent,

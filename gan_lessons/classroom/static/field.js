@@ -124,7 +124,8 @@ function fieldArrow(kind, [x, y], [toX, toY], short) {
   const head = short ? 0 : Math.min(13, Math.max(7, reach));
   const at = (along, across) => `${x + ux * along - uy * across} ${y + uy * along + ux * across}`;
   const shaft = draw("path", { class: "shaft", d: `M${at(Math.min(short, reach), 0)}L${at(Math.max(reach - head, 0), 0)}` });
-  const tip = head ? draw("path", { class: "tip", d: `M${at(reach, 0)}L${at(reach - head, 7)}L${at(reach - head, -7)}z` }) : null;
+  // In vain it is open: a hollow triangle is where a fake was.
+  const tip = head ? draw("path", { class: "tip", d: `M${at(reach - head, 7)}L${at(reach, 0)}L${at(reach - head, -7)}${/\bvain\b/.test(kind) ? "" : "z"}` }) : null;
   return draw("g", { class: kind }, shaft, tip);
 }
 

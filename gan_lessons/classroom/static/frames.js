@@ -33,11 +33,14 @@ class Frames {
       this.model.set("frame", Number(this.slider.value));
     });
     this.place = make("output", {});
-    this.image = make("img", {});
+    // On a slide a picture that is not wide stands beside the rest.
+    this.image = make("img", { onload: () =>
+      this.section.classList.toggle("beside", this.image.naturalWidth < 1.3 * this.image.naturalHeight) });
     this.told = make("p", { class: "told", "aria-live": "polite" });
     const choices = order.length > 1 ? make("div", { class: "choices", role: "group" }, ...this.choices.values()) : null;
     const bar = make("div", { class: "bar" }, this.button, this.slider, this.place);
-    this.section = make("section", { class: "frames", role: "group", "aria-label": slider }, choices, bar, this.image, this.told);
+    this.section = make("section", { class: "frames", role: "group", "aria-label": slider },
+      make("div", { class: "body" }, choices, bar, this.image, this.told));
     this.section.addEventListener("keydown", (event) => this.key(event));
     this.root.replaceChildren(make("style", {}, this.data.css), this.section);
   }

@@ -248,7 +248,10 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     else:
         why = NO_WAY
         fix = FROM_ITSELF_LONE if {*step.nets} <= {*story.record.lone} else FROM_ITSELF
-    return Reason(why, fix + _or_swapped(story, step, call, blanks), blanks, (event,), sure=True)
+    # Where what the nets made without gradients went into this very loss, it is about them.
+    own = any(f.net in step.nets for node in call.nodes for f in story.fed_into.get(node, ()))
+    fix += "" if own else _or_swapped(story, step, call, blanks)
+    return Reason(why, fix, blanks, (event,), sure=True)
 
 
 def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, str]) -> str:

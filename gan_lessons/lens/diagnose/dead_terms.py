@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.partly_cut_off import constant_term, summed
+from gan_lessons.lens.diagnose.ownership import exchanged
+from gan_lessons.lens.diagnose.partly_cut_off import constant_term, without_pupils
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.model import BackwardCall, Cut, Line
+from gan_lessons.lens.model import BackwardCall, Cut, Forward, Line
 
 
 def dead_terms(story: Story) -> Iterator[Finding]:
@@ -14,35 +15,52 @@ def dead_terms(story: Story) -> Iterator[Finding]:
 
     Wrong where the judge's verdict on what the net made was cut off inside that term, and compared
     with what the judge says of something else: the detach is on the wrong side. (Where the other
-    side is detached, or is a target, the side that is left reaches a net that learns.) Waste where
-    the net's output only left for NumPy before: whether it came back into the term is not known.
+    side is detached, or is a target, the side that is left reaches a net that learns.) Wrong, too,
+    where the judge got what the net had made cut off, or where it judges something else there, and
+    judges the net in its own turn only. Waste where the net's output only left for NumPy before:
+    whether it came back into the term is not known.
     """
-    for net in story.trained:
+    crossed = {one.net for one in story.told(exchanged)}
+    for net in (net for net in story.trained if net not in crossed):
         for index in sorted(story.calls_of(net)):
             call = story.record.backward_calls[index]
-            for term, judge in _without_pupils(story, call):
+            for term, judge in without_pupils(story, call):
                 if (cut := _verdict(story, term, judge, net)) is not None:
                     yield _wrong_side(story, net, judge, call, cut)
+                elif (judged := _on_a_copy(story, call, term, judge, net)) is not None:
+                    yield _judged_a_copy(story, net, judge, call, judged)
                 elif lines := _through_numpy(story, call, judge, net):
                     yield _in_numpy(story, net, judge, call, lines)
-
-
-def _without_pupils(story: Story, call: BackwardCall) -> Iterator[tuple[int, str]]:
-    """(term, judge): nobody behind this term learns from the call; ``judge`` does from others."""
-    pupils = {net for _, net in story.uses.get(call.index, ())}
-    last = story.record.events[-1].grads
-    for term in () if call.restricted else summed(story, call)[1]:
-        for judge in story.behind[term] if not story.behind[term] & pupils else ():
-            kept = any(call.index in state.sources for state in last.get(judge, {}).values())
-            served = (story.kind(call), judge) in story.kinds_used  # by this line, another time
-            if judge in story.trained and not kept and not served:
-                yield term, judge
+                elif _on_something_else(story, judge, net):
+                    yield _judged_something_else(story, net, judge, call, term)
 
 
 def _verdict(story: Story, term: int, judge: str, net: str) -> Cut | None:
     """Where the judge's verdict on what ``net`` made was cut off, inside this term."""
     cuts = (cut for node in story.reached(term) for cut in story.cuts_into.get(node, ()))
     return next((cut for cut in cuts if {judge, net} <= story.behind[cut.source]), None)
+
+
+def _on_a_copy(story: Story, call: BackwardCall, term: int, judge: str, net: str) -> Forward | None:
+    """The judge's forward in this term, if it got what ``net`` had made cut off, while ``net``
+    learns through the judge elsewhere in this call."""
+    if (judge, net) not in story.links(call):
+        return None
+    nodes = story.record.graph.nodes
+    inside = {nodes[i].forward for i in story.reached(term)}
+    forwards = [f for f in story.record.forwards if f.index in inside]
+    return next((f for f in forwards if f.net == judge and story.comes_from(f.index, net)), None)
+
+
+def _on_something_else(story: Story, judge: str, net: str) -> bool:
+    """Does the judge learn to judge what ``net`` made, and ``net`` by no call through the judge?"""
+    made = story.record.backward_calls
+    if any((judge, net) in story.links(made[c]) for c in story.calls_of(net)):
+        return False
+    own = {f for c in story.calls_of(judge) for f in made[c].forwards}
+    return any(
+        story.comes_from(f, net) for f in own if story.record.forwards[f].net == judge
+    ) and not any(finding.net == net for finding in story.told(constant_term))
 
 
 def _through_numpy(story: Story, call: BackwardCall, judge: str, net: str) -> list[Line]:
@@ -68,6 +86,33 @@ def _wrong_side(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut
         "{how}{where}.",
         "Leave out {how} there, and detach the other side of this term if it is to stand still.",
         judge=judge, call=story.call(call.index), how=cut.how, where=story.in_line(cut.line),
+    )  # fmt: skip
+
+
+def _judged_a_copy(
+    story: Story, net: str, judge: str, call: BackwardCall, forward: Forward
+) -> Finding:
+    return story.finding(
+        "cut-off", "wrong", net, [story.events[call.index]],
+        "In {call} a term teaches nobody: it is made of {forward}, where {judge} got a copy of the "
+        "output of {net} that was cut off, and {judge} does not step on this call.",
+        "Make this term of what {judge} says of the output of {net} itself, with its graph.",
+        judge=judge, call=story.call(call.index), forward=story.forward(forward),
+    )  # fmt: skip
+
+
+def _judged_something_else(
+    story: Story, net: str, judge: str, call: BackwardCall, term: int
+) -> Finding:
+    return story.finding(
+        "cut-off", "wrong", net, [story.events[call.index]],
+        "In {call} the term that comes from {judge}{where} teaches nobody: {judge} judges there "
+        "what {net} had no part in, and does not step on this call. {judge} learns to judge {net}, "
+        "and {net} learns from no loss that goes through {judge}.",
+        "In this term, give {judge} what {net} made, with its graph. If the term is there for "
+        "{judge}, leave it out of this loss.",
+        judge=judge, call=story.call(call.index),
+        where=story.in_line(story.record.graph.lines.get(term)),
     )  # fmt: skip
 
 

@@ -46,6 +46,14 @@ def as_text(group: Group, seen: Seen) -> str:
     return "\n".join([head, *lines, *(f"  Seen: {visible(s, LONGEST)}" for s in seen(group))])
 
 
+def as_item(text: str) -> str:
+    """One line of a list, wrapped."""
+    lines = textwrap.wrap(
+        visible(text, LONGEST), WIDTH - 4, break_long_words=False, break_on_hyphens=False
+    )
+    return "  - " + "\n    ".join(lines)
+
+
 def as_html(group: Group, seen: Seen) -> str:
     symbol, word, color = SEVERITIES[group[0].severity]
     nets = " and ".join(map(marked, _nets(group)))

@@ -109,6 +109,13 @@ class Flow(Quotes):
             self._made_from[cut] = frozenset(nets)
         return self._made_from[cut]
 
+    def comes_from(self, forward: int, net: str) -> bool:
+        """Did what ``net`` had made, cut off or made without gradients, go into this forward?"""
+        built = self.built_by.get(forward, [])
+        cuts = (cut for key in built for cut in self.cuts_into.get(key, ()))
+        fed = (f for key in built for f in self.fed_into.get(key, ()))
+        return any(net in self.made_from(cut) for cut in cuts) or any(f.net == net for f in fed)
+
     def leaves_behind(self, root: int, net: str) -> set[int]:
         """The parameters of ``net`` to which a gradient at ``root`` would go on."""
         nodes = self.record.graph.nodes

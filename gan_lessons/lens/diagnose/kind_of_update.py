@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from gan_lessons.lens.diagnose.directions import pulled_apart
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 
 
@@ -23,7 +24,8 @@ def update_kind(story: Story) -> Iterator[Finding]:
     for first, second in combinations(firsts.values(), 2):
         if {*first.nets} & {*second.nets}:
             continue  # two optimizers of one player
-        if first.calls() == second.calls() and first.calls():
+        told = story.told_events(pulled_apart)
+        if first.calls() == second.calls() and first.calls() and first.event.index not in told:
             yield _shared(story, first, second)
         # The last step of the leader before the follower's first.
         before = [s for s in story.steps if s.event.target == first.event.target

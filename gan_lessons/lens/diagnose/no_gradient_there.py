@@ -3,6 +3,7 @@ same, numbers that are added, gradients that are reversed in the wrong place or 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -93,7 +94,16 @@ def _of_the_judge(story: Story, call: BackwardCall, key: int, judge: str) -> Fin
 
 
 def _not_reversed(story: Story, call: BackwardCall, key: int, judge: str, net: str) -> Finding:
-    factor = story.record.graph.passes[key]
+    factor, op = story.record.graph.passes[key], story.record.graph.nodes[key].op
+    if re.search("revers|grl", op, re.IGNORECASE):
+        return story.finding(
+            "reversed", "wrong", net, [story.events[call.index]],
+            "{op}, between {net} and {judge}, has the name of a reversal, and in {call} it does "
+            "not reverse the gradient: {net} and {judge} pull the same way.",
+            "Look at the sign in its backward and at that of its factor: one of the two is to be "
+            "negative, and not both.",
+            call=story.call(call.index), op=op, judge=judge,
+        )  # fmt: skip
     return story.finding(
         "reversed", "waste" if factor == 1 else "info", net, [story.events[call.index]],
         "{op} hands on what goes from {net} into {judge}, and in {call} multiplies the gradient by "
@@ -102,8 +112,7 @@ def _not_reversed(story: Story, call: BackwardCall, key: int, judge: str, net: s
         else "{op} hands on what goes from {net} into {judge}, and its gradient as well: in {call} "
         "it changes nothing.",
         "If it is to reverse the gradient, its backward lacks the minus.",
-        call=story.call(call.index), op=story.record.graph.nodes[key].op, judge=judge,
-        factor=factor,
+        call=story.call(call.index), op=op, judge=judge, factor=factor,
     )  # fmt: skip
 
 

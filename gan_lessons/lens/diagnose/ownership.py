@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off, steps_of_the_wrong_net
 from gan_lessons.lens.diagnose.odd_parameters import made_anew
-from gan_lessons.lens.diagnose.partly_cut_off import summed
-from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.diagnose.partly_cut_off import summed, without_pupils
+from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.model import BackwardCall
 
 
@@ -29,13 +29,74 @@ def never_stepped(story: Story) -> Iterator[Finding]:
         ]
         if not calls or not story.finite_after(net, calls):
             continue  # a GradScaler skips the step where a gradient is not finite
+        again = _stepped_instead(story, calls)
         yield story.finding(
-            "never-stepped", "wrong", net, story.events_of(calls),
-            "{calls} filled the gradients of {net}, and no step used them: {net} does not learn.",
+            "never-stepped", "wrong", net,
+            [*story.events_of(calls), *([] if again is None else [again.event])],
+            "{calls} filled the gradients of {net}, and no step used them: {net} does not learn."
+            + ("" if again is None else " {again} moved {others} once more, by what had moved "
+               "{others} before."),
             "Call the step of the optimizer of {net} after it. If that comes later in your loop, "
-            "record up to there.",
-            calls=story.calls(calls),
+            "record up to there."
+            if again is None
+            else "Call the step of the optimizer of {net} in place of that {again}.",
+            calls=story.calls(calls), again=again and story.event(again.event),
+            others=again and " and ".join(again.nets),
         )  # fmt: skip
+
+
+def _stepped_instead(story: Story, calls: list[int]) -> Step | None:
+    """A step that came next after one of these calls, and found what it had used before."""
+    for call in calls:
+        now = story.events[call].index
+        step = next((s for s in story.steps if s.event.index > now), None)
+        if step is not None and step.calls() and step.calls() == story.used_before(step):
+            return step
+    return None
+
+
+def exchanged(story: Story) -> Iterator[Finding]:
+    """Two optimizers hold each other's nets.
+
+    The call on which one steps has a term that teaches nobody: it is about a net that the other
+    holds, which steps on a call of which all terms reach a net of the first as well, in vain.
+    """
+    told = set[frozenset[str]]()
+    for mine in story.trained if not story.failed and not story.inside else ():
+        for index in sorted(story.calls_of(mine)):
+            call = story.record.backward_calls[index]
+            for _, other in without_pupils(story, call):
+                pair, theirs = frozenset([mine, other]), sorted(story.calls_of(other))
+                if theirs and pair not in told and _is_of_another(story, theirs, other, mine):
+                    told.add(pair)
+                    yield _exchanged(story, (mine, index), (other, theirs[0]))
+
+
+def _is_of_another(story: Story, calls: list[int], net: str, other: str) -> bool:
+    """Do all terms of these calls that reach ``net`` reach ``other`` too, which uses none?"""
+    for call in (story.record.backward_calls[c] for c in calls):
+        terms = [story.behind[t] for t in summed(story, call)[1] if net in story.behind[t]]
+        used = any(n == other for _, n in story.uses[call.index])
+        if used or other not in story.receivers(call) or not all(other in t for t in terms):
+            return False
+    return True
+
+
+def _exchanged(story: Story, one: tuple[str, int], two: tuple[str, int]) -> Finding:
+    (step, mine), (other_step, other) = (
+        next((s, n) for s, n in story.uses[call] if n == net) for net, call in (one, two)
+    )
+    return story.finding(
+        "ownership", "wrong", mine,
+        [*story.events_of([one[1], two[1]]), step.event, other_step.event],
+        "{one} steps {net} on {call}, of which a term reaches {other} and not {net}; {two} steps "
+        "{other} on {others}, of which every term reaches {net}, in vain. These optimizers seem to "
+        "hold each other's nets.",
+        "Exchange what {one} and {two} are made of: {two} from the parameters of {net}, {one} "
+        "from those of {other}.",
+        one=step.event.target, two=other_step.event.target, other=other,
+        call=story.call(one[1]), others=story.call(two[1]),
+    )  # fmt: skip
 
 
 def holds_the_wrong_net(story: Story) -> Iterator[Finding]:

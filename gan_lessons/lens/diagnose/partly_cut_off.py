@@ -27,7 +27,8 @@ def constant_term(story: Story) -> Iterator[Finding]:
             for judge in judges - told:
                 told.add(judge)
                 if judge in story.trained and call.index not in story.calls_of(judge):
-                    yield _constant(story, net, judge, call, cut)
+                    cuts = [c for c, js in _terms(story, call, net) if judge in js]
+                    yield _constant(story, net, judge, call, cut, cuts)
             if judges == {net} and cut.how == "torch.no_grad" and cut.through is None:
                 yield _added_without_gradients(story, net, call, cut)
 
@@ -47,7 +48,11 @@ def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, fr
             yield from ((c, story.behind[term]) for c in cuts if net in story.made_from(c))
 
 
-def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) -> Finding:
+def _constant(
+    story: Story, net: str, judge: str, call: BackwardCall, cut: Cut, cuts: list[Cut]
+) -> Finding:
+    """``cuts``: all that belong to terms of this judge; each has to go."""
+    alike = dict.fromkeys(story.in_line(c.line) for c in cuts if c.how == cut.how)
     if story.owner[cut.source] == net and judge in story.behind[cut.source]:
         return story.finding(
             "cut-off", "wrong", net, [story.events[call.index]],
@@ -64,8 +69,7 @@ def _constant(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) 
         "through {judge}.",
         "Compute this term with gradients on: call {judge} again for it, on what {net} made, with "
         "no detach() and no torch.no_grad() on the way to the loss.",
-        judge=judge, call=story.call(call.index), how=cut.how,
-        where=story.in_line(cut.line),
+        judge=judge, call=story.call(call.index), how=cut.how, where=" and".join(alike),
     )  # fmt: skip
 
 
@@ -125,6 +129,18 @@ def summed(story: Story, call: BackwardCall) -> tuple[set[int], set[int]]:
         else:
             terms.add(key)
     return sums, terms
+
+
+def without_pupils(story: Story, call: BackwardCall) -> Iterator[tuple[int, str]]:
+    """(term, judge): nobody behind this term learns from the call; ``judge`` does from others."""
+    pupils = {net for _, net in story.uses.get(call.index, ())}
+    last = story.record.events[-1].grads
+    for term in () if call.restricted else summed(story, call)[1]:
+        for judge in story.behind[term] if not story.behind[term] & pupils else ():
+            kept = any(call.index in state.sources for state in last.get(judge, {}).values())
+            served = (story.kind(call), judge) in story.kinds_used  # by this line, another time
+            if judge in story.trained and not kept and not served:
+                yield term, judge
 
 
 def never_received(story: Story) -> Iterator[Finding]:

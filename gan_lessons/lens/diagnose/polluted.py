@@ -35,8 +35,9 @@ def polluted(story: Story) -> Iterator[Finding]:
     """A step used a gradient that was meant for another step; one finding for each net."""
     if story.inside:
         return
-    found: dict[str, Finding] = {one.net or "": one for one in _of_the_other_player(story)}
+    found: dict[str, Finding] = {one.net or "": one for one in _past_the_scaler(story)}
     for rule in (
+        _of_the_other_player,
         instead_of_its_own,
         _used_twice,
         _by_two_in_turn,
@@ -246,6 +247,27 @@ def _used_twice(story: Story) -> Iterator[Finding]:
                 step=story.event(step.event), calls=story.calls(state.sources),
                 shared=story.calls(again),
             )  # fmt: skip
+
+
+def _past_the_scaler(story: Story) -> Iterator[Finding]:
+    """A GradScaler has stepped, and the optimizer steps again by itself, with what is left there.
+    (Without a scaler a step may use its last gradient again on purpose.)"""
+    scaled = [s for s in story.record.scalings if s.kind == "step"]
+    for scaling in scaled:
+        first = next((s for s in story.steps if s.event.index == scaling.after), None)
+        later = (s for s in story.steps if first and s.event.index > first.event.index)
+        again = next((s for s in later if first and s.event.target == first.event.target), None)
+        if first is None or again is None or any(s.after == again.event.index for s in scaled):
+            continue
+        for net in again.nets:
+            if calls := first.calls(net) & again.calls(net):
+                yield story.finding(
+                    "polluted", "wrong", net, [first.event, again.event],
+                    "{again} moves {net} once more by {calls}, after {scaler} had moved it.",
+                    "Leave {again} out: {scaler} has stepped already.",
+                    again=story.event(again.event), calls=story.calls(calls),
+                    scaler=story.quoted(scaling.line),
+                )  # fmt: skip
 
 
 def _by_two_in_turn(story: Story) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
@@ -10,6 +11,13 @@ from gan_lessons.lens.model import Event, Forward, Line, Record
 from gan_lessons.lens.show import visible
 
 LONGEST = 100  # characters of a line that is quoted
+
+
+def _file_name(path: str) -> str:
+    """A file without its folder; a cell of a notebook as in tracebacks, "Cell In[3]"."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cell = shell.compile.format_code_name(path) if shell else None
+    return " ".join(cell) if cell else path.replace("\\", "/").rpartition("/")[-1]
 
 
 class Quotes:
@@ -32,8 +40,8 @@ class Quotes:
 
     def place(self, line: Line) -> str:
         """The number of a line, with the file's name where it is not the only one."""
-        name = line.file.replace("\\", "/").rpartition("/")[-1]
-        return f"{name}, line {line.number}" if len(self.files) > 1 else f"line {line.number}"
+        number = f"line {line.number}"
+        return f"{_file_name(line.file)}, {number}" if len(self.files) > 1 else number
 
     def quoted(self, line: Line) -> str:
         """A line between backticks; with its number where others read alike. "" for none."""

@@ -18,12 +18,18 @@ from typing import Any
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
-from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
+from gan_lessons.lens.diagnose.directions import (
+    follows_its_opponent,
+    nothing_to_tell_apart,
+    pulled_alike,
+    pulled_apart,
+)
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
     Seen,
     as_html,
+    as_item,
     as_text,
     evidence,
     grouped,
@@ -44,6 +50,7 @@ from gan_lessons.lens.diagnose.odd_parameters import (
     part_made_anew,
 )
 from gan_lessons.lens.diagnose.ownership import (
+    exchanged,
     held_twice,
     holds_the_wrong_net,
     in_no_optimizer,
@@ -56,6 +63,7 @@ from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
 from gan_lessons.lens.diagnose.processes_apart import ranks_differ
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
+from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
@@ -71,12 +79,15 @@ from gan_lessons.lens.diagnose.useless_gradients import (
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record
+from gan_lessons.lens.show import marked
 
+STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, stale_weights,
+    errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
+    follows_its_opponent, stale_weights,
     never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
     weighed_by_another, moving_target, taught_teacher, pulled_alike, nothing_to_tell_apart,
-    clipped_in_vain, still_scaled, never_stepped, ranks_differ, holds_the_wrong_net,
+    clipped_in_vain, still_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
     in_no_optimizer, of_nobody, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
     hooks_pile_up, cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain,
     needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
@@ -88,11 +99,13 @@ RULES: tuple[Rule, ...] = (
 class Diagnosis:
     """``findings``, the gravest first: errors, wrong gradients, waste, what is worth knowing.
 
-    ``print`` it, or let a notebook show it.
+    ``print`` it, or let a notebook show it. ``stepped``: what each optimizer stepped on, shown
+    where it is sound.
     """
 
     findings: list[Finding]
     seen: str = ""  # what there was to judge
+    stepped: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -111,10 +124,18 @@ class Diagnosis:
 
     def text(self, seen: Seen) -> str:
         """All of it as text. seen: what is shown of the evidence of findings, a line each."""
-        return "\n\n".join([self._title(), *(as_text(g, seen) for g in grouped(self.findings))])
+        blocks = [self._title()]
+        if self.sound and self.stepped:
+            blocks.append("\n".join([STEPPED, *map(as_item, self.stepped)]))
+        return "\n\n".join([*blocks, *(as_text(g, seen) for g in grouped(self.findings))])
 
     def _repr_html_(self) -> str:
         items = "".join(as_html(group, evidence) for group in grouped(self.findings))
+        if self.sound and self.stepped:
+            lines = "".join(f"<li>{marked(line)}</li>" for line in self.stepped)
+            items = (
+                f'<p style="margin:0">{STEPPED}</p><ul style="margin:0 0 .8em">{lines}</ul>{items}'
+            )
         return (
             f'<div class="gl-diagnosis"><p style="margin:0 0 .5em"><strong>'
             f"{html.escape(self._title())}</strong></p>{items}</div>"
@@ -170,7 +191,8 @@ def diagnose(record: Record) -> Diagnosis:
     story = Story(by_parts(record))
     found = _joined(finding for rule in RULES for finding in story.told(rule))
     rank = {severity: i for i, severity in enumerate(SEVERITIES)}
-    return Diagnosis(sorted(found, key=lambda f: (rank[f.severity], *f.events[:1])), _seen(story))
+    told = sorted(found, key=lambda f: (rank[f.severity], *f.events[:1]))
+    return Diagnosis(told, _seen(story), stepped_on(story))
 
 
 def _check(record: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
-from gan_lessons.lens.diagnose.ownership import in_no_optimizer, never_stepped
+from gan_lessons.lens.diagnose.ownership import exchanged, in_no_optimizer, never_stepped
 from gan_lessons.lens.diagnose.polluted import instead_of_its_own
 from gan_lessons.lens.diagnose.saving import saved_if_freed, saved_if_not_for
 from gan_lessons.lens.diagnose.story import Finding, Story
@@ -23,6 +23,7 @@ def in_vain(story: Story) -> Iterator[Finding]:
     # Where a player does not learn, the calls that nobody used were meant for it.
     failing = any(map(story.told, (never_stepped, cut_off, instead_of_its_own)))
     told = story.told_events(thrown_away, in_no_optimizer)
+    crossed = {story.record.events[i].line for i in story.told_events(exchanged)}
     lost = {(one.net, event) for one in story.told(thrown_away) for event in one.events}
     calls = [
         c
@@ -31,7 +32,7 @@ def in_vain(story: Story) -> Iterator[Finding]:
     ]
     for net in story.record.parameters:
         wasted: dict[tuple[object, ...], dict[int, tuple[str, ...]]] = {}
-        for call in calls:
+        for call in (c for c in calls if c.line not in crossed):
             names = _wasted(story, call, net)
             if (net, story.events[call.index].index) in lost:
                 continue

@@ -9,6 +9,7 @@ from gan_lessons.lens.model.events import (
     Kind,
     Moment,
     Pull,
+    Quarrel,
     Scaling,
 )
 from gan_lessons.lens.model.graph import (
@@ -34,6 +35,6 @@ from gan_lessons.lens.model.record import Record, StepRecord
 __all__ = [
     "FOLDABLE", "FREED", "HELD", "INPLACE", "NOTHING", "NO_GRAPH", "SECOND_BACKWARD", "STALE",
     "STATES", "UNKNOWN", "BackwardCall", "Cut", "Event", "Forward", "GradState", "Graph",
-    "HeldBytes", "Kind", "Line", "Moment", "Node", "Pull", "Record", "Saved", "Scaling",
-    "StepRecord", "from_plain", "to_plain",
+    "HeldBytes", "Kind", "Line", "Moment", "Node", "Pull", "Quarrel", "Record", "Saved",
+    "Scaling", "StepRecord", "from_plain", "to_plain",
 ]  # fmt: skip

@@ -107,6 +107,19 @@ class Pull:
 
 
 @dataclass(frozen=True)
+class Quarrel:
+    """Backward call ``call`` pulled a verdict two opposite ways.
+
+    ``forwards``: the two that gave it, or twice the one of whose output two losses were made.
+    ``through``: the graph nodes that brought the two gradients.
+    """
+
+    call: int
+    forwards: tuple[int, int]
+    through: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that happened, and how things stood right after it.
 

@@ -102,7 +102,8 @@ class Graph:
     ``numbers``: (node, how, line) where a value became a Python number while a net ran.
     ``fed``: (forward, node): what went into this node came through a forward that built no graph;
     of each net the last.
-    ``lines``: node -> its line, of those that no net made (a loss, say).
+    ``lines``: node -> its line, of those that no net made (a loss, say). ``outer_lines``: of those
+    that made a single number, the lines that called this one, the nearest first.
     ``slopes``: (as cuts) ``source`` was differentiated by ``autograd.grad`` without create_graph,
     and what was computed from that gradient went into ``target``.
     ``strangers``: leaf -> a number for its parameter, where that is of no named net, no optimizer
@@ -128,6 +129,7 @@ class Graph:
     numbers: tuple[tuple[int, str, Line], ...] = ()
     fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
+    outer_lines: Mapping[int, tuple[Line, ...]] = field(default_factory=dict)
     slopes: tuple[Cut, ...] = ()
     strangers: Mapping[int, int] = field(default_factory=dict)
     cancelled: frozenset[int] = frozenset()

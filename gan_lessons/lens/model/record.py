@@ -18,6 +18,7 @@ from gan_lessons.lens.model.events import (
     GradState,
     Moment,
     Pull,
+    Quarrel,
     Scaling,
 )
 from gan_lessons.lens.model.graph import Graph, HeldBytes
@@ -43,8 +44,9 @@ class Record:
     ``processes``: how many, joined by torch.distributed, compared their weights at the end (1: none
     did). ``apart``: net -> parameters that all of them held alike when the recording began, and no
     longer when it ended. ``scalings``: what clipped or unscaled gradients, in order.
-    ``pulls``: which way each backward call pulled the small outputs of nets. ``lone``: nets that
-    are no module, only parameters, by the names of the variables that hold them.
+    ``pulls``: which way each backward call pulled the small outputs of nets; ``quarrels``: where
+    one pulled two ways at once. ``lone``: nets that are no module, only parameters, by the names
+    of the variables that hold them.
     ``aliased``: (net, parameter) of those that are several objects on one memory, at the beginning
     or at the end. ``orphans``: optimizer -> how many parameters it holds that are of no named net,
     and hold no gradient. ``evaluated``: net in training -> parameters of its parts in eval mode.
@@ -66,6 +68,7 @@ class Record:
     apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scalings: list[Scaling] = field(default_factory=list)
     pulls: list[Pull] = field(default_factory=list)
+    quarrels: list[Quarrel] = field(default_factory=list)
     lone: tuple[str, ...] = ()
     aliased: tuple[tuple[tuple[str, str], ...], ...] = ()
     orphans: Mapping[str, int] = field(default_factory=dict)

@@ -78,6 +78,7 @@ class LiveGraph:
         self.numbers: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
+        self.outer_lines: dict[int, tuple[Line, ...]] = {}
         self.cancelled: set[int] = set()
         self.constants: dict[int, float] = {}
         self.passes: dict[int, float] = {}
@@ -164,6 +165,7 @@ class LiveGraph:
             numbers=tuple(self.numbers),
             fed=tuple(self.fed),
             lines=self.lines,
+            outer_lines=self.outer_lines,
             slopes=tuple(self.slopes.values()),
             strangers=self._strangers,
             cancelled=frozenset(self.cancelled),

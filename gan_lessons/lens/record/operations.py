@@ -13,7 +13,7 @@ from torch.utils.weak import TensorWeakRef
 
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
-from gan_lessons.lens.record.source_lines import caller_line
+from gan_lessons.lens.record.source_lines import caller_line, outer_lines
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
 from gan_lessons.lens.record.values import READS, Values
 
@@ -146,7 +146,10 @@ class Operations(TorchFunctionMode):
             if given:
                 self.values.went_into(new or [node], given)
             if new and not self._graph.running:
-                self._graph.lines[self._graph.id_of(node)] = caller_line()
+                key = self._graph.id_of(node)
+                self._graph.lines[key] = caller_line()
+                if tensor.numel() == 1 and (outer := outer_lines()):
+                    self._graph.outer_lines[key] = outer
             if new:
                 self.numbers.look(new, taken[0] if taken else (), tensor)
         if lost or name in READS:

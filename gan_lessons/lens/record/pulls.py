@@ -13,6 +13,7 @@ from torch import Tensor
 from gan_lessons.lens.model import Forward, Pull
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.journal import Journal
+from gan_lessons.lens.record.quarrels import Quarrels
 from gan_lessons.lens.record.telling_numbers import LARGEST
 from gan_lessons.lens.record.undo import Undo
 
@@ -24,6 +25,7 @@ class Pulls:
     def __init__(self, journal: Journal[Any], undo: Undo) -> None:
         self._journal, self._handles = journal, list[Any]()
         self._found: list[tuple[int, int, Tensor | None]] = []  # call, forward, least and most
+        self.quarrels = Quarrels(journal, undo)
         undo.callback(self._tell)
         undo.callback(self._let_go)
 
@@ -34,12 +36,19 @@ class Pulls:
             if node is None or internals.is_leaf(node) or tensor.numel() > LARGEST:
                 continue
 
+            self.quarrels.watch(node, tensor.output_nr, forward.index)
+            key = self._journal.graph.id_of(node)
+
             def note(
-                grads: tuple[Tensor | None, ...], at: int = tensor.output_nr, f: int = forward.index
+                grads: tuple[Tensor | None, ...],
+                at: int = tensor.output_nr,
+                f: int = forward.index,
+                key: int = key,
             ) -> None:
                 call = self._journal.inside
                 if call is not None and call >= 0 and (grad := grads[at]) is not None:
                     self._found.append((call, f, _ends(grad)))
+                    self.quarrels.arrive(f, key, at, grad)
 
             self._handles.append(node.register_prehook(note))
 

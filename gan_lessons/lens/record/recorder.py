@@ -278,6 +278,8 @@ class Recorder:
             for root in roots:
                 graph.names.setdefault(graph.id_of(root), name)
             held = graph.look(roots)[1]
+            nodes = self._walked(outputs, args)
+            self._pulls.quarrels.begin(roots)
         return {
             "index": len(self._record.backward_calls),
             "source": line.code,
@@ -286,7 +288,7 @@ class Recorder:
             "create_graph": bool(create),
             "restricted": bool(inputs),
             "weights": dict(self._steps),
-            "nodes": self._walked(outputs, args),
+            "nodes": nodes,
             "held_before": held,
         }
 
@@ -294,6 +296,7 @@ class Recorder:
         self.journal.inside = None
         if not begun:
             return
+        self._pulls.quarrels.end(begun["index"])
         forwards = {self._graph.nodes[i].forward for i in begun["nodes"]}
         forwards |= {f.index for f in self._record.forwards if f.during == begun["index"]}
         names, received = self._names.items(), self._received

@@ -56,6 +56,17 @@ def caller_line() -> Line:
     return _line(frame, frame.f_lasti) if frame else NOWHERE
 
 
+def outer_lines(most: int = 3) -> tuple[Line, ...]:
+    """The lines that called what ``caller_line`` tells, the nearest first: a helper's callers."""
+    frame: FrameType | None = sys._getframe(1)
+    found: list[Line] = []
+    while frame is not None and len(found) <= most:
+        if not _is_plumbing(frame.f_code) and not _is_installed(frame.f_code.co_filename):
+            found.append(_line(frame, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(found[1:])
+
+
 def raising_line(traceback: TracebackType | None) -> Line:
     """The innermost such line of a traceback."""
     own = library = NOWHERE

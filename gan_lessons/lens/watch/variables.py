@@ -65,6 +65,14 @@ def variables(frames: Sequence[FrameType]) -> Iterator[Variable]:
         for name, value in list(scope.items())
         if not name.startswith("_") and name not in ("In", "Out")
     ]
+    # What a method was given by its own object has a name there: `step(self, net)` serves many.
+    own = {id(v) for frame in frames for v in _attributes(frame.f_locals.get("self"))}
+    given = {
+        (name, id(frame.f_locals.get(name)))
+        for frame in frames
+        for name in frame.f_code.co_varnames[: frame.f_code.co_argcount]
+    }
+    level = [v for v in level if id(v.value) not in own or (v.name, id(v.value)) not in given]
     for _ in range(DEPTH + 1):
         fresh = []
         for variable in level:
@@ -73,6 +81,16 @@ def variables(frames: Sequence[FrameType]) -> Iterator[Variable]:
                 fresh.append(variable)
                 yield variable
         level = [inner for variable in fresh for inner in _inside(variable)]
+
+
+def _attributes(holder: Any) -> list[Any]:
+    """What an object holds under names that people would use, its submodules included."""
+    try:
+        attributes = object.__getattribute__(holder, "__dict__")
+    except AttributeError:
+        return []
+    own = [value for key, value in attributes.items() if not key.startswith("_")]
+    return [*own, *attributes.get("_modules", {}).values()]
 
 
 def _inside(holder: Variable) -> Iterator[Variable]:

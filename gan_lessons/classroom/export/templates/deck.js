@@ -17,7 +17,7 @@
   };
   const overflows = (sheet) =>
     sheet.scrollHeight > sheet.clientHeight + 1 ||
-    bottom(sheet) > sheet.clientHeight - (sheet.matches(".side, .wide") ? 4 : FOOT) ||
+    bottom(sheet) > sheet.clientHeight - (sheet.matches(".wide") ? 4 : FOOT) ||
     sheet.scrollWidth > sheet.clientWidth + 1 ||
     [...sheet.querySelectorAll("pre, .table, .gl-table .box, table, .part")].some(
       (block) => block.scrollWidth > block.clientWidth + 1 && getComputedStyle(block).display !== "inline",

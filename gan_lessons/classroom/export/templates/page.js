@@ -2,11 +2,28 @@
 
 // What scrolls sideways can be scrolled by keyboard too; what does not is no stop for the Tab key. All
 // is read before anything is set: else the page would be laid out once for every block.
+const SCROLLS = "Scrolls sideways: {what}";
 const sideways = new ResizeObserver((entries) => {
-  const scrolls = entries.map(({ target }) => target.scrollWidth > target.clientWidth);
-  entries.forEach(({ target }, i) => (scrolls[i] ? (target.tabIndex = 0) : target.removeAttribute("tabindex")));
+  const sizes = entries.map(({ target }) => [target, target.scrollWidth > target.clientWidth, goesOn(target), target.clientHeight]);
+  for (const [block, scrolls, more, height] of sizes) {
+    block.toggleAttribute("data-more", more && block.matches("pre, div")); // a paragraph stays one
+    if (scrolls) block.tabIndex = 0;
+    else block.removeAttribute("tabindex");
+    if (!more) continue;
+    block.style.setProperty("--high", `${height}px`);
+    if (block.matches("pre, div")) name(block);
+  }
 });
-for (const block of document.querySelectorAll("pre, .output, .table, .formula, .prose > p, .window > div"))
+const goesOn = (block) => block.scrollLeft + block.clientWidth < block.scrollWidth - 1;
+// To its name: a table's caption, else how it begins.
+function name(block) {
+  const first = block.querySelector("caption, figcaption, th") ?? block;
+  const words = first.textContent.trim().split(/\s+/).slice(0, 8).join(" ");
+  block.setAttribute("role", "group");
+  block.setAttribute("aria-label", SCROLLS.replace("{what}", words));
+}
+addEventListener("scroll", ({ target }) => target.style?.getPropertyValue("--high") && target.toggleAttribute("data-more", goesOn(target)), { capture: true, passive: true });
+for (const block of document.querySelectorAll("pre, .output, .table, .box, .formula, .prose > p, figure div"))
   sideways.observe(block);
 
 // A long call within a sentence may be broken after "(" and ".", as in the explorer.

@@ -1,0 +1,69 @@
+"""What each optimizer stepped on, a line for each kind of step: for a loop in which nothing is
+wrong as far as rules know, so that a wrong intention can be seen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from gan_lessons.lens.diagnose.story import Step, Story
+from gan_lessons.lens.model import BackwardCall
+from gan_lessons.lens.show import visible
+
+MOST = 8  # lines
+LONGEST = 60  # characters of a loss
+
+
+def stepped_on(story: Story) -> tuple[str, ...]:
+    """Steps of one optimizer by calls of the same lines are told once, as the last was."""
+    made, kinds = story.record.backward_calls, defaultdict[object, list[Step]](list)
+    for step in (step for step in story.steps if step.used):
+        lines = frozenset(made[c].line for c in step.calls())
+        kinds[step.event.target, lines].append(step)
+    told = [_told(story, steps[-1], len(steps)) for steps in kinds.values()]
+    more = len(told) - MOST
+    return (*told[:MOST], f"{more} more kinds of step") if more > 0 else tuple(told)
+
+
+def _told(story: Story, step: Step, count: int) -> str:
+    calls = [story.record.backward_calls[c] for c in sorted(step.calls())]
+    nets = list(dict.fromkeys(net for net, _ in step.used))
+    losses = list(dict.fromkeys(_loss(story, call) for call in calls))
+    text = "{target} moved {nets} by {what}{through}{cut}{times}"
+    if len(losses) == 1:
+        what = "the gradient of {loss}".format(loss=losses[0])
+    else:
+        what = "the sum of the gradients of {losses}".format(losses=" and ".join(losses))
+    return text.format(
+        target=step.event.target, nets=" and ".join(nets), what=what,
+        through=_through(story, step, calls, nets), cut=_cut(story, calls, nets),
+        times=f" ({count} times)" if count > 1 else "",
+    )  # fmt: skip
+
+
+def _loss(story: Story, call: BackwardCall) -> str:
+    """`` `d_loss` (line 31) ``."""
+    name = story.record.graph.outputs.get(call.nodes[-1], "") if call.nodes else ""
+    loss = f"`{visible(name, LONGEST)}`" if name else "a loss"
+    return f"{loss} ({story.place(call.line)})" if call.line.number else loss
+
+
+def _through(story: Story, step: Step, calls: list[BackwardCall], nets: list[str]) -> str:
+    """The nets that the gradient went through before, and how new their weights were."""
+    told = []
+    above = sorted({n for call in calls for n, m in story.links(call) if m in nets} - {*nets})
+    for net in above:
+        seen = {story.steps_seen(i, net) for call in calls for i in story.through(call, net)}
+        if net not in story.trained:
+            told.append("{net}, which nobody trains".format(net=net))
+        elif min(seen, default=0) < story.steps_until(net, step):
+            told.append("{net} as it was before its last step".format(net=net))
+        else:
+            told.append("{net} as it was then".format(net=net))
+    return ", through {nets}".format(nets=" and ".join(told)) if told else ""
+
+
+def _cut(story: Story, calls: list[BackwardCall], nets: list[str]) -> str:
+    others = [n for n in story.trained if n not in nets]
+    kept = [n for n in others if any(story.kept_from(call, n) for call in calls)]
+    cut = [n for n in kept if not any(n in pair for call in calls for pair in story.links(call))]
+    return "; what {nets} made was cut off".format(nets=" and ".join(cut)) if cut else ""
