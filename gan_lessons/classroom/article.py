@@ -1,13 +1,12 @@
 """The article that the course started from: what it says, and when we shall say that it holds.
 
-Every claim is quoted in our translation (of a listing, its decisive lines in the names of this
-course), with the place where it stands. What counts is said here, in one or more conditions, each
-of which a cell finds true or false. Where all are met the claim holds; where some are, in part.
+Every claim is quoted in our translation (a listing by its decisive lines, in the names of this
+course), with its place. What counts is said here, in conditions that a cell finds true or false.
+Where all are met the claim holds; where some are, in part.
 
     board = Scoreboard()
     board.claim("C1")                               # the quotation, and the conditions
     board.check("C1", [cut, kept], "8 gradients")   # what was measured
-    board                                           # all of it, as a table
 """
 
 from __future__ import annotations
@@ -70,8 +69,7 @@ ARTICLE = {
     ),
     "C5": Statement(
         "Strategy 1, second paragraph",
-        "The discriminator's gradients are computed once more; the next step first resets them to "
-        "0.",
+        "The discriminator's gradients are computed once more; the next step first sets them to 0.",
         ("g_loss.backward writes gradients of D.",
          "After D's next zero_grad, to None or to zeros, D holds none, or nothing but 0."),
         L2,
@@ -173,8 +171,7 @@ ARTICLE = {
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
          "On the ring, S3's D pushes G less to where an accurate D would than S2's does.",
          "There more steps of D before each of G bring S3 more good samples.",
-         "Blindly: on the digits, at lr 0.002, G's gradient by the old D has a median cosine "
-         "below 0.5 to that by the new."),
+         "Blindly: on digits, lr 0.002, old and new D give G gradients of median cosine below 0.5."),
         L7,
     ),
     "C19": Statement(
@@ -216,8 +213,7 @@ SOME = "no verdict yet: {some} of its {all} conditions. Lesson 11 judges them al
 _CARD = template(
     '<div style="border-left: 4px solid #888; padding-left: 0.8em"><strong>{{ name }}</strong>: '
     "“{{ s.quote }}”<br><em>{{ s.where }}</em> · "
-    '<a href="{{ address }}">the article</a>'
-    "<br>We shall say that it holds if<ul>"
+    '<a href="{{ address }}">the article</a><br>We shall say that it holds if<ul>'
     "{% for text in s.conditions %}<li>{{ text }}</li>{% endfor %}</ul></div>"
 )
 _CHECKED = template(
