@@ -171,7 +171,7 @@ ARTICLE = {
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
          "On the ring, S3's D pushes G less to where an accurate D would than S2's does.",
          "There more steps of D before each of G bring S3 more good samples.",
-         "Blindly: on digits, lr 0.002, old and new D give G gradients of median cosine below 0.5."),
+         "Blindly: digits, lr 0.002: old and new D give G gradients of median cosine below 0.5."),
         L7,
     ),
     "C19": Statement(
