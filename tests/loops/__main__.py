@@ -32,7 +32,7 @@ nothing:
 - both sides of a similarity with their graph, where one was to stand still: a contrastive loss has
   both;
 - a reversal that forgot its minus and multiplies by another number than one: that may be meant to
-  slow a net down, and is only noted;
+  slow a net down, and is only noted (where its name says that it reverses, it is told);
 - what the backward of a function of your own computes, where its forward changes the values: ask
   `torch.autograd.gradcheck`;
 - what a hook does to a gradient (that hooks pile up is told);

@@ -67,6 +67,21 @@ def the_head_alone_and_then_both(it: It, i: int) -> None:
     step(it, "both", of_label(head(trunk(real(i))), label))
 
 
+def with_a_code(fixed: bool) -> It:
+    it = with_features(fixed)
+    it.optimizers["both"] = sgd(*it.nets.values())
+    return it
+
+
+@loop(build=with_a_code, intended=None)
+def a_code_that_both_learn_to_tell(it: It, i: int) -> None:
+    """D gives a verdict and a code: the code is read by both, the verdict is fought over."""
+    G, D = it.nets.values()
+    step(it, "D", by_features(it, "D", i))
+    step(it, "G", bce(D(G(noise(i)))[1], 1.0))
+    step(it, "both", bce(D(G(noise(i)))[0][:, :1], 1.0))
+
+
 # Optimizers of each other's nets ------------------------------------------------------------------
 
 
@@ -213,6 +228,17 @@ def rebuilt_and_judged(it: It, who: str, i: int, other: bool = False) -> Tensor:
 def the_judge_gets_the_true_sample_in_the_turn_of_g(it: It, i: int) -> None:
     step(it, "G", rebuilt_and_judged(it, "G", i, other=not it.fixed))
     step(it, "D", rebuilt_and_judged(it, "D", i))
+
+
+@loop(build=with_features, intended=by_features)
+def all_losses_in_the_turn_of_g(it: It, i: int) -> None:
+    """What D learns by in its own turn is added to the loss of G: a constant for G."""
+    d_loss = by_features(it, "D", i)
+    g_loss = by_features(it, "G", i)
+    it.optimizers["G"].zero_grad()
+    (g_loss + d_loss).backward(retain_graph=True)
+    it.optimizers["G"].step()
+    step(it, "D", by_features(it, "D", i))
 
 
 # Stepped where another should be, or once more ----------------------------------------------------

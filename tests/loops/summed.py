@@ -310,3 +310,50 @@ def opposite_terms_on_which_only_g_steps(it: It, i: int) -> None:
     it.optimizers["D"].zero_grad()
     (bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0)).backward()
     it.optimizers["D"].step()
+
+
+def of_two_sources(it: It, who: str, i: int) -> Tensor:
+    """The head has a variance to tell of other things, too."""
+    trunk, head = it.nets.values()
+    losses = []
+    for features in (trunk(noise(i)), draw(i, 3.0).repeat(1, 2)):
+        mean, log = head(features).unbind(1)
+        losses.append(((mean - 3).square() * torch.exp(-log) + log).mean())
+    return losses[0] + losses[1]
+
+
+@loop(build=trunk_and_head, intended=joined(of_two_sources))
+def opposite_terms_of_one_loss_about_all(it: It, i: int) -> None:
+    clear(it)
+    of_two_sources(it, "", i).backward()
+    step(it)
+
+
+def kept_small(it: It, who: str, i: int) -> Tensor:
+    """A penalty pulls against the label; the head judges other things as well."""
+    trunk, head = it.nets.values()
+    verdict, other = head(trunk(noise(i)))[:, :1], head(draw(i, 3.0).repeat(1, 2))[:, :1]
+    return bce(verdict, 1.0) + bce(other, 0.0) + 0.01 * verdict.exp().mean()
+
+
+@loop(build=trunk_and_head, intended=joined(kept_small))
+def a_penalty_against_the_label(it: It, i: int) -> None:
+    clear(it)
+    kept_small(it, "", i).backward()
+    step(it)
+
+
+def pairs_told_apart(it: It, who: str, i: int) -> Tensor:
+    """What belongs together is told from what does not: both nets want that."""
+    trunk, head = it.nets.values()
+    code = trunk(noise(i))[:, :2]
+    together = head(torch.cat([noise(i), code], 1))[:, 0]
+    mixed = head(torch.cat([real(i), code.detach()], 1))[:, 0]
+    return bce(together, 1.0) + bce(mixed, 0.0) + bce(head(draw(i, 3.0).repeat(1, 2))[:, 0], 0.0)
+
+
+@loop(build=trunk_and_head, intended=joined(pairs_told_apart))
+def a_detached_side_of_partners(it: It, i: int) -> None:
+    clear(it)
+    pairs_told_apart(it, "", i).backward()
+    step(it)

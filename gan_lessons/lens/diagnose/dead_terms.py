@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.ownership import exchanged
-from gan_lessons.lens.diagnose.partly_cut_off import constant_term, without_pupils
+from gan_lessons.lens.diagnose.partly_cut_off import constant_term, summed, without_pupils
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Cut, Forward, Line
 
@@ -25,6 +25,8 @@ def dead_terms(story: Story) -> Iterator[Finding]:
         for index in sorted(story.calls_of(net)):
             call = story.record.backward_calls[index]
             for term, judge in without_pupils(story, call):
+                if _taught_by(story, term, judge):
+                    continue
                 if (cut := _verdict(story, term, judge, net)) is not None:
                     yield _wrong_side(story, net, judge, call, cut)
                 elif (judged := _on_a_copy(story, call, term, judge, net)) is not None:
@@ -39,6 +41,18 @@ def _verdict(story: Story, term: int, judge: str, net: str) -> Cut | None:
     """Where the judge's verdict on what ``net`` made was cut off, inside this term."""
     cuts = (cut for node in story.reached(term) for cut in story.cuts_into.get(node, ()))
     return next((cut for cut in cuts if {judge, net} <= story.behind[cut.source]), None)
+
+
+def _taught_by(story: Story, term: int, judge: str) -> bool:
+    """Is the term one of those by which the judge learns in its own turn? Then it was added to this
+    loss for nothing, and nothing is missing."""
+    graph = story.record.graph
+
+    def place(node: int) -> object:
+        return graph.lines.get(node), graph.outer_lines.get(node, ())[:1]
+
+    own = (story.record.backward_calls[c] for c in story.calls_of(judge))
+    return any(place(t) == place(term) for call in own for t in summed(story, call)[1])
 
 
 def _on_a_copy(story: Story, call: BackwardCall, term: int, judge: str, net: str) -> Forward | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from gan_lessons.lens.diagnose.directions import pulled_apart
+from gan_lessons.lens.diagnose.opponents_loss import pulled_apart
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 
 

@@ -95,7 +95,7 @@ def _of_the_judge(story: Story, call: BackwardCall, key: int, judge: str) -> Fin
 
 def _not_reversed(story: Story, call: BackwardCall, key: int, judge: str, net: str) -> Finding:
     factor, op = story.record.graph.passes[key], story.record.graph.nodes[key].op
-    if re.search("revers|grl", op, re.IGNORECASE):
+    if re.search("revers(?!ib)|rev_?grad|grl", op, re.IGNORECASE):
         return story.finding(
             "reversed", "wrong", net, [story.events[call.index]],
             "{op}, between {net} and {judge}, has the name of a reversal, and in {call} it does "

@@ -18,12 +18,7 @@ from typing import Any
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
-from gan_lessons.lens.diagnose.directions import (
-    follows_its_opponent,
-    nothing_to_tell_apart,
-    pulled_alike,
-    pulled_apart,
-)
+from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
@@ -49,6 +44,7 @@ from gan_lessons.lens.diagnose.odd_parameters import (
     on_one_memory,
     part_made_anew,
 )
+from gan_lessons.lens.diagnose.opponents_loss import follows_its_opponent, pulled_apart
 from gan_lessons.lens.diagnose.ownership import (
     exchanged,
     held_twice,
@@ -168,8 +164,9 @@ def diagnose(record: Record) -> Diagnosis:
     ``never-stepped``, ``never-walked`` (a loss without a backward), ``thrown-away``, ``ownership``
     (a net in no optimizer, a parameter twice in one, ...), ``ranks-differ``, ``squashed-twice``,
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
-    the same), ``reversed`` (a whole loss), ``flat`` (an operation without a slope), ``broadcast``,
-    ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each other).
+    the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
+    ``broadcast``, ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each
+    other).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.

@@ -99,11 +99,12 @@ class Scaling:
 @dataclass(frozen=True)
 class Pull:
     """Backward call ``call`` brought a gradient to the output of forward ``forward``. ``sign``: 1
-    or -1 where no number of it had the other sign, else 0."""
+    or -1 where no number of it had the other sign, else 0. ``output``: which, of several."""
 
     call: int
     forward: int
     sign: int
+    output: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,31 +24,33 @@ class Pulls:
 
     def __init__(self, journal: Journal[Any], undo: Undo) -> None:
         self._journal, self._handles = journal, list[Any]()
-        self._found: list[tuple[int, int, Tensor | None]] = []  # call, forward, least and most
+        # call, forward, which output, least and most
+        self._found: list[tuple[int, int, int, Tensor | None]] = []
         self.quarrels = Quarrels(journal, undo)
         undo.callback(self._tell)
         undo.callback(self._let_go)
 
     def watch(self, forward: Forward, outputs: Iterable[Tensor]) -> None:
         """``forward`` made these just now."""
-        for tensor in outputs:
+        for number, tensor in enumerate(outputs):
             node = internals.grad_fn_of(tensor)
             if node is None or internals.is_leaf(node) or tensor.numel() > LARGEST:
                 continue
 
-            self.quarrels.watch(node, tensor.output_nr, forward.index)
+            self.quarrels.watch(node, tensor.output_nr, forward.index, number)
             key = self._journal.graph.id_of(node)
 
             def note(
                 grads: tuple[Tensor | None, ...],
                 at: int = tensor.output_nr,
                 f: int = forward.index,
+                number: int = number,
                 key: int = key,
             ) -> None:
                 call = self._journal.inside
                 if call is not None and call >= 0 and (grad := grads[at]) is not None:
-                    self._found.append((call, f, _ends(grad)))
-                    self.quarrels.arrive(f, key, at, grad)
+                    self._found.append((call, f, number, _ends(grad)))
+                    self.quarrels.arrive(key, at, grad)
 
             self._handles.append(node.register_prehook(note))
 
@@ -58,7 +60,8 @@ class Pulls:
 
     def _tell(self) -> None:
         found, signs = self._found, _signs([ends for *_, ends in self._found])
-        pulls = [Pull(call, f, sign) for (call, f, _), sign in zip(found, signs, strict=True)]
+        told = zip(found, signs, strict=True)
+        pulls = [Pull(call, f, sign, number) for (call, f, number, _), sign in told]
         self._journal.record.pulls = pulls
 
 

@@ -29,6 +29,7 @@ class _Arrived(NamedTuple):
 
     place: Place
     forward: int
+    number: int
     through: int
     grad: Tensor
 
@@ -38,36 +39,36 @@ class Quarrels:
 
     def __init__(self, journal: Journal[Any], undo: Undo) -> None:
         self._journal = journal
-        self._given: dict[Place, int] = {}  # output of a net -> its forward
+        self._given: dict[Place, tuple[int, int]] = {}  # output of a net -> its forward, which
         self._arrived: list[_Arrived] = []
         self._handles: list[Any] = []
         self._found: list[tuple[Quarrel, Tensor]] = []
         undo.callback(self._tell)
         undo.callback(self._let_go)
 
-    def watch(self, node: Any, at: int, forward: int) -> None:
-        """Output ``at`` of this node is what ``forward`` gave."""
-        self._given[self._journal.graph.id_of(node), at] = forward
+    def watch(self, node: Any, at: int, forward: int, number: int) -> None:
+        """Output ``at`` of this node is what ``forward`` gave, as its output ``number``."""
+        self._given[self._journal.graph.id_of(node), at] = forward, number
 
     def begin(self, roots: Iterable[Any]) -> None:
         """A backward begins: hear what comes to each output from those that used it."""
         self._let_go()
-        users = self._users(roots)
+        users = self._users(roots) if self._given else {}
         for place in self._given.keys() & users.keys():
             for at in _forks(place, users):
                 for key, node, i in users[at] if len(users[at]) > 1 else ():
                     self._hear(node, i, at, self._given[place], key)
 
-    def arrive(self, forward: int, node: int, at: int, grad: Tensor) -> None:
+    def arrive(self, node: int, at: int, grad: Tensor) -> None:
         """All that came to output ``at`` of a node that a forward gave."""
-        self._arrived.append(_Arrived((node, at), forward, node, grad))
+        self._arrived.append(_Arrived((node, at), *self._given[node, at], node, grad))
 
     def end(self, call: int) -> None:
         """A backward is over."""
         groups = defaultdict[object, dict[Place, list[_Arrived]]](lambda: defaultdict(list))
         forwards = self._journal.record.forwards
         for one in self._arrived:
-            groups[forwards[one.forward].net, one.grad.shape][one.place].append(one)
+            groups[forwards[one.forward].net, one.number, one.grad.shape][one.place].append(one)
         for places in groups.values():
             # To a fork several come; to an output their sum, by the node that made it.
             whole = [one for here in places.values() for one in here if one.through == one.place[0]]
@@ -96,10 +97,10 @@ class Quarrels:
                     found[graph.id_of(taken), at].append((key, node, i))
         return found
 
-    def _hear(self, node: Any, i: int, place: Place, forward: int, key: int) -> None:
+    def _hear(self, node: Any, i: int, place: Place, given: tuple[int, int], key: int) -> None:
         def note(grads: tuple[Tensor | None, ...], _: Any) -> None:
             if self._journal.inside not in (None, -1) and (grad := grads[i]) is not None:
-                self._arrived.append(_Arrived(place, forward, key, grad))
+                self._arrived.append(_Arrived(place, *given, key, grad))
 
         self._handles.append(node.register_hook(note))
 
