@@ -44,6 +44,8 @@ def test_every_what_if_is_large_enough_and_fits(from_disk, wanted):
             code = explorer.section.locator(".code")
             hidden = code.evaluate("e => e.scrollHeight - e.clientHeight")
             assert (variant["key"], max(hidden, 0)) == (variant["key"], 0)  # to its last line
+            explorer.press("ArrowLeft")  # where most is said of the fakes
+            assert (variant["key"], looks(explorer)) == (variant["key"], [])
             explorer.as_written()
 
 
