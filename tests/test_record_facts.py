@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from gan_lessons import Gan, record, record_step, step_detach, step_retain_graph, tiny_gan
 from gan_lessons.classroom import caption
 from gan_lessons.lens.model import HeldBytes
-from gan_lessons.lens.record import snapshot
+from gan_lessons.lens.record import snapshot, source_lines
 from gan_lessons.lens.record.gradients import measured
 from gan_lessons.lens.show import GradientTable
 
@@ -205,6 +206,7 @@ def test_in_a_graph_by_itself_an_operation_is_of_the_net_whose_weight_it_takes()
     graph = snapshot({"y": nets["G"](NOISE) @ nets["D"].weight.t()}, nets)
     (product,) = [node for node in graph.nodes.values() if node.op == "MmBackward0"]
     assert product.net == "D"
+    assert graph.inferred  # so that views tell what they do not know
 
 
 def test_tensors_that_an_operation_saved_together_have_a_number_each() -> None:
@@ -290,3 +292,58 @@ def test_what_clips_or_scales_gradients_is_told_in_order() -> None:
     ]
     (scaled,) = [told.node for told in rec.scalings if told.node is not None]
     assert rec.graph.nodes[scaled].op == "MulBackward0"  # by the scale
+
+
+def test_a_scaler_that_is_switched_off_scales_nothing() -> None:
+    D, scaler = nn.Linear(2, 1), torch.amp.GradScaler("cpu", enabled=False)
+    optimizer = torch.optim.SGD(D.parameters(), 0.1)
+    with record({"D": D}, {"D": optimizer}) as rec:
+        scaler.scale(D(NOISE).mean()).backward()
+        scaler.step(optimizer)
+    assert rec.scalings == []
+
+
+def test_what_was_written_out_of_sight_is_said_to_be_no_step() -> None:
+    D = nn.Linear(2, 1)
+    with record({"D": D}) as rec:
+        y = D(NOISE).sigmoid()
+        with torch._C.DisableTorchFunction():
+            y.detach().add_(1)
+        with pytest.raises(RuntimeError, match="inplace"):
+            y.sum().backward()
+    assert "Something that is no optimizer step has rewritten it" in str(rec.explanation)
+
+
+def test_a_step_inside_an_autograd_grad_belongs_to_no_backward_call() -> None:
+    D = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(D.parameters(), 0.1)
+    with record({"D": D}, {"D": optimizer}) as rec:
+        y = D(NOISE)
+        y.register_hook(lambda _: optimizer.step())
+        torch.autograd.grad(y.sum(), D.weight)
+    assert [(e.kind, e.call) for e in rec.events][1:] == [("step", None), ("grad", None)]
+
+
+class Asks:
+    """Which expression is running where this is negated?"""
+
+    def __neg__(self) -> str:
+        frame = sys._getframe(1)
+        return source_lines._read_line(frame, frame.f_lasti).expression
+
+
+def test_the_expression_is_the_one_that_runs() -> None:
+    assert -Asks() == "-Asks()"
+
+
+@pytest.mark.parametrize(
+    ("text", "operand"),
+    [
+        ("self.log(d_loss.backward())", "d_loss"),
+        ("torch.autograd.backward(g_loss)", "g_loss"),
+        ("step(loss)", None),
+        ("if loss:", None),
+    ],
+)
+def test_what_a_line_runs_backward_from(text: str, operand: str | None) -> None:
+    assert source_lines.backward_operand(text) == operand

@@ -71,6 +71,7 @@ def test_the_code_that_is_the_point_is_there_in_full_and_the_rest_is_folded():
     shown = reading(notebook(point, plumbing, raises, exercise))
     assert [cell.folded for cell in shown] == [False, True, False, False]
     assert (shown[0].imports_say, shown[1].says) == ("torch", "question")
+    assert reading(notebook(code("show(\n    rows,\n)")))[0].says == "rows,"  # no bare bracket
     page = exported(GanPage(), prose("# T"), point, plumbing)
     open_to_all = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
     assert "loop" in open_to_all
@@ -94,9 +95,11 @@ def test_what_prepares_the_computer_is_left_out():
 
 
 def test_a_line_of_code_knows_its_indent_and_none_is_lost():
-    last = "    return '<b>',  'and more than fits on a telephone'  # x"
+    last = "    return f('<b>',  'and more than fits on a telephone')  # x"
     source = f'def f():\n    """One.\n\n      Two."""\n{last}'
-    shown = nbformat.v4.new_output("display_data", {"text/html": Code(source)._repr_html_()})
+    shown = nbformat.v4.new_output(
+        "display_data", {"text/html": Code(source, language="python")._repr_html_()}
+    )
     page = exported(GanPage(), prose("# T"), code(source, shown, tags=["slide-code"]))
     blocks = re.findall(r'<div class="[^"]*highlight[^"]*"><pre>(.*?)</pre>', page, re.DOTALL)
     assert len(blocks) == 2
@@ -105,6 +108,7 @@ def test_a_line_of_code_knows_its_indent_and_none_is_lost():
         assert [indent for indent, _ in lines] == ["", "4", "", "6", "4"]
         text = [unescape(re.sub(r"<[^>]+>", "", line)) for _, line in lines]
         assert text == source.splitlines()
+        assert "(</span><wbr>" in block
     assert 'class="line"' not in exported(GanSlides(), prose("# T", "slide"), code(source))
 
 
@@ -291,7 +295,9 @@ def test_the_index_asks_and_one_press_answers():
     events = [e for m in record.moments[: explorer.moment + 1] for e in m.events]
     assert [e for e in events if record.events[e].kind == "backward"] == []
     assert [*explorer.data["variants"]] == [index.FIRST]
-    page = index.index_page([], [index.Link("a.html", "A", "about it")])
+    links = [index.Link("a.html", "A", "about it"), index.Link("docs/classroom.html", "C")]
+    page = index.index_page([], links)
+    assert page.count('<a href="docs/classroom.html">') == 2  # a teacher need not look for it
     asked = page.partition('<header class="hero">')[2].partition("</header>")[0]
     assert "or both?" in asked
     assert call.source in asked

@@ -29,6 +29,7 @@ from tests.stress import (
     memory,
     mutants,
     notebooks,
+    reaching,
     report,
 )
 from tests.stress.fuzz_nets import BLOCKS, WIDTH
@@ -117,6 +118,38 @@ def test_a_change_can_be_noticed_or_survive(root, tmp_path, monkeypatch) -> None
         if hasattr(mutants.os, "fork"):
             killed = mutants.is_killed(one, [f"test_{name}.py"], tmp_path)
             assert bool(killed) == (name == "good")
+
+
+@pytest.mark.skipif(not hasattr(mutants.os, "fork"), reason="a change is tried in a fork")
+def test_a_change_is_tried_by_the_tests_that_run_its_function(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "gan_lessons" / "lens" / "record" / "two.py"
+    path.parent.mkdir(parents=True)
+    for folder in path.relative_to(tmp_path).parents[:3]:
+        (tmp_path / folder / "__init__.py").touch()
+    path.write_text("N = 1\n\ndef f():\n    'One.'\n    return N\n\ndef g():\n    return 2\n")
+    (tmp_path / "test_two.py").write_text(
+        "from gan_lessons.lens.record.two import f, g\n\n"
+        "def test_f():\n    assert f.__doc__ and f()\n\ndef test_g():\n    assert g() == 2\n"
+    )
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    assert mutants.failure(["test_two.py"], tmp_path, tmp_path / "noted.json") == ""
+    reached = reaching.Reached(tmp_path / "noted.json")
+    chosen = [[test[-1] for test in reached.by(path, line, tmp_path)] for line in (5, 8, 1)]
+    assert chosen[:2] == [["f"], ["g"]]
+    assert sorted(chosen[2]) == ["f", "g"]  # a line of no function
+    path.write_text(path.read_text().replace("2", "3"))
+    assert mutants.failure(reached.by(path, 5, tmp_path), tmp_path) == ""
+    assert "test_g" in mutants.failure(reached.by(path, 8, tmp_path), tmp_path)
+
+
+def test_how_sure_a_share_of_a_sample_is() -> None:
+    """The figures of Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    for found, of, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+    ):
+        assert mutants.interval(found, of) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_the_page_holds_the_figures_that_were_kept(root) -> None:

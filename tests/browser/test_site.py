@@ -220,6 +220,11 @@ def test_words_show_their_line(site, offline):
                     assert link.get_attribute("aria-current") == "true"
                     page.locator(".explorer").press("Home")
                     assert link.get_attribute("aria-current") is None
+            if width > height:  # all of it is in sight at once
+                place = page.locator(".explorer").bounding_box()
+                assert place is not None
+                assert place["height"] <= 720
+                assert 0 <= place["x"] < place["x"] + place["width"] <= width
 
 
 SHOWN_FIRST = """() => {

@@ -13,7 +13,6 @@ that has torch and pytest loaded. Only the tests that run the changed function r
 
 from __future__ import annotations
 
-import ast
 import math
 import os
 import random
@@ -24,8 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,139 +34,49 @@ import pytest
 import torch.utils.flop_counter  # noqa: F401
 
 from tests.stress import reaching, report
+from tests.stress.changes import Mutant, mutants_of
+from tests.stress.report import ROOT
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 2.0  # times what the chosen tests take, and two minutes; one that runs on is noticed too
 
-# Who records, and who reads what was recorded.
-LENS = (
-    "test_record", "test_record_facts", "test_record_values", "test_steps_line_by_line",
-    "test_any_step", "test_record_telling_numbers", "test_moments", "test_torch_internals",
-    "test_record_json", "test_record_threads", "test_record_interrupts", "test_ranks_differ",
-    "test_bad_input", "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code",
-    "test_loops", "test_gains", "test_cost", "test_table", "test_whatif", "test_watch",
-    "test_same", "test_stuck", "test_one_call", "test_explorer", "test_saved_page",
-)  # fmt: skip
-
-# The files of a room, and the tests that hold it.
+# The files of a room, and the tests of its own.
 ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/steps.py": ("test_steps", "test_steps_line_by_line", "test_bad_input"),
     "gan_lessons/lean_steps.py": ("test_leaner", "test_bad_input"),
     "gan_lessons/losses.py": ("test_losses",),
-    "gan_lessons/lens/record/*.py": LENS,
-    "gan_lessons/lens/diagnose/*.py": LENS,
-}
-
-SWAPPED: dict[type[ast.AST], Any] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult,
-    ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.And: ast.Or, ast.Or: ast.And,
+    "gan_lessons/lens/record/*.py": (
+        "test_record", "test_record_facts", "test_record_values", "test_record_telling_numbers",
+        "test_record_json", "test_record_threads", "test_record_interrupts", "test_any_step",
+        "test_steps_line_by_line", "test_moments", "test_torch_internals", "test_ranks_differ",
+    ),
+    "gan_lessons/lens/diagnose/*.py": (
+        "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",
+        "test_gains",
+    ),
 }  # fmt: skip
-OTHER_NAMES = {"any": "all", "all": "any", "min": "max", "max": "min"}
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """``new`` in place of what stands between two places of a file."""
-
-    path: Path
-    line: int
-    begin: int
-    end: int
-    old: str
-    new: str
-
-    def within(self, source: bytes) -> bytes:
-        """The whole file, changed; ``source``: as it was when this was made."""
-        return source[: self.begin] + self.new.encode() + source[self.end :]
-
-    def __str__(self) -> str:
-        one = " ".join
-        old, new = (one(text.split())[:90] for text in (self.old, self.new))
-        return f"{self.path.relative_to(ROOT)}:{self.line}: {old}  ->  {new}"
-
-
-def mutants_of(path: Path) -> Iterator[Mutant]:
-    """All changes of a file that somebody might make by mistake; words are left alone."""
-    source = path.read_bytes()
-    lines = [0]
-    for line in source.splitlines(keepends=True):
-        lines.append(lines[-1] + len(line))
-    for node in _code(ast.parse(source)):
-        begin = lines[node.lineno - 1] + node.col_offset
-        end = lines[node.end_lineno - 1] + node.end_col_offset
-        old = source[begin:end].decode()
-        for new in _changed(node, old):
-            yield Mutant(path, node.lineno, begin, end, old, new)
-
-
-def _code(tree: ast.AST) -> Iterator[Any]:
-    """What runs: no annotations, decorators, docstrings, imports, nor what an error says."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr | ast.Assert):
-            continue
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
-        if isinstance(node, ast.AnnAssign):
-            if node.value is not None:
-                yield from _code(ast.Expr(node.value))
-            continue
-        if isinstance(node, ast.arguments):
-            yield from _code(ast.Tuple([d for d in [*node.defaults, *node.kw_defaults] if d]))
-            continue
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            node.decorator_list = []
-        if isinstance(node, ast.FunctionDef):
-            node.returns = None
-        if isinstance(node, ast.expr | ast.stmt):
-            yield node
-        yield from _code(node)
-
-
-def _changed(node: Any, old: str) -> Iterator[str]:
-    match node:
-        case ast.Compare(ops=[op]) if type(op) in SWAPPED:
-            yield ast.unparse(ast.Compare(node.left, [SWAPPED[type(op)]()], node.comparators))
-        case ast.BinOp(op=op) if type(op) in SWAPPED and not isinstance(node.left, ast.Constant):
-            yield f"({ast.unparse(ast.BinOp(node.left, SWAPPED[type(op)](), node.right))})"
-        case ast.BoolOp(op=op):
-            yield f"({ast.unparse(ast.BoolOp(SWAPPED[type(op)](), node.values))})"
-        case ast.UnaryOp(op=ast.Not()):
-            yield ast.unparse(node.operand)
-        case ast.Constant(value=bool() as value):
-            yield str(not value)
-        case ast.Constant(value=int() | float() as value):
-            yield str(value + 1)
-        case ast.Name(id=name, ctx=ast.Load()) if name in OTHER_NAMES:
-            yield OTHER_NAMES[name]
-        case ast.Return(value=value) if value is not None and ast.unparse(value) != "None":
-            yield "return None"
-        case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Delete():
-            yield "pass"
-        case ast.Continue():
-            yield "break"
-        case ast.If(test=test) if not isinstance(test, ast.Compare | ast.UnaryOp | ast.BoolOp):
-            head, written = old, ast.unparse(test)
-            if written in head.partition("\n")[0]:
-                yield head.replace(written, f"not ({written})", 1)
-        case ast.Call(args=args, keywords=keywords) if keywords and all(k.arg for k in keywords):
-            yield ast.unparse(ast.Call(node.func, args, keywords[:-1]))
+# Who reads what was recorded: for the rooms of the lens, after their own.
+READERS = (
+    "test_bad_input", "test_cost", "test_table", "test_whatif", "test_watch", "test_same",
+    "test_stuck", "test_one_call", "test_explorer", "test_saved_page",
+)  # fmt: skip
 
 
 def files_of(room: str) -> list[Path]:
     return sorted(p for p in ROOT.glob(room) if p.name != "__init__.py")
 
 
-def all_mutants(room: str, only: str = "") -> list[Mutant]:
-    return [m for p in files_of(room) if only in str(p) for m in mutants_of(p)]
+def all_mutants(room: str) -> list[Mutant]:
+    return [m for path in files_of(room) for m in mutants_of(path)]
 
 
 # Trying one ---------------------------------------------------------------------------------------
 
 
 def tests_of(room: str) -> list[str]:
-    return [f"tests/{name}.py" for name in ROOMS[room]]
+    """Files: those of the room first."""
+    more = [t for r in ROOMS if "/lens/" in r for t in ROOMS[r]] if "/lens/" in room else []
+    names = dict.fromkeys((*ROOMS[room], *more, *(READERS if more else ())))
+    return [f"tests/{name}.py" for name in names]
 
 
 def copied(folder: Path) -> Path:
@@ -248,23 +156,32 @@ QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAsser
 OURS = ("tests", "benchmarks", "gan_lessons", "tools")
 
 
-def reached_in(room: str, copy: Path) -> reaching.Reached:
-    """The tests of a room run twice, without a change: in their order, and the quickest first."""
-    noted = copy / "noted.json"
+def reached_in(room: str, copy: Path, known: Path) -> reaching.Reached:
+    """The tests of a room run twice, without a change: in their order, and the quickest first.
+
+    known: where what was found out is kept for the next run of the command.
+    """
+    noted = known / f"{min(tests_of(room)).replace('/', '-')}.json"
+    if noted.exists():
+        return reaching.Reached(noted)
     broken = failure(tests_of(room), copy, noted)
     reached = None if broken else reaching.Reached(noted)
-    if reached is None or (broken := failure(reached.seconds, copy)):
+    quickest = sorted(reached.seconds.items(), key=lambda item: item[1]) if reached else ()
+    if reached is None or (broken := failure(dict(quickest), copy)):
         sys.exit(f"without any change {broken}")
     print(f"{room}: {sum(reached.seconds.values()):.0f} s", flush=True)
     return reached
 
 
-def tried(sample: list[Mutant], copy: Path, reached: reaching.Reached, end: float) -> None:
+def tried(
+    room: str, sample: list[Mutant], copy: Path, reached: reaching.Reached, end: float
+) -> None:
     """Print of each whether it was noticed, and by which test."""
+    own = tuple(f"tests/{name}.py" for name in ROOMS[room])
     for mutant in sample:
         if time.monotonic() > end:
             break
-        tests = reached.by(mutant.path, mutant.line, ROOT)
+        tests = reached.by(mutant.path, mutant.line, ROOT, own)
         by = is_killed(mutant, tests, copy)
         told = by or f"{len(tests)} tests in {sum(tests.values()):.0f} s"
         print(f"{'killed  ' if by else 'SURVIVED'} {mutant}  [{told}]", flush=True)
@@ -283,6 +200,7 @@ def main() -> None:
     parser = report.arguments(__doc__, cases=30)
     parser.add_argument("--only", default="", help="changes in whose line this pattern is found")
     parser.add_argument("--list", action="store_true", help="only list what would be tried")
+    parser.add_argument("--known", type=Path, help="a folder, for what is found out of the tests")
     parser.add_argument("--count", nargs="+", type=Path, help="put together what runs printed")
     options = parser.parse_args()
     if options.count:
@@ -293,12 +211,11 @@ def main() -> None:
         return
     end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as folder:
-        copy, known = copied(Path(folder)), dict[tuple[str, ...], reaching.Reached]()
+        copy = copied(Path(folder))
         for room, sample in samples.items():
-            if sample and ROOMS[room] not in known:
-                known[ROOMS[room]] = reached_in(room, copy)
             if sample:
-                tried(sample, copy, known[ROOMS[room]], end)
+                reached = reached_in(room, copy, options.known or Path(folder))
+                tried(room, sample, copy, reached, end)
 
 
 # Putting together ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ _BLOCK = re.compile(
 )
 _TAG, _OPENS = re.compile(r"<[^>]*>"), re.compile(r"<\w")
 _INDENT = re.compile(r"(?:<[^>]*>)*( *)")
+_BRACKET = re.compile(r"[(\[]</span>")  # of code: a call is broken there, and not in a name
 _FITS = 30  # characters, on any telephone
 _COLUMNS = re.compile(r"\S {2,}(?=[^\s#])")  # set below each other; before a comment it is style
 
@@ -38,4 +39,5 @@ def _lines(html: str, *, is_code: bool) -> str:
 def _line(line: str) -> str:
     indent = _INDENT.match(line)
     style = f' style="--in:{len(indent[1])}"' if indent and indent[1] else ""
+    line = _BRACKET.sub(r"\g<0><wbr>", line)
     return f'<span class="line"{style}>{line}\n</span>'

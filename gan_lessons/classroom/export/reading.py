@@ -7,6 +7,7 @@ say which code is shown in full (``slides.shows_code``).
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +56,8 @@ class Shown:
 
     @property
     def says(self) -> str:
-        """The last line, which is what the cell shows; of a cell that only imports, what."""
-        last = next((line for line in reversed(self.source.splitlines()) if line.strip()), "")
+        """The last line in words, which is what the cell shows; of one that only imports, what."""
+        last = next((x for x in reversed(self.source.splitlines()) if re.search(r"\w", x)), "")
         return _cut(last) or self.imports_say
 
 

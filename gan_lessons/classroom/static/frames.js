@@ -33,9 +33,7 @@ class Frames {
       this.model.set("frame", Number(this.slider.value));
     });
     this.place = make("output", {});
-    // On a slide a picture that is not wide stands beside the rest.
-    this.image = make("img", { onload: () =>
-      this.section.classList.toggle("beside", this.image.naturalWidth < 1.3 * this.image.naturalHeight) });
+    this.image = make("img", { onload: () => this.choosePlace() });
     this.told = make("p", { class: "told", "aria-live": "polite" });
     const choices = order.length > 1 ? make("div", { class: "choices", role: "group" }, ...this.choices.values()) : null;
     const bar = make("div", { class: "bar" }, this.button, this.slider, this.place);
@@ -43,6 +41,14 @@ class Frames {
       make("div", { class: "body" }, choices, bar, this.image, this.told));
     this.section.addEventListener("keydown", (event) => this.key(event));
     this.root.replaceChildren(make("style", {}, this.data.css), this.section);
+  }
+
+  // On a slide a picture that is not wide stands beside the rest.
+  choosePlace() {
+    const beside = this.image.naturalWidth < 1.3 * this.image.naturalHeight;
+    if (beside === this.section.classList.contains("beside")) return;
+    this.section.classList.toggle("beside", beside);
+    this.host.dispatchEvent(new CustomEvent("gl-changed", { bubbles: true })); // a slide fits it anew
   }
 
   frame() {

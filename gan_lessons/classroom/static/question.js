@@ -35,6 +35,9 @@ function judged(answer, truth, ui) {
   return { right, note: sentences(note, right ? "" : toWho(value)) };
 }
 
+// A call, which may be broken where a bracket or an attribute begins.
+const mayBreak = (source) => source.split(/(?<=[(.])/).flatMap((part) => [part, make("wbr")]);
+
 const sum = (votes) => Object.values(votes ?? {}).reduce((all, count) => all + count, 0);
 // Slides, exported or live (there a notebook becomes slides and a notebook again).
 const deckOf = (host) => host.closest(".reveal, .jp-Deck");
@@ -209,7 +212,7 @@ class Form extends View {
     const head = columns.map(([name, title]) => make("th", { scope: "col" }, make("b", {}, name), title ? ` ${title}` : ""));
     const body = rows.map(([name, source], row) => {
       const cells = this.items.slice(row * columns.length, (row + 1) * columns.length);
-      return make("tr", {}, make("th", { scope: "row" }, make("span", {}, name), make("code", {}, source)),
+      return make("tr", {}, make("th", { scope: "row" }, make("span", {}, name), make("code", {}, ...mayBreak(source))),
         ...cells.map(({ element }, i) => make("td", { "data-net": columns[i][0] }, element)));
     });
     return make("table", { class: "grid" },

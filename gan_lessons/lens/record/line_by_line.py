@@ -233,7 +233,6 @@ def _tracing(watch: _Watch) -> Iterator[None]:
         if not watch.wants(frame):
             return inner
         mine[frame] = inner
-        watch.hear(frame, kind)
         return local
 
     try:

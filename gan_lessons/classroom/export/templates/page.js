@@ -27,7 +27,7 @@ for (const block of document.querySelectorAll("pre, .output, .table, .box, .form
   sideways.observe(block);
 
 // A long call within a sentence may be broken after "(" and ".", as in the explorer.
-for (const call of document.querySelectorAll(":not(pre) > code"))
+for (const call of document.querySelectorAll(":not(pre, summary) > code"))
   if (call.textContent.length > 24 && !call.children.length) call.innerHTML = call.innerHTML.replace(/[(.]/g, "$&<wbr>");
 
 // On the index the arrows walk the explorer before anything has been chosen.
