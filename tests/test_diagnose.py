@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from IPython.core.compilerop import CachingCompiler
+from ipykernel.compiler import XCachingCompiler
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
@@ -298,7 +298,7 @@ def test_a_finding_tells_lines_and_events():
 
 def test_a_cell_of_a_notebook_goes_by_its_number(monkeypatch):
     """As in tracebacks; the file that IPython compiles it under has a number for a name."""
-    gan, compiler = tiny_gan(), CachingCompiler()
+    gan, compiler = tiny_gan(), XCachingCompiler()
     source = "def first(loss):\n    loss.backward()"
     name = compiler.cache(source, 7)
     cell: dict[str, Any] = {}
@@ -793,7 +793,7 @@ def test_a_look_in_eval_mode_is_no_part_of_the_game():
 
 def test_batchnorm_is_counted_by_its_own_counter():
     gan = dcgan(16, 1, 4, width=4, seed=0)
-    real, noise = torch.randn(4, 1, 16, 16), torch.randn(4, 2)
+    real, noise = torch.randn(4, 1, 16, 16), torch.randn(4, 4)
     for key, counts in {
         "retain_graph": (1, 2),
         "detach": (1, 3),
