@@ -29,17 +29,20 @@ LONGEST_WAIT = timedelta(minutes=3)  # for a process that does not come to a col
 
 class Processes:
     """`count` processes with gloo on the CPU and one thread each. Nothing of them is left at the
-    end; what torch writes on their output goes nowhere."""
+    end; what torch writes on their output goes nowhere. After the end `run` starts new ones."""
 
     def __init__(self, count: int) -> None:
         if count < 1:
             raise ValueError(f"at least one process is needed, got {count}")
+        self._count, self._pools = count, list[ProcessPoolExecutor]()
+
+    def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         meeting = Path(self._folder.name, "meeting").as_uri()
         spawn = multiprocessing.get_context("spawn")  # not fork: threads and locks do not survive
         self._pools = [
-            ProcessPoolExecutor(1, spawn, initializer=_join, initargs=(rank, count, meeting))
-            for rank in range(count)
+            ProcessPoolExecutor(1, spawn, initializer=_join, initargs=(rank, self._count, meeting))
+            for rank in range(self._count)
         ]
 
     def run(self, function: Callable[..., Result], *arguments: Any) -> list[Result]:
@@ -48,6 +51,8 @@ class Processes:
         function: of a module, not of a notebook: the others must be able to import it. What one of
         them raises is raised here.
         """
+        if not self._pools:
+            self._start()
         waiting = [pool.submit(function, *arguments) for pool in self._pools]
         failed = [one for one in wait(waiting, return_when=FIRST_EXCEPTION).done if one.exception()]
         return [one.result() for one in failed[:1] or waiting]  # the others may wait for that one
@@ -56,7 +61,9 @@ class Processes:
         """End the processes."""
         for pool in self._pools:
             pool.shutdown()
-        self._folder.cleanup()
+        if self._pools:
+            self._folder.cleanup()
+        self._pools = []
 
     def __enter__(self) -> Self:
         return self

@@ -55,3 +55,14 @@ def test_a_forward_of_which_no_number_was_made_is_no_forgotten_loss() -> None:
             step(od, bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
             step(og, bce(D(G(noise(i))), 1.0))
     assert "never-walked" not in diagnose(rec).codes
+
+
+def test_the_statistics_of_a_net_are_counted_by_its_own_forwards() -> None:
+    torch.manual_seed(0)
+    G, D = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), mlp(2, 1)
+    og = sgd(G)
+    with record({"G": G, "D": D}, {"G": og}) as rec:
+        for i in range(2):
+            step(og, bce(D(G(noise(i))), 1.0) + 0 * D(real(i)).mean())
+    (norm,) = (f for f in diagnose(rec).findings if f.code == "batchnorm-updates")
+    assert "updated 2 times (2 forwards in train mode)" in norm.message

@@ -532,5 +532,9 @@ def test_an_error_comes_back_and_nothing_is_left_behind():
         with pytest.raises(ZeroDivisionError):
             one.run(eval, "1 / 0")
     assert set(multiprocessing.active_children()) == before
+    with one:  # a cell of a lesson that runs again, after the last one
+        assert one.run(eval, "1 + 1") == [2]
+    one.close()  # it has ended already
+    assert set(multiprocessing.active_children()) == before
     with pytest.raises(ValueError, match="at least one"):
         Processes(0)

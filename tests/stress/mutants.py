@@ -161,7 +161,7 @@ def reached_in(room: str, copy: Path, known: Path) -> reaching.Reached:
 
     known: where what was found out is kept for the next run of the command.
     """
-    noted = known / f"{min(tests_of(room)).replace('/', '-')}.json"
+    noted = known / f"{'lens' if '/lens/' in room else Path(room).stem}.json"
     if noted.exists():
         return reaching.Reached(noted)
     broken = failure(tests_of(room), copy, noted)
@@ -226,36 +226,44 @@ TOLD = re.compile(r"^(killed|SURVIVED) +(\S+?):(\d+): (.*?)  \[", re.MULTILINE)
 def counted(said: str) -> None:
     """Tell the figure of what runs of this command printed, and what survived.
 
-    A change that changes nothing is told apart, with the reason that stands in ``figures.json``.
+    A change that changes nothing is told apart, with the reason that stands in ``figures.json``. Of
+    a room of which nothing is printed the earlier figure stays.
     """
-    same, each, survived = report.kept("mutants").get("same", {}), dict[str, list[int]](), []
+    kept, survived = report.kept("mutants"), list[str]()
+    each, same = dict[str, list[int]](kept.get("each", {})), kept.get("same", {})
     told = sorted(set(TOLD.findall(said)))
     for room in ROOMS:
-        found = [
-            (v, f"{path}: {what}") for v, path, _, what in told if ROOT / path in files_of(room)
-        ]
+        files = files_of(room)
+        found = [(v, f"{path}: {what}") for v, path, _, what in told if ROOT / path in files]
         left = [what for verdict, what in found if verdict == "SURVIVED"]
         real = [what for what in left if what not in same]
-        each[room] = [
-            len(found) - len(left),
-            len(found) - len(left) + len(real),
-            len(left) - len(real),
-        ]
+        if found:
+            equal = len(left) - len(real)
+            each[room] = [len(found) - len(left), len(found) - equal, equal]
         survived += real
     print("survived:", *survived, sep="\n")
-    killed, tried_, equal = (sum(numbers[i] for numbers in each.values()) for i in range(3))
-    low, high = (f"{100 * share:.0f}" for share in interval(killed, tried_))
-    counts = ", ".join(
-        f"{r.removeprefix('gan_lessons/')} {n[0]} of {n[1]}" for r, n in each.items()
-    )
+    share, text = _told(each)
+    report.told("mutants", text, share < 0.9, each=each, same=same)
+
+
+def _told(each: dict[str, list[int]]) -> tuple[float, str]:
+    """(share of what is noticed, where each room weighs as much as it has changes; the sentence)
+    of room -> noticed, tried, and without effect."""
+    possible = {room: len(all_mutants(room)) for room in each}
+    of, equal = sum(possible.values()), sum(numbers[2] for numbers in each.values())
+    share = sum(possible[room] * killed / tried_ for room, (killed, tried_, _) in each.items()) / of
+    one = "{room} {killed} of {tried} ({low:.0%} to {high:.0%})"
+    rooms = []
+    for room, (killed, tried_, _) in each.items():
+        low, high = interval(killed, tried_)
+        name = room.removeprefix("gan_lessons/")
+        rooms.append(one.format(room=name, killed=killed, tried=tried_, low=low, high=high))
     text = (
-        "{killed} of {tried} random changes (of {of} possible ones) noticed by some test, which "
-        "means {low} to {high} % of all (95 %): {counts}; left out: {equal} that change nothing"
+        "of random changes some test noticed: {rooms}; in brackets what that means for all, with "
+        "95 %. Weighed by how many changes are possible ({of}): {share:.0%}. Left out: {equal} "
+        "that change nothing"
     )
-    of = sum(len(all_mutants(room)) for room in ROOMS)
-    text = text.format(killed=killed, tried=tried_, of=of, low=low, high=high, counts=counts,
-                       equal=equal)  # fmt: skip
-    report.told("mutants", text, killed < 0.9 * tried_, each=each, same=same)
+    return share, text.format(rooms=", ".join(rooms), of=of, share=share, equal=equal)
 
 
 def interval(found: int, tried: int, z: float = 1.96) -> tuple[float, float]:
