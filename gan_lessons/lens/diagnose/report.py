@@ -187,7 +187,7 @@ def diagnose(record: Record) -> Diagnosis:
     _check(record)
     story = Story(by_parts(record))
     found = _joined(finding for rule in RULES for finding in story.told(rule))
-    told = sorted(found, key=lambda f: (SEVERITIES.index(f.severity), *f.events[:1]))
+    told = sorted(found, key=lambda f: ([*SEVERITIES].index(f.severity), *f.events[:1]))
     return Diagnosis(told, _seen(story), stepped_on(story))
 
 
