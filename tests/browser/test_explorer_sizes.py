@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from explorer_page import ExplorerPage
 
@@ -87,6 +89,21 @@ def test_operations_are_large_enough(from_disk, wanted):
     assert page.locator(".graph .close").is_visible()
     explorer.press("z")
     assert not explorer.shown().opened
+
+
+def test_operations_on_a_phone_cover_nothing_but_the_players(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".transport .next").click()
+    page.locator(".players .frame").first.locator(".name").click()
+    boxes = [
+        page.locator(f".pane {name}").bounding_box()
+        for name in (".top", ".stage", ".code", ".below")
+    ]
+    for above, below in itertools.pairwise(boxes):
+        assert above["y"] + above["height"] <= below["y"] + 1
+    close = page.locator(".graph .close").bounding_box()
+    assert boxes[0]["y"] + boxes[0]["height"] <= close["y"] < 844 - close["height"]
 
 
 def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):

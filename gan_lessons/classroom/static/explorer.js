@@ -133,6 +133,7 @@ class Pane {
     this.operations.at(this.moment);
     this.operations.show(net);
     this.operations.nodes[0]?.element.focus({ preventScroll: true });
+    if (this.stage.narrow) this.players.scrollIntoView({ block: "nearest" }); // with its Close
   }
 
   close() {
