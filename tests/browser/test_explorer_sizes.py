@@ -63,6 +63,29 @@ def test_a_comparison_is_large_enough_and_fits(from_disk, wanted):
             page.keyboard.press("ArrowRight")
 
 
+def test_a_what_if_is_compared_under_its_name_and_as_large_as_the_other(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    title = "opt_d.step() before the backward"
+    explorer.try_out(title)
+    explorer.compare_with("detach")
+    assert page.locator(".pane.tried h3").inner_text() == title
+    assert [c for c in explorer.cut_off() if "stage" in c or "h3" in c] == []
+    left, right = (page.locator(".players").nth(i).bounding_box() for i in (0, 1))
+    assert left["width"] == right["width"]
+    name = page.locator(".pane.tried h3")
+    assert name.evaluate("e => e.scrollHeight - e.clientHeight") <= 0
+
+
+def test_on_a_phone_a_comparison_begins_at_its_top(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".beside").click()
+    page.locator(".pane").nth(1).wait_for(state="attached")
+    top = page.locator(".pane").first.bounding_box()
+    assert 0 <= top["y"] < 844 / 2
+
+
 def test_in_a_notebook_texts_are_large_enough(from_disk, wanted):
     """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open."""
     page = from_disk(f'<div style="width:880px">{wanted.to_html()}</div>')
