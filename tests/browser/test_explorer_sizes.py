@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from explorer_page import ExplorerPage
 
@@ -61,6 +63,29 @@ def test_a_comparison_is_large_enough_and_fits(from_disk, wanted):
             page.keyboard.press("ArrowRight")
 
 
+def test_a_what_if_is_compared_under_its_name_and_as_large_as_the_other(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    title = "opt_d.step() before the backward"
+    explorer.try_out(title)
+    explorer.compare_with("detach")
+    assert page.locator(".pane.tried h3").inner_text() == title
+    assert [c for c in explorer.cut_off() if "stage" in c or "h3" in c] == []
+    left, right = (page.locator(".players").nth(i).bounding_box() for i in (0, 1))
+    assert left["width"] == right["width"]
+    name = page.locator(".pane.tried h3")
+    assert name.evaluate("e => e.scrollHeight - e.clientHeight") <= 0
+
+
+def test_on_a_phone_a_comparison_begins_at_its_top(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".beside").click()
+    page.locator(".pane").nth(1).wait_for(state="attached")
+    top = page.locator(".pane").first.bounding_box()
+    assert 0 <= top["y"] < 844 / 2
+
+
 def test_in_a_notebook_texts_are_large_enough(from_disk, wanted):
     """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open."""
     page = from_disk(f'<div style="width:880px">{wanted.to_html()}</div>')
@@ -87,6 +112,21 @@ def test_operations_are_large_enough(from_disk, wanted):
     assert page.locator(".graph .close").is_visible()
     explorer.press("z")
     assert not explorer.shown().opened
+
+
+def test_operations_on_a_phone_cover_nothing_but_the_players(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".transport .next").click()
+    page.locator(".players .frame").first.locator(".name").click()
+    boxes = [
+        page.locator(f".pane {name}").bounding_box()
+        for name in (".top", ".stage", ".code", ".below")
+    ]
+    for above, below in itertools.pairwise(boxes):
+        assert above["y"] + above["height"] <= below["y"] + 1
+    close = page.locator(".graph .close").bounding_box()
+    assert boxes[0]["y"] + boxes[0]["height"] <= close["y"] < 844 - close["height"]
 
 
 def test_transport_and_caption_stay_in_sight_on_a_phone(from_disk, wanted):

@@ -90,7 +90,7 @@ class Pane {
     this.players = make("div", { class: "stage" });
     const below = make("div", { class: "below" },
       make("div", { class: "tables" }, this.matrix.element, this.matrix.memory, make("div", { class: "facts" }, this.matrix.totals, this.info)), this.field);
-    this.title = make("h3", {}, film.title, variant ? make("span", {}, ` ${variant.title}`) : null);
+    this.title = make("h3", {}, variant ? variant.title : film.title);
     const parts = [
       this.title,
       make("div", { class: "top" }, this.here, make("div", { class: "said" }, this.caption, this.longest()), variant ? this.outcome(variant) : null),
@@ -133,6 +133,7 @@ class Pane {
     this.operations.at(this.moment);
     this.operations.show(net);
     this.operations.nodes[0]?.element.focus({ preventScroll: true });
+    if (this.stage.narrow) this.players.scrollIntoView({ block: "nearest" }); // with its Close
   }
 
   close() {
@@ -246,7 +247,7 @@ class Explorer {
       button("back", () => this.step(-1)), button("next", () => this.step(1)), this.player, this.slider, this.count);
     this.every = make("input", { type: "checkbox", onchange: () => this.update() });
     const every = make("label", { class: "every", title: UI.everyMeans }, this.every, " ", UI.every);
-    this.beside = make("button", { type: "button", class: "beside", title: UI.besideMeans, onclick: () => this.set("compare", this.compared ? "" : this.others[0]) }, icon("beside"), ` ${UI.beside}`);
+    this.beside = make("button", { type: "button", class: "beside", title: UI.besideMeans, onclick: () => this.toggleBeside() }, icon("beside"), ` ${UI.beside}`);
     this.compare = make("select", { "aria-label": UI.compare, onchange: () => this.set("compare", this.compare.value) });
     return make("div", { class: "controls" }, this.strategies, transport, every, this.beside, this.legend());
   }
@@ -327,6 +328,12 @@ class Explorer {
 
   set(name, value) {
     this.model.set(name, value);
+  }
+
+  // On a phone the button stands below what it changes, and the view would go down with it.
+  toggleBeside() {
+    this.set("compare", this.compared ? "" : this.others[0]);
+    if (this.holder.clientWidth <= NARROW) this.section.scrollIntoView({ block: "start", behavior: "instant" });
   }
 
   choose(key) {
