@@ -13,6 +13,8 @@ from gan_lessons.losses import bce_with_logits
 from gan_lessons.models import DCDiscriminator, DCGenerator, Discriminator, Generator
 from gan_lessons.put_back import seeded
 
+TINY_LR = 0.1
+
 
 def mlp_gan(
     sample_shape: Sequence[int] = (1, 8, 8),
@@ -73,7 +75,7 @@ def tiny_gan(seed: int = 0) -> Gan:
     """
     require_whole("tiny_gan", seed=seed)
     G, D = tiny_nets(seed)
-    return Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    return Gan(G, D, *(optim.SGD(net.parameters(), TINY_LR) for net in (G, D)))
 
 
 def tiny_nets(seed: int) -> tuple[nn.Module, nn.Module]:

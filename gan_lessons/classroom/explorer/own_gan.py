@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from gan_lessons.factories import tiny_nets
+from gan_lessons.factories import TINY_LR, tiny_nets
 from gan_lessons.gan import Gan
 
 
 def own_gan(seed: int) -> Gan:
     """``tiny_gan(seed)``: the same weights, which move in the same way."""
     G, D = tiny_nets(seed)
-    return Gan(G, D, SGD(G.parameters(), 0.1), SGD(D.parameters(), 0.1))
+    return Gan(G, D, *(SGD(net.parameters(), TINY_LR) for net in (G, D)))
 
 
 def _uncompiled(name: str) -> Any:
