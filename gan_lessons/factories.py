@@ -75,7 +75,7 @@ def tiny_gan(seed: int = 0) -> Gan:
     """
     require_whole("tiny_gan", seed=seed)
     G, D = tiny_nets(seed)
-    return Gan(G, D, *(optim.SGD(net.parameters(), TINY_LR) for net in (G, D)))
+    return Gan(G, D, optim.SGD(G.parameters(), TINY_LR), optim.SGD(D.parameters(), TINY_LR))
 
 
 def tiny_nets(seed: int) -> tuple[nn.Module, nn.Module]:

@@ -18,7 +18,7 @@ from gan_lessons.gan import Gan
 def own_gan(seed: int) -> Gan:
     """``tiny_gan(seed)``: the same weights, which move in the same way."""
     G, D = tiny_nets(seed)
-    return Gan(G, D, *(SGD(net.parameters(), TINY_LR) for net in (G, D)))
+    return Gan(G, D, SGD(G.parameters(), TINY_LR), SGD(D.parameters(), TINY_LR))
 
 
 def _uncompiled(name: str) -> Any:
