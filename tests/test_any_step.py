@@ -64,9 +64,8 @@ def own_call(gan) -> dict[str, Any]:
 
 
 def test_a_step_with_its_own_arguments_is_recorded_as_one_of_a_gan_is():
-    calls: Any = [((tiny_gan(), *BATCH), {}), ((), own_call(tiny_gan()))]
-    # Of one line: a record names the lines that called.
-    short, own = (record_step(step_detach, *given, **named) for given, named in calls)
+    short = record_step(step_detach, tiny_gan(), *BATCH)
+    own = record_step(step_detach, **own_call(tiny_gan()))
     assert own.to_json() == short.to_json()
     assert len(own.moments) == len(short.moments) > 5
 

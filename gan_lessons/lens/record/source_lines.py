@@ -57,11 +57,15 @@ def caller_line() -> Line:
 
 
 def outer_lines(most: int = 3) -> tuple[Line, ...]:
-    """The lines that called what ``caller_line`` tells, the nearest first: a helper's callers."""
+    """The lines that called what ``caller_line`` tells, the nearest first: a helper's callers. None
+    from beyond an instrument that runs the code (``record_step``): they are not what it records."""
     frame: FrameType | None = sys._getframe(1)
     found: list[Line] = []
     while frame is not None and len(found) <= most:
-        if not _is_plumbing(frame.f_code) and not _is_installed(frame.f_code.co_filename):
+        file = frame.f_code.co_filename
+        if found and file.startswith(_OURS):
+            break
+        if not _is_plumbing(frame.f_code) and not _is_installed(file):
             found.append(_line(frame, frame.f_lasti))
         frame = frame.f_back
     return tuple(found[1:])
