@@ -312,6 +312,8 @@ def test_a_cell_of_a_notebook_goes_by_its_number(monkeypatch):
     shell = SimpleNamespace(compile=compiler)
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
     assert quotes.place(line) == "Cell In[7], line 2"
+    shell.compile = SimpleNamespace()  # as older versions of IPython, which cannot tell
+    assert quotes.place(line).endswith(".py, line 2")
     assert quotes.place(rec.backward_calls[1].line).startswith("test_diagnose.py, line ")
 
 
@@ -893,16 +895,17 @@ def test_the_submodule_that_parameters_share_is_what_all_their_paths_begin_with(
 
 STEPPED = {
     "detach": [
-        "D moved D by the gradient of `d_loss` (N); what G made was cut off",
-        "G moved G by the gradient of `g_loss` (N), through D as it was then",
+        "D moved D by the gradient of `d_loss` (N). What G made was cut off.",
+        "G moved G by the gradient of `g_loss` (N). It came through D as it was at that moment.",
     ],
     "generator_first": [
-        "G moved G by the gradient of `g_loss` (N), through D as it was then",
-        "D moved D by the gradient of `d_loss` (N); what G made was cut off",
+        "G moved G by the gradient of `g_loss` (N). It came through D as it was at that moment.",
+        "D moved D by the gradient of `d_loss` (N). What G made was cut off.",
     ],
     "selective": [
-        "D moved D by the gradient of `d_loss` (N)",
-        "G moved G by the gradient of `g_loss` (N), through D as it was before its last step",
+        "D moved D by the gradient of `d_loss` (N).",
+        "G moved G by the gradient of `g_loss` (N). It came through D as it was before its last "
+        "step.",
     ],
 }
 
@@ -931,7 +934,19 @@ def test_steps_of_one_kind_are_told_once_and_a_sum_as_a_sum():
 
     (line,) = diagnosed(body, 3).stepped
     assert re.fullmatch(
-        r"D moved D by the sum of the gradients of `loss` \(line \d+\) and `other` \(line \d+\); "
-        r"what G made was cut off \(3 times\)",
+        r"D moved D 3 times by the sum of the gradients of `loss` \(line \d+\) and `other` "
+        r"\(line \d+\)\. What G made was cut off\.",
         line,
     )
+
+
+def test_of_many_kinds_of_step_the_first_are_shown_and_the_others_counted():
+    nets = {f"net{i}": nn.Linear(2, 1) for i in range(11)}
+    optimizers = {name: torch.optim.SGD(net.parameters(), 0.1) for name, net in nets.items()}
+    with record(nets, optimizers) as rec:
+        for name, net in nets.items():
+            net(torch.ones(1, 2)).sum().backward()
+            optimizers[name].step()
+    *first, last = diagnose(rec).stepped
+    assert [line.partition(" ")[0] for line in first] == [f"net{i}" for i in range(8)]
+    assert last == "Kinds of step that are not shown: 3."

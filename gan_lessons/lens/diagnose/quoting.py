@@ -16,7 +16,9 @@ LONGEST = 100  # characters of a line that is quoted
 def _file_name(path: str) -> str:
     """A file without its folder; a cell of a notebook as in tracebacks, "Cell In[3]"."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    cell = shell.compile.format_code_name(path) if shell else None
+    # Older versions of IPython do not know it.
+    named = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)
+    cell = named(path)
     return " ".join(cell) if cell else path.replace("\\", "/").rpartition("/")[-1]
 
 

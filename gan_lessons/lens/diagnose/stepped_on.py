@@ -4,6 +4,7 @@ wrong as far as rules know, so that a wrong intention can be seen."""
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.story import Step, Story
 from gan_lessons.lens.model import BackwardCall
@@ -20,24 +21,27 @@ def stepped_on(story: Story) -> tuple[str, ...]:
         lines = frozenset(made[c].line for c in step.calls())
         kinds[step.event.target, lines].append(step)
     told = [_told(story, steps[-1], len(steps)) for steps in kinds.values()]
-    more = len(told) - MOST
-    return (*told[:MOST], f"{more} more kinds of step") if more > 0 else tuple(told)
+    if (more := len(told) - MOST) > 0:
+        told[MOST:] = ["Kinds of step that are not shown: {more}.".format(more=more)]
+    return tuple(told)
 
 
 def _told(story: Story, step: Step, count: int) -> str:
     calls = [story.record.backward_calls[c] for c in sorted(step.calls())]
     nets = list(dict.fromkeys(net for net, _ in step.used))
     losses = list(dict.fromkeys(_loss(story, call) for call in calls))
-    text = "{target} moved {nets} by {what}{through}{cut}{times}"
-    if len(losses) == 1:
-        what = "the gradient of {loss}".format(loss=losses[0])
+    if len(losses) > 1:
+        text = "{target} moved {nets} by the sum of the gradients of {losses}."
+        if count > 1:
+            text = "{target} moved {nets} {count} times by the sum of the gradients of {losses}."
     else:
-        what = "the sum of the gradients of {losses}".format(losses=" and ".join(losses))
-    return text.format(
-        target=step.event.target, nets=" and ".join(nets), what=what,
-        through=_through(story, step, calls, nets), cut=_cut(story, calls, nets),
-        times=f" ({count} times)" if count > 1 else "",
-    )  # fmt: skip
+        text = "{target} moved {nets} by the gradient of {losses}."
+        if count > 1:
+            text = "{target} moved {nets} {count} times by the gradient of {losses}."
+    first = text.format(
+        target=step.event.target, nets=" and ".join(nets), losses=" and ".join(losses), count=count
+    )
+    return " ".join([first, *_through(story, step, calls, nets), *_cut(story, calls, nets)])
 
 
 def _loss(story: Story, call: BackwardCall) -> str:
@@ -47,23 +51,22 @@ def _loss(story: Story, call: BackwardCall) -> str:
     return f"{loss} ({story.place(call.line)})" if call.line.number else loss
 
 
-def _through(story: Story, step: Step, calls: list[BackwardCall], nets: list[str]) -> str:
+def _through(story: Story, step: Step, calls: list[BackwardCall], nets: list[str]) -> Iterator[str]:
     """The nets that the gradient went through before, and how new their weights were."""
-    told = []
     above = sorted({n for call in calls for n, m in story.links(call) if m in nets} - {*nets})
     for net in above:
         seen = {story.steps_seen(i, net) for call in calls for i in story.through(call, net)}
         if net not in story.trained:
-            told.append("{net}, which nobody trains".format(net=net))
+            yield "It came through {net}, which nobody trains.".format(net=net)
         elif min(seen, default=0) < story.steps_until(net, step):
-            told.append("{net} as it was before its last step".format(net=net))
+            yield "It came through {net} as it was before its last step.".format(net=net)
         else:
-            told.append("{net} as it was then".format(net=net))
-    return ", through {nets}".format(nets=" and ".join(told)) if told else ""
+            yield "It came through {net} as it was at that moment.".format(net=net)
 
 
-def _cut(story: Story, calls: list[BackwardCall], nets: list[str]) -> str:
+def _cut(story: Story, calls: list[BackwardCall], nets: list[str]) -> Iterator[str]:
     others = [n for n in story.trained if n not in nets]
     kept = [n for n in others if any(story.kept_from(call, n) for call in calls)]
     cut = [n for n in kept if not any(n in pair for call in calls for pair in story.links(call))]
-    return "; what {nets} made was cut off".format(nets=" and ".join(cut)) if cut else ""
+    if cut:
+        yield "What {nets} made was cut off.".format(nets=" and ".join(cut))
