@@ -56,14 +56,15 @@ def described() -> str:
 
 def audited(tool: str, weak: str) -> tuple[int, str, set[tuple[str, str]]]:
     """(status, what was said, which pins were asked of) where ``weak`` is known to be weak."""
-    kind = type("Known", (Database,), {"weak": weak, "asked": set()})
+    asked = set[tuple[str, str]]()
+    kind = type("Known", (Database,), {"weak": weak, "asked": asked})
     with HTTPServer(("127.0.0.1", 0), kind) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}/v1/query"
         command = ["bash", "-c", f"{tool} {described()} -s osv --osv-url {address}"]
         done = subprocess.run(command, cwd=report.ROOT, capture_output=True, text=True, check=False)
         server.shutdown()
-    return done.returncode, done.stdout + done.stderr, kind.asked  # type: ignore[attr-defined]
+    return done.returncode, done.stdout + done.stderr, asked
 
 
 def main() -> None:

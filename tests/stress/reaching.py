@@ -37,7 +37,8 @@ class Noting:
             noted = NOTED.search(str(path)) and Path(path).is_relative_to(root)
             return plain(loader, self.noting(data, Path(path)) if noted else data, path, **more)
 
-        SourceFileLoader.source_to_code = with_notes  # type: ignore[method-assign, assignment]
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(SourceFileLoader, "source_to_code", with_notes)
 
     def noting(self, source: bytes, path: Path) -> ast.Module:
         tree = ast.parse(source)
@@ -56,6 +57,7 @@ class Noting:
         self.seconds[item.nodeid] = time.perf_counter() - start
 
     def pytest_sessionfinish(self) -> None:
+        self.patch.undo()
         tests = {name: sorted(found - {""}) for name, found in self.tests.items()}
         self.written.write_text(json.dumps({"tests": tests, "seconds": self.seconds}))
 
