@@ -144,7 +144,11 @@ def test_the_index_opens_with_an_explorer_that_moves(site, offline):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     number = now.get_attribute("value")
     assert caption.inner_text().startswith(f"Line {number}: ")
+    invitation = page.locator(".invitation")
+    assert invitation.inner_text().startswith("Here is one. Next comes d_loss.backward(")
     page.keyboard.press("ArrowRight")  # nothing has been chosen yet
+    assert invitation.inner_text().startswith("The text under the buttons says")
+    assert invitation.get_attribute("aria-live") == "polite"
     assert re.match(r"Line \d+: Backward from d_loss\.", caption.inner_text())
     assert now.get_attribute("value") != number
     assert caption.inner_text().startswith(f"Line {now.get_attribute('value')}: ")
