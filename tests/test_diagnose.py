@@ -950,3 +950,21 @@ def test_of_many_kinds_of_step_the_first_are_shown_and_the_others_counted():
     *first, last = diagnose(rec).stepped
     assert [line.partition(" ")[0] for line in first] == [f"net{i}" for i in range(8)]
     assert last == "Kinds of step that are not shown: 3."
+
+
+@pytest.mark.parametrize(("made_by_it", "offered"), [(True, False), (False, True)])
+def test_the_wrong_optimizer_is_offered_where_the_loss_is_not_of_its_net(made_by_it, offered):
+    """A fake that was made without gradients and went into this loss makes it a loss of G's."""
+
+    def body(gan, real, noise, i):
+        with torch.no_grad():
+            fake = gan.generator(noise)
+        gan.optimizer_d.zero_grad()
+        (BCE(gan.discriminator(real), ONES) + BCE(gan.discriminator(fake), ZEROS)).backward()
+        gan.optimizer_d.step()
+        gan.optimizer_g.zero_grad()
+        BCE(gan.discriminator(fake if made_by_it else real), ONES).backward()
+        gan.optimizer_g.step()
+
+    (told,) = (f for f in diagnosed(body, 2).findings if (f.code, f.net) == ("cut-off", "G"))
+    assert ("wrong optimizer" in told.fix) is offered
