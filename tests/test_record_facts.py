@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -347,3 +348,30 @@ def test_the_expression_is_the_one_that_runs() -> None:
 )
 def test_what_a_line_runs_backward_from(text: str, operand: str | None) -> None:
     assert source_lines.backward_operand(text) == operand
+
+
+def _quarrels(samples: int, loss: Callable[[Tensor], Tensor]) -> list[tuple[int, int]]:
+    """Of verdicts that all lie above 1."""
+    net, judge = nn.Linear(2, 1), nn.Linear(1, 1)
+    with torch.no_grad():
+        judge.weight.fill_(1.0), judge.bias.fill_(9.0)
+    with record({"net": net, "judge": judge}) as rec:
+        loss(judge(net(torch.linspace(-1, 1, 2 * samples).view(samples, 2)))).backward()
+    return [quarrel.forwards for quarrel in rec.quarrels]
+
+
+def _towards(label: float) -> Callable[[Tensor], Tensor]:
+    return lambda verdict: (verdict - label).square().mean()
+
+
+def test_two_labels_are_a_quarrel_even_where_both_pull_the_same_way():
+    """Above both labels each distance pulls down; one gradient is the other, shifted."""
+    zero, one = _towards(0.0), _towards(1.0)
+    assert _quarrels(8, lambda v: zero(v) + 0.5 * one(v)) == [(1, 1)]
+    assert _quarrels(8, lambda v: zero(v) + 0.5 * zero(v)) == []
+    assert _quarrels(3, lambda v: zero(v) + 0.5 * one(v)) == []  # a line goes through any two
+
+
+def test_a_loss_that_does_not_pull_quarrels_with_none():
+    assert _quarrels(8, lambda v: v.mean() - 0.5 * v.mean()) == [(1, 1)]
+    assert _quarrels(8, lambda v: v.mean() + 0.0 * v.sum()) == []
