@@ -97,10 +97,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores, for a worker often waits for a browser or a server: three
-    workers kept two cores busy for two thirds of the time. Five at most: a browser, a JupyterLab
-    and kernels belong to each."""
-    return min(5, (os.cpu_count() or 1) + 2)
+    """One more than there are cores, for a worker often waits for a browser or a server (two more
+    were no faster); five at most: a browser, a JupyterLab and kernels belong to each."""
+    return min(5, (os.cpu_count() or 1) + 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
