@@ -15,6 +15,7 @@ from gan_lessons.classroom import caption
 from gan_lessons.lens.model import HeldBytes
 from gan_lessons.lens.record import snapshot, source_lines
 from gan_lessons.lens.record.gradients import measured
+from gan_lessons.lens.record.quarrels import Quarrels
 from gan_lessons.lens.show import GradientTable
 
 BCE = nn.BCELoss()
@@ -375,3 +376,23 @@ def test_two_labels_are_a_quarrel_even_where_both_pull_the_same_way():
 def test_a_loss_that_does_not_pull_quarrels_with_none():
     assert _quarrels(8, lambda v: v.mean() - 0.5 * v.mean()) == [(1, 1)]
     assert _quarrels(8, lambda v: v.mean() + 0.0 * v.sum()) == []
+
+
+def test_no_hook_that_heard_losses_is_left_on_a_graph_that_lives_on(monkeypatch):
+    handles, hear = list[Any](), Quarrels._hear
+
+    def noted(self: Any, *given: Any) -> None:
+        hear(self, *given)
+        handles.append(self._handles[-1])
+
+    monkeypatch.setattr(Quarrels, "_hear", noted)
+    net, judge = nn.Linear(2, 1), nn.Linear(1, 1)
+    with record({"net": net, "judge": judge}) as rec:
+        verdict = judge(net(torch.randn(8, 2)))
+        loss = verdict.mean() - 0.5 * verdict.sum()
+        loss.backward(retain_graph=True)
+    assert len(rec.quarrels) == 1
+    assert len(handles) == 2
+    assert all(handle.id not in (handle.hooks_dict_ref() or ()) for handle in handles)
+    loss.backward()  # and nothing listens
+    assert len(rec.quarrels) == 1
