@@ -968,3 +968,19 @@ def test_the_wrong_optimizer_is_offered_where_the_loss_is_not_of_its_net(made_by
 
     (told,) = (f for f in diagnosed(body, 2).findings if (f.code, f.net) == ("cut-off", "G"))
     assert ("wrong optimizer" in told.fix) is offered
+
+
+@pytest.mark.parametrize("instead", [True, False])
+def test_a_step_that_was_taken_instead_is_named_where_there_was_one(instead):
+    def body(gan, real, noise, i):
+        gan.optimizer_g.zero_grad()
+        BCE(gan.discriminator(gan.generator(noise)), ONES).backward()
+        gan.optimizer_g.step()
+        d_phase(gan, gan.generator(noise).detach(), real, step=False)
+        if instead:
+            gan.optimizer_g.step()
+
+    (told,) = (f for f in diagnosed(body, 2).findings if f.code == "never-stepped")
+    assert told.net == "D"
+    assert ("once more" in told.message) is instead
+    assert ("in place of that" in told.fix) is instead
