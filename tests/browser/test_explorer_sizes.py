@@ -77,10 +77,49 @@ def test_a_what_if_is_compared_under_its_name_and_as_large_as_the_other(from_dis
     assert name.evaluate("e => e.scrollHeight - e.clientHeight") <= 0
 
 
-def test_on_a_phone_a_comparison_begins_at_its_top(from_disk, wanted):
+@pytest.mark.parametrize(("width", "two"), [(1256, False), (1256, True), (880, False)])
+def test_the_symbols_are_all_in_sight_at_once(from_disk, wanted, width, two):
+    page = from_disk(f'<div style="width:{width}px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    if two:
+        explorer.compare_with("detach")
+    page.locator(".legend summary").click()
+    panel = page.locator(".legend > div")
+    assert panel.evaluate("e => e.scrollHeight - e.clientHeight") <= 0
+    assert panel.locator("li").count() > 15
+    entries = panel.locator("li b").all_inner_texts()
+    assert {"●", "✓", "(⚠)", "memory"} <= {*entries}
+    assert explorer.too_small(stage=14 if two else 18) == []
+
+
+def test_on_a_phone_what_sticks_leaves_three_quarters_to_the_step(from_disk, wanted):
     page = from_disk(wanted.to_html())
     page.set_viewport_size({"width": 390, "height": 844})
-    page.locator(".beside").click()
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("2")
+    film = wanted.data["films"]["detach"]
+    heights = []
+    for _ in (m for m in film["moments"] if "silent" not in m):
+        box = page.locator(".pane .top").bounding_box()
+        assert box is not None
+        heights.append(box["height"])
+        page.keyboard.press("ArrowRight")
+    assert max(heights) + 40 < 844 / 4  # 40: the transport above it
+    assert heights.count(min(heights)) > len(heights) / 2  # mostly nothing below it moves
+
+
+def test_on_a_phone_a_comparison_is_within_reach_and_begins_at_its_top(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    beside, transport = page.locator(".beside"), page.locator(".transport")
+    for way, most in ((0, 844 / 4), (600, 10)):
+        page.evaluate(f"scrollTo(0, {way})")
+        places = [part.bounding_box() for part in (transport, beside)]
+        assert 0 <= places[0]["y"] <= places[1]["y"] < most
+        assert places[1]["y"] + places[1]["height"] <= places[0]["y"] + places[0]["height"]
+        assert places[0]["x"] + places[0]["width"] <= places[1]["x"] < 390 - places[1]["width"]
+    assert beside.get_attribute("aria-label") == "Compare"
+    beside.click()
     page.locator(".pane").nth(1).wait_for(state="attached")
     top = page.locator(".pane").first.bounding_box()
     assert 0 <= top["y"] < 844 / 2
