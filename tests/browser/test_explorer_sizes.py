@@ -125,9 +125,11 @@ def test_on_a_phone_a_comparison_is_within_reach_and_begins_at_its_top(from_disk
     assert 0 <= top["y"] < 844 / 2
 
 
-def test_in_a_notebook_texts_are_large_enough(from_disk, wanted):
-    """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open."""
-    page = from_disk(f'<div style="width:880px">{wanted.to_html()}</div>')
+@pytest.mark.parametrize("width", [880, 1248])
+def test_in_a_notebook_and_on_the_site_texts_are_large_enough(from_disk, wanted, width):
+    """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open; and as
+    in a page of the site."""
+    page = from_disk(f'<div style="width:{width}px">{wanted.to_html()}</div>')
     explorer = ExplorerPage(page.locator("section.explorer"))
     for keys in ("1", "2", "3"):
         explorer.press(keys, "End", "ArrowLeft", "ArrowLeft")
