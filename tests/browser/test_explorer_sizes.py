@@ -13,6 +13,9 @@ from gan_lessons.classroom import explore
 pytestmark = pytest.mark.browser
 
 
+SIZE = "e => parseFloat(getComputedStyle(e).fontSize)"
+
+
 def looks(explorer, **least):
     return explorer.too_small(**least) + explorer.cut_off()
 
@@ -43,6 +46,9 @@ def test_every_what_if_is_large_enough_and_fits(from_disk, wanted):
             explorer.try_out(variant["title"])
             explorer.press("End")
             assert (variant["key"], looks(explorer)) == (variant["key"], [])
+            bytes_row = explorer.section.locator(".keeps").bounding_box()
+            assert bytes_row is not None
+            assert bytes_row["height"] < 34  # no number on two lines
             code = explorer.section.locator(".code")
             hidden = code.evaluate("e => e.scrollHeight - e.clientHeight")
             assert (variant["key"], max(hidden, 0)) == (variant["key"], 0)  # to its last line
@@ -60,6 +66,8 @@ def test_a_comparison_is_large_enough_and_fits(from_disk, wanted):
         explorer.press("Home")
         for _ in range(12):
             assert looks(explorer, stage=14) == []
+            said = explorer.section.locator(".caption:not(.room)")
+            assert {*said.evaluate_all(f"all => all.map({SIZE})")} == {18}
             page.keyboard.press("ArrowRight")
 
 
