@@ -38,6 +38,7 @@ assert len(LETTERS) >= LEVELS + 1
 PLACES = 4  # decimals of a coordinate
 ASPECT = 1.4  # width of the box by its height
 ARROW, MOVE = 0.2, 0.18  # of the width: the longest arrow and, about, the longest move, as drawn
+RIM = 0.04  # of the width: an arrow begins so far from the middle of its fake
 # So many times its move a fake of a changed step may go, back and on, and still be in the box.
 REACH = (-1.0, 2.2)
 
@@ -265,6 +266,8 @@ class _Plane:
         width = 2 * float(self._real.abs().max()) + 0.2
         zoom = _nice(width * MOVE / far) if far else 1
         reached = [fakes + k * zoom * (now - fakes) for fakes, now in pairs for k in REACH]
+        drawn = width * (ARROW + RIM) / longest if longest else 0.0
+        reached += [pull.at + drawn * pull.arrows for one in seen for pull in one.pulls]
         box = _box(torch.cat([self._real, *reached]), width)
         says = torch.cat([self._says(d, _places(box, self._real)) for d in self._states()])
         says = says.nan_to_num()  # D may say what is too large even where its weights are not
