@@ -13,6 +13,7 @@ from torch.utils.weak import TensorWeakRef
 
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
+from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
 from gan_lessons.lens.record.values import READS, Values
@@ -50,6 +51,7 @@ class Operations(TorchFunctionMode):
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
 
+    @unheard
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
         kwargs = kwargs or {}
