@@ -178,7 +178,7 @@ class _Watch:
     def told(self, error: int | None) -> tuple[Moment, ...]:
         """All moments; ``error``: the last event, which an exception that ended the step made."""
         # On its way out an exception passes the end of every ``with``: a line that runs after it.
-        return tuple(replace(m, raised=m.raised or error in m.events) for m in self.moments)
+        return tuple(replace(m, raised=True) if error in m.events else m for m in self.moments)
 
     def wants(self, frame: FrameType) -> bool:
         """Is this the step's own frame? (A step that calls itself is one step.)"""

@@ -51,12 +51,15 @@ class Operations(TorchFunctionMode):
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
 
-    @unheard
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
-        kwargs = kwargs or {}
         if self.ended or torch.compiler.is_compiling():  # compiled as it would be without us
-            return func(*args, **kwargs)
+            return func(*args, **(kwargs or {}))
+        return self._called(func, args, kwargs or {})
+
+    @unheard
+    def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
             return self._special_call(how, name, func, args, kwargs)
