@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from gan_lessons.lens.diagnose.quoting import Quotes
-from gan_lessons.lens.model import FOLDABLE, BackwardCall, Cut, Event, Forward, Record
+from gan_lessons.lens.model import FOLDABLE, BackwardCall, Cut, Event, Forward, Line, Record
 
 
 class Flow(Quotes):
@@ -115,6 +115,17 @@ class Flow(Quotes):
         cuts = (cut for key in built for cut in self.cuts_into.get(key, ()))
         fed = (f for key in built for f in self.fed_into.get(key, ()))
         return any(net in self.made_from(cut) for cut in cuts) or any(f.net == net for f in fed)
+
+    def lines_of(self, node: int) -> list[Line]:
+        """The line that made this node outside the nets, and those that called it."""
+        graph = self.record.graph
+        return [*filter(None, [graph.lines.get(node)]), *graph.outer_lines.get(node, ())]
+
+    def made_at(self, node: int, call: BackwardCall) -> Line | None:
+        """Where the code that called this backward made the node, rather than in a helper."""
+        lines = self.lines_of(node)
+        near = [line for line in lines if line.function == call.line.function]
+        return next(iter(near or lines[1:2] or lines), None)
 
     def leaves_behind(self, root: int, net: str) -> set[int]:
         """The parameters of ``net`` to which a gradient at ``root`` would go on."""

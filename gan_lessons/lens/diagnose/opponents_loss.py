@@ -7,10 +7,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.directions import behind, learns, pulls_at, pulls_of_all_else
 from gan_lessons.lens.diagnose.polluted import polluted
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.model import BackwardCall, Line, Quarrel
+from gan_lessons.lens.diagnose.ways import behind, learns, pulls_at, pulls_of_all_else
+from gan_lessons.lens.model import BackwardCall, Line, Pull, Quarrel
 
 # Of a term that keeps the numbers of a verdict small, whatever its label is.
 PENALTIES = {"PowBackward0", "ExpBackward0", "SquareBackward0", "AbsBackward0"}
@@ -47,15 +47,9 @@ def follows_its_opponent(story: Story) -> Iterator[Finding]:
     """
     told = story.told_events(polluted, pulled_apart)
     for judge, player in sorted({pair for c in story.calls_made for pair in story.links(c)}):
-        own = pulls_at(story, judge, judge, player)
-        outputs = {pull.output for pull in own}
-        theirs = pulls_at(story, judge, judge, player, together=True)
-        theirs = [pull for pull in theirs if pull.output in outputs]
-        signs = {pull.sign for pull in own}, {pull.sign for pull in theirs}
-        if len(outputs) != 1 or signs not in (({1}, {-1}), ({-1}, {1})):
+        own, theirs = _own_and_theirs(story, judge, player)
+        if not own or not theirs:
             continue
-        if pulls_of_all_else(story, judge, player) != signs[1]:
-            continue  # it does not learn to tell them apart
         events = {e.index: e for e in story.events_of(p.call for p in own + theirs)}
         step = next(s for s, n in story.uses[theirs[0].call] if n == judge)
         if told.isdisjoint(events):
@@ -71,6 +65,27 @@ def follows_its_opponent(story: Story) -> Iterator[Finding]:
                 own=story.calls(p.call for p in own), player=player,
                 players=story.parameters_of([player], theirs[0].call),
             )  # fmt: skip
+
+
+def _own_and_theirs(story: Story, judge: str, player: str) -> tuple[list[Pull], list[Pull]]:
+    """The pulls by which the judge learns to tell the player from all else, and those the other way
+    from which both learn. [] where they are not all alike, or it does not learn to tell them."""
+    own = pulls_at(story, judge, judge, player)
+    theirs = pulls_at(story, judge, judge, player, together=True)
+    all_else = pulls_of_all_else(story, judge, player)
+    if not own:  # neither was kept from the other
+        all_else = pulls_of_all_else(story, judge, player, together=True)
+        calls = {pull.call for pull, _ in all_else}
+        own = [one for one in theirs if one.pull.call in calls]
+        theirs = [one for one in theirs if one.pull.call not in calls]
+    outputs = {one.pull.output for one in own}
+    theirs = [one for one in theirs if one.pull.output in outputs]
+    ways = [{one.way for one in found} for found in (own, theirs, all_else)]
+    way, other = (next(iter(found), None) for found in ways[:2])
+    alike = len(outputs) == 1 and [len(found) for found in ways] == [1, 1, 1]
+    if not alike or way is None or not way.against(other) or ways[2] != {other}:
+        return [], []
+    return [one.pull for one in own], [one.pull for one in theirs]
 
 
 def _summed_losses(
@@ -200,10 +215,10 @@ def _where_they_join(story: Story, call: BackwardCall, quarrel: Quarrel) -> list
     alone, where backward was called rather than in a helper. [] where they are one line."""
     above = _sides(story, call, quarrel)
     both = above[0] & above[1]
-    joined = {_place(x) for x in (call.line, *(x for i in both for x in _lines_of(story, i)))}
+    joined = {_place(x) for x in (call.line, *(x for i in both for x in story.lines_of(i)))}
     told = []
     for found in above:
-        own = [x for i in call.nodes[::-1] if i in found - both for x in _lines_of(story, i)]
+        own = [x for i in call.nodes[::-1] if i in found - both for x in story.lines_of(i)]
         own = [x for x in own if _place(x) not in joined]
         near = [x for x in own if x.function == call.line.function]
         told += (near or own)[:1]
@@ -212,8 +227,3 @@ def _where_they_join(story: Story, call: BackwardCall, quarrel: Quarrel) -> list
 
 def _place(line: Line) -> tuple[str, int]:
     return line.file, line.number
-
-
-def _lines_of(story: Story, node: int) -> list[Line]:
-    graph = story.record.graph
-    return [*filter(None, [graph.lines.get(node)]), *graph.outer_lines.get(node, ())]

@@ -18,7 +18,11 @@ from typing import Any
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
-from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
+from gan_lessons.lens.diagnose.directions import (
+    helps_its_judge,
+    nothing_to_tell_apart,
+    pulled_alike,
+)
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
@@ -82,8 +86,9 @@ RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
     follows_its_opponent, stale_weights,
     never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
-    weighed_by_another, moving_target, taught_teacher, pulled_alike, nothing_to_tell_apart,
-    clipped_in_vain, still_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
+    weighed_by_another, moving_target, taught_teacher, pulled_alike, helps_its_judge,
+    nothing_to_tell_apart, clipped_in_vain, still_scaled, never_stepped, ranks_differ, exchanged,
+    holds_the_wrong_net,
     in_no_optimizer, of_nobody, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
     hooks_pile_up, cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain,
     needless_retain, memory_growth, update_kind, from_before, never_received, frozen,

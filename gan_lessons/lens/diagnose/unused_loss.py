@@ -178,7 +178,7 @@ def parts_never_walked(story: Story) -> Iterator[Finding]:
     """
     if story.failed or story.inside:
         return
-    graph, lost = story.record.graph, _lost_numbers(story)
+    graph, lost = story.record.graph, lost_numbers(story)
     for net in story.trained:
         held = {name for step in story.steps_of(net) for name in step.event.holds[net]}
         used = {name for step in story.steps_of(net) for n, name in step.used if n == net}
@@ -201,7 +201,7 @@ def parts_never_walked(story: Story) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _lost_numbers(story: Story) -> list[int]:
+def lost_numbers(story: Story) -> list[int]:
     """Single numbers that no net made and no backward walked, and of which nothing was made that
     was read, or that is alive at the end."""
     graph = story.record.graph

@@ -110,6 +110,7 @@ class Graph:
     holds it, and at the end it held gradient.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
     ``constants``: sum -> the Python number that was added to a tensor there.
+    ``labels``: distance -> the one number towards which it draws all that it takes.
     ``pairs``: operation -> n, where shapes (n, 1) and (n,) met.
     ``passes``: function of somebody's own that hands its input on as it is -> by what it multiplies
     the gradient.
@@ -135,6 +136,7 @@ class Graph:
     cancelled: frozenset[int] = frozenset()
     constants: Mapping[int, float] = field(default_factory=dict)
     passes: Mapping[int, float] = field(default_factory=dict)
+    labels: Mapping[int, float] = field(default_factory=dict)
     pairs: Mapping[int, int] = field(default_factory=dict)
 
 
