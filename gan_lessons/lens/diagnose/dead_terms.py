@@ -101,7 +101,8 @@ def _wrong_side(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut
         "{how}{where}.",
         f"{SOFT_CHOICE} Detach the other side of this term if it is to stand still."
         if cut.how in CHOICES
-        else "Leave out {how} there, and detach the other side of this term if it is to stand still.",
+        else "Leave out {how} there, and detach the other side of this term if it is to stand "
+        "still.",
         judge=judge, call=story.call(call.index), how=cut.how, where=story.in_line(cut.line),
     )  # fmt: skip
 

@@ -70,8 +70,8 @@ def _constant(
         "through {judge}.",
         SOFT_CHOICE
         if cut.how in CHOICES
-        else "Compute this term with gradients on: call {judge} again for it, on what {net} made, with "
-        "no detach() and no torch.no_grad() on the way to the loss.",
+        else "Compute this term with gradients on: call {judge} again for it, on what {net} made, "
+        "with no detach() and no torch.no_grad() on the way to the loss.",
         judge=judge, call=story.call(call.index), how=cut.how, where=" and".join(alike),
     )  # fmt: skip
 
