@@ -10,6 +10,7 @@ from . import (
     loss_forms,
     no_gradient_there,
     odd_parameters,
+    other_form,
     ownership,
     partly,
     polluted,
@@ -22,7 +23,8 @@ from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
     errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, loss_forms,
-    clipping, directions, lone, odd_parameters, no_gradient_there, useless_gradients, right,
+    clipping, directions, other_form, lone, odd_parameters, no_gradient_there,
+    useless_gradients, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

@@ -49,6 +49,7 @@ from gan_lessons.lens.diagnose.odd_parameters import (
     part_made_anew,
 )
 from gan_lessons.lens.diagnose.opponents_loss import follows_its_opponent, pulled_apart
+from gan_lessons.lens.diagnose.other_form import other_form
 from gan_lessons.lens.diagnose.ownership import (
     exchanged,
     held_twice,
@@ -84,15 +85,13 @@ from gan_lessons.lens.show import marked
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
-    follows_its_opponent, stale_weights,
-    never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
-    weighed_by_another, moving_target, taught_teacher, pulled_alike, helps_its_judge,
-    nothing_to_tell_apart, clipped_in_vain, still_scaled, never_stepped, ranks_differ, exchanged,
-    holds_the_wrong_net,
-    in_no_optimizer, of_nobody, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
-    hooks_pile_up, cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain,
-    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
-    batchnorm_updates,
+    follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked, thrown_away,
+    squashed_twice, weighed_by_another, moving_target, taught_teacher, pulled_alike,
+    helps_its_judge, nothing_to_tell_apart, other_form, clipped_in_vain, still_scaled,
+    never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
+    held_twice, one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, cancelled,
+    reversals, flat, all_pairs, counted_twice, not_finite, in_vain, needless_retain, memory_growth,
+    update_kind, from_before, never_received, frozen, batchnorm_updates,
 )  # fmt: skip
 
 
@@ -171,7 +170,7 @@ def diagnose(record: Record) -> Diagnosis:
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
     the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
     ``broadcast``, ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each
-    other).
+    other), ``other-form`` (a judge sees another form of it in either turn).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.

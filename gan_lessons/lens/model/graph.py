@@ -48,6 +48,7 @@ class Cut:
     ``how``: detach(), .data, torch.no_grad, or an operation that no gradient passes (argmax()).
     ``line``: where that was done. ``through``: the net whose forward ran there. ``judged``: what
     went to ``target`` had come through weights that no optimizer holds, outside the nets.
+    ``since``: the operations outside the nets that it had gone through since it was cut.
     """
 
     source: int
@@ -56,6 +57,7 @@ class Cut:
     line: Line | None = None
     through: str | None = None
     judged: bool = False
+    since: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
