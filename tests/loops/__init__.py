@@ -18,12 +18,13 @@ from . import (
     summed,
     unused_loss,
     useless_gradients,
+    wrong_judge,
 )
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
     errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, loss_forms,
-    clipping, directions, other_form, lone, odd_parameters, no_gradient_there,
+    clipping, directions, other_form, wrong_judge, lone, odd_parameters, no_gradient_there,
     useless_gradients, right,
 )  # fmt: skip
 

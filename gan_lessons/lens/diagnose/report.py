@@ -79,6 +79,7 @@ from gan_lessons.lens.diagnose.useless_gradients import (
     not_finite,
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
+from gan_lessons.lens.diagnose.wrong_judge import wrong_judge
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked
 
@@ -87,7 +88,7 @@ RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
     follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked, thrown_away,
     squashed_twice, weighed_by_another, moving_target, taught_teacher, pulled_alike,
-    helps_its_judge, nothing_to_tell_apart, other_form, clipped_in_vain, still_scaled,
+    helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled,
     never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
     held_twice, one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, cancelled,
     reversals, flat, all_pairs, counted_twice, not_finite, in_vain, needless_retain, memory_growth,
