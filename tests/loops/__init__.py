@@ -8,6 +8,7 @@ from . import (
     errors,
     lone,
     loss_forms,
+    lost_terms,
     no_gradient_there,
     odd_parameters,
     other_form,
@@ -23,9 +24,9 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, loss_forms,
-    clipping, directions, other_form, wrong_judge, lone, odd_parameters, no_gradient_there,
-    useless_gradients, right,
+    errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, lost_terms,
+    loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
+    no_gradient_there, useless_gradients, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

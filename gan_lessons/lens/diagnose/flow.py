@@ -79,7 +79,12 @@ class Flow(Quotes):
 
     def reached(self, root: int) -> set[int]:
         """The nodes to which a gradient at ``root`` would go on, itself included."""
-        nodes, waiting, seen = self.record.graph.nodes, [root], {root}
+        return self.reached_from([root])
+
+    def reached_from(self, roots: Iterable[int]) -> set[int]:
+        """The same from several."""
+        nodes, seen = self.record.graph.nodes, {*roots}
+        waiting = [*seen]
         while waiting:
             new = {i for i in nodes[waiting.pop()].inputs if i in nodes} - seen
             waiting += new
@@ -125,7 +130,8 @@ class Flow(Quotes):
         """Where the code that called this backward made the node, rather than in a helper."""
         lines = self.lines_of(node)
         near = [line for line in lines if line.function == call.line.function]
-        return next(iter(near or lines[1:2] or lines), None)
+        helped = lines[1:] if lines and lines[0].code.startswith("return ") else lines
+        return next(iter(near or helped or lines), None)
 
     def leaves_behind(self, root: int, net: str) -> set[int]:
         """The parameters of ``net`` to which a gradient at ``root`` would go on."""

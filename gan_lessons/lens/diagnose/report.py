@@ -39,6 +39,7 @@ from gan_lessons.lens.diagnose.loss_forms import (
     squashed_twice,
     taught_teacher,
     weighed_by_another,
+    weighed_by_its_judge,
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
 from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals
@@ -68,6 +69,7 @@ from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
+    lost_terms,
     never_walked,
     parts_never_walked,
     thrown_away,
@@ -86,13 +88,14 @@ from gan_lessons.lens.show import marked
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
-    follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked, thrown_away,
-    squashed_twice, weighed_by_another, moving_target, taught_teacher, pulled_alike,
-    helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled,
-    never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
-    held_twice, one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, cancelled,
-    reversals, flat, all_pairs, counted_twice, not_finite, in_vain, needless_retain, memory_growth,
-    update_kind, from_before, never_received, frozen, batchnorm_updates,
+    follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked, lost_terms,
+    thrown_away, squashed_twice, weighed_by_another, weighed_by_its_judge, moving_target,
+    taught_teacher, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
+    clipped_in_vain, still_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
+    in_no_optimizer, of_nobody, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
+    hooks_pile_up, cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain,
+    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
+    batchnorm_updates,
 )  # fmt: skip
 
 
