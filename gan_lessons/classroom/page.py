@@ -86,7 +86,7 @@ class PageWidget(anywidget.AnyWidget):
     def fragment(self, group: str) -> str:
         """The same, as one of this group."""
         start = {name: getattr(self, name) for name in self.state}
-        parts = {"data": self.data, "state": start, "kept": self.kept}
+        parts: dict[str, Any] = {"data": self.data, "state": start, "kept": self.kept}
         if self.recurs:
             parts["data"], parts["repeats"] = once(self.data)
         payload = json.dumps(parts, separators=(",", ":"))

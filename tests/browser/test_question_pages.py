@@ -337,8 +337,8 @@ def test_without_scripts_question_and_table_stand_there(from_disk, asked):
 
 def test_a_choice_is_noted_where_it_was_made_and_moves_nothing(from_disk):
     question = predict_choice("Who receives?", {"D": ("D",), "both": ("G", "D")})
-    page = from_disk(question.to_html(), "<p>Below.</p>", question.compare(("G", "D")).to_html())
-    page.set_viewport_size({"width": 390, "height": 844})
+    asked = f'<div style="width:327px;font-size:17px">{question.to_html()}</div>'  # as on a phone
+    page = from_disk(asked, "<p>Below.</p>", question.compare(("G", "D")).to_html())
     form, below = form_of(page), page.get_by_text("Below.")
     show, noted = form.locator(".show"), form.locator(".noted")
     fill = "e => getComputedStyle(e).backgroundColor"
