@@ -21,7 +21,7 @@ RuntimeError: Trying to backward through the graph a second time...
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
-from gan_lessons import losses, published, train
+from gan_lessons import losses, published
 from gan_lessons.extras import EXTRA_OF, absent, installed_for
 from gan_lessons.factories import dcgan, mlp_gan, tiny_gan
 from gan_lessons.gan import Gan, StepLosses
@@ -30,6 +30,7 @@ from gan_lessons.steps import step_detach, step_generator_first, step_retain_gra
 from gan_lessons.strategies import STRATEGIES, Strategy
 
 if TYPE_CHECKING:  # so that a type checker sees what is imported when it is asked for
+    from gan_lessons import train
     from gan_lessons.classroom import explore
     from gan_lessons.lens.cost import cost, cost_all, gains
     from gan_lessons.lens.diagnose import diagnose
@@ -52,6 +53,7 @@ _LAZY = {
     "watch": "gan_lessons.lens.watch",
     "watched": "gan_lessons.lens.watch",
 }
+_MODULES = ("data", "train", "training")  # what trains is no part of one step
 
 __all__ = [
     "STRATEGIES",
@@ -90,6 +92,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return metadata.version("gan-lessons")
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'gan_lessons' has no attribute {name!r}")
     try:

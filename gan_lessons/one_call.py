@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import torch
@@ -117,5 +116,7 @@ def _measured(D: nn.Module, real: Tensor) -> bool:
             on_copies(D, race)
     except torch.OutOfMemoryError:
         return False
+    import statistics  # it brings decimal and fractions, for one median
+
     apart, together = (statistics.median(taken[1:]) for taken in seconds.values())
     return together <= WORTH * apart

@@ -242,6 +242,36 @@ print(*[name for name in {HEAVY!r} if name in sys.modules.keys() - before])
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "spared"),
+    [
+        (f"import {PACKAGE}", ["train", "training", "data", "lens", "classroom"]),
+        (f"from {PACKAGE}.lens.cost import counting, copied", ["lens.diagnose", "lens.watch"]),
+        (
+            f"from {PACKAGE}.classroom import explore; explore('detach', what_if=False)",
+            ["lens.diagnose", "lens.watch"],
+        ),
+    ],
+)
+def test_what_is_not_needed_is_not_loaded(statement, spared):
+    """And is there all the same, as soon as it is asked for."""
+    code = f"""
+import sys
+{statement}
+loaded = [name for name in {spared!r} if f"{PACKAGE}.{{name}}" in sys.modules]
+print(*loaded, "torch._dynamo" in sys.modules)
+import {PACKAGE} as package, {PACKAGE}.lens.cost as cost
+assert package.data.ring and package.train.train and package.training.Training
+assert all(hasattr(cost, name) for name in cost.__all__)
+assert not hasattr(cost, "nothing")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False"]
+
+
 # The reader of imports itself.
 
 

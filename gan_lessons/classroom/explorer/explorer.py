@@ -13,7 +13,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ from gan_lessons.lens.whatif import Judge, Outcome, WhatIf, variants
 from gan_lessons.put_back import seeded
 from gan_lessons.strategies import STRATEGIES, THREE, Strategy
 from gan_lessons.torch_modes import torch_modes_kept
+
+if TYPE_CHECKING:
+    from gan_lessons.classroom.explorer.any_step_run import AnyStepRun
 
 # Weights and parameter tensors of nets that are quick enough to try every what-if on.
 SMALL, FEW = 10_000, 100
@@ -163,6 +166,9 @@ def _runs(
     batch = gan, real, noise
     calls = {key: step_call("explore", s.step, batch, *own) for key, s in chosen.items()}
     if is_own:
+        # It loads all that watches a loop, for what it puts back.
+        from gan_lessons.classroom.explorer.any_step_run import AnyStepRun
+
         return {key: AnyStepRun(chosen[key], call, seed) for key, call in calls.items()}
     return {key: _Run(strategy, *batch, seed) for key, strategy in chosen.items()}
 
