@@ -68,15 +68,6 @@ def a_distance_that_is_logged_now_and_then(it: It, i: int) -> None:
 
 
 @loop()
-def a_distance_that_is_kept(it: It, i: int) -> None:
-    G, D = it.nets.values()
-    fake = G(noise(i))
-    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
-    it.kept = [*it.kept, {"near": l1_loss(fake, real(i)), "sure": bce(D(fake), 1.0)}]
-    step(it, "G", it.kept[-1]["sure"])
-
-
-@loop()
 def a_distance_that_is_weighed_with_others_for_a_log(it: It, i: int) -> None:
     G, D = it.nets.values()
     fake = G(noise(i))
