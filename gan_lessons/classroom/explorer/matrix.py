@@ -70,7 +70,8 @@ def _columns(story: Story) -> list[Column]:
 def _set_aside(story: Story, moment: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Nets whose gradients this line put aside, and those whose gradients it brought back."""
     now, was = story.aside[moment], story.aside[moment - 1] if moment else {}
-    return tuple(n for n in now if n not in was), tuple(n for n in was if n not in now)
+    gone = tuple(n for n, names in now.items() if {*names} - {*was.get(n, ())})
+    return gone, tuple(n for n, names in was.items() if {*names} - {*now.get(n, ())})
 
 
 def _head(story: Story, column: Column) -> Json:

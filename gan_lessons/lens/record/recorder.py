@@ -77,7 +77,7 @@ class Recorder:
         self._thread = threading.get_ident()
         self._tasks: set[int] = set()  # backwards of the engine that are ours
         self._on_cpu = True
-        self._steps = dict.fromkeys(nets, 0)
+        self._versions = dict.fromkeys(nets, 0)
         self._before: list[_StepUnderWay] = []  # outermost first
         self._received: set[Tensor] = set()
         self._hooked: set[Tensor] = set()
@@ -116,7 +116,7 @@ class Recorder:
             return
         index, during = len(self._record.forwards), self.journal.inside
         line, frozen = caller_line(), self._graph.frozen_in(name)
-        forward = Forward(index, name, line, module.training, self._steps[name], during, frozen)
+        forward = Forward(index, name, line, module.training, self._versions[name], during, frozen)
         self._record.forwards.append(forward)
         if not self._graph.running:
             self.journal.operations.came_in(tensors_in([args, kwargs]))
@@ -186,8 +186,6 @@ class Recorder:
         self._tell_twice(target, optimizer)
         closure_ran = len(record.backward_calls) > done.calls  # backward, inside the step
         used = self.journal.contents(held) if closure_ran else done.found
-        for net in holds:
-            self._steps[net] += 1
         details = {"holds": holds, "began": done.events, "call": None if inside == -1 else inside}
         details["hooks"] = {n: hooks_of(self._nets[n], self._names[n].values()) for n in holds}
         if done.weights and not closure_ran:
@@ -195,6 +193,8 @@ class Recorder:
             details["stood_still"] = all(same)
         self.journal.stepped(held, used)
         self.journal.event("step", target, caller_line(), **details)
+        for net in record.moved_by(record.events[-1]):
+            self._versions[net] += 1
 
     def _name_of(self, obj: Any) -> str | None:
         """The name of an optimizer or of the net that ``obj`` is (part of); None for a stranger."""
@@ -287,7 +287,7 @@ class Recorder:
             "retain_graph": bool(retain),
             "create_graph": bool(create),
             "restricted": bool(inputs),
-            "weights": dict(self._steps),
+            "weights": dict(self._versions),
             "nodes": nodes,
             "held_before": held,
         }
