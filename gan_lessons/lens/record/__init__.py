@@ -11,7 +11,7 @@ from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import held_parameters, held_twice, watch_steps
 from gan_lessons.lens.record.recording import record
-from gan_lessons.lens.record.source_lines import caller_line
+from gan_lessons.lens.record.source_lines import caller_line, is_installed, is_stdlib
 from gan_lessons.lens.record.step_arguments import StepCall, is_own_call, of_gan, step_call
 from gan_lessons.lens.record.torch_internals import (
     ENGINE,
@@ -36,7 +36,9 @@ __all__ = [
     "held_twice",
     "innermost",
     "is_compiler_at_work",
+    "is_installed",
     "is_own_call",
+    "is_stdlib",
     "node_of",
     "of_gan",
     "read_saved",
