@@ -308,6 +308,34 @@ def test_a_gradient_that_never_comes_back_was_not_put_aside():
     assert "aside" not in " ".join(m["caption"] for m in film["moments"])
 
 
+def test_a_loss_has_its_name_however_backward_was_called():
+    def my_step(gan, real, noise):
+        gan.optimizer_g.zero_grad()
+        g_loss = gan.discriminator(gan.generator(noise)).mean()
+        torch.autograd.backward(g_loss)
+        gan.optimizer_g.step()
+
+    G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+    gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    shown = explore(my_step, gan=gan, real=torch.ones(4, 2), noise=torch.ones(4, 2), what_if=False)
+    film = shown.data["films"]["my_step"]
+    (back,) = [column for column in film["columns"] if column["verb"] == "back"]
+    assert back["whose"] == "g_loss"
+    (moment,) = [m for m in film["moments"] if "Backward from `g_loss`." in m["caption"]]
+    pulls = [text for text in _texts(film["field"]) if "pulls the fakes" in text]
+    assert pulls
+    assert all("`g_loss` pulls the fakes" in text for text in pulls)
+    assert moment["line"] == 4
+
+
+def _texts(told):
+    """All strings in nested lists and dicts."""
+    if isinstance(told, str):
+        return [told]
+    inside = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
+    return [text for one in inside for text in _texts(one)]
+
+
 def test_of_gradients_put_aside_only_those_that_come_back_are_marked():
     def my_step(gan, real, noise):
         gan.discriminator(real).mean().backward()

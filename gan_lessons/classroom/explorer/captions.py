@@ -158,9 +158,8 @@ def _state(grads: _Grads, net: str, name: str) -> GradState:
 def _backward(story: Story, call: BackwardCall, event: Event) -> Iterator[str]:
     """Who received gradient that a step will use comes first, then who received it in vain."""
     record = story.record
-    name = call.source.partition(".backward")[0].strip()
-    if name.isidentifier():
-        yield "Backward from `{name}`.".format(name=name)
+    if call.loss.isidentifier():
+        yield "Backward from `{loss}`.".format(loss=call.loss)
     if not any(call.received.values()):
         yield "No parameter received gradient."
         return

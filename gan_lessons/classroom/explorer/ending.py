@@ -56,8 +56,7 @@ def wasted(record: StepRecord) -> str:
 
 
 def _loss(call: BackwardCall) -> str:
-    name = call.source.partition(".backward")[0].strip()
-    return f"`{name}`" if name.isidentifier() else f"backward call {call.index}"
+    return f"`{call.loss}`" if call.loss.isidentifier() else f"backward call {call.index}"
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -99,8 +99,8 @@ def _heading(record: StepRecord, event: Event) -> tuple[str, str]:
 
 def _root(record: StepRecord, call: int) -> str:
     """What the call started from: ``d_loss``."""
-    name = record.backward_calls[call].source.partition(".backward")[0].strip()
-    return show.visible(name, 8) if name.isidentifier() else f"call {call}"
+    loss = record.backward_calls[call].loss
+    return show.visible(loss, 8) if loss.isidentifier() else f"call {call}"
 
 
 def _row(story: Story, net: str, columns: Sequence[Column], letters: Mapping[str, str]) -> Json:

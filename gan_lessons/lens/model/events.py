@@ -62,7 +62,8 @@ class BackwardCall:
     ``forwards``: indices of the recorded forwards whose graph it walked.
     ``weights``: net -> how many optimizer steps had moved its weights when the call began.
     ``restricted``: ``inputs=`` was given. ``nodes``: ids of the graph nodes it walked.
-    ``held_before``: bytes held when it began. ``error``: what it raised, or None.
+    ``held_before``: bytes held when it began. ``error``: what it raised, or None. ``loss``: what it
+    was called on, as it stands there (``d_loss``); "" where the line has another form.
     """
 
     index: int
@@ -77,6 +78,7 @@ class BackwardCall:
     nodes: tuple[int, ...]
     held_before: HeldBytes
     error: str | None = None
+    loss: str = ""
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ class Recorder:
     def _begin(self, line: Line, outputs: Iterable[Any], args: Any) -> dict[str, Any]:
         """What a ``BackwardCall`` says of its beginning."""
         _, retain, create, inputs, *_ = args
-        graph, name = self._graph, backward_operand(line.text) or "output"
+        graph, loss = self._graph, backward_operand(line.text) or ""
         self.journal.contents(())
         with internals.without_torch_functions():
             self._hook_parameters()
@@ -276,7 +276,7 @@ class Recorder:
             ):
                 self.journal.operations.values.went_into([internals.node_of(x)], [x])
             for root in roots:
-                graph.names.setdefault(graph.id_of(root), name)
+                graph.names.setdefault(graph.id_of(root), loss or "output")
             held = graph.look(roots)[1]
             nodes = self._walked(outputs, args)
             self._pulls.quarrels.begin(roots)
@@ -290,6 +290,7 @@ class Recorder:
             "weights": dict(self._versions),
             "nodes": nodes,
             "held_before": held,
+            "loss": loss,
         }
 
     def _end(self, begun: dict[str, Any], error: BaseException | None = None) -> None:
