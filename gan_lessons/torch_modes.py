@@ -15,6 +15,9 @@ from torch.overrides import _get_current_function_mode_stack as function_modes
 from torch.overrides import _pop_mode, _push_mode
 from torch.utils import _python_dispatch as dispatch
 
+# These tell torch.compile that a mode is on.
+_FLAGS = [k for k, v in vars(dispatch).items() if k.startswith("_is_in") and v in (0, 1)]
+
 
 @contextlib.contextmanager
 def torch_modes_kept() -> Iterator[None]:
@@ -25,7 +28,7 @@ def torch_modes_kept() -> Iterator[None]:
     """
     gradients, functions = torch.is_grad_enabled(), function_modes()
     depth = len(dispatch._get_current_dispatch_mode_stack())
-    flags = {k: v for k, v in vars(dispatch).items() if k.startswith("_is_in") and v in (0, 1)}
+    flags = {name: getattr(dispatch, name) for name in _FLAGS}
     try:
         yield
     except GeneratorExit:  # nobody called our end: what was to be put back is long past
@@ -34,7 +37,7 @@ def torch_modes_kept() -> Iterator[None]:
         end_interrupted_blocks(error)
         while len(dispatch._get_current_dispatch_mode_stack()) > depth:
             dispatch._pop_mode()
-            vars(dispatch).update(flags)  # these tell torch.compile that a mode is on
+            vars(dispatch).update(flags)
         if function_modes() != functions:
             for _ in function_modes():
                 _pop_mode()

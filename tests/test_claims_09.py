@@ -449,7 +449,10 @@ def test_the_lesson_shows_the_cure_of_vgg_and_what_a_frozen_layer_saves(lesson):
         "VGG's weights that hold a gradient: 4 as it is, 0 when frozen",
         "Linear  saves its input: True  when frozen: False",
         "Conv2d  saves its input: True  when frozen: True",
-        "in eval mode: True",
+        "in eval mode the same: True",
+        "VGG in train mode: False; its parameters in an optimizer: 0",
+        "PyTorch-GAN, gan makes 2 fakes in two iterations",
+        "StyleGAN2-ADA makes 4 fakes in two iterations",
         "checkpointed D ran 2 times",
         "a leaf Variable that requires grad",
     ):

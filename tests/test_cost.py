@@ -135,6 +135,25 @@ def test_counted_and_derived_flops_agree_exactly(name, noise_dim, shape, hidden_
     assert sum(work.flops for work in count.work if work.net == "D") == of_d
 
 
+def test_what_is_made_of_smaller_operations_is_counted_as_torch_counts_it():
+    """Without autograd they come whole, and only their parts have a formula."""
+
+    @torch.inference_mode()
+    def work():
+        x, w = torch.ones(3, 4), torch.ones(5, 4)
+        nn.functional.linear(x, w)
+        torch.einsum("ij,kj->ik", x, w).relu().sum()
+        torch.matmul(x.expand(2, 3, 4), w.T)
+        nn.functional.bilinear(x, x, torch.ones(2, 4, 4))
+        nn.functional.conv2d(torch.ones(1, 2, 5, 5), torch.ones(3, 2, 3, 3))
+
+    with FlopCounterMode(display=False) as torchs_own:
+        work()
+    with counting({}) as count:
+        work()
+    assert sum(w.flops for w in count.work) == torchs_own.get_total_flops() > 0
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_has_its_formula(name):
     """From the second step on: in its first, one-stage also tries whether D mixes samples."""

@@ -23,7 +23,7 @@ from gan_lessons.classroom import (
     explore,
     make_film,
 )
-from gan_lessons.classroom.explorer import colours, film, folded
+from gan_lessons.classroom.explorer import colours, ending, film, folded
 from gan_lessons.lens.model import STATES
 from gan_lessons.lens.show import describe, event_text
 from gan_lessons.strategies import THREE
@@ -242,6 +242,51 @@ def test_a_sum_in_vain_shows_the_part_that_a_step_has_used(explorer):
     assert (arrives["sofar"]["vain"], arrives["sofar"]["received"]) == (4, 12)
     for other in ("retain_graph", "generator_first"):  # there nothing is added to what was used
         assert all("p" not in m["grads"] for m in films[other]["moments"])
+
+
+def test_a_gradient_that_a_step_has_used_says_so_until_it_is_cleared_or_added_to(explorer):
+    def told(key):
+        """For each net: what its .grad holds in each column, and on the stage at the same time."""
+        film = explorer.data["films"][key]
+        moments = [film["moments"][column["moment"]]["stage"] for column in film["columns"]]
+        for i, row in enumerate(film["rows"]):
+            on_stage = [i in now.get("used", []) for now in moments]
+            assert on_stage == [bool(cell[4]) for cell in row["cells"]]
+        return {r["net"]: "".join(c[0] + "✓" * c[4] for c in r["cells"]) for r in film["rows"]}
+
+    assert told("retain_graph") == {"G": "bvnnffff✓", "D": "nffnvff✓f✓"}
+    assert told("detach") == {"G": "bbbnff✓", "D": "nff✓f✓pp"}  # p: in vain, on top of it
+    assert told("generator_first") == {"G": "nff✓f✓f✓f✓", "D": "bvvnff✓"}
+
+
+def test_a_verdict_on_an_error_says_why(explorer):
+    told = {
+        (key, v["key"]): v["outcome"]["message"]
+        for key, found in explorer.data["variants"].items()
+        for v in found
+        if v["outcome"]["kind"] == "error"
+    }
+    freed = "line 18: the graph that it goes back through has been freed."
+    stale = "line 19: what it needs has been rewritten since the forward: the graph is stale."
+    assert told == {
+        ("retain_graph", "retain"): freed, ("retain_graph", "step_first"): stale,
+        ("detach", "no_detach"): freed, ("generator_first", "no_detach"): freed,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (lambda loss: loss.detach().backward(), "line 2: no graph leads back from its loss."),
+        (lambda loss: 1 / 0, "line 2: ZeroDivisionError: division by zero"),
+        (lambda loss: loss, ""),
+    ],
+)
+def test_why_a_step_raised(wrong, why):
+    def my_step(gan, real, noise):
+        wrong(gan.discriminator(gan.generator(noise)).mean())
+
+    assert ending.why_raised(record_step(my_step, tiny_gan(seed=0), REAL, NOISE)) == why
 
 
 def test_a_step_that_moves_nothing_makes_no_version(explorer):

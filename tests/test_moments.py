@@ -7,6 +7,7 @@ import linecache
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -252,6 +253,63 @@ def test_the_tracer_is_gone_after_every_end(error):
         with pytest.raises(error):
             watched(my_step)
     assert sys.gettrace() is before
+
+
+def _asked_inside_backward(ask: Callable[[], Any]) -> tuple[Any, Any]:
+    """What ``ask`` gives in the middle of a backward call, where instruments are at work, and then
+    in the step itself, with the number of its moments."""
+    found = []
+
+    def my_step(gan, real, noise):
+        fake = gan.generator(noise)
+        fake.register_hook(lambda grad: found.append(ask()))
+        gan.discriminator(fake).sum().backward()
+        found.append(sys.gettrace())
+        gan.optimizer_g.step()
+
+    moments = watched(my_step).moments
+    inside, after = found
+    return inside, (after, len(moments))
+
+
+def test_nobody_is_traced_while_an_instrument_is_at_work():
+    before = sys.gettrace()
+    sys.settrace(None)  # a coverage tool goes on hearing: see the next test
+    try:
+        inside, (after, lines) = _asked_inside_backward(sys.gettrace)
+    finally:
+        sys.settrace(before)
+    assert inside is None
+    assert after is not None
+    assert lines == 5
+
+
+def test_another_tracer_hears_what_happens_inside_instruments_too():
+    def outer(frame, kind, arg):
+        return outer
+
+    before = sys.gettrace()
+    sys.settrace(outer)
+    try:
+        inside, (after, lines) = _asked_inside_backward(sys.gettrace)
+    finally:
+        sys.settrace(before)
+    assert inside is not None
+    assert after is not None
+    assert lines == 5
+
+
+def test_a_debugger_that_comes_inside_stays():
+    def debugger(frame, kind, arg):
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(None)
+    try:
+        _, (after, _) = _asked_inside_backward(lambda: sys.settrace(debugger))
+    finally:
+        sys.settrace(before)
+    assert after is debugger
 
 
 def test_what_nodes_saved_is_told():

@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from gan_lessons.classroom import explore
 from gan_lessons.classroom.export.offline import loads
 
-LIMIT = 500_000  # bytes
+LIMIT = 400_000  # bytes; 500 kB is what was asked for
 
 
 @pytest.fixture(scope="module")

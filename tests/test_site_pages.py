@@ -18,6 +18,7 @@ from gan_lessons.classroom.export import GanPage, GanSlides, api, docs, index, s
 from gan_lessons.classroom.export.code_lines import by_lines
 from gan_lessons.classroom.export.picture import TAG, picture_of
 from gan_lessons.classroom.export.reading import NOT_ON_PAGE, reading, without_imports
+from gan_lessons.classroom.repeats import once
 
 
 def prose(source, kind=None):
@@ -315,7 +316,8 @@ def walked(*sources):
     films = {
         str(i): {"title": f"T{i}", "source": s, "moments": MOMENTS} for i, s in enumerate(sources)
     }
-    told = json.dumps({"data": {"films": films}})
+    data, repeats = once({"films": films})
+    told = json.dumps({"data": data, "repeats": repeats})
     return code(
         "explore()", html(f'<div data-gl-explorer><script type="application/json">{told}</script>')
     )

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from gan_lessons import record, step_detach, tiny_gan
+from gan_lessons import data, record, record_step, step_detach, tiny_gan
 from gan_lessons.lens.model import Event, GradState, HeldBytes, Line, Record
 from gan_lessons.lens.show import GRADIENT, GradientTable, bytes_text, describe, norm_text
 
@@ -146,9 +146,10 @@ def test_terminal_says_all():
     text = str(GradientTable(story()))
     assert matrix(text) == [
         ("w", "–", "○ 0.25*", "○ 0.25", "○ 0.25"),
-        ("w", "–", "● 0.5*", "● 0.5 ✓", "● 0.5"),
-        ("b", "–", "● 0.5*", "● 0.5 ✓", "● 0.5"),
+        ("w", "–", "● 0.5*", "● 0.5 ✓", "● 0.5 ✓"),
+        ("b", "–", "● 0.5*", "● 0.5 ✓", "● 0.5 ✓"),
     ]
+    assert "✓ used: an optimizer step has used it" in text
     assert "1  backward call 0  d_loss.backward()\n" in text
     assert "3  error ✗" in text
     assert "2.0 KiB" in text
@@ -157,6 +158,16 @@ def test_terminal_says_all():
     assert "(0+1)" not in text
     assert text.endswith("In plain words: `x` broke <b>it</b>.")
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_what_a_step_has_used_says_so_until_it_is_cleared_or_added_to():
+    rec = record_step(step_detach, tiny_gan(seed=0), data.ring(4, seed=0), data.noise(4, (2,)))
+    rows = GradientTable(rec).rows()
+    ticks = {net: [[cell.used for cell in row.cells] for row in rows[net]] for net in rows}
+    kinds = [event.kind for event in GradientTable(rec).columns]
+    assert kinds == ["zero_grad", "backward", "step", "zero_grad", "backward", "step"]
+    d_ticks = [False, False, True, True, False, False]  # g_loss.backward() adds to it, in vain
+    assert ticks == {"G": [[False] * 5 + [True]] * 4, "D": [d_ticks] * 4}
 
 
 def test_print_record_is_the_table():

@@ -165,8 +165,7 @@ class ExplorerPage:
                 if not button.is_visible():  # on a phone, far from the current line
                     self.section.locator(".code .rest >> visible=true").click()
                 button.click()
-                if len(titles) > 1:
-                    self.section.locator(".menu").get_by_role("button", name=title).click()
+                self.section.locator(".menu").get_by_role("button", name=title).click()
                 return
         raise AssertionError(f"no line offers {title!r}")
 
@@ -302,7 +301,7 @@ KEEPS = {
     "h": "■ held",
     "f": "□ freed",
     "s": "⚠ stale",
-    "o": "(stale)",
+    "o": "(⚠ stale)",
     "n": "no graph",
     "u": "? unknown",
 }

@@ -251,14 +251,19 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
 
 def missing(lesson: str, executed: Any) -> list[str]:
     """One line for each pattern that the cells of an executed notebook do not show."""
-    shown = {cell.id: "".join(map(_text, cell.get("outputs", []))) for cell in executed.cells}
+    of_cell = {cell.id: shown(cell) for cell in executed.cells}
     found: list[str] = []
     for cell, patterns in SENTENCES.get(lesson, {}).items():
-        if cell not in shown:
+        if cell not in of_cell:
             found.append(f"there is no cell {cell}, whose result was to be looked at")
-        elif not re.search(".*?".join(patterns), shown[cell], re.DOTALL):
-            found.append(f"cell {cell} has to show {patterns}, and shows {shown[cell]!r}")
+        elif not re.search(".*?".join(patterns), of_cell[cell], re.DOTALL):
+            found.append(f"cell {cell} has to show {patterns}, and shows {of_cell[cell]!r}")
     return found
+
+
+def shown(cell: Any) -> str:
+    """What a reader sees below an executed cell, as text."""
+    return "".join(map(_text, cell.get("outputs", [])))
 
 
 def _text(output: Any) -> str:

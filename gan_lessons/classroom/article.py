@@ -57,7 +57,7 @@ ARTICLE = {
         "Strategy 1, the same paragraph",
         "So the generator's gradients must be cleared first, lest what came back from the "
         "discriminator's loss affect them.",
-        ("With that zero_grad left out, G steps on another gradient (off by more than 1 %).",),
+        ("With that zero_grad left out, G holds another gradient (off by more than 1 %).",),
         L2,
     ),
     "C4": Statement(
@@ -83,7 +83,7 @@ ARTICLE = {
     "C7": Statement(
         "Strategy 2, first paragraph",
         "This strategy computes the discriminator's gradient twice and the generator's once.",
-        ("In the step that the text describes, D receives gradient in two backward calls.",
+        ("In the S2 of this course, D receives gradient in two backward calls.",
          "G receives gradient in one."),
         L3,
     ),

@@ -19,6 +19,8 @@ import anywidget
 import traitlets
 from ipywidgets.widgets import widget as widgets
 
+from gan_lessons.classroom.repeats import once
+
 # Where ipywidgets keeps every widget that is open: version 8, and 7, which Colab has.
 _INSTANCES = widgets._instances if hasattr(widgets, "_instances") else widgets.Widget.widgets
 STATIC = Path(__file__).with_name("static")
@@ -52,12 +54,14 @@ class PageWidget(anywidget.AnyWidget):
     A subclass names its ``kind`` (a word of its own in pages) and, in ``state``, the traits that a
     page starts from; those in ``kept`` it has again after it was loaded anew. ``still()`` is what
     stands there without JavaScript. ``late``: in a page it is drawn when one comes near it.
+    ``recurs``: in its data much stands more than once; in a page it does not.
     """
 
     kind: ClassVar[str]
     state: ClassVar[tuple[str, ...]]
     kept: ClassVar[tuple[str, ...]] = ()
     late: ClassVar[bool] = False
+    recurs: ClassVar[bool] = False
     data = traitlets.Dict().tag(sync=True)
     _ipython_display_ = None  # of ipywidgets 7: IPython would ask it first, and show the view alone
 
@@ -83,6 +87,8 @@ class PageWidget(anywidget.AnyWidget):
         """The same, as one of this group."""
         start = {name: getattr(self, name) for name in self.state}
         parts = {"data": self.data, "state": start, "kept": self.kept}
+        if self.recurs:
+            parts["data"], parts["repeats"] = once(self.data)
         payload = json.dumps(parts, separators=(",", ":"))
         # Inside a script element nothing may look like a tag, not even a comment's beginning.
         payload = payload.replace("<", "\\u003c")

@@ -32,6 +32,7 @@ UI: Json = {
         "some": "{score} of {asked} as predicted, {open} not predicted.",
         "none": "No prediction was made; this is what was measured.",
     },
+    "noted": "✓ Noted.",
     "show": "Show what was measured",
     "hide": "Hide it again",
     "hidden": "What was measured is here. Predict first, or show it at once.",

@@ -82,6 +82,7 @@ def test_a_line_is_struck_out_by_the_keyboard(from_disk, wanted):
     page = from_disk(wanted.to_html())
     explorer = ExplorerPage(page.locator("section.explorer"))
     page.get_by_role("button", name="What if: Leave out opt_d.zero_grad()").press("Enter")
+    page.locator(".menu").get_by_role("button", name="Leave out opt_d.zero_grad()").press("Enter")
     assert page.locator(".code del").all_text_contents() == ["opt_d.zero_grad()"]
     assert page.locator(".outcome").inner_text().startswith("≠ Silently wrong")
     page.get_by_role("button", name="As written again").first.press("Enter")
@@ -90,6 +91,28 @@ def test_a_line_is_struck_out_by_the_keyboard(from_disk, wanted):
     page.get_by_role("button", name="Freeze D while G learns").press("Enter")
     page.locator(".menu").get_by_role("button", name="Freeze D while G learns").press("Enter")
     assert page.locator(".outcome.calm").count() == 1
+    assert page.errors == []
+
+
+def test_a_question_mark_offers_what_it_can_change_and_changes_nothing_itself(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    ExplorerPage(page.locator("section.explorer")).press("2")
+    offered = {}
+    for button in page.locator(".code button.if").all():
+        assert button.get_attribute("aria-expanded") == "false"
+        button.click()
+        assert button.get_attribute("aria-expanded") == "true"
+        name = button.get_attribute("aria-label") or ""
+        offered[name] = page.locator(".menu button").all_inner_texts()
+        assert name == "What if: " + " · ".join(offered[name])
+        assert page.locator(".outcome").count() == 0
+    assert [len(titles) for titles in offered.values()] == [1, 1, 1, 1, 2]
+    assert page.locator(".menu").count() == 1  # the one before it has closed
+    button.click()
+    assert page.locator(".menu").count() == 0
+    button.click()
+    page.locator(".transport .next").focus()
+    assert page.locator(".menu").count() == 0
     assert page.errors == []
 
 

@@ -13,6 +13,9 @@ from gan_lessons.classroom import explore
 pytestmark = pytest.mark.browser
 
 
+SIZE = "e => parseFloat(getComputedStyle(e).fontSize)"
+
+
 def looks(explorer, **least):
     return explorer.too_small(**least) + explorer.cut_off()
 
@@ -43,6 +46,9 @@ def test_every_what_if_is_large_enough_and_fits(from_disk, wanted):
             explorer.try_out(variant["title"])
             explorer.press("End")
             assert (variant["key"], looks(explorer)) == (variant["key"], [])
+            bytes_row = explorer.section.locator(".keeps").bounding_box()
+            assert bytes_row is not None
+            assert bytes_row["height"] < 34  # no number on two lines
             code = explorer.section.locator(".code")
             hidden = code.evaluate("e => e.scrollHeight - e.clientHeight")
             assert (variant["key"], max(hidden, 0)) == (variant["key"], 0)  # to its last line
@@ -60,6 +66,8 @@ def test_a_comparison_is_large_enough_and_fits(from_disk, wanted):
         explorer.press("Home")
         for _ in range(12):
             assert looks(explorer, stage=14) == []
+            said = explorer.section.locator(".caption:not(.room)")
+            assert {*said.evaluate_all(f"all => all.map({SIZE})")} == {18}
             page.keyboard.press("ArrowRight")
 
 
@@ -77,18 +85,59 @@ def test_a_what_if_is_compared_under_its_name_and_as_large_as_the_other(from_dis
     assert name.evaluate("e => e.scrollHeight - e.clientHeight") <= 0
 
 
-def test_on_a_phone_a_comparison_begins_at_its_top(from_disk, wanted):
+@pytest.mark.parametrize(("width", "two"), [(1256, False), (1256, True), (880, False)])
+def test_the_symbols_are_all_in_sight_at_once(from_disk, wanted, width, two):
+    page = from_disk(f'<div style="width:{width}px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    if two:
+        explorer.compare_with("detach")
+    page.locator(".legend summary").click()
+    panel = page.locator(".legend > div")
+    assert panel.evaluate("e => e.scrollHeight - e.clientHeight") <= 0
+    assert panel.locator("li").count() > 15
+    entries = panel.locator("li b").all_inner_texts()
+    assert {"●", "✓", "(⚠)", "memory"} <= {*entries}
+    assert explorer.too_small(stage=14 if two else 18) == []
+
+
+def test_on_a_phone_what_sticks_leaves_three_quarters_to_the_step(from_disk, wanted):
     page = from_disk(wanted.to_html())
     page.set_viewport_size({"width": 390, "height": 844})
-    page.locator(".beside").click()
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.press("2")
+    film = wanted.data["films"]["detach"]
+    heights = []
+    for _ in (m for m in film["moments"] if "silent" not in m):
+        box = page.locator(".pane .top").bounding_box()
+        assert box is not None
+        heights.append(box["height"])
+        page.keyboard.press("ArrowRight")
+    assert max(heights) + 40 < 844 / 4  # 40: the transport above it
+    assert heights.count(min(heights)) > len(heights) / 2  # mostly nothing below it moves
+
+
+def test_on_a_phone_a_comparison_is_within_reach_and_begins_at_its_top(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    beside, transport = page.locator(".beside"), page.locator(".transport")
+    for way, most in ((0, 844 / 4), (600, 10)):
+        page.evaluate(f"scrollTo(0, {way})")
+        places = [part.bounding_box() for part in (transport, beside)]
+        assert 0 <= places[0]["y"] <= places[1]["y"] < most
+        assert places[1]["y"] + places[1]["height"] <= places[0]["y"] + places[0]["height"]
+        assert places[0]["x"] + places[0]["width"] <= places[1]["x"] < 390 - places[1]["width"]
+    assert beside.get_attribute("aria-label") == "Compare"
+    beside.click()
     page.locator(".pane").nth(1).wait_for(state="attached")
     top = page.locator(".pane").first.bounding_box()
     assert 0 <= top["y"] < 844 / 2
 
 
-def test_in_a_notebook_texts_are_large_enough(from_disk, wanted):
-    """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open."""
-    page = from_disk(f'<div style="width:880px">{wanted.to_html()}</div>')
+@pytest.mark.parametrize("width", [880, 1248])
+def test_in_a_notebook_and_on_the_site_texts_are_large_enough(from_disk, wanted, width):
+    """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open; and as
+    in a page of the site."""
+    page = from_disk(f'<div style="width:{width}px">{wanted.to_html()}</div>')
     explorer = ExplorerPage(page.locator("section.explorer"))
     for keys in ("1", "2", "3"):
         explorer.press(keys, "End", "ArrowLeft", "ArrowLeft")

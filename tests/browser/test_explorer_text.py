@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from explorer_page import ExplorerPage
 
 pytestmark = pytest.mark.browser
 
@@ -70,7 +71,7 @@ def test_what_the_explorer_comes_to_is_marked_in_the_text(from_disk, wanted):
 def test_a_line_that_was_taken_out_is_shown_as_written_again(from_disk, wanted):
     text = '<p><a href="#at=opt_d.zero_grad()">it is cleared</a></p>'
     page = from_disk(text, wanted.to_html())
-    page.get_by_label("What if: Leave out opt_d.zero_grad()").click()
+    ExplorerPage(page.locator("section.explorer")).try_out("Leave out opt_d.zero_grad()")
     page.locator(".outcome").wait_for()
     page.locator("p a").hover()
     assert page.locator(".outcome").count() == 1  # only to look at it changes no step

@@ -76,6 +76,52 @@ def test_what_d_loss_sends_to_the_fakes_is_in_vain(look):
     assert (detached["vain"], detached["pulls"]) == (0, 0)
 
 
+# Of each arrow: its length beyond the mark that it begins at, its head, and where it points.
+ARROWS = r"""
+(field, kind) => Array.from(field.querySelectorAll(`.field-map .${kind}`), arrow => {
+    const pair = /(-?[\d.]+) (-?[\d.]+)/g;
+    const points = e => [...e.getAttribute('d').matchAll(pair)].map(m => [+m[1], +m[2]]);
+    const [start] = points(arrow.querySelector('.shaft'));
+    const [one, tip, other] = points(arrow.querySelector('.tip'));
+    const foot = [(one[0] + other[0]) / 2, (one[1] + other[1]) / 2];
+    const far = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+    return {start, tip, length: far(start, tip), head: far(foot, tip), wide: far(one, other),
+        closed: arrow.querySelector('.tip').getAttribute('d').endsWith('z')};
+})
+"""
+
+
+@pytest.mark.parametrize(
+    ("shot", "kind", "uphill"),
+    [(SHOTS[0], "pull.vain", False), (SHOTS[1], "pull", True), (SHOTS[2], "trail", True)],
+)
+def test_one_sees_which_way_an_arrow_points(offline, wanted, saved, shot, kind, uphill):
+    page = offline.open(saved, address(wanted, shot))
+    field = page.locator("section.explorer .field")
+    arrows = field.evaluate(ARROWS, kind)
+    assert len(arrows) == 4
+    for arrow in arrows:
+        assert arrow["length"] >= (5 if kind == "trail" else 15)  # none of it is behind a mark
+        assert arrow["head"] >= 10
+        assert arrow["wide"] >= 10
+        assert arrow["closed"]
+        assert 0 <= arrow["tip"][0] <= 300
+        assert 0 <= arrow["tip"][1] <= 214
+        assert (arrow["tip"][1] > arrow["start"][1]) == uphill  # here D says more further down
+
+
+def test_the_legend_of_the_plane_names_what_is_there(offline, wanted, saved):
+    def named(shot):
+        page = offline.open(saved, address(wanted, shot))
+        return page.locator("section.explorer .field-legend li:visible").all_inner_texts()
+
+    assert [text.strip() for text in named(SHOTS[0])] == ["real", "fake", "in vain"]
+    assert [text.strip() for text in named(SHOTS[1])] == ["real", "fake", "pull"]
+    *marks, moves = (text.strip() for text in named(SHOTS[2]))
+    assert marks == ["real", "fake", "before"]
+    assert re.fullmatch(r"moves ×\d+", moves)
+
+
 def test_in_s3_d_looks_at_the_fakes_that_g_has_left(look):
     shown = look("generator_first", "d_loss = ")
     assert shown["words"] == "D looks at the old fakes: G has moved on."

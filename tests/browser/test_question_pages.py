@@ -333,3 +333,25 @@ def test_without_scripts_question_and_table_stand_there(from_disk, asked):
     table = page.get_by_role("table")
     assert table.locator("tbody tr").count() == 4
     assert "∇ yes: all 4 parameters" in table.inner_text()
+
+
+def test_a_choice_is_noted_where_it_was_made_and_moves_nothing(from_disk):
+    question = predict_choice("Who receives?", {"D": ("D",), "both": ("G", "D")})
+    page = from_disk(question.to_html(), "<p>Below.</p>", question.compare(("G", "D")).to_html())
+    page.set_viewport_size({"width": 390, "height": 844})
+    form, below = form_of(page), page.get_by_text("Below.")
+    show, noted = form.locator(".show"), form.locator(".noted")
+    fill = "e => getComputedStyle(e).backgroundColor"
+    before, place = show.evaluate(fill), below.bounding_box()
+    assert noted.inner_text() == ""
+    form.get_by_role("button", name="both").click()
+    assert noted.inner_text() == UI["noted"]
+    assert noted.get_attribute("role") == "status"
+    assert show.evaluate(fill) != before
+    assert below.bounding_box() == place
+    form.get_by_role("button", name="both").click()  # taken back
+    assert (noted.inner_text(), show.evaluate(fill)) == ("", before)
+    form.get_by_role("button", name="both").click()
+    show.click()
+    assert noted.inner_text() == ""
+    assert form.locator(".verdict").inner_text().startswith("✓ as predicted")

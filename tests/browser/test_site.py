@@ -90,6 +90,26 @@ def test_what_is_cut_off_says_so_and_code_is_not(site, offline):
     assert min(code.evaluate_all(f"all => all.map({SIZE})")) >= 14
 
 
+@pytest.mark.parametrize("name", ["index", "02-strategy-1-retain-graph", "docs/your-loop", "api"])
+def test_the_bar_of_a_phone_is_one_row(name, site, offline):
+    page = offline.open(site / f"{name}.html")
+    page.set_viewport_size({"width": 390, "height": 844})
+    links = page.locator(".bar a:visible")
+    assert links.count() >= 5
+    tops = links.evaluate_all("all => all.map(a => Math.round(a.getBoundingClientRect().bottom))")
+    assert max(tops) - min(tops) < 4
+
+
+def test_what_a_lesson_is_about_has_the_width_of_a_phone(site, offline):
+    page = offline.open(site / "00-start-here.html")
+    page.set_viewport_size({"width": 390, "height": 844})
+    about = page.locator(".table tr:has(td:first-child > a:only-child) > td:nth-child(3):visible")
+    assert about.count() >= 12
+    assert min(about.evaluate_all("all => all.map(cell => cell.offsetWidth)")) > 300
+    links = page.locator(".table tbody td:first-child > a:visible")
+    assert min(links.evaluate_all("all => all.map(a => a.offsetWidth)")) > 60
+
+
 TOO_WIDE = """() => [...document.querySelectorAll('.output li')]
     .filter(item => item.scrollWidth > item.clientWidth + 1).map(item => item.textContent)"""
 

@@ -8,8 +8,10 @@ from . import (
     errors,
     lone,
     loss_forms,
+    lost_terms,
     no_gradient_there,
     odd_parameters,
+    other_form,
     ownership,
     partly,
     polluted,
@@ -17,12 +19,14 @@ from . import (
     summed,
     unused_loss,
     useless_gradients,
+    wrong_judge,
 )
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, loss_forms,
-    clipping, directions, lone, odd_parameters, no_gradient_there, useless_gradients, right,
+    errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, lost_terms,
+    loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
+    no_gradient_there, useless_gradients, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, one_hot
 
-from .kit import It, bce, loop, mlp, noise, real, sgd
+from .kit import It, bce, loop, mlp, noise, real, sgd, usual
+from .right import step
 
 
 def d_turn(it: It, fake: Tensor, i: int) -> None:
@@ -72,10 +73,108 @@ def tokens(it: It, who: str, i: int) -> Tensor:
     return bce(D(fake), 1.0) if who == "G" else bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
 
 
-@loop(("cut-off", "G"), intended=tokens, says="cut by argmax\\(\\)", advice="on what G made itself")
+@loop(
+    ("cut-off", "G"),
+    intended=tokens,
+    says="cut by argmax\\(\\)",
+    advice=r"^No gradient passes a choice\. Hand on a soft one there: softmax\(logits\)",
+)
 def a_choice_that_has_no_gradient(it: It, i: int) -> None:
     logits = it.nets["G"](noise(i))
     fake = torch.softmax(logits, 1) if it.fixed else one_hot(logits.argmax(1), 2).float()
+    d_turn(it, fake, i)
+    g_turn(it, fake)
+
+
+def hard_tokens(it: It, who: str, i: int) -> Tensor:
+    """A gumbel_softmax draws: the same numbers in the turn of either, and in the truth."""
+    G, D = it.nets.values()
+    torch.manual_seed(i)
+    fake = nn.functional.gumbel_softmax(G(noise(i)), hard=True)
+    return bce(D(fake), 1.0) if who == "G" else bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+
+
+@loop(
+    ("cut-off", "G"),
+    intended=hard_tokens,
+    says="cut by multinomial\\(\\)",
+    advice=r"gumbel_softmax\(logits, hard=True\)",
+)
+def a_choice_that_is_sampled(it: It, i: int) -> None:
+    logits = it.nets["G"](noise(i))
+    torch.manual_seed(i)
+    if it.fixed:
+        fake = nn.functional.gumbel_softmax(logits, hard=True)
+    else:
+        fake = one_hot(torch.multinomial(torch.softmax(logits, 1), 1)[:, 0], 2).float()
+    d_turn(it, fake, i)
+    g_turn(it, fake)
+
+
+def by_its_log_probability(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    logits = G(noise(i))
+    chosen = logits.argmax(1)
+    fake = one_hot(chosen, 2).float()
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake), 0.0)
+    log_probability = torch.log_softmax(logits, 1).gather(1, chosen[:, None])
+    return -(log_probability * D(fake).detach()).mean()
+
+
+@loop(
+    ("cut-off", "G"),
+    intended=by_its_log_probability,
+    says="cut by argmax\\(\\)",
+    advice=r"learn from the log-probability of what was chosen, weighed by the verdict as a number",
+)
+def a_choice_that_is_to_be_rewarded(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = one_hot(G(noise(i)).argmax(1), 2).float()
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake), 0.0))
+    loss = by_its_log_probability(it, "G", i) if it.fixed else bce(D(fake), 1.0)
+    step(it, "G", loss)
+
+
+class Writer(nn.Module):
+    """Chooses a token, and goes on from its embedding."""
+
+    soft = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choose, self.known, self.last = nn.Linear(2, 4), nn.Embedding(4, 3), nn.Linear(3, 2)
+
+    def forward(self, z: Tensor) -> Tensor:
+        logits = self.choose(z)
+        chances = logits.softmax(1) if self.soft else one_hot(logits.argmax(1), 4).float()
+        out: Tensor = self.last(chances @ self.known.weight)
+        return out
+
+
+def writer(fixed: bool) -> It:
+    nets = {"G": Writer(), "D": mlp(2, 1)}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+def softly(it: It, who: str, i: int) -> Tensor | None:
+    """With the choice made soft; of the gradient of the first layer nothing is there without."""
+    it.nets["G"].soft = True
+    loss = usual(It(nets=it.nets, optimizers={"G": None}), who, i)
+    it.nets["G"].soft = it.fixed
+    return loss
+
+
+@loop(
+    ("cut-off", "G"),
+    build=writer,
+    intended=softly,
+    says="no backward reaches choose.weight, choose.bias, because the graph was cut by argmax",
+    advice="Hand on a soft one there: softmax",
+)
+def a_choice_inside_the_generator(it: It, i: int) -> None:
+    it.nets["G"].soft = it.fixed
+    fake = it.nets["G"](noise(i))
     d_turn(it, fake, i)
     g_turn(it, fake)
 

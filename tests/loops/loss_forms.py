@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, mse_loss
 
-from .kit import It, bce, loop, mlp, noise, real, sgd
+from .kit import It, bce, draw, loop, mlp, noise, real, sgd
 
 
 def probabilities(fixed: bool) -> It:
@@ -202,3 +204,57 @@ def two_views_that_are_to_agree(it: It, i: int) -> None:
     it.optimizers["q"].zero_grad()
     mse_loss(q(real(i)), q(real(i) + 0.1)).backward()
     it.optimizers["q"].step()
+
+
+# What a judge says of it is the weight of what a player made --------------------------------------
+
+
+def scene_and_score(fixed: bool) -> It:
+    nets = {"scene": mlp(2, 2), "score": mlp(2, 2)}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+def distilled(it: It, who: str, i: int, detach: bool = True) -> Tensor:
+    """The score learns the noise in what the scene gives; how far it is from what it should be is
+    the gradient of the scene."""
+    scene, score = it.nets.values() if who == "score" else (it.nets["scene"], it.then["score"])
+    made = (it.then["scene"] if who == "score" else scene)(noise(i))
+    weight = draw(i, 6.0) - score(made + 0.1 * draw(i, 7.0))
+    of_score = mse_loss(score(made.detach() + draw(i, 8.0)), draw(i, 8.0))
+    of_scene = (made * (weight.detach() if detach else weight)).sum() / len(made)
+    return {"scene": of_scene, "score": of_score}.get(who, of_scene + of_score)
+
+
+@loop(
+    waste="polluted",
+    build=scene_and_score,
+    intended=distilled,
+    says="what scene made is multiplied by what score says of it.*kept from scene",
+    advice="detach it in that product",
+    source="https://github.com/threestudio-project/threestudio/issues/181",
+)
+def a_score_that_weighs_with_its_graph(it: It, i: int) -> None:
+    it.then = copy.deepcopy(it.nets)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    now = It(nets=it.nets, then=it.nets)
+    distilled(now, "", i, detach=it.fixed).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+def gated(it: It, who: str, i: int) -> Tensor:
+    """One loss, and the gate learns from nothing else."""
+    trunk, gate = (it.nets[n] if who in (n, "") else it.then[n] for n in ("scene", "score"))
+    made = trunk(noise(i))
+    return mse_loss(made * torch.sigmoid(gate(made)), real(i))
+
+
+@loop(build=scene_and_score, intended=gated)
+def a_gate_that_learns_what_it_lets_through(it: It, i: int) -> None:
+    it.then = copy.deepcopy(it.nets)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    gated(it, "", i).backward()
+    for optimizer in it.optimizers.values():
+        optimizer.step()

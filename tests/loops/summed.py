@@ -199,6 +199,116 @@ def the_sum_with_a_fake_made_without_gradients(it: It, i: int) -> None:
     step(it)
 
 
+def with_powers(it: It, i: int) -> tuple[Tensor, Tensor]:
+    """Only one of the two is a square."""
+    G, D = it.nets.values()
+    verdict = D(G(noise(i)))
+    d_loss = (D(real(i)) - 1).square().mean() + verdict.square().mean()
+    return d_loss, -verdict.mean()
+
+
+@loop(("polluted", "D"), intended=intended(with_powers), **BOTH)
+def the_sum_of_squares_and_a_score(it: It, i: int) -> None:
+    clear(it)
+    d_loss, g_loss = with_powers(it, i)
+    if it.fixed:
+        apart(it, d_loss, g_loss)
+    else:
+        (d_loss + g_loss).backward()
+    step(it)
+
+
+def a_square_for_g(it: It, i: int) -> tuple[Tensor, Tensor]:
+    G, D = it.nets.values()
+    verdict = D(G(noise(i)))
+    return bce(D(real(i)), 1.0) + bce(verdict, 0.0), (verdict - 1).square().mean()
+
+
+@loop(("polluted", "D"), intended=intended(a_square_for_g), **BOTH)
+def the_sum_of_logits_and_a_square(it: It, i: int) -> None:
+    clear(it)
+    d_loss, g_loss = a_square_for_g(it, i)
+    if it.fixed:
+        apart(it, d_loss, g_loss)
+    else:
+        (d_loss + g_loss).backward()
+    step(it)
+
+
+# A judge that judges nothing but what one player makes: which group a sample is of ---------------
+
+
+def with_a_secret(fixed: bool) -> It:
+    nets: dict[str, nn.Module] = {"encode": mlp(2, 4), "use": mlp(4, 1), "tell": mlp(4, 3)}
+    players = sgd(nets["encode"], nets["use"])
+    return It(fixed=fixed, nets=nets, optimizers={"D": sgd(nets["tell"]), "G": players})
+
+
+def secret(it: It, i: int, codes: Tensor) -> Tensor:
+    group = draw(i, 5.0)[:, 0].mul(3).long() % 3
+    return nn.functional.cross_entropy(it.nets["tell"](codes), group)
+
+
+def useful(it: It, i: int, codes: Tensor) -> Tensor:
+    return mse_loss(it.nets["use"](codes), real(i)[:, :1])
+
+
+def kept_secret(it: It, who: str, i: int) -> Tensor:
+    """Both step after the backward calls: the second is to follow what saw the first unmoved."""
+    own = {"tell"} if who == "D" else {"encode", "use"}
+    then = It(nets={n: it.nets[n] if n in own else it.then[n] for n in it.nets})
+    codes = then.nets["encode"](real(i))
+    told = secret(then, i, codes)
+    return told if who == "D" else useful(then, i, codes) - 0.5 * told
+
+
+SECRET = r"`backward\(retain_graph=True, inputs=list\(tell.parameters\(\)\)\)`"
+
+
+def players_apart(it: It, told: Tensor, g_loss: Tensor) -> None:
+    told.backward(retain_graph=True, inputs=list(it.nets["tell"].parameters()))
+    players = [*it.nets["encode"].parameters(), *it.nets["use"].parameters()]
+    g_loss.backward(inputs=players)
+
+
+@loop(
+    ("polluted", "tell"),
+    build=with_a_secret,
+    intended=kept_secret,
+    says="pull what tell says of the output of encode in opposite ways",
+    advice=SECRET + ".*for the loss of tell.*encode.*use",
+)
+def the_sum_where_the_judge_tells_groups(it: It, i: int) -> None:
+    clear(it)
+    codes = it.nets["encode"](real(i))
+    told = secret(it, i, codes)
+    g_loss = useful(it, i, codes) - 0.5 * secret(it, i, codes)
+    if it.fixed:
+        players_apart(it, told, g_loss)
+    else:
+        (told + g_loss).backward()
+    step(it)
+
+
+@loop(
+    waste="polluted",
+    build=with_a_secret,
+    intended=kept_secret,
+    says="is added and subtracted.*encode does not work against tell",
+    advice=SECRET + ".*for that of tell.*write its weight once",
+)
+def the_sum_of_a_loss_and_its_negative(it: It, i: int) -> None:
+    clear(it)
+    codes = it.nets["encode"](real(i))
+    told = secret(it, i, codes)
+    g_loss = useful(it, i, codes) - 0.5 * told
+    if it.fixed:
+        players_apart(it, told, g_loss)
+    else:
+        (told + g_loss).backward()
+    step(it)
+
+
 # Right loops -----------------------------------------------------------------------------------
 
 

@@ -1,13 +1,40 @@
-"""What a step has come to, in words: who moved, by which loss and through whose weights, and what
-was computed in vain."""
+"""What a step has come to, in words: who moved, by which loss and through whose weights, what was
+computed in vain; or why it raised."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from gan_lessons.classroom.explorer.stage_moments import Story
-from gan_lessons.lens.model import BackwardCall, Event, StepRecord
+from gan_lessons.lens.model import (
+    INPLACE,
+    NO_GRAPH,
+    SECOND_BACKWARD,
+    BackwardCall,
+    Event,
+    StepRecord,
+)
 from gan_lessons.lens.show import visible
+
+_RAISED = {
+    SECOND_BACKWARD: "the graph that it goes back through has been freed.",
+    INPLACE: "what it needs has been rewritten since the forward: the graph is stale.",
+    NO_GRAPH: "no graph leads back from its loss.",
+}
+
+
+def why_raised(record: StepRecord) -> str:
+    """``line 18: the graph that it goes back through has been freed.``; "" where nothing raised.
+
+    The moment's caption has the whole story.
+    """
+    if record.error is None:
+        return ""
+    told = str(record.error)
+    first = "{kind}: {told}".format(kind=type(record.error).__name__, told=told.partition("\n")[0])
+    why = next((text for said, text in _RAISED.items() if said in told), visible(first, 120))
+    moment = next((m for m in record.moments if m.raised), None)
+    return why if moment is None else f"line {moment.line}: {why}"
 
 
 def learned(story: Story) -> Iterator[str]:

@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from gan_lessons import data
 from gan_lessons.arguments import require, require_whole
 from gan_lessons.classroom.explorer.any_step_run import AnyStepRun
+from gan_lessons.classroom.explorer.ending import why_raised
 from gan_lessons.classroom.explorer.field import PlaneWatch
 from gan_lessons.classroom.explorer.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.explorer.own_gan import own_gan
@@ -58,6 +59,7 @@ class StrategyExplorer(StrategyWidget):
 
     kind = "explorer"
     late = True
+    recurs = True
     state = ("strategy", "moment", "what_if", "compare")
     _esm = module(
         "explorer_stage.js", "explorer_graph.js", "explorer_code.js", "explorer_matrix.js",
@@ -204,9 +206,7 @@ class _Run:
         flops = None if outcome.error else self.flops(changed.step)
         field = self.plane.field(outcome.record, base["field"])
         film = make_film(outcome.record, title, flops=flops, field=field)
-        message = outcome.message.replace("`", "")
-        if outcome.kind == "error" and outcome.line is not None:  # that line's caption says why
-            message = "line {line} of the code.".format(line=outcome.line)
+        message = why_raised(outcome.record) or outcome.message.replace("`", "")
         return {
             "key": changed.key,
             "title": title,
@@ -301,7 +301,7 @@ def _touched(changed: WhatIf) -> int:
 _PARTLY = (
     f"{USED}+{GRADIENT['vain'][0]}",
     "used + in vain",
-    "a step used one part of this sum, and no step uses the other",
+    "a step used one part of it, and none the other",
 )
 
 

@@ -38,6 +38,7 @@ assert len(LETTERS) >= LEVELS + 1
 PLACES = 4  # decimals of a coordinate
 ASPECT = 1.4  # width of the box by its height
 ARROW, MOVE = 0.2, 0.18  # of the width: the longest arrow and, about, the longest move, as drawn
+RIM = 0.04  # of the width: an arrow begins so far from the middle of its fake
 # So many times its move a fake of a changed step may go, back and on, and still be in the box.
 REACH = (-1.0, 2.2)
 
@@ -142,7 +143,7 @@ class _Plane:
             "real": _whole(self._real),
             "clouds": [_whole(cloud) for cloud in self._clouds],
             "arrows": [_whole(arrow, PLACES + 2) for arrow in arrows],
-            "grids": [self._grid(d, scales) for d in self._states()],
+            "grids": self._grids(scales),
             "moved": self._moved(seen),
             "moments": shown,
         }
@@ -265,8 +266,11 @@ class _Plane:
         width = 2 * float(self._real.abs().max()) + 0.2
         zoom = _nice(width * MOVE / far) if far else 1
         reached = [fakes + k * zoom * (now - fakes) for fakes, now in pairs for k in REACH]
+        drawn = width * (ARROW + RIM) / longest if longest else 0.0
+        reached += [pull.at + drawn * pull.arrows for one in seen for pull in one.pulls]
         box = _box(torch.cat([self._real, *reached]), width)
-        says = torch.cat([self._says(d, _places(box, self._real)) for d in self._states()])
+        places = _places(box, self._real)
+        says = torch.cat([self._says(d, places) for d in self._states()])
         says = says.nan_to_num()  # D may say what is too large even where its weights are not
         return {
             "per": 10**PLACES,
@@ -282,9 +286,13 @@ class _Plane:
         """The states of D's weights."""
         return range(len(self._run.d.states))
 
-    def _grid(self, weights: int, scales: Json) -> str:
+    def _grids(self, scales: Json) -> list[str]:
+        places = _places(scales["box"], self._real)
+        return [self._grid(weights, places, scales) for weights in self._states()]
+
+    def _grid(self, weights: int, places: Tensor, scales: Json) -> str:
         low, high = scales["says"]
-        says = self._says(weights, _places(scales["box"], self._real)).nan_to_num().double()
+        says = self._says(weights, places).nan_to_num().double()
         level = ((says - low) / max(high - low, 1e-9)).clamp(0, 1)
         return "".join(LETTERS[int(n)] for n in (level * LEVELS).round().tolist())
 

@@ -27,9 +27,12 @@ _MOVES = {
 
 @dataclass(frozen=True)
 class Column:
-    """``event``, or what a line without one did (``verb``) to the gradients of ``nets``."""
+    """``event``, or what a line without one did (``verb``) to the gradients of ``nets``.
+
+    ``done``: the last event by its end, -1 for none."""
 
     moment: int
+    done: int
     grads: Grads
     before: Grads
     held: str
@@ -40,7 +43,8 @@ class Column:
 
 def matrix(story: Story, letters: Mapping[str, str]) -> Json:
     """Heads, and a row for each net: cells are [kind, norm, the backward calls that are in it, was
-    it changed, was it used, is a gradient of it kept aside]. letters: kind -> its letter."""
+    it changed, has a step used it by then, is a gradient of it kept aside]. letters: kind -> its
+    letter."""
     columns = _columns(story)
     rows = [_row(story, net, columns, letters) for net in story.record.parameters]
     return {"columns": [_head(story, column) for column in columns], "rows": rows}
@@ -50,19 +54,20 @@ def _columns(story: Story) -> list[Column]:
     shown = {event.index for event in show.GradientTable(story.record).columns}
     found: list[Column] = []
     before: Grads = story.record.before
+    done = -1
     for moment in story.moments:
         for event in (story.record.events[i] for i in moment.events):
             if event.index in shown:
                 held = show.bytes_text(event.held)
-                found.append(Column(moment.index, event.grads, before, held, event))
-            before = event.grads
+                found.append(Column(moment.index, event.index, event.grads, before, held, event))
+            before, done = event.grads, event.index
         if not moment.events:
             gone, back = _set_aside(story, moment.index)
             held = show.bytes_text(moment.held)
             for verb, nets in ((ASIDE, gone), (BACK, back)):
                 if nets:
-                    column = Column(moment.index, moment.grads, before, held, None, verb, nets)
-                    found.append(column)
+                    grads = moment.grads
+                    found.append(Column(moment.index, done, grads, before, held, None, verb, nets))
         before = moment.grads
     return found
 
@@ -134,7 +139,7 @@ def _cell(
     state = column.grads.get(net, {}).get(name, GradState())
     was = column.before.get(net, {}).get(name, GradState())
     kind = story.kind(net, name, state)
-    used = column.event is not None and state.used_by == column.event.index
+    used = show.is_used(state, column.done)
     changed = (state.value, state.sources) != (was.value, was.sources)
     norm = None if kind in ("none", "zero") else state.value
     earlier = ["before"] if state.before and state.sources else []

@@ -63,8 +63,13 @@ def _runs(mark: Sequence[str]) -> str:
 def folded(lines: Sequence[str]) -> int:
     """How many lines at the top only say what the step is called and takes: its signature, the
     docstring, and a check of what came in. 0 for what is no function."""
+    return _folded("\n".join(lines))
+
+
+@lru_cache(maxsize=64)
+def _folded(source: str) -> int:
     try:
-        (function,) = ast.parse("\n".join(lines)).body
+        (function,) = ast.parse(source).body
     except (SyntaxError, ValueError):
         return 0
     if not isinstance(function, ast.FunctionDef):

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from gan_lessons.gan import Gan
 from gan_lessons.lens.model import StepRecord
-from gan_lessons.lens.record import Undo, node_of, watch_forwards, without_torch_functions
+from gan_lessons.lens.record import (
+    Undo,
+    node_of,
+    watch_forwards,
+    weights_and_buffers,
+    without_torch_functions,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,17 +145,22 @@ class Weights:
 
     def now(self) -> int:
         """Number of the state that they are in."""
-        now = torch.cat([t.detach().flatten() for _, t in named(self._net)])
+        now = torch.cat([t.detach().flatten() for t in self._tensors()])
         if not self.states or not torch.equal(now, self.states[-1]):
             self.states.append(now)
         return len(self.states) - 1
 
     def state(self, number: int) -> dict[str, Tensor]:
         """Name -> a copy, as ``functional_call`` takes them."""
-        tensors = dict(named(self._net))
-        parts = self.states[number].split([t.numel() for t in tensors.values()])
-        pairs = zip(tensors.items(), parts, strict=True)
-        return {name: part.to(t.dtype, copy=True).view_as(t) for (name, t), part in pairs}
+        names = {id(t): name for name, t in named(self._net)}
+        tensors = self._tensors()
+        parts = self.states[number].split([t.numel() for t in tensors])
+        pairs = zip(tensors, parts, strict=True)
+        return {names[id(t)]: part.to(t.dtype, copy=True).view_as(t) for t, part in pairs}
+
+    def _tensors(self) -> list[Tensor]:
+        """All of them as they are now, each once."""
+        return [*{id(t): t for t in weights_and_buffers([self._net])}.values()]
 
 
 def named(net: nn.Module) -> list[tuple[str, Tensor]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from gan_lessons.classroom.explorer.players import NOT, THROUGH, USED, VAIN, Cast, cast_of
@@ -71,6 +72,16 @@ class Story:
     def _used(self) -> list[Mapping[str, Sequence[str]]]:
         calls = self.record.backward_calls
         return [{} if call.error else self.record.used(call.index) for call in calls]
+
+    @cached_property
+    def done(self) -> list[int]:
+        """For each moment: the last event by its end, -1 for none."""
+        return [*accumulate((max(m.events, default=-1) for m in self.moments), max)]
+
+    def has_used(self, net: str, moment: Moment) -> bool:
+        """Has a step used all that the net's ``.grad`` hold at the end of this moment?"""
+        states = moment.grads[net].values()
+        return bool(states) and all(show.is_used(s, self.done[moment.index]) for s in states)
 
     def walked_after(self, moment: Moment) -> set[int]:
         """The graph nodes through which a backward call goes, or tries to, after this moment."""
@@ -136,7 +147,8 @@ def _entry(story: Story, moment: Moment, kind_of: Mapping[str, str]) -> Json:
     moved = [i for i, net in enumerate(now) if now[net] != before.get(net, 0)]
     aside = [i for i, net in enumerate(moment.grads) if net in story.aside[moment.index]]
     running = [e.forward for e in events if e.kind == "forward" and e.forward is not None]
-    for name, value in (("moved", moved), ("aside", aside), ("run", running)):
+    used = [i for i, net in enumerate(moment.grads) if story.has_used(net, moment)]
+    for name, value in (("moved", moved), ("aside", aside), ("run", running), ("used", used)):
         if value:
             told[name] = value
     return told | _walk(story, events)
@@ -144,8 +156,8 @@ def _entry(story: Story, moment: Moment, kind_of: Mapping[str, str]) -> Json:
 
 def versions_at(story: Story, moment: Moment) -> dict[str, int]:
     """Net -> how often an optimizer had moved it by the end of this moment."""
-    events = [i for m in story.moments[: moment.index + 1] for i in m.events]
-    return story.versions[max(events)] if events else dict.fromkeys(story.record.parameters, 0)
+    done = story.done[moment.index]
+    return dict.fromkeys(story.record.parameters, 0) if done < 0 else story.versions[done]
 
 
 def _call(story: Story, forward: int, moment: Moment, ran: set[int | None]) -> str:
@@ -176,15 +188,17 @@ def _saw(story: Story, moment: Moment, net: str) -> str:
     if {story.kind(net, name, state) for name, state in states.items()} != {PARTLY}:
         return _saw_by(story, net, calls)
     used = {c for name, state in states.items() for c in story.used_of(net, name, state)}
-    parts = [c for c in calls if c in used], [c for c in calls if c not in used]
-    signs = show.USED, show.GRADIENT["vain"][0]
-    told = [_saw_by(story, net, part).replace(" weights", "") for part in parts if part]
-    return " + ".join(f"{sign} {text}" for sign, text in zip(signs, told, strict=False))
+    parts = {
+        show.USED: [c for c in calls if c in used],
+        show.GRADIENT["vain"][0]: [c for c in calls if c not in used],
+    }
+    told = {sign: _saw_by(story, net, part, "at {version}") for sign, part in parts.items() if part}
+    return " + ".join(f"{sign} {text}" for sign, text in told.items())
 
 
-def _saw_by(story: Story, net: str, calls: Sequence[int]) -> str:
+def _saw_by(story: Story, net: str, calls: Sequence[int], own: str = "at weights {version}") -> str:
     """``through D v1``: the weights of others that the gradient of these backward calls came
-    through; where there are none, which of its own it is the gradient at."""
+    through; where there are none, which of its ``own`` it is the gradient at."""
     seen: dict[str, set[int]] = {}
     for forward in (f for call in calls for f in story.cast.through(call, net)):
         seen.setdefault(forward.net, set()).add(forward.weights)
@@ -192,7 +206,7 @@ def _saw_by(story: Story, net: str, calls: Sequence[int]) -> str:
     others = [f"{show.visible(name, 12)} {told}" for name, told in versions.items() if name != net]
     if others:
         return "through {weights}".format(weights=", ".join(others))
-    return "at weights {version}".format(version=versions[net]) if net in versions else ""
+    return own.format(version=versions[net]) if net in versions else ""
 
 
 def _walk(story: Story, events: Sequence[Any]) -> Json:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from gan_lessons.classroom.export.markdown import TO_A_LINE
 from gan_lessons.classroom.export.slides import heading, slide_type
+from gan_lessons.classroom.repeats import again
 
 _WORDS = re.compile(rf"\]\({TO_A_LINE}(\S+)\)")
 _EXPLORER = re.compile(
@@ -66,4 +67,5 @@ def _wanted(cell: Any) -> list[str]:
 def _films(cell: Any) -> Iterator[Any]:
     for output in cell.get("outputs", []):
         for shown in _EXPLORER.findall(output.get("data", {}).get("text/html", "")):
-            yield from json.loads(shown)["data"]["films"].values()
+            parts = json.loads(shown)
+            yield from again(parts["data"], parts["repeats"])["films"].values()

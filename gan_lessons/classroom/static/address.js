@@ -86,7 +86,7 @@ function copying(address) {
 // Follow the address, and let it follow the explorer of this page.
 function follow() {
   const host = document.querySelector("[data-gl-group]");
-  const { data, state } = JSON.parse(host.querySelector('script[type="application/json"]').textContent);
+  const { data, state } = host.glStart;
   const group = host.dataset.glGroup;
   const now = { ...state };
   const told = make("div", { role: "alert", "aria-label": ADDRESS.label });

@@ -59,6 +59,18 @@
         if (page.dataset.glGroup === detail.group) page.hidden = page.dataset.glPage !== detail.value;
     });
   }
+  // Of data in which something recurs it stands in `repeats`, once; see repeats.py.
+  const whole = (data, [mark, values]) => {
+    const known = [];
+    const put = (value) => {
+      if (Array.isArray(value)) return value.map(put);
+      if (value === null || typeof value !== "object") return value;
+      if (Object.hasOwn(value, mark)) return known[value[mark]];
+      return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, put(one)]));
+    };
+    for (const value of values) known.push(put(value));
+    return put(data);
+  };
   // In a page to read, what takes long to draw waits until one comes near it, or prints.
   const late = new Map();
   const draw = (host) => {
@@ -75,7 +87,9 @@
     const script = host.querySelector('script[type="application/json"]');
     if (!script) continue; // not all of it is in the page yet
     host.setAttribute("data-gl-ready", "");
-    const { data, state, kept } = JSON.parse(script.textContent);
+    const { data: told, repeats, state, kept } = JSON.parse(script.textContent);
+    const data = repeats ? whole(told, repeats) : told;
+    host.glStart = { data, state: { ...state } }; // for what else in the page asks
     for (const still of host.querySelectorAll("[data-gl-still]")) still.hidden = true;
     const model = modelOf(data, state, kept, host);
     late.set(host, () => render({ model, el: host }));

@@ -27,12 +27,14 @@ const UI = {
   field: "The fakes, and what D makes of them",
   goThere: "Go there, to see why",
   legend: "Symbols",
-  usedMark: "a step uses this gradient",
-  aside: ["↧, ↥", "a gradient is put aside, and put back into .grad"],
-  versions: ["v0, v1", "versions of a net's weights: each step of its optimizer makes the next"],
-  saw: ["at, through", "the weights at which, or through which, the gradient in .grad was computed"],
-  ask: ["?", "beside a line: what if it were otherwise? Choose it, and see that step run"],
-  keys: "Keys: ← → go to the last or next moment, Home and End, space plays, a number chooses a strategy, Z opens the operations (there ↑ ↓ go from node to node), Esc leaves.",
+  usedMark: "used: a step has used this gradient",
+  over: ["(⚠)", "stale, but no backward comes there any more: no harm"],
+  aside: ["↧, ↥", "a gradient is put aside, and put back"],
+  versions: ["v0, v1", "a net's weights before and after its step"],
+  saw: ["at, through", "whose weights gave the gradient in .grad"],
+  memory: ["memory", "bytes that the graph keeps for a backward"],
+  ask: ["?", "what if this line were otherwise? Choose, and see it run"],
+  keys: "Keys: ← → last or next moment, Home, End, space plays, a number chooses a strategy, Z opens the operations (there ↑ ↓), Esc leaves.",
   used: "gradient that a step will use",
   vain: "gradient in vain: no step will use it",
   arrives: "gradient arrives now",
@@ -247,7 +249,7 @@ class Explorer {
       button("back", () => this.step(-1)), button("next", () => this.step(1)), this.player, this.slider, this.count);
     this.every = make("input", { type: "checkbox", onchange: () => this.update() });
     const every = make("label", { class: "every", title: UI.everyMeans }, this.every, " ", UI.every);
-    this.beside = make("button", { type: "button", class: "beside", title: UI.besideMeans, onclick: () => this.toggleBeside() }, icon("beside"), ` ${UI.beside}`);
+    this.beside = make("button", { type: "button", class: "beside", title: UI.besideMeans, "aria-label": UI.beside, onclick: () => this.toggleBeside() }, icon("beside"), make("span", {}, UI.beside));
     this.compare = make("select", { "aria-label": UI.compare, onchange: () => this.set("compare", this.compare.value) });
     return make("div", { class: "controls" }, this.strategies, transport, every, this.beside, this.legend());
   }
@@ -263,12 +265,12 @@ class Explorer {
     const entries = [...held, ...kept]
       .filter(([symbol]) => symbol)
       .map(([symbol, word, means]) => make("li", {}, make("b", {}, symbol), ` ${word}: ${means}`));
+    const entry = ([sign, means]) => make("li", {}, make("b", {}, sign), ` ${means}`);
+    entries.push(entry(UI.over));
     const swatch = (kind) => make("li", {}, make("i", { class: `swatch ${kind}` }), ` ${UI[kind]}`);
     entries.push(swatch("used"), swatch("vain"));
-    entries.push(make("li", {}, make("b", {}, this.data.received), ` ${UI.arrives}`));
-    entries.push(make("li", {}, make("b", {}, this.data.cut), ` ${UI.cut}`));
-    const words = [[this.data.used, UI.usedMark], UI.aside, UI.versions, UI.saw, UI.ask];
-    for (const [sign, means] of words) entries.push(make("li", {}, make("b", {}, sign), ` ${means}`));
+    const words = [[this.data.received, UI.arrives], [this.data.cut, UI.cut], [this.data.used, UI.usedMark], UI.aside, UI.versions, UI.saw, UI.memory, UI.ask];
+    entries.push(...words.map(entry));
     return make("details", { class: "legend" }, make("summary", {}, UI.legend),
       make("div", { tabindex: "0", role: "group", "aria-label": UI.legend }, make("ul", {}, ...entries), make("p", {}, UI.keys)));
   }
@@ -330,7 +332,7 @@ class Explorer {
     this.model.set(name, value);
   }
 
-  // On a phone the button stands below what it changes, and the view would go down with it.
+  // On a phone the two stand below each other: they are looked at from their top on.
   toggleBeside() {
     this.set("compare", this.compared ? "" : this.others[0]);
     if (this.holder.clientWidth <= NARROW) this.section.scrollIntoView({ block: "start", behavior: "instant" });

@@ -79,32 +79,38 @@ class Code {
     return found;
   }
 
-  // One change is made by a click; several are offered.
+  // A click offers the changes, be it one or several, and makes none by itself.
   offer(offers) {
     const titles = offers.map((offer) => offer.title).join(" · ");
     const said = filled(CODE.whatIf, { titles });
-    const button = make("button", { type: "button", class: "if", "aria-label": said, title: said }, "?");
-    button.addEventListener("click", () => (offers.length === 1 ? this.tryOut(offers[0].key) : this.menu(button, offers)));
+    const button = make("button", { type: "button", class: "if", "aria-label": said, "aria-expanded": "false", title: said }, "?");
+    button.addEventListener("click", () => this.menu(button, offers));
     return button;
   }
 
   menu(button, offers) {
     const open = this.element.querySelector(".menu");
-    open?.remove();
+    open?.close();
     if (open?.button === button) return;
     const choices = offers.map((offer) => make("button", { type: "button", onclick: () => {
-      menu.remove();
+      menu.close();
       this.tryOut(offer.key);
     } }, offer.title));
     const menu = make("div", { class: "menu", role: "group", "aria-label": CODE.choose }, make("p", {}, CODE.choose), ...choices);
+    button.setAttribute("aria-expanded", "true");
     menu.button = button;
+    menu.close = () => {
+      menu.remove();
+      button.setAttribute("aria-expanded", "false");
+    };
     menu.style.top = `${button.offsetTop + button.offsetHeight + 2}px`;
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();
-      menu.remove();
+      menu.close();
       button.focus();
     });
+    menu.addEventListener("focusout", ({ relatedTarget: to }) => to && to !== button && !menu.contains(to) && menu.close());
     this.element.append(menu);
     choices[0].focus();
   }

@@ -5,18 +5,19 @@ const MATRIX = {
   title: "What every .grad holds",
   net: "{net} .grad",
   unfold: "Unfold the parameters of {net}",
-  keeps: "graph",
+  keeps: "memory",
+  keepsMeans: "Bytes that the graph keeps for a later backward",
   holds: ".grad holds: {word}",
   norm: "norm {norm}",
   fromCalls: "from backward call {calls}",
-  usedHere: "this step uses it",
+  used: "used",
+  usedMeans: "a step has used it",
   aside: "a gradient of it is kept aside",
   asideMark: "↧",
   notYet: "not yet",
   goThere: "{text}: {source}. Go there",
-  memory: "Bytes that the graph keeps after each line",
-  perLine: "kept, by line",
-  most: "most {peak}",
+  memory: "Memory that the graph keeps after each line of the step, for a later backward",
+  memoryWords: ["memory after", "each line"],
   vain: "{vain} of {received} parameter gradients",
   vainMeans: "Counted: each parameter that a backward call reached, once for each call",
   totals: "So far",
@@ -26,7 +27,7 @@ const TOTALS = {
   backwards: "backwards through",
   flops: "FLOPs",
   vain: "in vain",
-  peak: "graph at most",
+  peak: "most memory",
 };
 
 class Matrix {
@@ -54,7 +55,7 @@ class Matrix {
     const body = make("tbody");
     for (const row of this.film.rows) this.addNet(body, row);
     this.bytes = this.film.columns.map(() => make("td", { class: "bytes" }));
-    body.append(make("tr", { class: "keeps" }, make("th", { scope: "row" }, MATRIX.keeps), ...this.bytes));
+    body.append(make("tr", { class: "keeps" }, make("th", { scope: "row", title: MATRIX.keepsMeans }, MATRIX.keeps), ...this.bytes));
     return make("table", {}, make("thead", {}, make("tr", {}, corner, ...this.heads)), body);
   }
 
@@ -100,9 +101,8 @@ class Matrix {
 
   strip(go) {
     const peak = Math.max(1, ...this.film.moments.map((m) => m.held));
-    this.most = make("b");
     const strip = make("div", { class: "memory", role: "img", "aria-label": MATRIX.memory, title: MATRIX.memory },
-      make("div", {}, make("em", {}, MATRIX.perLine), this.most));
+      make("div", {}, ...MATRIX.memoryWords.map((words) => make("em", {}, words))));
     this.bars = this.film.moments.map((moment, i) => {
       const bar = make("span", {}, make("i", { style: `height:${(100 * moment.held) / peak}%` }));
       bar.addEventListener("click", () => go(i));
@@ -135,7 +135,6 @@ class Matrix {
     this.values.backwards.textContent = each(backwards);
     this.values.vain.textContent = filled(MATRIX.vain, now.sofar);
     this.values.peak.textContent = peakText;
-    this.most.textContent = filled(MATRIX.most, { peak: peakText });
     const { flops } = this.film.totals; // known of the whole step alone
     this.values.flops.parentElement.hidden = flops == null || index < this.film.moments.length - 1;
     this.values.flops.textContent = flops?.toLocaleString("en") ?? "";
@@ -150,11 +149,11 @@ class Matrix {
       return;
     }
     place.className = `${state} ${name}${changed ? " changed" : ""}${aside ? " aside" : ""}`;
-    place.replaceChildren(make("b", {}, symbol + (used ? this.data.used : "") + (aside ? ` ${MATRIX.asideMark}` : "")), make("span", {}, ` ${word}`));
+    place.replaceChildren(make("b", {}, symbol + (used ? this.data.used : "") + (aside ? ` ${MATRIX.asideMark}` : "")), make("span", {}, ` ${used ? MATRIX.used : word}`));
     const told = [filled(MATRIX.holds, { word })];
     if (norm) told.push(filled(MATRIX.norm, { norm }));
     if (sources.length) told.push(filled(MATRIX.fromCalls, { calls: sources.join("+") }));
-    if (used) told.push(MATRIX.usedHere);
+    if (used) told.push(MATRIX.usedMeans);
     if (aside) told.push(MATRIX.aside);
     place.title = `${who}: ${told.join(", ")}`;
   }

@@ -13,7 +13,8 @@ const STAGE = {
   arrives: { u: "gradient arrives that a step will use", v: "gradient arrives in vain", t: "gradient passes" },
   cut: "cut by {how}: values pass, no gradient comes back",
   older: "old v{number}",
-  states: { ".": "", n: "no graph", h: "■ held", f: "□ freed", s: "⚠ stale", o: "(stale)", u: "? unknown" },
+  states: { ".": "", n: "no graph", h: "■ held", f: "□ freed", s: "⚠ stale", o: "(⚠ stale)", u: "? unknown" },
+  used: "used",
   mixed: "⚠ mixed",
   partly: "✓ used + ○ in vain",
   partlyNarrow: "✓ + ○ in vain",
@@ -200,16 +201,18 @@ class Stage {
     const moved = now.moved?.includes(net);
     const number = now.versions[net];
     version.textContent = moved ? filled(STAGE.moves, { before: before[net], after: number }) : filled(STAGE.version, { number });
-    holds.textContent = kind !== "partly" ? `${symbol} ${word}` : this.narrow ? STAGE.partlyNarrow : STAGE.partly;
+    const used = now.used?.includes(net); // it stays so until it is cleared or added to
+    const plain = used ? `${symbol}${this.data.used} ${STAGE.used}` : `${symbol} ${word}`;
+    holds.textContent = kind !== "partly" ? plain : this.narrow ? STAGE.partlyNarrow : STAGE.partly;
     saw.textContent = now.aside?.includes(net) ? STAGE.aside : now.saw[net];
     const arrives = this.arrives(net, now);
-    group.setAttribute("class", ["frame", `net${net % 4}`, kind, moved ? "moved" : "", arrives ? "received" : ""].filter(Boolean).join(" "));
+    group.setAttribute("class", ["frame", `net${net % 4}`, kind, used ? "used" : "", moved ? "moved" : "", arrives ? "received" : ""].filter(Boolean).join(" "));
     if (saw.textContent.length > 13) fitted(saw, sawRoom);
     else saw.removeAttribute("textLength");
     if (holds.textContent.length > 10) fitted(holds, room);
     else holds.removeAttribute("textLength");
     const told = [
-      filled(STAGE.told, { net: name, version: version.textContent, word }), saw.textContent,
+      filled(STAGE.told, { net: name, version: version.textContent, word: used ? STAGE.used : word }), saw.textContent,
       STAGE.arrives[arrives] ?? "", STAGE.open,
     ];
     group.setAttribute("aria-label", told.filter(Boolean).join(". "));

@@ -2,10 +2,11 @@
 // the gradient at the fakes. It draws what gan_lessons/classroom/field.py found, at one moment.
 
 const FIELD_UI = {
-  real: "real", fake: "fake", old: "before", zoom: "moves ×{zoom}",
+  real: "real", fake: "fake", old: "before", pull: "pull", vain: "in vain", zoom: "moves ×{zoom}",
   zoomTold: "Moves are drawn {zoom} times as long as they are.", says: "D: {says}",
 };
 const [FIELD_WIDTH, FIELD_HEIGHT] = [300, 214]; // of the drawing, in units of its own
+const FIELD_RIM = 10; // from the middle of a mark to its edge: arrows begin there
 const FIELD_BANDS = 8; // heights of D's judgement that are told apart
 
 // Draw `field` as it is at moment number `index` into `element`, which is kept for the next moment.
@@ -49,13 +50,16 @@ class FieldPicture {
       [old[i][0] + zoom * (x - old[i][0]), old[i][1] + zoom * (y - old[i][1])]);
     const moved = now.from !== undefined;
     this.ghosts.replaceChildren(...(moved ? old.map((point) => fieldMark("ghost", ...this.place(point))) : []));
-    this.trails.replaceChildren(...(moved ? fakes.map((to, i) => fieldArrow("trail", this.place(old[i]), this.place(to), 11)) : []));
+    this.trails.replaceChildren(...(moved ? fakes.map((to, i) => fieldArrow("trail", this.place(old[i]), this.place(to), -FIELD_RIM)) : []));
     this.put(fakes);
     this.pulls.replaceChildren(...(now.pulls ?? []).flatMap(([at, which, fresh, vain]) =>
       clouds[at].map((from, i) => {
         const to = from.map((x, axis) => x + stretch * arrows[which][i][axis]);
-        return fieldArrow(`pull${vain ? " vain" : ""}${fresh ? "" : " waiting"}`, this.place(from), this.place(to), 0);
+        return fieldArrow(`pull${vain ? " vain" : ""}${fresh ? "" : " waiting"}`, this.place(from), this.place(to), FIELD_RIM);
       })));
+    const pulls = now.pulls?.map(([, , , vain]) => Boolean(vain)) ?? [];
+    const seen = { real: true, fake: true, ghost: moved, zoom: moved && zoom > 1, pull: pulls.includes(false), vain: pulls.includes(true) };
+    for (const [name, entry] of Object.entries(this.named)) entry.hidden = !seen[name];
     for (const [what, group] of [["real", this.real], ["fakes", moved ? this.ghosts : this.fakes]])
       group.classList.toggle("judged", Boolean(now.judged?.includes(what)));
     const words = now.words || now.says;
@@ -97,35 +101,42 @@ class FieldPicture {
   }
 
   legend() {
-    const sample = (mark) => draw("svg", { viewBox: "-10 -10 20 20", "aria-hidden": "true" }, fieldMark(mark, 0, 0));
-    const items = [["real", FIELD_UI.real], ["fake", FIELD_UI.fake], ["ghost", FIELD_UI.old]]
-      .map(([mark, text]) => make("li", {}, sample(mark), ` ${text}`));
-    const { zoom } = this.field;
-    if (zoom > 1) items.push(make("li", {}, filled(FIELD_UI.zoom, { zoom })));
-    return make("ul", { class: "field-legend" }, ...items);
+    const sample = (mark, box = "-10 -10 20 20") => draw("svg", { viewBox: box, "aria-hidden": "true" }, mark);
+    const entry = (text, ...mark) => make("li", {}, ...mark, ` ${text}`);
+    const arrow = (kind) => sample(fieldArrow(kind, [-18, 0], [18, 0], 0), "-20 -10 40 20");
+    this.named = { // what is there to be seen at a moment is named at it
+      real: entry(FIELD_UI.real, sample(fieldMark("real", 0, 0))),
+      fake: entry(FIELD_UI.fake, sample(fieldMark("fake", 0, 0))),
+      ghost: entry(FIELD_UI.old, sample(fieldMark("ghost", 0, 0))),
+      zoom: entry(filled(FIELD_UI.zoom, this.field)),
+      pull: entry(FIELD_UI.pull, arrow("pull")),
+      vain: entry(FIELD_UI.vain, arrow("pull vain")),
+    };
+    return make("ul", { class: "field-legend" }, ...Object.values(this.named));
   }
 }
 
-// Real points are round, fakes three-cornered, and where they were is hollow.
+// Real points are round, fakes stand on a corner, and where they were is hollow. None of these points
+// anywhere: arrows do.
 function fieldMark(kind, x, y) {
-  const shape = kind === "real" ? draw("circle", { r: 7 }) : draw("path", { d: "M0-9.5L9 6.5H-9z" });
+  const shape = kind === "real" ? draw("circle", { r: 7 }) : draw("path", { d: "M0-9L9 0L0 9L-9 0z" });
   const mark = draw("g", { class: kind }, shape);
   mark.style.transform = `translate(${x}px, ${y}px)`;
   return mark;
 }
 
-// An arrow whose head is part of it; or, where it is `short`, a line without one that is so much
-// shorter at both ends.
-function fieldArrow(kind, [x, y], [toX, toY], short) {
-  const length = Math.hypot(toX - x, toY - y);
-  if (length < 0.5) return draw("g", {});
-  const [ux, uy] = [(toX - x) / length, (toY - y) / length];
-  const reach = Math.max(length - short, 1);
-  const head = short ? 0 : Math.min(13, Math.max(7, reach));
-  const at = (along, across) => `${x + ux * along - uy * across} ${y + uy * along + ux * across}`;
-  const shaft = draw("path", { class: "shaft", d: `M${at(Math.min(short, reach), 0)}L${at(Math.max(reach - head, 0), 0)}` });
-  // In vain it is open: a hollow triangle is where a fake was.
-  const tip = head ? draw("path", { class: "tip", d: `M${at(reach - head, 7)}L${at(reach, 0)}L${at(reach - head, -7)}${/\bvain\b/.test(kind) ? "" : "z"}` }) : null;
+// An arrow from the rim of what stands at its start, as long as the way is; or, where `rim` is negative,
+// from rim to rim.
+function fieldArrow(kind, [x, y], [toX, toY], rim) {
+  const way = Math.hypot(toX - x, toY - y);
+  const length = rim < 0 ? way + 2 * rim : way;
+  if (way < 0.5 || length < 1) return draw("g", {});
+  const [ux, uy] = [(toX - x) / way, (toY - y) / way];
+  const start = Math.abs(rim);
+  const head = Math.min(16, Math.max(12, 0.6 * length));
+  const at = (along, across) => `${x + ux * (start + along) - uy * across} ${y + uy * (start + along) + ux * across}`;
+  const shaft = draw("path", { class: "shaft", d: `M${at(0, 0)}L${at(Math.max(length - head, 0), 0)}` });
+  const tip = draw("path", { class: "tip", d: `M${at(length - head, head / 2)}L${at(length, 0)}L${at(length - head, -head / 2)}z` });
   return draw("g", { class: kind }, shaft, tip);
 }
 

@@ -144,9 +144,10 @@ class Form extends View {
     this.score = make("strong", { class: "summary", role: "status" });
     this.button = make("button", { type: "button", class: "show", onclick: () => this.set("shown", !this.model.get("shown")) });
     this.clear = make("button", { type: "button", class: "clear", onclick: () => this.count() }, this.ui.clear);
+    this.noted = make("span", { class: "noted", role: "status" });
     this.keys = make("span", { class: "keys" });
     const body = this.data.grid ? this.grid(this.data.grid) : this.items[0].element;
-    const foot = make("p", { class: "foot" }, this.button, this.score, this.keys, this.clear);
+    const foot = make("p", { class: "foot" }, this.noted, this.button, this.score, this.keys, this.clear);
     return [make("p", { class: "prompt" }, this.data.prompt), body, foot];
   }
 
@@ -239,6 +240,10 @@ class Form extends View {
     });
     this.keys.textContent = this.voting ? filled(this.ui.keys, { first, last }) : "";
     this.clear.hidden = !results.some(({ votes }) => sum(votes));
+    // In a page: what was chosen is noted, and now it can be compared.
+    const answered = results.filter(({ answer }) => answer).length;
+    this.noted.textContent = known && !shown && answered ? this.ui.noted : "";
+    this.section.classList.toggle("predicted", known && !shown && answered === results.length);
     this.button.hidden = !known;
     this.button.textContent = !known ? "" : shown ? this.ui.hide : this.ui.show;
     this.button.setAttribute("aria-expanded", String(Boolean(shown)));

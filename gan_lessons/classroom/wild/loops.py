@@ -78,7 +78,7 @@ BIGGAN = "ajbrock/BigGAN-PyTorch/blob/98459431a5d618d644d54cd1e9fceb1e5045648d/"
 
 @seen_in("DCGAN, PyTorch's example", EXAMPLES + "dcgan/main.py")
 def dcgan_example(cast: Cast, real: Tensor, noise: Tensor) -> None:
-    """The losses of D go backward one by one; at the end a sample is made, in train mode."""
+    """The losses of D go backward one by one; at the end a sample is made."""
     (G, D), (opt_g, opt_d) = cast.nets.values(), cast.optimizers.values()
     D.zero_grad()
     bce(D(real), 1.0).backward()

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -176,14 +177,27 @@ class FlopCount:
 
 def _keep_compiler_unloaded(mode: Any) -> None:
     """torch loads its compiler (1 s) at the first operation that a dispatch mode sees, to keep the
-    compiler out of the mode. As long as it is not loaded, nobody compiles: so go without."""
+    compiler out of the mode. As long as it is not loaded, nobody compiles: so go without.
+
+    And what the counter would let pass, after a long look at it, passes at once.
+    """
     guarded = type(mode).__torch_dispatch__
     plain = inspect.unwrap(guarded)
+    counted = mode.counter.flop_registry
 
-    def dispatch(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return (guarded if "torch._dynamo" in sys.modules else plain)(self, *args, **kwargs)
+    def dispatch(self: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not types and _is_one_kernel(func) and func._overloadpacket not in counted:
+            return func(*args, **(kwargs or {}))
+        way = guarded if "torch._dynamo" in sys.modules else plain
+        return way(self, func, types, args, kwargs)
 
     mode.__torch_dispatch__ = types.MethodType(dispatch, mode)
+
+
+@functools.cache  # there are as many as torch has operations, which it keeps itself
+def _is_one_kernel(func: Any) -> bool:
+    """An operation that is not made of others, which might be counted."""
+    return isinstance(func, torch._ops.OpOverload) and not func._can_decompose()
 
 
 class _NoModules:

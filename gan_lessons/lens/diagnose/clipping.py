@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
-from gan_lessons.lens.model import Scaling
+from gan_lessons.lens.model import Line, Scaling
+
+STEPS_OR_UNSCALES = r"([\w.]+)\.(?:step|unscale_)\(([\w.]+)\)"
 
 
 def clipped_in_vain(story: Story) -> Iterator[Finding]:
@@ -75,9 +78,17 @@ def _of_scaled(story: Story, clip: Scaling, net: str, unscaled: Scaling) -> Find
         "unclipped", "wrong", net, story.events_of(c for c in clip.calls),
         "{clip} clipped the gradients of {net} while they were multiplied by the scale of the "
         "loss, which {unscaled} took off later: what {net} learns is far smaller than meant.",
-        "Call `scaler.unscale_(optimizer)` between the backward and {clip}.",
+        "Call `{call}` between the backward and {clip}.",
         clip=story.quoted(clip.line), unscaled=story.quoted(unscaled.line),
+        call=_called(STEPS_OR_UNSCALES, r"\1.unscale_(\2)", unscaled.line)
+        or "scaler.unscale_(optimizer)",
     )  # fmt: skip
+
+
+def _called(pattern: str, instead: str, line: Line) -> str:
+    """A call in this line, written anew with the names that it has there; "" if there is none."""
+    found = re.search(pattern, line.code)
+    return found.expand(instead) if found else ""
 
 
 def _of_nothing(story: Story, clip: Scaling, net: str, step: Step) -> Iterator[Finding]:
@@ -130,8 +141,9 @@ def still_scaled(story: Story) -> Iterator[Finding]:
                     "still-scaled", "wrong", net, [story.events[index], step.event],
                     "{step} moved {net} by the gradient of {call} while it was multiplied by the "
                     "scale of the loss ({scale}): nothing took that off.",
-                    "Step through the scaler, which unscales: `scaler.step(optimizer)` instead of "
+                    "Step through the scaler, which unscales: `scaler.step({name})` instead of "
                     "{step}.",
+                    name=_called(r"([\w.]+)\.step\(\)", r"\1", step.event.line) or "optimizer",
                     step=story.event(step.event), call=story.call(index),
                     scale=story.quoted(scale.line),
                 )  # fmt: skip

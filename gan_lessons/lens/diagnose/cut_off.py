@@ -26,6 +26,16 @@ FROM_ITSELF_LONE = (
     "Compute the loss of {nets} from the very tensor that this optimizer holds, with gradients on: "
     "not from a copy, a detached one, or one that the variable was given later."
 )
+# Operations that choose: what they give has no slope, and to leave them out is no mending.
+CHOICES = {f"{name}()" for name in (
+    "argmax", "argmin", "argsort", "multinomial", "bernoulli", "one_hot", "gt", "ge", "lt", "le",
+    "__gt__", "__ge__", "__lt__", "__le__", "searchsorted", "bucketize",
+)}  # fmt: skip
+SOFT_CHOICE = (
+    "No gradient passes a choice. Hand on a soft one there: softmax(logits), or "
+    "torch.nn.functional.gumbel_softmax(logits, hard=True). Or learn from the log-probability of "
+    "what was chosen, weighed by the verdict as a number (REINFORCE)."
+)
 
 
 class Reason(NamedTuple):
@@ -234,6 +244,8 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
         )
         if cuts[0].how == "torch.no_grad":
             fix = "Compute this loss with gradients on, from what {nets} made to its end."
+        if cuts[0].how in CHOICES:
+            return Reason(why, SOFT_CHOICE, blanks, (event,), sure=True)
     elif (forward := _without_graph(story, event, step.nets)) is not None:
         blanks["forward"] = story.forward(forward)
         why = "{forward} built no graph: gradients were switched off."

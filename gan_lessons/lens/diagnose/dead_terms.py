@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gan_lessons.lens.diagnose.cut_off import CHOICES, SOFT_CHOICE
 from gan_lessons.lens.diagnose.ownership import exchanged
 from gan_lessons.lens.diagnose.partly_cut_off import constant_term, summed, without_pupils
 from gan_lessons.lens.diagnose.story import Finding, Story
@@ -98,7 +99,10 @@ def _wrong_side(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut
         "In {call} a term compares what {judge} says of the output of {net} with what it says of "
         "something else, and {net} learns nothing from it: the side of {net} was cut off by "
         "{how}{where}.",
-        "Leave out {how} there, and detach the other side of this term if it is to stand still.",
+        f"{SOFT_CHOICE} Detach the other side of this term if it is to stand still."
+        if cut.how in CHOICES
+        else "Leave out {how} there, and detach the other side of this term if it is to stand "
+        "still.",
         judge=judge, call=story.call(call.index), how=cut.how, where=story.in_line(cut.line),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from gan_lessons.lens.diagnose.quoting import Quotes
-from gan_lessons.lens.model import FOLDABLE, BackwardCall, Cut, Event, Forward, Record
+from gan_lessons.lens.model import FOLDABLE, BackwardCall, Cut, Event, Forward, Line, Record
 
 
 class Flow(Quotes):
@@ -79,7 +79,12 @@ class Flow(Quotes):
 
     def reached(self, root: int) -> set[int]:
         """The nodes to which a gradient at ``root`` would go on, itself included."""
-        nodes, waiting, seen = self.record.graph.nodes, [root], {root}
+        return self.reached_from([root])
+
+    def reached_from(self, roots: Iterable[int]) -> set[int]:
+        """The same from several."""
+        nodes, seen = self.record.graph.nodes, {*roots}
+        waiting = [*seen]
         while waiting:
             new = {i for i in nodes[waiting.pop()].inputs if i in nodes} - seen
             waiting += new
@@ -115,6 +120,18 @@ class Flow(Quotes):
         cuts = (cut for key in built for cut in self.cuts_into.get(key, ()))
         fed = (f for key in built for f in self.fed_into.get(key, ()))
         return any(net in self.made_from(cut) for cut in cuts) or any(f.net == net for f in fed)
+
+    def lines_of(self, node: int) -> list[Line]:
+        """The line that made this node outside the nets, and those that called it."""
+        graph = self.record.graph
+        return [*filter(None, [graph.lines.get(node)]), *graph.outer_lines.get(node, ())]
+
+    def made_at(self, node: int, call: BackwardCall) -> Line | None:
+        """Where the code that called this backward made the node, rather than in a helper."""
+        lines = self.lines_of(node)
+        near = [line for line in lines if line.function == call.line.function]
+        helped = lines[1:] if lines and lines[0].code.startswith("return ") else lines
+        return next(iter(near or helped or lines), None)
 
     def leaves_behind(self, root: int, net: str) -> set[int]:
         """The parameters of ``net`` to which a gradient at ``root`` would go on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from gan_lessons.lens.diagnose.directions import helpers, helps_its_judge
 from gan_lessons.lens.diagnose.opponents_loss import pulled_apart
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 
@@ -24,8 +25,9 @@ def update_kind(story: Story) -> Iterator[Finding]:
     for first, second in combinations(firsts.values(), 2):
         if {*first.nets} & {*second.nets}:
             continue  # two optimizers of one player
-        told = story.told_events(pulled_apart)
-        if first.calls() == second.calls() and first.calls() and first.event.index not in told:
+        told = story.told_events(pulled_apart, helps_its_judge)
+        new = told.isdisjoint({first.event.index, second.event.index})
+        if first.calls() == second.calls() and first.calls() and new:
             yield _shared(story, first, second)
         # The last step of the leader before the follower's first.
         before = [s for s in story.steps if s.event.target == first.event.target
@@ -63,6 +65,18 @@ def _weights_seen(story: Story, step: Step, net: str) -> set[int]:
 
 
 def _shared(story: Story, first: Step, second: Step) -> Finding:
+    nets = {*first.nets, *second.nets}
+    for judge, player in (pair for pair in helpers(story) if {*pair} <= nets):
+        return story.finding(
+            "shared-backward", "info", None, [first.event, second.event],
+            "{first} and {second} step on the same backward ({calls}). It teaches {judge} to tell "
+            "the output of {player} from all else, and {player} to help it. Are they meant to work "
+            "together?",
+            "If they are opponents, {player} needs a loss of its own, which pulls the other way, "
+            "and each loss names who is to receive (`inputs=`).",
+            first=" and ".join(first.nets), second=" and ".join(second.nets),
+            calls=story.calls(first.calls()), judge=judge, player=player,
+        )  # fmt: skip
     return story.finding(
         "shared-backward", "info", None, [first.event, second.event],
         "{first} and {second} step on the same backward ({calls}).",

@@ -101,6 +101,48 @@ def _product(story: Story, term: int) -> tuple[int, int] | None:
     return None
 
 
+def weighed_by_its_judge(story: Story) -> Iterator[Finding]:
+    """What a player made is multiplied by what a judge says of it, with the judge's graph, and both
+    step on that; the judge also has a term of its own, on what was cut off from the player.
+
+    Waste: a weight that is a number (the gradient of a distilled score) looks like one that learns.
+    """
+    for call in story.calls_made:
+        for judge, player in sorted(story.links(call)):
+            steps = [s for s, n in story.uses.get(call.index, ()) if n in (judge, player)]
+            both = {n for _, n in story.uses.get(call.index, ())} >= {judge, player}
+            if not both or any({judge, player} <= {*s.nets} for s in steps):
+                continue
+            own = (f for c in story.calls_of(judge) for f in story.record.backward_calls[c].forwards
+                   if story.record.forwards[f].net == judge)  # fmt: skip
+            if not any(story.comes_from(f, player) for f in own):
+                continue
+            for term in sorted(
+                t for t in summed(story, call)[1] if _weighs(story, t, judge, player)
+            ):
+                yield story.finding(
+                    "polluted", "waste", judge, [story.events[call.index], steps[0].event],
+                    "In {call} what {player} made is multiplied by what {net} says of it{where}: "
+                    "{net} learns from that product as well as from a term of its own, which was "
+                    "kept from {player}.",
+                    "If {net} is to give a mere weight there, detach it in that product: then "
+                    "{player} learns from the other factor alone. If {net} is to learn what it "
+                    "weighs, leave it.",
+                    call=story.call(call.index), player=player,
+                    where=story.in_line(story.record.graph.lines.get(term)),
+                )  # fmt: skip
+
+
+def _weighs(story: Story, term: int, judge: str, player: str) -> bool:
+    """Is the term the product of what the player made and of what the judge said of it?"""
+    node = story.record.graph.nodes[term]
+    if node.op != "MulBackward0" or node.net is not None or len(node.inputs) != 2:
+        return False
+    behind = [story.behind[i] for i in node.inputs]
+    return any(judge not in a and player in a and {judge, player} <= b
+               for a, b in (behind, behind[::-1]))  # fmt: skip
+
+
 def _picked(story: Story, policy: int, nets: frozenset[str]) -> bool:
     """Does what one of these made without gradients pick a number on the way to ``policy``?"""
     picks = (i for i in story.reached(policy) if story.record.graph.nodes[i].op in PICKS)

@@ -7,10 +7,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.directions import behind, learns, pulls_at, pulls_of_all_else
+from gan_lessons.lens.diagnose.partly_cut_off import SCALES, summed
 from gan_lessons.lens.diagnose.polluted import polluted
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.model import BackwardCall, Line, Quarrel
+from gan_lessons.lens.diagnose.ways import behind, learns, pulls_at, pulls_of_all_else
+from gan_lessons.lens.model import BackwardCall, Line, Pull, Quarrel
 
 # Of a term that keeps the numbers of a verdict small, whatever its label is.
 PENALTIES = {"PowBackward0", "ExpBackward0", "SquareBackward0", "AbsBackward0"}
@@ -21,24 +22,33 @@ def pulled_apart(story: Story) -> Iterator[Finding]:
     steps on both: the losses of two opponents were summed.
 
     Only where the judge also judges what is not of that player: opposite terms of one loss (a
-    variance and its logarithm) are about one output, and nothing is told apart.
+    variance and its logarithm) are about one output, and nothing is told apart. Or where the one
+    gradient is the other, scaled: nobody means a loss and its negative. Of one number that went
+    into the sum twice it is only likely: somebody may weigh it anew.
     """
+    asked = set[tuple[str, str]]()
     for quarrel in story.record.quarrels:
         call = story.record.backward_calls[quarrel.call]
         judge = story.record.forwards[quarrel.forwards[0]].net
         sides = [{net for net, _ in story.leaves_of(node)} for node in quarrel.through]
         for player in sorted({m for n, m in story.links(call) if n == judge}):
             reaching = sum(player in side for side in sides)
-            if (
+            if not (
                 reaching
                 and all(judge in side for side in sides)
                 and learns(story, call, judge)
                 and learns(story, call, player)
                 and _of_one_output(story, quarrel, player)
-                and _of_one_form(story, call, quarrel)
+            ):
+                continue
+            if quarrel.scaled or (
+                _of_one_form(story, call, quarrel)
                 and _tells_apart(story, judge, player, _wish(story, quarrel, player))
             ):
                 yield _summed_losses(story, quarrel, judge, player, reaching)
+            elif (judge, player) not in asked and _one_number(story, call, quarrel, judge, player):
+                asked.add((judge, player))
+                yield _with_its_negative(story, call, quarrel, judge, player)
 
 
 def follows_its_opponent(story: Story) -> Iterator[Finding]:
@@ -47,15 +57,9 @@ def follows_its_opponent(story: Story) -> Iterator[Finding]:
     """
     told = story.told_events(polluted, pulled_apart)
     for judge, player in sorted({pair for c in story.calls_made for pair in story.links(c)}):
-        own = pulls_at(story, judge, judge, player)
-        outputs = {pull.output for pull in own}
-        theirs = pulls_at(story, judge, judge, player, together=True)
-        theirs = [pull for pull in theirs if pull.output in outputs]
-        signs = {pull.sign for pull in own}, {pull.sign for pull in theirs}
-        if len(outputs) != 1 or signs not in (({1}, {-1}), ({-1}, {1})):
+        own, theirs = _own_and_theirs(story, judge, player)
+        if not own or not theirs:
             continue
-        if pulls_of_all_else(story, judge, player) != signs[1]:
-            continue  # it does not learn to tell them apart
         events = {e.index: e for e in story.events_of(p.call for p in own + theirs)}
         step = next(s for s, n in story.uses[theirs[0].call] if n == judge)
         if told.isdisjoint(events):
@@ -71,6 +75,27 @@ def follows_its_opponent(story: Story) -> Iterator[Finding]:
                 own=story.calls(p.call for p in own), player=player,
                 players=story.parameters_of([player], theirs[0].call),
             )  # fmt: skip
+
+
+def _own_and_theirs(story: Story, judge: str, player: str) -> tuple[list[Pull], list[Pull]]:
+    """The pulls by which the judge learns to tell the player from all else, and those the other way
+    from which both learn. [] where they are not all alike, or it does not learn to tell them."""
+    own = pulls_at(story, judge, judge, player)
+    theirs = pulls_at(story, judge, judge, player, together=True)
+    all_else = pulls_of_all_else(story, judge, player)
+    if not own:  # neither was kept from the other
+        all_else = pulls_of_all_else(story, judge, player, together=True)
+        calls = {pull.call for pull, _ in all_else}
+        own = [one for one in theirs if one.pull.call in calls]
+        theirs = [one for one in theirs if one.pull.call not in calls]
+    outputs = {one.pull.output for one in own}
+    theirs = [one for one in theirs if one.pull.output in outputs]
+    ways = [{one.way for one in found} for found in (own, theirs, all_else)]
+    way, other = (next(iter(found), None) for found in ways[:2])
+    alike = len(outputs) == 1 and [len(found) for found in ways] == [1, 1, 1]
+    if not alike or way is None or not way.against(other) or ways[2] != {other}:
+        return [], []
+    return [one.pull for one in own], [one.pull for one in theirs]
 
 
 def _summed_losses(
@@ -96,8 +121,46 @@ def _summed_losses(
         call=story.call(call.index), player=player, retain=retain,
         losses=f": {losses}" if losses else "",
         judges=story.parameters_of([judge], call.index),
-        players=story.parameters_of([player], call.index),
+        players=story.parameters_of(_players(story, call, player), call.index),
     )  # fmt: skip
+
+
+def _one_number(
+    story: Story, call: BackwardCall, quarrel: Quarrel, judge: str, player: str
+) -> bool:
+    """Did one number, with nothing but scaling, go into the sum with both signs, and do the two
+    step by optimizers of their own?"""
+    nodes, sums = story.record.graph.nodes, summed(story, call)[0]
+    scaled = [[i for i in _sides(story, call, quarrel)[at] if i not in sums] for at in (0, 1)]
+    linear = all(nodes[i].op in SCALES and len(nodes[i].inputs) == 1 for i in scaled[0] + scaled[1])
+    held = [step.nets for step, _ in story.uses[call.index]]
+    apart = not any({judge, player} <= {*nets} for nets in held)
+    return linear and apart and len({*quarrel.forwards}) == 1
+
+
+def _with_its_negative(
+    story: Story, call: BackwardCall, quarrel: Quarrel, judge: str, player: str
+) -> Finding:
+    steps = [s.event for s, n in story.uses[call.index] if n in (judge, player)]
+    return story.finding(
+        "polluted", "waste", judge, [story.events[call.index], *steps],
+        "In {call} a loss that {net} gives about the output of {player} is added and subtracted, "
+        "and both step on what is left of it: {player} does not work against {net}.",
+        "If they are opponents, send each loss backward by itself: `backward(retain_graph=True, "
+        "inputs={judges})` for that of {net}, `backward(inputs={players})` for the one in which it "
+        "is subtracted. If it is only weighed anew, write its weight once.",
+        call=story.call(call.index), player=player,
+        judges=story.parameters_of([judge], call.index),
+        players=story.parameters_of(_players(story, call, player), call.index),
+    )  # fmt: skip
+
+
+def _players(story: Story, call: BackwardCall, player: str) -> list[str]:
+    """All that learn from this call, but the judges of this player whom it pulls two ways."""
+    forwards = (f for q in story.record.quarrels if q.call == call.index for f in q.forwards)
+    nets = {story.record.forwards[f].net for f in forwards}
+    judges = {net for net in nets if (net, player) in story.links(call)}
+    return sorted({net for _, net in story.uses[call.index]} - judges)
 
 
 def _wish(story: Story, quarrel: Quarrel, player: str) -> int:
@@ -117,11 +180,19 @@ def _wish(story: Story, quarrel: Quarrel, player: str) -> int:
 
 def _of_one_form(story: Story, call: BackwardCall, quarrel: Quarrel) -> bool:
     """Do both sides square or exponentiate, or neither? A penalty on the numbers of a verdict pulls
-    against its label, and is no opponent's loss."""
+    against its label, and is no opponent's loss. A square that draws to a label other than zero is
+    none; nor is one to zero where what else the judge sees is drawn to another label."""
     one, two = _sides(story, call, quarrel)
-    nodes = story.record.graph.nodes
-    ops = [{nodes[i].op for i in side} for side in (one - two, two - one)]
-    return len({bool(found & PENALTIES) for found in ops}) == 1
+    graph = story.record.graph
+    drawn = any(graph.labels.get(i) for i in call.nodes if i not in one | two)
+    found = []
+    for side in (one - two, two - one):
+        ops = {i: graph.nodes[i].op for i in side}
+        found.append(any(
+            op in PENALTIES and not (i in graph.labels and (drawn or graph.labels[i]))
+            for i, op in ops.items()
+        ))  # fmt: skip
+    return len({*found}) == 1
 
 
 def _sides(story: Story, call: BackwardCall, quarrel: Quarrel) -> tuple[set[int], set[int]]:
@@ -200,10 +271,10 @@ def _where_they_join(story: Story, call: BackwardCall, quarrel: Quarrel) -> list
     alone, where backward was called rather than in a helper. [] where they are one line."""
     above = _sides(story, call, quarrel)
     both = above[0] & above[1]
-    joined = {_place(x) for x in (call.line, *(x for i in both for x in _lines_of(story, i)))}
+    joined = {_place(x) for x in (call.line, *(x for i in both for x in story.lines_of(i)))}
     told = []
     for found in above:
-        own = [x for i in call.nodes[::-1] if i in found - both for x in _lines_of(story, i)]
+        own = [x for i in call.nodes[::-1] if i in found - both for x in story.lines_of(i)]
         own = [x for x in own if _place(x) not in joined]
         near = [x for x in own if x.function == call.line.function]
         told += (near or own)[:1]
@@ -212,8 +283,3 @@ def _where_they_join(story: Story, call: BackwardCall, quarrel: Quarrel) -> list
 
 def _place(line: Line) -> tuple[str, int]:
     return line.file, line.number
-
-
-def _lines_of(story: Story, node: int) -> list[Line]:
-    graph = story.record.graph
-    return [*filter(None, [graph.lines.get(node)]), *graph.outer_lines.get(node, ())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gan_lessons.lens.diagnose.cut_off import CHOICES, SOFT_CHOICE
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.model import BackwardCall, Cut
 
@@ -67,8 +68,10 @@ def _constant(
         "{net} learns nothing from {judge}: in {call} the term that comes from {judge} is a "
         "constant for {net}. It was cut off by {how}{where}, and no other loss of {net} goes "
         "through {judge}.",
-        "Compute this term with gradients on: call {judge} again for it, on what {net} made, with "
-        "no detach() and no torch.no_grad() on the way to the loss.",
+        SOFT_CHOICE
+        if cut.how in CHOICES
+        else "Compute this term with gradients on: call {judge} again for it, on what {net} made, "
+        "with no detach() and no torch.no_grad() on the way to the loss.",
         judge=judge, call=story.call(call.index), how=cut.how, where=" and".join(alike),
     )  # fmt: skip
 
@@ -200,8 +203,10 @@ def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
                     "cut-off", "wrong", net, [story.events[call.index]],
                     "{call} trains a part of {net} only: no backward reaches {names}, because the "
                     "graph was cut by {how}{where}.",
-                    "Leave out {how} there if these are to learn; if not, leave them out of the "
-                    "optimizer.",
+                    f"{SOFT_CHOICE} If they are not to learn, leave them out of the optimizer."
+                    if cut.how in CHOICES
+                    else "Leave out {how} there if these are to learn; if not, leave them out of "
+                    "the optimizer.",
                     call=story.call(call.index), names=_some(names), how=cut.how,
                     where=story.in_line(cut.line),
                 )  # fmt: skip

@@ -14,7 +14,7 @@ call was used by two optimizers, and it went through net N on to net M:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -62,6 +62,18 @@ Foreign = set[tuple[object, str]]  # (kind of call, net that it was not meant fo
 
 
 def _of_the_other_player(story: Story) -> list[Finding]:
+    found, _ = _mixtures(story)
+    return [_mixed(story, one, found) for one in found.values()]
+
+
+def not_meant_for(story: Story, calls: Iterable[int]) -> set[str]:
+    """The nets that one of these calls pollutes, and what the same optimizer steps with them."""
+    kinds = {story.kind(story.record.backward_calls[call]) for call in calls}
+    nets = {net for kind, net in _mixtures(story)[1] if kind in kinds}
+    return {n for step in story.steps if nets & {*step.nets} for n in step.nets}
+
+
+def _mixtures(story: Story) -> tuple[dict[str, Mixture], Foreign]:
     """Where each pollutes the other, the calls of both are shared, and none seems to have one of
     its own: what is known to be another's is left aside, until nothing new is known."""
     foreign: Foreign = set()
@@ -77,7 +89,7 @@ def _of_the_other_player(story: Story) -> list[Finding]:
                 kinds -= {story.kind(story.record.backward_calls[b]) for b in one.own}
                 new |= {(kind, net) for kind in kinds}
         if new <= foreign:
-            return [_mixed(story, one, found) for one in found.values()]
+            return found, foreign
         foreign |= new
 
 

@@ -18,7 +18,11 @@ from typing import Any
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
-from gan_lessons.lens.diagnose.directions import nothing_to_tell_apart, pulled_alike
+from gan_lessons.lens.diagnose.directions import (
+    helps_its_judge,
+    nothing_to_tell_apart,
+    pulled_alike,
+)
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
@@ -35,6 +39,7 @@ from gan_lessons.lens.diagnose.loss_forms import (
     squashed_twice,
     taught_teacher,
     weighed_by_another,
+    weighed_by_its_judge,
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
 from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals
@@ -45,6 +50,7 @@ from gan_lessons.lens.diagnose.odd_parameters import (
     part_made_anew,
 )
 from gan_lessons.lens.diagnose.opponents_loss import follows_its_opponent, pulled_apart
+from gan_lessons.lens.diagnose.other_form import other_form
 from gan_lessons.lens.diagnose.ownership import (
     exchanged,
     held_twice,
@@ -63,6 +69,7 @@ from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
+    lost_terms,
     never_walked,
     parts_never_walked,
     thrown_away,
@@ -74,15 +81,16 @@ from gan_lessons.lens.diagnose.useless_gradients import (
     not_finite,
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
+from gan_lessons.lens.diagnose.wrong_judge import wrong_judge
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked
 
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
-    follows_its_opponent, stale_weights,
-    never_walked, idle_net, parts_never_walked, thrown_away, squashed_twice,
-    weighed_by_another, moving_target, taught_teacher, pulled_alike, nothing_to_tell_apart,
+    follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked, lost_terms,
+    thrown_away, squashed_twice, weighed_by_another, weighed_by_its_judge, moving_target,
+    taught_teacher, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
     clipped_in_vain, still_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
     in_no_optimizer, of_nobody, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
     hooks_pile_up, cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain,
@@ -166,7 +174,7 @@ def diagnose(record: Record) -> Diagnosis:
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
     the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
     ``broadcast``, ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each
-    other).
+    other), ``other-form`` (a judge sees another form of it in either turn).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.

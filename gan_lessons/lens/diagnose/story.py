@@ -74,6 +74,8 @@ class Story(Flow):
             if c.error is None and c.index in self.events and c.index not in self.inside
         ]  # fmt: skip
         self.began = {e.forward: e.index for e in record.events if e.kind == "forward"}
+        # (call, judge) -> its forward -> to which numbers distances draw that; see ``ways``
+        self.labels: dict[tuple[int, str], dict[int, set[float]] | None] = {}
         self._told: dict[Rule, list[Finding]] = {}
         self._steps_of: dict[str, list[Step]] = defaultdict(list)
         self._ended = [self.events[c.index].index for c in self.calls_made]

@@ -178,7 +178,7 @@ def parts_never_walked(story: Story) -> Iterator[Finding]:
     """
     if story.failed or story.inside:
         return
-    graph, lost = story.record.graph, _lost_numbers(story)
+    graph, lost = story.record.graph, lost_numbers(story)
     for net in story.trained:
         held = {name for step in story.steps_of(net) for name in step.event.holds[net]}
         used = {name for step in story.steps_of(net) for n, name in step.used if n == net}
@@ -201,7 +201,7 @@ def parts_never_walked(story: Story) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _lost_numbers(story: Story) -> list[int]:
+def lost_numbers(story: Story) -> list[int]:
     """Single numbers that no net made and no backward walked, and of which nothing was made that
     was read, or that is alive at the end."""
     graph = story.record.graph
@@ -210,6 +210,54 @@ def _lost_numbers(story: Story) -> list[int]:
              and not n.is_leaf and i not in story.last_walk]  # fmt: skip
     served = {k for i in found if i in graph.read or i in alive for k in story.reached(i)}
     return [i for i in found if i not in served and i in graph.lines]
+
+
+def lost_terms(story: Story) -> Iterator[Finding]:
+    """A number was made of what nets gave that learn from other losses of the same forwards, and
+    nothing came of it: no backward walked it, nothing read it, and so in each iteration.
+
+    Waste: it may be a term that was to be added, or be left of something that is no longer wanted.
+    """
+    if story.failed or story.inside:
+        return
+    graph, told = story.record.graph, story.told_events(parts_never_walked)
+    numbers = [i for i, n in graph.nodes.items() if n.shape == () and n.net is None]
+    alive = {*story.record.events[-1].states} if story.record.events else set[int]()
+    served = story.reached_from([*graph.read, *alive, *story.last_walk])
+    of_use = {*story.last_walk} | graph.read | (served - alive)
+    known = {_place(story, i) for i in numbers if i in of_use}
+    lost = [i for i in lost_numbers(story) if i not in served and _place(story, i) not in known]
+    parts = {k for i in lost for k in graph.nodes[i].inputs}
+    seen = set[object]()
+    for root in (i for i in lost if i not in parts):
+        below = story.reached(root)
+        forwards = {graph.nodes[i].forward for i in below} - {None}
+        nets = sorted(story.behind[root] & {*story.trained})
+        new = _place(story, root) not in seen
+        seen.add(_place(story, root))
+        events = [story.record.events[story.began[f]] for f in sorted(map(int, forwards - {None}))
+                  if f in story.began]  # fmt: skip
+        walked = forwards and forwards <= story.walked_forwards
+        if new and walked and nets and told.isdisjoint(e.index for e in events):
+            yield _lost_term(story, root, nets, events)
+
+
+def _place(story: Story, node: int) -> object:
+    """The line of a number, and those that called it."""
+    graph = story.record.graph
+    return graph.lines.get(node), graph.outer_lines.get(node, ())
+
+
+def _lost_term(story: Story, root: int, nets: list[str], events: list[Event]) -> Finding:
+    call = next(iter(story.calls_made))
+    return story.finding(
+        "never-walked", "waste", nets[0] if len(nets) == 1 else None, events[:1],
+        "A number is made of what {nets} gave{where}, and nothing comes of it: no backward walks "
+        "it, and nothing reads it.",
+        "If it is a term of a loss, add it to the one that backward is called on. If not, leave it "
+        "out: its graph is built for nothing.",
+        nets=" and ".join(nets), where=story.in_line(story.made_at(root, call)),
+    )  # fmt: skip
 
 
 def thrown_away(story: Story) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.ownership import exchanged, in_no_optimizer, never_stepped
-from gan_lessons.lens.diagnose.polluted import instead_of_its_own
+from gan_lessons.lens.diagnose.polluted import instead_of_its_own, not_meant_for
 from gan_lessons.lens.diagnose.saving import saved_if_freed, saved_if_not_for
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.diagnose.unused_loss import thrown_away
@@ -60,6 +60,7 @@ def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Findi
     count = sum(map(len, names.values()))
     shapes = story.record.parameters[net]
     users = sorted({n for call in names for _, n in story.uses.get(call, ())} - {net})
+    users = sorted({*users} - not_meant_for(story, names)) or users
     message = "{calls} wrote {count} gradients of {net} that no step used ({numbers} numbers)."
     if count == 1:
         message = "{calls} wrote a gradient of {net} that no step used ({numbers} numbers)."

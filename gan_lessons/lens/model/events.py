@@ -115,12 +115,14 @@ class Quarrel:
     """Backward call ``call`` pulled a verdict two opposite ways.
 
     ``forwards``: the two that gave it, or twice the one of whose output two losses were made.
-    ``through``: the graph nodes that brought the two gradients.
+    ``through``: the graph nodes that brought the two gradients. ``scaled``: the one gradient is the
+    other, times a negative number.
     """
 
     call: int
     forwards: tuple[int, int]
     through: tuple[int, int]
+    scaled: bool = False
 
 
 @dataclass(frozen=True)

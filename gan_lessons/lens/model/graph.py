@@ -48,6 +48,7 @@ class Cut:
     ``how``: detach(), .data, torch.no_grad, or an operation that no gradient passes (argmax()).
     ``line``: where that was done. ``through``: the net whose forward ran there. ``judged``: what
     went to ``target`` had come through weights that no optimizer holds, outside the nets.
+    ``since``: the operations outside the nets that it had gone through since it was cut.
     """
 
     source: int
@@ -56,6 +57,7 @@ class Cut:
     line: Line | None = None
     through: str | None = None
     judged: bool = False
+    since: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Graph:
     holds it, and at the end it held gradient.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
     ``constants``: sum -> the Python number that was added to a tensor there.
+    ``labels``: distance -> the one number towards which it draws all that it takes.
     ``pairs``: operation -> n, where shapes (n, 1) and (n,) met.
     ``passes``: function of somebody's own that hands its input on as it is -> by what it multiplies
     the gradient.
@@ -136,6 +139,7 @@ class Graph:
     cancelled: frozenset[int] = frozenset()
     constants: Mapping[int, float] = field(default_factory=dict)
     passes: Mapping[int, float] = field(default_factory=dict)
+    labels: Mapping[int, float] = field(default_factory=dict)
     pairs: Mapping[int, int] = field(default_factory=dict)
 
 

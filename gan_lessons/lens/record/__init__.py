@@ -21,6 +21,7 @@ from gan_lessons.lens.record.torch_internals import (
     replace_function,
     storage_of,
     watch_forwards,
+    weights_and_buffers,
     without_torch_functions,
 )
 from gan_lessons.lens.record.undo import Undo, undone
@@ -54,5 +55,6 @@ __all__ = [
     "walk",
     "watch_forwards",
     "watch_steps",
+    "weights_and_buffers",
     "without_torch_functions",
 ]

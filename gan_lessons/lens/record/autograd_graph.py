@@ -82,6 +82,7 @@ class LiveGraph:
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
         self.cancelled: set[int] = set()
         self.constants: dict[int, float] = {}
+        self.labels: dict[int, float] = {}
         self.passes: dict[int, float] = {}
         self.pairs: dict[int, int] = {}
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
@@ -171,6 +172,7 @@ class LiveGraph:
             strangers=self._strangers,
             cancelled=frozenset(self.cancelled),
             constants=self.constants,
+            labels=self.labels,
             passes=self.passes,
             pairs=self.pairs,
         )

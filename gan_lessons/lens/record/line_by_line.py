@@ -15,10 +15,9 @@ import ast
 import functools
 import inspect
 import linecache
-import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from gan_lessons.arguments import require
 from gan_lessons.gan import Gan
 from gan_lessons.lens.model import Moment, StepRecord
 from gan_lessons.lens.record.journal import Journal
+from gan_lessons.lens.record.line_tracing import tracing
 from gan_lessons.lens.record.recording import recording
 from gan_lessons.lens.record.step_arguments import StepCall, step_call
 from gan_lessons.lens.record.torch_internals import without_torch_functions
@@ -93,7 +93,7 @@ def _recorded(
             beside(journal.record) as look,
         ):
             watch.begin(journal, look)
-            with _tracing(watch):
+            with tracing(watch):
                 result = call()
     except Exception as caught:
         if journal is None or all(e.kind == "error" for e in journal.record.events):
@@ -121,12 +121,18 @@ def readable_source(step: Callable[..., Any]) -> tuple[CodeType | None, str]:
     # As inspect.getsource does, but for its search through every module that is loaded.
     linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+    return code, _first_block(tuple(lines))
+
+
+@functools.lru_cache(maxsize=64)  # a step is recorded again and again, changed in one line or not
+def _first_block(lines: tuple[str, ...]) -> str:
+    """The function that begins there, dedented; "" for a lambda in the middle of a line."""
     try:
         source = textwrap.dedent("".join(inspect.getblock(lines)))
         ast.parse(source)
-    except SyntaxError:  # a lambda in the middle of a line
-        return code, ""
-    return code, source
+    except SyntaxError:
+        return ""
+    return source
 
 
 def innermost(step: Callable[..., Any]) -> Any:
@@ -140,7 +146,8 @@ def innermost(step: Callable[..., Any]) -> Any:
     return getattr(step, "__func__", step)
 
 
-def _statements(source: str) -> dict[int, tuple[int, int]]:
+@functools.lru_cache(maxsize=64)
+def _statements(source: str) -> Mapping[int, tuple[int, int]]:
     """Line -> (first, last) line of the statement that it belongs to."""
     found: dict[int, tuple[int, int]] = {}
     for node in ast.walk(ast.parse(source)):  # outer statements come first
@@ -171,7 +178,7 @@ class _Watch:
     def told(self, error: int | None) -> tuple[Moment, ...]:
         """All moments; ``error``: the last event, which an exception that ended the step made."""
         # On its way out an exception passes the end of every ``with``: a line that runs after it.
-        return tuple(replace(m, raised=m.raised or error in m.events) for m in self.moments)
+        return tuple(replace(m, raised=True) if error in m.events else m for m in self.moments)
 
     def wants(self, frame: FrameType) -> bool:
         """Is this the step's own frame? (A step that calls itself is one step.)"""
@@ -214,30 +221,3 @@ class _Watch:
         self._seen = (events, nodes)
         with without_torch_functions():
             self._look()
-
-
-@contextmanager
-def _tracing(watch: _Watch) -> Iterator[None]:
-    """Trace the step's own frame; whoever traced before hears everything, as before."""
-    outer = sys.gettrace()
-    mine: dict[FrameType, Any] = {}
-
-    def local(frame: FrameType, kind: Any, arg: Any) -> Any:
-        if (inner := mine.get(frame)) is not None:
-            mine[frame] = inner(frame, kind, arg)
-        watch.hear(frame, kind)
-        return local
-
-    def everywhere(frame: FrameType, kind: Any, arg: Any) -> Any:
-        inner = outer(frame, kind, arg) if outer is not None else None
-        if not watch.wants(frame):
-            return inner
-        mine[frame] = inner
-        return local
-
-    try:
-        sys.settrace(everywhere)
-        yield
-    finally:
-        sys.settrace(outer)
-        mine.clear()

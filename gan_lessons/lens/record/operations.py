@@ -13,6 +13,7 @@ from torch.utils.weak import TensorWeakRef
 
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
+from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
 from gan_lessons.lens.record.values import READS, Values
@@ -52,9 +53,13 @@ class Operations(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         __tracebackhide__ = True
-        kwargs = kwargs or {}
         if self.ended or torch.compiler.is_compiling():  # compiled as it would be without us
-            return func(*args, **kwargs)
+            return func(*args, **(kwargs or {}))
+        return self._called(func, args, kwargs or {})
+
+    @unheard
+    def _called(self, func: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
             return self._special_call(how, name, func, args, kwargs)

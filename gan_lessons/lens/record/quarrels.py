@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -117,7 +118,10 @@ class Quarrels:
         for group in groups.values():
             with suppress(RuntimeError), internals.without_torch_functions():
                 flags = torch.stack([flag for _, flag in group]).tolist()
-                quarrels = [one for (one, _), flag in zip(group, flags, strict=True) if flag]
+                told = zip(group, flags, strict=True)
+                quarrels = [
+                    replace(one, scaled=same) for (one, _), (is_one, same) in told if is_one
+                ]
                 self._journal.record.quarrels += quarrels
 
 
@@ -133,16 +137,25 @@ def _forks(place: Place, users: dict[Place, list[tuple[int, Any, int]]]) -> Iter
 
 
 def _opposed(one: Tensor, two: Tensor) -> Tensor | None:
-    """(): do these pull opposite ways? One up and the other down wherever both pull; or each
-    towards a number of its own, which shows where one gradient is the other, scaled and shifted
-    (two distances, two labels). None for what torch cannot compare."""
+    """(2,): do these pull opposite ways, and is one the other, scaled? One up and the other down
+    wherever both pull; or each towards a number of its own, which shows where one gradient is the
+    other, scaled and shifted (two distances, two labels). None for what torch cannot compare."""
     try:
         with internals.without_torch_functions(), torch.no_grad():
             a, b = (x.detach().flatten().float() for x in (one, two))
             apart = ((a >= 0) & (b <= 0)).all() | ((a <= 0) & (b >= 0)).all()
-            return (apart & (a * b < 0).any()) | _shifted(a, b)
+            scaled = _scaled(a, b)
+            return torch.stack([(apart & (a * b < 0).any()) | _shifted(a, b) | scaled, scaled])
     except RuntimeError:
         return None
+
+
+def _scaled(a: Tensor, b: Tensor) -> Tensor:
+    """Two gradients of one loss, with opposite signs. (Two means always look like that.)"""
+    slope = (a @ b) / (a @ a)
+    rest, spread = (b - slope * a).abs().max(), (a - a.mean()).abs().max()
+    same = (slope < 0) & (rest < 0.001 * b.abs().max()) & (spread > 0.001 * a.abs().max())
+    return same & (a.numel() >= LEAST)
 
 
 def _shifted(a: Tensor, b: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
 from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
+from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.odd_parameters import hooks_of, of_no_net
 from gan_lessons.lens.record.operations import tensors_in
@@ -111,6 +112,7 @@ class Recorder:
     # Forwards ---------------------------------------------------------------------------------
 
     # torch leaves out ``kwargs`` where a hook was removed by another one, just before it.
+    @unheard
     def _before_forward(self, name: str, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         if not self._hears():
             return
@@ -122,6 +124,7 @@ class Recorder:
             self.journal.operations.came_in(tensors_in([args, kwargs]))
         self._graph.running.append(forward)
 
+    @unheard
     def _after_forward(self, module: nn.Module, args: Any, output: Any) -> None:
         if not self._hears() or not self._graph.running:
             return
@@ -137,6 +140,7 @@ class Recorder:
 
     # Optimizers -------------------------------------------------------------------------------
 
+    @unheard
     def _around_zero_grad(self, original: _Function, obj: Any, *args: Any, **kwargs: Any) -> Any:
         target = self._name_of(obj) if self._hears() else None
         if target is None:
@@ -153,6 +157,7 @@ class Recorder:
         self.journal.event("zero_grad", target, line)
         return result
 
+    @unheard
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not self._hears() or torch.compiler.is_compiling():
             return
@@ -171,6 +176,7 @@ class Recorder:
         if is_plain_step(optimizer, args, kwargs):
             self.journal.operations.pause()
 
+    @unheard
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._hears() or torch.compiler.is_compiling() or not self._before:
             return
@@ -221,6 +227,7 @@ class Recorder:
 
     # Backward ---------------------------------------------------------------------------------
 
+    @unheard
     def _around_engine(self, original: _Function, outputs: Any, *args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         # A backward inside a backward is part of it; a compiler's is nobody's.

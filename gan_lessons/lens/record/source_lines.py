@@ -111,11 +111,14 @@ def _line(frame: FrameType, instruction: int) -> Line:
 
 def _read_line(frame: FrameType, instruction: int) -> Line:
     code = frame.f_code
-    places = list(islice(code.co_positions(), instruction // 2 + 1))
-    # The jump back to the head of a loop has no line, and an interrupt comes just there: the line
-    # is that of what ran before it.
-    there = (place for place in reversed(places) if place[0] is not None)
-    first, last, start, end = next(there, (None, None, None, None))
+    at, nowhere = max(instruction, 0) // 2, (None, None, None, None)  # -1: it has not begun
+    here = next(islice(code.co_positions(), at, None), nowhere)
+    if here[0] is None:
+        # The jump back to the head of a loop has no line, and an interrupt comes just there: the
+        # line is that of what ran before it.
+        before = reversed([*islice(code.co_positions(), at)])
+        here = next((place for place in before if place[0] is not None), nowhere)
+    first, last, start, end = here
     if first is None:
         return Line("", code.co_filename, 0, code.co_name)
     numbers = range(first, (last or first) + 1)  # an expression may span several lines

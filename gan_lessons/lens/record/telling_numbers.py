@@ -1,5 +1,5 @@
-"""Operations whose numbers give something away: a difference of zeros, a number that is added, a
-function of somebody's own that hands its input on."""
+"""Operations whose numbers give something away: a difference of zeros, a number that is added, the
+one number towards which a distance draws, a function of somebody's own that hands its input on."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ COMPARES = frozenset({
     "SubBackward0", "MulBackward0", "MseLossBackward0", "L1LossBackward0", "SmoothL1LossBackward0",
     "HuberLossBackward0", "MeanBackward0", "SumBackward0",
 })  # fmt: skip
+# A distance to a target; and those from which one may be made: ``(x - target) ** 2``.
+DISTANCES = ("MseLossBackward", "L1LossBackward", "SmoothL1LossBackward", "HuberLossBackward")
+SHIFTS = {"SubBackward0": 1.0, "RsubBackward1": 1.0, "AddBackward0": -1.0}
 RESHAPES = ("UnsqueezeBackward", "ViewBackward", "ReshapeAliasBackward", "UnsafeViewBackward")
 
 
 class TellingNumbers:
-    """Writes ``cancelled``, ``constants`` and ``passes`` of ``graph``."""
+    """Writes ``cancelled``, ``constants``, ``labels`` and ``passes`` of ``graph``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
+        self._shifted: dict[int, float] = {}  # node -> what was taken from the one tensor there
         self._handles = list[Any]()
 
     def look(self, new: Iterable[Any], given: Any, made: Tensor) -> None:
@@ -47,6 +51,22 @@ class TellingNumbers:
             number = next((x for x in given if type(x) is float), None)
             if number is not None:
                 self._graph.constants[self._graph.id_of(node)] = number
+        if op in SHIFTS or op.startswith(DISTANCES) or op in ("PowBackward0", "AbsBackward0"):
+            self._label(node, op, given)
+
+    def _label(self, node: Any, op: str, given: Any) -> None:
+        """Write down towards which number this distance draws, if it is one and the same for all
+        of its input."""
+        before = [n for n, _ in node.next_functions if n is not None]
+        if len(before) != 1:
+            return
+        key = self._graph.id_of(node)
+        if op in SHIFTS and (number := _one_number(given)) is not None:
+            self._shifted[key] = SHIFTS[op] * number
+        elif op.startswith(DISTANCES) and (number := _one_number(given)) is not None:
+            self._graph.labels[key] = number
+        elif op == "AbsBackward0" or (op == "PowBackward0" and (*given[1:], 2)[0] == 2):
+            self._graph.labels[key] = self._shifted.get(self._graph.id_of(before[0]), 0.0)
 
     def _follow(self, custom: Any, given: Any) -> None:
         """If it hands its input on as it is, see by what its backward multiplies."""
@@ -108,6 +128,24 @@ def _is_same(one: Tensor, two: Tensor) -> bool:
         return one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two)
     except RuntimeError:  # on the meta device, or of a layout that torch cannot compare
         return False
+
+
+def _one_number(given: Any) -> float | None:
+    """What stands beside the tensor with a graph: a number, or a tensor full of one number."""
+    others = [x for x in given[:2] if not isinstance(x, Tensor) or not x.requires_grad]
+    if len(others) != 1 or isinstance(others[0], bool):
+        return None
+    if isinstance(other := others[0], (int, float)):
+        return float(other)
+    if not isinstance(other, Tensor) or not 0 < other.numel() <= LARGEST:
+        return None
+    if other.is_cuda and torch.cuda.is_current_stream_capturing():
+        return None  # nothing can be read there
+    try:
+        least, most = torch.stack(torch.aminmax(other)).tolist()
+    except RuntimeError:  # fake, complex, or on the meta device
+        return None
+    return float(least) if least == most else None
 
 
 def _is_zero(tensor: Tensor) -> bool:

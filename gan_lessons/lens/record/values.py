@@ -27,13 +27,15 @@ READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr
 @dataclass(frozen=True)
 class Detached:
     """A tensor's past: node ``source`` made it, and ``how`` it was cut off in ``line``, while a
-    forward of the net ``through`` ran. ``judged``: weights that nobody trains had a part in it."""
+    forward of the net ``through`` ran. ``judged``: weights that nobody trains had a part in it.
+    ``since``: names of the operations that it went through since, or there, outside the nets."""
 
     source: int
     how: str
     line: Line
     through: str | None = None
     judged: bool = False
+    since: frozenset[str] = frozenset()
 
 
 SLOPE = "autograd.grad"
@@ -88,12 +90,15 @@ class Values:
         if makers := self._makers([tensor]):
             self._made[id(out)] = TensorWeakRef(out), makers
 
-    def cut_off(self, source: Any, how: str, made: Sequence[Tensor], judged: bool = False) -> None:
+    def cut_off(
+        self, source: Any, how: str, made: Sequence[Tensor], judged: bool = False, name: str = ""
+    ) -> None:
         """``made`` have the value of what ``source`` made, and no graph."""
         key = self._number(source)
         self._graph.read.add(key)
         forward = self._graph.running[-1] if self._graph.running else None
-        past = Detached(key, how, caller_line(), forward.net if forward else None, judged)
+        through = forward.net if forward else None
+        past = Detached(key, how, caller_line(), through, judged, self._through(name))
         for tensor in made:
             self.mark(tensor, past)
             if (storage := _storage(tensor)) is not None:
@@ -133,9 +138,10 @@ class Values:
         makers = self._makers(taken)
         fixed = (t for t in taken if isinstance(t, nn.Parameter) and id(t) not in self._graph.held)
         judged = not self._graph.running and any(True for _ in fixed)
+        since = (past.since if past is not None else frozenset()) | self._through(name)
         for tensor in made:
             if past is not None:
-                self.mark(tensor, replace(past, judged=True) if judged else past)
+                self.mark(tensor, replace(past, judged=past.judged or judged, since=since))
             if makers:
                 self._made[id(tensor)] = TensorWeakRef(tensor), makers
         if source is not None and name in READS:
@@ -143,12 +149,16 @@ class Values:
         elif source is not None and past is None and name != "broadcast_tensors":  # side by side
             free = [t for t in made if not t.requires_grad]  # no parameter that an optimizer moves
             how = f"{name}()" if torch.is_grad_enabled() else "torch.no_grad"
-            self.cut_off(source, how, free, judged)
+            self.cut_off(source, how, free, judged, name)
         if past is not None and past.how == SLOPE:
             return
         if name in _LEAVES and (source is not None or past is not None):
             key = past.source if past is not None else self._number(source)
             self._graph.left.append((key, "NumPy", caller_line()))
+
+    def _through(self, name: str) -> frozenset[str]:
+        """What a net does inside is its own affair."""
+        return frozenset() if self._graph.running or not name else frozenset([name.strip("_")])
 
     def _numbers(self, how: str, taken: Sequence[Tensor]) -> None:
         for tensor in (t for t in taken if t.requires_grad):
@@ -170,7 +180,8 @@ class Values:
             lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
             target = next(lacking, new[0])
         key = self._number(target)
-        cut = Cut(past.source, key, past.how, past.line, past.through, past.judged)
+        since = tuple(sorted(past.since))
+        cut = Cut(past.source, key, past.how, past.line, past.through, past.judged, since)
         found = self._graph.slopes if past.how == SLOPE else self._graph.cuts
         found.setdefault((cut.source, cut.target), cut)
 

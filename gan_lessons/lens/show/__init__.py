@@ -1,6 +1,6 @@
 """Views of a record: the gradient table, and the autograd graph as a picture and in words."""
 
-from gan_lessons.lens.show.cells import Cell, describe
+from gan_lessons.lens.show.cells import Cell, describe, is_used
 from gan_lessons.lens.show.fold_leaves import fold_parameters, leaf_groups
 from gan_lessons.lens.show.format import (
     aligned,
@@ -25,6 +25,7 @@ from gan_lessons.lens.show.table import GradientTable
 __all__ = [
     "BUFFER", "CUT", "GRADIENT", "LARGE", "RECEIVED", "USED", "Cell", "GradientTable",
     "GraphPicture", "Scene", "aligned", "bytes_text", "describe", "draw_graph", "event_text",
-    "flops_text", "fold_parameters", "graphviz_available", "group_title", "layout", "leaf_groups",
-    "leaf_name", "marked", "norm_text", "owned_name", "shape_text", "short", "svg", "visible",
+    "flops_text", "fold_parameters", "graphviz_available", "group_title", "is_used", "layout",
+    "leaf_groups", "leaf_name", "marked", "norm_text", "owned_name", "shape_text", "short", "svg",
+    "visible",
 ]  # fmt: skip

@@ -15,7 +15,8 @@ from gan_lessons.lens.show.symbols import GRADIENT
 class Cell:
     """What one ``.grad`` holds after one event. kind: a key of ``symbols.GRADIENT``.
 
-    changed: it was another gradient before the event. used: the event is the step that used it.
+    changed: it was another gradient before the event. used: a step has used it by then, be it this
+    event or an earlier one; it stays so until it is cleared or added to.
     """
 
     kind: str
@@ -86,8 +87,13 @@ def _cells(record: Record, net: str, name: str, columns: Sequence[Event]) -> tup
         now, before = states[i], states[i - 1] if i else GradState()
         cell = describe(now, record.complete)
         changed = _content(now) != _content(before)
-        cells.append(replace(cell, changed=changed, used=now.used_by == i))
+        cells.append(replace(cell, changed=changed, used=is_used(now, i)))
     return tuple(cells)
+
+
+def is_used(state: GradState, event: int) -> bool:
+    """Has an optimizer step used this gradient by the end of that event?"""
+    return state.used_by is not None and state.used_by <= event
 
 
 def _content(state: GradState) -> tuple[object, ...]:

@@ -11,19 +11,20 @@ from gan_lessons.lens.model import FOLDABLE, Graph, Node
 
 def fold_parameters(graph: Graph) -> Graph:
     """Leave out what only turns a parameter on its way into a layer (transposes, views of it)."""
-    leads_to = {i: _source(graph, node) for i, node in graph.nodes.items()}
-    nodes = {
-        i: replace(node, inputs=tuple(leads_to[k] for k in node.inputs))
-        for i, node in graph.nodes.items()
-        if leads_to[i] == i
-    }
+    ends = {*graph.outputs, *(cut.target for cut in graph.cuts)}
+    leads_to = {i: _source(graph, node, ends) for i, node in graph.nodes.items()}
+    nodes = {}
+    for i, node in graph.nodes.items():
+        if leads_to[i] == i:
+            inputs = tuple([leads_to[k] for k in node.inputs])
+            nodes[i] = node if inputs == node.inputs else replace(node, inputs=inputs)
     cuts = (replace(c, source=leads_to[c.source], target=leads_to[c.target]) for c in graph.cuts)
     return replace(graph, nodes=nodes, cuts=tuple(cuts), states=_states(graph, nodes))
 
 
-def _source(graph: Graph, node: Node) -> int:
+def _source(graph: Graph, node: Node, ends: Container[int]) -> int:
     """The leaf behind ``node`` if it only turns that leaf, else the node itself."""
-    turned, ends = node, {*graph.outputs, *(c.target for c in graph.cuts)}
+    turned = node
     while turned.op in FOLDABLE and len(turned.inputs) == 1 and turned.id not in ends:
         turned = graph.nodes[turned.inputs[0]]
     return turned.id if turned.is_leaf else node.id

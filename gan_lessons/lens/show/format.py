@@ -20,7 +20,9 @@ EVENT = {
 
 def visible(text: str, limit: int = 60) -> str:
     """One line without control characters: names are other people's, and go into DOT and XML."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    line = text
+    if not text.isprintable():
+        line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -10,16 +10,16 @@ GRADIENT = {
     "fresh": ("●", "fresh", "written by one backward call"),
     "accumulated": ("⊕", "accumulated", "the sum over several backward calls"),
     "by_hand": ("✎", "by hand", "written by an assignment, not by backward"),
-    "before": ("◔", "from before", "it was there before the recording began"),
+    "before": ("◔", "from before", "it was there before the recording"),
     "vain": ("○", "in vain", "computed, but no optimizer step uses it"),
 }
-USED = "✓"  # this step uses it
+USED = "✓"  # a step has used it
 
 # What a node of the graph holds: state -> (symbol, word, what it means).
 BUFFER = {
     "held": ("■", "held", "keeps tensors that its backward will need"),
-    "freed": ("□", "freed", "a backward used and released them: it cannot run again"),
-    "stale": ("⚠", "stale", "holds a tensor that was rewritten in place: its backward will raise"),
+    "freed": ("□", "freed", "a backward released them: it cannot run again"),
+    "stale": ("⚠", "stale", "holds a tensor that was rewritten: its backward will raise"),
     "nothing": ("", "nothing saved", "needs no tensors for its backward"),
     "unknown": ("?", "unknown", "saved-tensor hooks are active, so it was not looked at"),
     "absent": ("", "not there", "not built yet, or already gone"),

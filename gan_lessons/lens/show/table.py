@@ -29,7 +29,7 @@ WORDS = {  # of both
     "no_parameters": "no parameters",
     "held": "held by the graph",
     "changed": "changed since the event before",
-    "used": "this step uses it",
+    "used": "used: an optimizer step has used it",
     "in_plain_words": "In plain words",
 }
 CHANGED = "*"  # on a terminal

@@ -23,7 +23,10 @@ TWICE = (
 UNHELD_PART = (
     "No optimizer holds the {count} trainable parameters of {part}; no step will move them."
 )
-SHARED = "{optimizers} both hold {count} parameters of {net} ({names}); each of them moves these."
+SHARED = (
+    "{optimizers} both hold {count} parameters of {net} ({names}); each of them moves these by "
+    "whatever gradient it finds there."
+)
 REPLACED = (
     "{optimizer} holds the parameters of a net that no longer exists, and none of {net}, which has "
     "the same shapes: {net} was replaced or copied after {optimizer} was built, and will not "

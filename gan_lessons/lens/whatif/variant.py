@@ -151,15 +151,23 @@ def _variant(step: Step, key: str, source: StepSource) -> WhatIf | None:
 
 def _code(text: str, file: str, like: types.CodeType) -> types.CodeType:
     """The code of the function in ``text``, compiled as ``like`` was. Its decorators do not run."""
+    own = like.co_name, like.co_qualname, like.co_freevars, like.co_flags & _FUTURE
+    return _compiled(text, file, *own)
+
+
+@functools.lru_cache(maxsize=64)  # the same steps are changed again and again, in the same ways
+def _compiled(
+    text: str, file: str, name: str, qualname: str, free: tuple[str, ...], flags: int
+) -> types.CodeType:
     tree = ast.parse(text)
     # The names that it takes from the function around it must be there, or they would be globals.
-    around = ast.parse(f"def _({', '.join(like.co_freevars)}): pass").body[0]
+    around = ast.parse(f"def _({', '.join(free)}): pass").body[0]
     assert isinstance(around, ast.FunctionDef)
     around.body, tree.body = tree.body, [around]
-    whole = compile(tree, file, "exec", like.co_flags & _FUTURE, dont_inherit=True)
+    whole = compile(tree, file, "exec", flags, dont_inherit=True)
     (outer,) = (c for c in whole.co_consts if isinstance(c, types.CodeType))
-    inner = next(c for c in outer.co_consts if getattr(c, "co_name", None) == like.co_name)
-    return inner.replace(co_qualname=like.co_qualname)
+    inner = next(c for c in outer.co_consts if getattr(c, "co_name", None) == name)
+    return inner.replace(co_qualname=qualname)
 
 
 # Each feature has a bit of its own, or none.

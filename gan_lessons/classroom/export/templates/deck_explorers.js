@@ -47,7 +47,7 @@
   // On paper there is a page for each of the moments that matter: the first backward, the last one
   // (which is cut off, or leaves something in vain), and the last step, or the error.
   const thatMatter = (host) => {
-    const { data, state } = JSON.parse(host.querySelector('script[type="application/json"]').textContent);
+    const { data, state } = host.glStart;
     const moments = data.films[state.strategy].moments.map((moment, i) => ({ ...moment, i }));
     const backwards = moments.filter(({ backward }) => backward !== undefined);
     const ends = moments.filter(({ raised, phase }) => raised || phase.startsWith("step")); // it ends in the step
