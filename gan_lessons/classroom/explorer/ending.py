@@ -1,5 +1,7 @@
-"""What a step has come to, in words: who moved, by which loss and through whose weights, what was
-computed in vain; or why it raised."""
+"""What a step has come to, in words: who moved, by which loss, what was in vain; or why it raised.
+
+Of those who moved, also through whose weights their gradient came.
+"""
 
 from __future__ import annotations
 

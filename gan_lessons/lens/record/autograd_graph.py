@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.weak import TensorWeakRef
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import (
     FREED,
     HELD,
@@ -28,8 +29,15 @@ from gan_lessons.lens.model import (
     Node,
     Saved,
 )
-from gan_lessons.lens.record import torch_internals as internals
-from gan_lessons.lens.record.autograd_nodes import op_name, owner_of, owners_of, reachable, walk
+from gan_lessons.lens.record.autograd_nodes import (
+    can_be_read,
+    op_name,
+    owner_of,
+    owners_of,
+    reachable,
+    read_saved,
+    walk,
+)
 from gan_lessons.lens.record.gradients import Fingerprint, alike, measured
 from gan_lessons.lens.record.source_lines import NOWHERE
 
@@ -212,7 +220,7 @@ class LiveGraph:
         inputs = {internals.storage_of(tensor)[0] for tensor in given}
         states: dict[int, str] = {}
         kept: dict[int, int] = {}
-        moved, can_be_read = self.memory_moved, internals.can_be_read
+        moved = self.memory_moved
         for node in reachable([*self._live_roots(), *roots]):
             tag = node.metadata.get(self._key)
             if tag is None:
@@ -246,7 +254,7 @@ class LiveGraph:
         if tag.hooked and internals.saved_attributes(node.__class__):
             tag.state, tag.attributes = UNKNOWN, ()
             return
-        tag.state, tensors, tag.attributes = internals.read_saved(node, tag.attributes)
+        tag.state, tensors, tag.attributes = read_saved(node, tag.attributes)
         kept: dict[int, int] = {}
         saved: list[Saved] = []
         for name, tensor in tensors.items():

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
-from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record import attaching
 from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.line_tracing import unheard
@@ -89,15 +90,15 @@ class Recorder:
         undo = self._undo
         for name, net in self._nets.items():
             before = functools.partial(self._before_forward, name)
-            internals.watch_forwards(undo, net, before, self._after_forward)
+            attaching.watch_forwards(undo, net, before, self._after_forward)
         watch_steps(undo, self._before_step, self._after_step)
-        internals.replace_function(undo, *internals.ENGINE, self._around_engine)
+        attaching.replace_function(undo, *internals.ENGINE, self._around_engine)
         own = [*self._nets.values(), *self._optimizers.values()]
         kinds = (nn.Module, Optimizer, *map(type, own))
         for owner in {next(c for c in k.__mro__ if "zero_grad" in vars(c)) for k in kinds}:
-            internals.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
+            attaching.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
         Scalings(self.journal, self._names, self._hears).attach(undo)
-        internals.enter_mode(undo, self.journal.operations)
+        attaching.enter_mode(undo, self.journal.operations)
 
     def _look_for_orphans(self) -> None:
         self._record.orphans = of_no_net(self._names, self._optimizers)
@@ -323,7 +324,7 @@ class Recorder:
         for parameter in self._parameters - self._hooked:
             if parameter.requires_grad and parameter.is_leaf:
                 self._hooked.add(parameter)
-                internals.watch_gradient(self._undo, parameter, self._note_received)
+                attaching.watch_gradient(self._undo, parameter, self._note_received)
 
     def _note_received(self, parameter: Tensor) -> None:
         elsewhere = threading.get_ident() != self._thread  # another thread trains it, or a GPU

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record import is_installed, is_stdlib
 
 DEPTH, WIDTH, MOST = 3, 200, 20_000  # how far, and at how many values, names are looked for
@@ -86,7 +87,7 @@ def _attributes(holder: Any) -> list[Any]:
     except AttributeError:
         return []
     own = [value for key, value in attributes.items() if not key.startswith("_")]
-    return [*own, *attributes.get("_modules", {}).values()]
+    return [*own, *attributes.get(internals.PARTS, {}).values()]
 
 
 def _inside(holder: Variable) -> Iterator[Variable]:
