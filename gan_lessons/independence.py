@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.put_back import at_the_end, in_shares
 
 Forward = Callable[[Tensor], Tensor]
@@ -120,7 +121,7 @@ def on_copies(D: nn.Module, work: Callable[[Forward], T], given: Tensors | None 
 def _places(D: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Every place in D that holds a tensor, under one name; a tied tensor has several places."""
     for path, module in D.named_modules():
-        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+        for name, tensor in internals.own_tensors(module):
             if tensor is not None:
                 yield f"{path}.{name}" if path else name, tensor
 
@@ -158,7 +159,7 @@ def known_of(D: nn.Module, real: Tensor) -> Known:
     while waiting:  # as D.modules() would find them, in half its time: this runs at every step
         if (module := waiting.pop()) is not None:
             signature.append((ref(module), module.training))
-            waiting.extend(module._modules.values())
+            waiting.extend(internals.parts_of(module))
     found = _known.get(D)
     if found is None or found[0] != signature:
         found = _known[D] = signature, {}

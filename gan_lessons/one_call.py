@@ -6,10 +6,8 @@ import time
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode
-from torch.utils._device import DeviceContext
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.independence import Forward, gpus, known_of, on_copies, predict
 from gan_lessons.put_back import trainable
 
@@ -46,10 +44,10 @@ def use_one_call(D: nn.Module, real: Tensor, asked: bool | None) -> bool:
 
 def _is_watched(real: Tensor) -> bool:
     """Is somebody counting, recording, capturing, or waiting for the same calls from us?"""
-    mode = _get_current_function_mode()
+    modes = internals.function_modes()
     return (
-        (mode is not None and not isinstance(mode, DeviceContext))
-        or _get_current_dispatch_mode() is not None
+        (bool(modes) and not isinstance(modes[-1], internals.DeviceContext))
+        or bool(internals.dispatch_modes())
         or torch.compiler.is_compiling()
         or torch.are_deterministic_algorithms_enabled()
         or (torch.distributed.is_available() and torch.distributed.is_initialized())
@@ -58,10 +56,7 @@ def _is_watched(real: Tensor) -> bool:
 
 
 def _is_faster(D: nn.Module, real: Tensor) -> bool:
-    compiled = any(
-        module._compiled_call_impl is not None or hasattr(module, "_orig_mod")
-        for module in D.modules()
-    )
+    compiled = any(map(internals.is_compiled, D.modules()))
     if compiled or not _is_the_same_twice(D, real) or _differs_in_one_call(D, real):
         return False
     return _measured(D, real)

@@ -1,4 +1,4 @@
-"""What every strategy does on many processes: trials that run in each of them, such as
+"""What every strategy does on many processes: trials that run in each of them.
 
     with Processes(2) as both:
         both.run(agreement, "detach", "DDP")

@@ -1,5 +1,6 @@
-"""Does a strategy train? Clusters in the plane (a ring of 8, a grid of 25), many seeds at once, and
-a score that is no loss."""
+"""Does a strategy train? Clusters in the plane, many seeds at once, and a score that is no loss.
+
+The clusters are a ring of 8 or a grid of 25."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

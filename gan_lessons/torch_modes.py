@@ -11,12 +11,8 @@ import traceback
 from collections.abc import Iterator
 
 import torch
-from torch.overrides import _get_current_function_mode_stack as function_modes
-from torch.overrides import _pop_mode, _push_mode
-from torch.utils import _python_dispatch as dispatch
 
-# These tell torch.compile that a mode is on.
-_FLAGS = [k for k, v in vars(dispatch).items() if k.startswith("_is_in") and v in (0, 1)]
+import gan_lessons.torch_internals as internals
 
 
 @contextlib.contextmanager
@@ -26,23 +22,22 @@ def torch_modes_kept() -> Iterator[None]:
     It stands around all that a public function does; then no single interrupt, wherever it lands,
     leaves anything behind: one in the end of this block finds the inner ones ended.
     """
-    gradients, functions = torch.is_grad_enabled(), function_modes()
-    depth = len(dispatch._get_current_dispatch_mode_stack())
-    flags = {name: getattr(dispatch, name) for name in _FLAGS}
+    gradients, functions = torch.is_grad_enabled(), internals.function_modes()
+    depth, flags = len(internals.dispatch_modes()), internals.dispatch_flags()
     try:
         yield
     except GeneratorExit:  # nobody called our end: what was to be put back is long past
         raise
     except BaseException as error:
         end_interrupted_blocks(error)
-        while len(dispatch._get_current_dispatch_mode_stack()) > depth:
-            dispatch._pop_mode()
-            vars(dispatch).update(flags)
-        if function_modes() != functions:
-            for _ in function_modes():
-                _pop_mode()
+        while len(internals.dispatch_modes()) > depth:
+            internals.pop_dispatch_mode()
+            internals.put_back_dispatch_flags(flags)
+        if internals.function_modes() != functions:
+            for _ in internals.function_modes():
+                internals.pop_mode()
             for mode in functions:
-                _push_mode(mode)
+                internals.push_mode(mode)
         torch.set_grad_enabled(gradients)
         raise
 

@@ -748,6 +748,23 @@ def test_generator_first_alternates_only_with_a_new_fake(fresh):
     assert ("alternating" if fresh else "simultaneous") in diagnosed(body, 1).codes
 
 
+def test_a_step_that_finds_nothing_makes_no_update_simultaneous():
+    """What D judged with is what it still is: its second step had no gradient to use."""
+
+    def body(gan, real, noise, i):
+        d_phase(gan, gan.generator(noise).detach(), real)
+        gan.optimizer_d.zero_grad()
+        pred = gan.discriminator(gan.generator(noise))
+        gan.optimizer_d.step()
+        gan.optimizer_g.zero_grad()
+        BCE(pred, ONES).backward()
+        gan.optimizer_g.step()
+
+    codes = diagnosed(body, 1).codes
+    assert "alternating" in codes
+    assert "simultaneous" not in codes
+
+
 def test_a_graph_that_is_kept_for_nothing():
     def body(gan, real, noise, i):
         fake = gan.generator(noise)

@@ -296,6 +296,28 @@ def test_a_step_that_moves_nothing_makes_no_version(explorer):
     assert empty["stage"]["versions"] == [0, 0]
 
 
+def test_a_step_that_writes_the_same_values_again_makes_no_version():
+    """Zeros in .grad: torch counts a change in place, and no weight has moved."""
+
+    def my_step(gan, real, noise):
+        gan.optimizer_d.zero_grad()
+        gan.discriminator(real).mean().backward()
+        gan.optimizer_d.zero_grad(set_to_none=False)
+        gan.optimizer_d.step()
+        gan.discriminator(real)
+
+    G, D = nn.Linear(2, 2), nn.Linear(2, 2)
+    gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    film = explore(
+        my_step, gan=gan, real=torch.ones(4, 2), noise=torch.ones(4, 2), what_if=False
+    ).data["films"]["my_step"]
+    (step,) = [m for m in film["moments"] if "nothing moves" in m["caption"]]
+    assert step["stage"]["versions"] == [0, 0]
+    assert "moved" not in step["stage"]
+    assert film["versions"] == [0, 0]
+    assert "moved by a gradient" not in " ".join(m["caption"] for m in film["moments"])
+
+
 def test_stale_and_mixed_calls_are_told():
     stale = explore(published.retain_graph_as_printed).data["films"]["retain_graph_as_printed"]
     assert stale["moments"][-1]["stage"]["calls"] == "hss"
@@ -329,6 +351,56 @@ def test_a_gradient_that_never_comes_back_was_not_put_aside():
     film = explore(my_step, what_if=False).data["films"]["my_step"]
     assert not any("aside" in m["stage"] for m in film["moments"])
     assert "aside" not in " ".join(m["caption"] for m in film["moments"])
+
+
+def test_a_loss_has_its_name_however_backward_was_called():
+    def my_step(gan, real, noise):
+        gan.optimizer_g.zero_grad()
+        g_loss = gan.discriminator(gan.generator(noise)).mean()
+        torch.autograd.backward(g_loss)
+        gan.optimizer_g.step()
+
+    G, D = nn.Linear(2, 2), nn.Linear(2, 1)
+    gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    shown = explore(my_step, gan=gan, real=torch.ones(4, 2), noise=torch.ones(4, 2), what_if=False)
+    film = shown.data["films"]["my_step"]
+    (back,) = [column for column in film["columns"] if column["verb"] == "back"]
+    assert back["whose"] == "g_loss"
+    (moment,) = [m for m in film["moments"] if "Backward from `g_loss`." in m["caption"]]
+    pulls = [text for text in _texts(film["field"]) if "pulls the fakes" in text]
+    assert pulls
+    assert all("`g_loss` pulls the fakes" in text for text in pulls)
+    assert moment["line"] == 4
+
+
+def _texts(told):
+    """All strings in nested lists and dicts."""
+    if isinstance(told, str):
+        return [told]
+    inside = told.values() if isinstance(told, dict) else told if isinstance(told, list) else ()
+    return [text for one in inside for text in _texts(one)]
+
+
+def test_of_gradients_put_aside_only_those_that_come_back_are_marked():
+    def my_step(gan, real, noise):
+        gan.discriminator(real).mean().backward()
+        weight, bias = gan.discriminator.parameters()
+        kept, weight.grad, bias.grad = weight.grad, None, None
+        weight.grad = kept
+        gan.optimizer_d.step()
+
+    G, D = nn.Linear(2, 2), nn.Linear(2, 2)
+    gan = Gan(G, D, optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1))
+    shown = explore(my_step, gan=gan, real=torch.ones(4, 2), noise=torch.ones(4, 2), what_if=False)
+    film = shown.data["films"]["my_step"]
+    (aside,) = [m for m in film["moments"] if "put aside" in m["caption"]]
+    assert "D's 1 gradients are taken out of .grad and put aside." in aside["caption"]
+    assert "D's 1 gradients are taken out of .grad." in aside["caption"]
+    assert film["nets"][aside["stage"]["aside"][0]] == "D"
+    assert [c["verb"] for c in film["columns"]] == ["back", "↧", "↥", "step"]
+    parts = {p["name"]: [cell[5] for cell in p["cells"]]
+             for row in film["rows"] for p in row.get("parts", ())}  # fmt: skip
+    assert parts == {"weight": [0, 1, 0, 0], "bias": [0, 0, 0, 0]}
 
 
 def test_a_row_unfolds_where_the_parameters_of_a_net_differ():

@@ -125,6 +125,19 @@ def test_the_map_names_every_room_and_what_is_in_it():
         assert missing <= set(gan_lessons.__all__), f"{room_name}: {missing}"
 
 
+def test_the_first_line_of_a_file_is_a_whole_sentence():
+    """`head -1` of a room is its table of contents."""
+    scripts = sorted((ROOT / PACKAGE).rglob("*.js"))
+    assert len(scripts) > 10
+    said = {path: path.read_text(encoding="utf-8").partition("\n")[0] for path in scripts}
+    assert all(line.startswith("//") for line in said.values())
+    for path in SOURCES.values():
+        told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        said[path] = (told or "").partition("\n")[0]
+    broken = {str(path): line for path, line in said.items() if not line.endswith((".", "?"))}
+    assert broken == {}
+
+
 # Fronts: they name what stands behind them, and nothing of the package imports them.
 FRONTS = {PACKAGE, f"{PACKAGE}.lens", f"{PACKAGE}.__main__"}
 PACKAGES = {m for m, path in SOURCES.items() if path.name == "__init__.py"} - FRONTS

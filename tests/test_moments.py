@@ -6,11 +6,13 @@ import functools
 import linecache
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from gan_lessons import (
     data,
@@ -317,6 +319,24 @@ def test_what_nodes_saved_is_told():
     assert (tanh.name, tanh.shape, tanh.bytes, tanh.what) == ("result", (4, 2), 32, "activation")
     assert "parameter" in {s.what for saved in rec.graph.saved.values() for s in saved}
     assert "input" in {s.what for saved in rec.graph.saved.values() for s in saved}
+
+
+def test_what_a_node_saved_is_of_the_kind_as_which_its_bytes_are_counted():
+    """A BatchNorm in eval mode saves its running statistics, which live on without the graph."""
+    net = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 3), nn.Tanh()).eval()
+    x = torch.randn(4, 2)
+    with record({"D": net}) as rec:
+        out = net(x)
+    assert out.requires_grad
+    saved = {(s.name, s.what): s.bytes for found in rec.graph.saved.values() for s in found}
+    assert {("running_mean", "buffer"), ("running_var", "buffer")} <= {*saved}
+    sizes = Counter[str]()
+    for (_, what), size in saved.items():
+        sizes[what] += size
+    held = rec.events[-1].held
+    assert held.activations == sizes["activation"] > 0
+    assert held.parameters == sizes["parameter"] + sizes["buffer"]
+    assert held.inputs == sizes["input"] == x.nbytes
     assert set(rec.graph_at(0).saved) == set(rec.graph.saved)
 
 

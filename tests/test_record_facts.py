@@ -236,6 +236,67 @@ def test_what_looks_at_a_gan_after_every_line_needs_one() -> None:
         record_step(lambda x: net(x), args=(REAL,), nets={"D": net}, beside=looked)
 
 
+def versions_of_one_net(step: Callable[[nn.Module], None], net: nn.Module) -> set[int]:
+    """What the record says, in all its places, of how often ``net`` had moved at the end."""
+    with record({"D": net}) as rec:
+        step(net)
+        net(REAL).sum().backward()
+    (call,) = [c for c in rec.backward_calls if rec.end_of(c.index) is rec.events[-1]]
+    return {rec.forwards[-1].weights, call.weights["D"], rec.versions[-1]["D"]}
+
+
+@pytest.mark.parametrize(("zeros", "momentum", "moves"), [
+    (False, 0.0, 0),  # it finds nothing
+    (True, 0.0, 0),  # it finds zeros, and writes the same values again
+    (True, 0.9, 1),  # momentum moves it all the same
+])  # fmt: skip
+def test_a_version_is_a_step_that_moved_the_weights(zeros, momentum, moves) -> None:
+    net = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=momentum)
+    net(REAL).sum().backward()
+    optimizer.step()
+
+    def step(net: nn.Module) -> None:
+        optimizer.zero_grad(set_to_none=not zeros)
+        optimizer.step()
+
+    assert versions_of_one_net(step, net) == {moves}
+
+
+def test_weights_that_a_hand_wrote_before_an_empty_step_have_no_new_version() -> None:
+    net = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+
+    def step(net: nn.Module) -> None:
+        with torch.no_grad():
+            next(net.parameters()).mul_(0.5)
+        optimizer.step()
+
+    assert versions_of_one_net(step, net) == {0}
+
+
+def test_what_a_step_moved_before_it_evaluated_its_closure_was_moved_by_it() -> None:
+    class Looks(torch.optim.SGD):
+        """Moves, looks where that led, and clears up."""
+
+        def step(self, closure: Any = None) -> Any:
+            super().step()
+            loss = closure()
+            self.zero_grad()
+            return loss
+
+    net = nn.Linear(2, 1)
+    optimizer = Looks(net.parameters(), 0.1)
+    with record({"D": net}) as rec:
+        net(REAL).sum().backward()
+        optimizer.step(lambda: net(REAL).sum())
+        net(REAL)
+    (event,) = [e for e in rec.events if e.kind == "step"]
+    assert not event.moved  # since the event before, which is of its own closure
+    assert rec.moved_by(event) == {"D": ("weight", "bias")}
+    assert rec.forwards[-1].weights == rec.versions[-1]["D"] == 1
+
+
 def test_a_step_without_any_gradient_tells_whether_the_weights_stood_still() -> None:
     class Decaying(torch.optim.SGD):
         def step(self, closure: Any = None) -> Any:

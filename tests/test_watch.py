@@ -286,6 +286,21 @@ def test_a_loop_per_epoch_is_reported_once():
     assert len(told) == 2
 
 
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages"])
+def test_each_loop_behind_the_bar_of_a_library_is_reported(folder):
+    """In Debian and in Colab libraries are in dist-packages: theirs is nobody's loop there too."""
+    bar = f"/usr/lib/python3/{folder}/bar/__init__.py"
+    library: dict[str, Any] = {}
+    exec(compile("def bar(loader):\n    yield from loader\n", bar, "exec"), library)
+    told: list[str] = []
+    trainer = Trainer()
+    for batch in library["bar"](watched(BATCHES, iterations=2, tell=told.append)):
+        trainer.step(batch)
+    for batch in library["bar"](watched(BATCHES, iterations=2, tell=told.append)):
+        trainer.step(batch)
+    assert len(told) == 2
+
+
 def test_a_cell_that_is_run_again_is_watched_again():
     trainer, told = Trainer(), list[str]()
     cell = "for batch in watched(batches, tell=told.append):\n    trainer.step(batch)\n"

@@ -44,7 +44,7 @@ def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
         told += _event(story, kind[0], list(group))
     told += _cuts(record, moment)
     if not events:
-        told += _by_hand(record, moments, moment)
+        told += _by_hand(story, moment)
     told += _graph(story, moment, before, events)
     if moment is next((m for m in moments if m.events), None):
         told += _left_over(moment)
@@ -117,7 +117,7 @@ def _forwards(record: StepRecord, events: Sequence[Event]) -> Iterator[str]:
         return
     net = ran[0].net
     before = sum(f.net == net for f in record.forwards[: ran[0].index])
-    version = record.versions[events[0].index][net]
+    version = ran[0].weights
     calls = [f.line.expression for f in ran]
     which = ": " + " and ".join(f"`{visible(c)}`" for c in calls) if all(calls) else ""
     text = "{net} runs forward{which}."
@@ -158,9 +158,8 @@ def _state(grads: _Grads, net: str, name: str) -> GradState:
 def _backward(story: Story, call: BackwardCall, event: Event) -> Iterator[str]:
     """Who received gradient that a step will use comes first, then who received it in vain."""
     record = story.record
-    name = call.source.partition(".backward")[0].strip()
-    if name.isidentifier():
-        yield "Backward from `{name}`.".format(name=name)
+    if call.loss.isidentifier():
+        yield "Backward from `{loss}`.".format(loss=call.loss)
     if not any(call.received.values()):
         yield "No parameter received gradient."
         return
@@ -187,7 +186,7 @@ def _received(record: StepRecord, net: str, names: Sequence[str], text: str) -> 
 
 
 def _step(record: StepRecord, event: Event) -> Iterator[str]:
-    moved = {} if event.stood_still else {net: ks for net, ks in event.moved.items() if ks}
+    moved = record.moved_by(event)
     for net, names in moved.items():
         new = record.versions[event.index].get(net, 0)
         text = "{net} moves: its {count} parameters go from version {old} to version {new}."
@@ -207,14 +206,14 @@ def _cuts(record: StepRecord, moment: Moment) -> Iterator[str]:
             yield text.format(how=visible(cut.how), net=visible(net or ""))
 
 
-def _by_hand(record: StepRecord, moments: Sequence[Moment], moment: Moment) -> Iterator[str]:
+def _by_hand(story: Story, moment: Moment) -> Iterator[str]:
     """Gradients that changed in a line without an event."""
-    before = moments[moment.index - 1].grads if moment.index else record.before
+    before = story.moments[moment.index - 1].grads if moment.index else story.record.before
     for net, states in moment.grads.items():
         was = {name: _state(before, net, name) for name in states}
         changed = {n: s for n, s in states.items() if s.value != was[n].value}
         gone = [n for n, s in changed.items() if s.value is None]
-        kept = [n for n in gone if _comes_back(moments[moment.index + 1 :], net, n, was[n])]
+        kept = [n for n in gone if n in story.aside[moment.index].get(net, ())]
         lost = [n for n in gone if n not in kept]
         back = [n for n, s in changed.items() if not s.by_hand and s.sources != was[n].sources]
         back = [n for n in back if n not in gone]
@@ -227,12 +226,6 @@ def _by_hand(record: StepRecord, moments: Sequence[Moment], moment: Moment) -> I
         ):
             if names:
                 yield text.format(net=visible(net), count=len(names))
-
-
-def _comes_back(later: Iterable[Moment], net: str, name: str, held: GradState) -> bool:
-    """Is this very gradient in ``.grad`` again at a later moment?"""
-    states = (_state(moment.grads, net, name) for moment in later)
-    return any((s.value, s.sources) == (held.value, held.sources) for s in states)
 
 
 def _graph(

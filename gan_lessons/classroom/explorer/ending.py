@@ -1,5 +1,7 @@
-"""What a step has come to, in words: who moved, by which loss and through whose weights, what was
-computed in vain; or why it raised."""
+"""What a step has come to, in words: who moved, by which loss, what was in vain; or why it raised.
+
+Of those who moved, also through whose weights their gradient came.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,13 @@ def why_raised(record: StepRecord) -> str:
 def learned(story: Story) -> Iterator[str]:
     """A sentence for each net that an optimizer moved, in the order of the steps."""
     for event in story.record.events:
-        for net, names in event.moved.items():
-            if names and event.kind == "step":
-                yield _learned(story, event, net)
+        for net in story.record.moved_by(event):
+            yield _learned(story, event, net)
 
 
 def stayed(record: StepRecord) -> Iterator[str]:
     """A sentence for each net that no optimizer moved."""
-    moved = {net for e in record.events if e.kind == "step" for net, n in e.moved.items() if n}
+    moved = {net for event in record.events for net in record.moved_by(event)}
     for net in record.parameters:
         if net not in moved:
             yield "No optimizer step moved {net}.".format(net=visible(net))
@@ -59,7 +60,7 @@ def _learned(story: Story, event: Event, net: str) -> str:
     states = [s for (owner, _), s in record.consumed(event).items() if owner == net]
     calls = sorted({call for state in states for call in state.sources})
     ran = {f.index: f for call in calls for f in story.cast.through(call, net) if f.net != net}
-    others = dict.fromkeys(f"{visible(f.net)} v{story.version_of[f.index]}" for f in ran.values())
+    others = dict.fromkeys(f"{visible(f.net)} v{f.weights}" for f in ran.values())
     text = "{net} learned from {losses}, through {others}."
     if not others:
         text = "{net} learned from {losses}."
@@ -84,8 +85,7 @@ def wasted(record: StepRecord) -> str:
 
 
 def _loss(call: BackwardCall) -> str:
-    name = call.source.partition(".backward")[0].strip()
-    return f"`{name}`" if name.isidentifier() else f"backward call {call.index}"
+    return f"`{call.loss}`" if call.loss.isidentifier() else f"backward call {call.index}"
 
 
 def _joined(texts: Iterable[str]) -> str:

@@ -210,7 +210,7 @@ class _Plane:
         at = self._run.made[made].fakes
         return Pull(
             call=call,
-            source=record.backward_calls[call].source,
+            loss=record.backward_calls[call].loss,
             at=at,
             arrows=pull,
             rises=self._rises(call, look.d),

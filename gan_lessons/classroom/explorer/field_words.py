@@ -22,7 +22,7 @@ class Pull:
     """
 
     call: int
-    source: str
+    loss: str
     at: Tensor
     arrows: Tensor
     rises: float
@@ -110,14 +110,14 @@ def _judged(one: Seen) -> str:
 
 
 def _pulled(pull: Pull) -> str:
-    loss = pull.source.partition(".backward")[0]
+    loss = f"`{pull.loss}`" if pull.loss else f"Backward call {pull.call}"
     if not bool(pull.arrows.any()):
-        return "`{loss}` pulls at no fake: the gradient is zero.".format(loss=loss)
+        return "{loss} pulls at no fake: the gradient is zero.".format(loss=loss)
     texts = {
-        (True, False): "`{loss}` pulls the fakes uphill, to where D says real.",
-        (False, False): "`{loss}` pulls the fakes downhill, to where D says fake.",
-        (True, True): "`{loss}` pulls the fakes uphill, but in vain: no step will use it.",
-        (False, True): "`{loss}` pulls the fakes downhill, but in vain: no step will use it.",
+        (True, False): "{loss} pulls the fakes uphill, to where D says real.",
+        (False, False): "{loss} pulls the fakes downhill, to where D says fake.",
+        (True, True): "{loss} pulls the fakes uphill, but in vain: no step will use it.",
+        (False, True): "{loss} pulls the fakes downhill, but in vain: no step will use it.",
     }
     return texts[pull.rises > 0, pull.in_vain].format(loss=loss)
 

@@ -57,7 +57,7 @@ def make_film(
         "paint": colours(source),
         "folded": folded(source),
         "stage": stage(story.cast) | {"narrow": narrow_stage(story.cast)},
-        "versions": [story.version_of.get(f.index, 0) for f in record.forwards],
+        "versions": [f.weights for f in record.forwards],
         "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= show.LARGE else None,
         "nodes": _nodes(record, graph, places),
         "edges": _edges(graph),

@@ -75,7 +75,8 @@ def _columns(story: Story) -> list[Column]:
 def _set_aside(story: Story, moment: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Nets whose gradients this line put aside, and those whose gradients it brought back."""
     now, was = story.aside[moment], story.aside[moment - 1] if moment else {}
-    return tuple(n for n in now if n not in was), tuple(n for n in was if n not in now)
+    gone = tuple(n for n, names in now.items() if {*names} - {*was.get(n, ())})
+    return gone, tuple(n for n, names in was.items() if {*names} - {*now.get(n, ())})
 
 
 def _head(story: Story, column: Column) -> Json:
@@ -103,8 +104,8 @@ def _heading(record: StepRecord, event: Event) -> tuple[str, str]:
 
 def _root(record: StepRecord, call: int) -> str:
     """What the call started from: ``d_loss``."""
-    name = record.backward_calls[call].source.partition(".backward")[0].strip()
-    return show.visible(name, 8) if name.isidentifier() else f"call {call}"
+    loss = record.backward_calls[call].loss
+    return show.visible(loss, 8) if loss.isidentifier() else f"call {call}"
 
 
 def _row(story: Story, net: str, columns: Sequence[Column], letters: Mapping[str, str]) -> Json:

@@ -91,53 +91,36 @@ class Story:
         return {node for call in calls for node in self.record.backward_calls[call].nodes}
 
     @cached_property
-    def version_of(self) -> dict[int, int]:
-        """Forward -> the version of the weights that it ran with."""
-        now = dict.fromkeys(self.record.parameters, 0)
-        found = {}
-        for event, after in zip(self.record.events, self.versions, strict=True):
-            if event.kind == "forward" and event.forward is not None:
-                found[event.forward] = now[self.record.forwards[event.forward].net]
-            now = after
-        return found
-
-    @cached_property
     def aside(self) -> list[dict[str, tuple[str, ...]]]:
         """For each moment: net -> its parameters whose gradient is kept elsewhere just now.
 
-        That is, it left ``.grad`` in a line without an event and comes back in a later one.
+        That is, it left ``.grad`` in a line without an event and comes back in a later one. Each
+        parameter for itself: the others of its net may be gone for good.
         """
         found: list[dict[str, tuple[str, ...]]] = [{} for _ in self.moments]
-        for start, net, names in self._taken_out():
-            held = self._grads(start - 1)[net]
-            end = self._back(start, net, names, held)
+        for start, net, name in self._taken_out():
+            end = self._back(start, net, name, self._grads(start - 1)[net][name])
             for i in range(start, end or start):
-                found[i][net] = tuple(dict.fromkeys([*found[i].get(net, ()), *names]))
+                found[i][net] = tuple(dict.fromkeys([*found[i].get(net, ()), name]))
         return found
 
     def _grads(self, moment: int) -> Grads:
         return self.moments[moment].grads if moment >= 0 else self.record.before
 
-    def _taken_out(self) -> Iterator[tuple[int, str, list[str]]]:
+    def _taken_out(self) -> Iterator[tuple[int, str, str]]:
         for moment in self.moments:
             if moment.events:
                 continue
             for net, now in moment.grads.items():
                 was = self._grads(moment.index - 1).get(net, {})
                 held = [n for n in now if n in was and was[n].value is not None]
-                gone = [n for n in held if now[n].value is None]
-                if gone:
-                    yield moment.index, net, gone
+                yield from ((moment.index, net, n) for n in held if now[n].value is None)
 
-    def _back(
-        self, start: int, net: str, names: Sequence[str], held: Mapping[str, GradState]
-    ) -> int | None:
-        """The moment at which those gradients are in ``.grad`` again."""
+    def _back(self, start: int, net: str, name: str, held: GradState) -> int | None:
+        """The moment at which this very gradient is in ``.grad`` again."""
         for moment in self.moments[start + 1 :]:
-            now = moment.grads[net]
-            if all(
-                (now[n].value, now[n].sources) == (held[n].value, held[n].sources) for n in names
-            ):
+            now = moment.grads[net][name]
+            if (now.value, now.sources) == (held.value, held.sources):
                 return moment.index
         return None
 
@@ -218,7 +201,7 @@ def _saw_by(story: Story, net: str, calls: Sequence[int], own: str = "at weights
     through; where there are none, which of its ``own`` it is the gradient at."""
     seen: dict[str, set[int]] = {}
     for forward in (f for call in calls for f in story.cast.through(call, net)):
-        seen.setdefault(forward.net, set()).add(story.version_of.get(forward.index, 0))
+        seen.setdefault(forward.net, set()).add(forward.weights)
     versions = {name: "+".join(f"v{v}" for v in sorted(found)) for name, found in seen.items()}
     others = [f"{show.visible(name, 12)} {told}" for name, told in versions.items() if name != net]
     if others:
@@ -248,4 +231,4 @@ def _moved_since(story: Story, event: Any) -> set[int]:
     walked = {key for way in story.cast.walks[event.call] for kind, key in way if kind == "call"}
     now = story.versions[event.index]
     forwards = (story.record.forwards[i] for i in call.forwards if i in walked)
-    return {f.index for f in forwards if story.version_of.get(f.index, 0) < now[f.net]}
+    return {f.index for f in forwards if f.weights < now[f.net]}

@@ -1,4 +1,5 @@
-// Boots the widgets of one kind in an exported page, with the module's text put in below.
+// Boots the widgets of one kind in an exported page, and keeps what was answered over a reload.
+// The module's text is put in below.
 (() => {
   const { render } = /* __MODULE__ */;
   // For as long as the window is open. A page from disk may be refused a storage: then nothing is

@@ -1,5 +1,5 @@
-// The step's own source: coloured, no line clipped, its head folded. At the gutter of a line wait
-// the changes that were tried on it.
+// The step's own source, and at the gutter of a line the changes that were tried on it.
+// It is coloured, no line is clipped, its head is folded.
 
 const CODE = {
   title: "The step's own source",

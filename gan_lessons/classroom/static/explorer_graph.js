@@ -1,5 +1,5 @@
-// The operations inside the nets: torchviz's graph with what it hides. It is drawn when a net is
-// opened, and from then on follows the moments.
+// The operations inside the nets: torchviz's graph with what it hides.
+// It is drawn when a net is opened, and from then on follows the moments.
 
 const GRAPH = {
   title: "Autograd graph",

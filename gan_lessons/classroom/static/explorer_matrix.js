@@ -1,5 +1,4 @@
-// What every .grad holds, a row for each net, and the bytes that the graph keeps; then the counts
-// so far.
+// What every .grad holds, a row for each net; the bytes that the graph keeps; the counts so far.
 
 const MATRIX = {
   title: "What every .grad holds",

@@ -1,6 +1,6 @@
-// Words of the text around that name a line of the step, as a link to "#at=g_loss.backward()". While
-// the pointer or the focus is on them, the explorer below (else above) shows that line; a click stays
-// there. The other way round, what the explorer has come to is marked in the text.
+// Words of the text around that name a line of the step, as a link to "#at=g_loss.backward()".
+// While the pointer or the focus is on them, the explorer below (else above) shows that line; a click
+// stays there. The other way round, what the explorer has come to is marked in the text.
 
 const WORDS = 'a[href^="#at="]';
 const WORDS_MEAN = "Show this line in the picture";

@@ -1,5 +1,5 @@
-// The plane in which a small GAN's data live: real points, fakes, what D says of every place, and
-// the gradient at the fakes. It draws what gan_lessons/classroom/field.py found, at one moment.
+// The plane in which a small GAN's data live: points, fakes, what D says, the gradient at the fakes.
+// It draws what classroom/explorer/field.py found, at one moment.
 
 const FIELD_UI = {
   real: "real", fake: "fake", old: "before", pull: "pull", vain: "in vain", zoom: "moves ×{zoom}",

@@ -1,5 +1,5 @@
-// The front end of questions, and of the answer fields in exported exercises. It sets answers beside
-// what Python measured, and knows no other truth. JupyterLab runs it through anywidget; an exported
+// The front end of questions, and of the answer fields in exported exercises.
+// It sets answers beside what Python measured, and knows no other truth. JupyterLab runs it through anywidget; an exported
 // page runs the same text over the same JSON.
 
 // The number that was typed, or null. The patterns come from Python, which reads numbers alike.

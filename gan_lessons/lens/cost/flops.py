@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import threading
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -16,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import Line
 from gan_lessons.lens.record import (
     ENGINE,
@@ -186,18 +185,12 @@ def _keep_compiler_unloaded(mode: Any) -> None:
     counted = mode.counter.flop_registry
 
     def dispatch(self: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not types and _is_one_kernel(func) and func._overloadpacket not in counted:
+        if not types and internals.is_one_kernel(func) and internals.packet_of(func) not in counted:
             return func(*args, **(kwargs or {}))
-        way = guarded if "torch._dynamo" in sys.modules else plain
+        way = guarded if internals.is_compiler_loaded() else plain
         return way(self, func, types, args, kwargs)
 
     mode.__torch_dispatch__ = types.MethodType(dispatch, mode)
-
-
-@functools.cache  # there are as many as torch has operations, which it keeps itself
-def _is_one_kernel(func: Any) -> bool:
-    """An operation that is not made of others, which might be counted."""
-    return isinstance(func, torch._ops.OpOverload) and not func._can_decompose()
 
 
 class _NoModules:

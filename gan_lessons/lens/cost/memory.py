@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import TorchDispatchMode
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record import held_parameters, tensors_in
 from gan_lessons.torch_modes import torch_modes_kept
 
@@ -74,11 +74,11 @@ def _storages(tensor: Tensor) -> list[torch.UntypedStorage]:
     if nn.parameter.is_lazy(tensor):
         return []
     if tensor.layout is torch.sparse_coo:
-        return [tensor._indices().untyped_storage(), tensor._values().untyped_storage()]
+        return [part.untyped_storage() for part in internals.sparse_parts(tensor)]
     return [tensor.untyped_storage()] if tensor.layout is torch.strided else []
 
 
-class _Storages(TorchDispatchMode):
+class _Storages(internals.TorchDispatchMode):
     """Follows every storage that an operation returns until nobody holds it any more."""
 
     def __init__(self, lasting: Iterable[Tensor]) -> None:

@@ -1,5 +1,8 @@
-"""Terms of a loss that teach nobody or the wrong way, as their numbers show: differences of the
-same, numbers that are added, gradients that are reversed in the wrong place or not at all."""
+"""Terms of a loss that teach nobody or the wrong way, as their numbers show.
+
+Differences of the same, numbers that are added, gradients that are reversed in the wrong place or
+not at all.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Parameters that an optimizer moves in vain, twice, or by more than was meant: made anew, two on
-one memory, under hooks that pile up."""
+"""Parameters that an optimizer moves in vain, twice, or by more than was meant.
+
+Made anew, two on one memory, under hooks that pile up.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A judge that steps on its opponent's loss as well: summed with its own in one backward, or in
-turns of its opponent."""
+"""A judge that steps on its opponent's loss as well, summed with its own or in the other's turn."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""What each optimizer stepped on, a line for each kind of step: for a loop in which nothing is
-wrong as far as rules know, so that a wrong intention can be seen."""
+"""What each optimizer stepped on, a line for each kind of step.
+
+It is told of a loop in which nothing is wrong as far as rules know, so that a wrong intention can
+be seen.
+"""
 
 from __future__ import annotations
 

@@ -193,11 +193,11 @@ class Story(Flow):
         return bool(self.cuts_before(call, [net])) or any(m == net for _, m in self.links(call))
 
     def steps_seen(self, node: int, net: str) -> int:
-        """How many steps the weights of ``net`` had made when this graph node was built."""
+        """How many steps had moved the weights of ``net`` when this graph node was built."""
         forward = self.record.graph.nodes[node].forward
         if forward is not None and self.record.forwards[forward].net == net:
             return self.record.forwards[forward].weights
-        return bisect_left(self._stepped[net], bisect_left(self._newest, node))
+        return self._version_before(bisect_left(self._newest, node), net)
 
     def within(self, step: Step) -> list[Event]:
         """What happened between the beginning and the end of a step, its end included."""
@@ -207,8 +207,15 @@ class Story(Flow):
         return self._steps_of.get(net, [])
 
     def steps_until(self, net: str, step: Step) -> int:
-        """How many steps ``net`` had made before this one."""
-        return bisect_left(self._stepped[net], step.event.index)
+        """How many steps had moved ``net`` before this one."""
+        return self._version_before(step.event.index, net)
+
+    @cached_property
+    def _versions(self) -> list[dict[str, int]]:
+        return self.record.versions
+
+    def _version_before(self, event: int, net: str) -> int:
+        return self._versions[event - 1][net] if event else 0
 
     def step_before(self, step: Step, net: str) -> int:
         """Event of the last step of ``net`` before this one, of any optimizer; -1 if none."""

@@ -1,5 +1,4 @@
-"""Gradients that arrive and are of no use: of an operation without a slope, of a loss between all
-pairs, counted twice, not finite."""
+"""Gradients that arrive and are of no use: no slope, all pairs, counted twice, not finite."""
 
 from __future__ import annotations
 

@@ -39,10 +39,11 @@ class GradState:
 
 @dataclass(frozen=True)
 class Forward:
-    """One call of a net. ``weights``: how many optimizer steps its weights had seen by then,
-    within this record (0: as they were at the start). ``during``: index of the backward call
-    inside which it ran (checkpointing recomputes), else None. ``frozen``: where its parameters were
-    frozen, when none of them wanted a gradient; a line without text if before the recording."""
+    """One call of a net. ``weights``: the version of its weights, that is, how many optimizer
+    steps of this record had moved them by then (0: as they were at the start). ``during``: index of
+    the backward call inside which it ran (checkpointing recomputes), else None. ``frozen``: where
+    its parameters were frozen, when none of them wanted a gradient; a line without text if before
+    the recording."""
 
     index: int
     net: str
@@ -59,9 +60,10 @@ class BackwardCall:
 
     ``received``: net -> names of its parameters whose ``.grad`` this call wrote or added to.
     ``forwards``: indices of the recorded forwards whose graph it walked.
-    ``weights``: net -> how many optimizer steps its weights had seen when the call began.
+    ``weights``: net -> how many optimizer steps had moved its weights when the call began.
     ``restricted``: ``inputs=`` was given. ``nodes``: ids of the graph nodes it walked.
-    ``held_before``: bytes held when it began. ``error``: what it raised, or None.
+    ``held_before``: bytes held when it began. ``error``: what it raised, or None. ``loss``: what it
+    was called on, as it stands there (``d_loss``); "" where the line has another form.
     """
 
     index: int
@@ -76,6 +78,7 @@ class BackwardCall:
     nodes: tuple[int, ...]
     held_before: HeldBytes
     error: str | None = None
+    loss: str = ""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ class Cut:
 class Saved:
     """A tensor that a node saved for its backward: its name there, its shape, its bytes.
 
-    ``what``: "parameter" or "input" where it is one of those, which live on without the graph.
+    ``what``: "parameter", "buffer" or "input" where it is one of those, which live on without the
+    graph.
     ``parameter``: the net and the name of that parameter.
     """
 
@@ -79,8 +80,8 @@ class Saved:
 class HeldBytes:
     """Bytes that a graph keeps for backward, each storage counted once.
 
-    ``parameters`` belong to the nets and ``inputs`` came from outside (images, noise): they would
-    be alive without the graph too. ``activations`` are what the graph alone keeps.
+    ``parameters`` (with buffers) belong to the nets and ``inputs`` came from outside (images,
+    noise): they would be alive without the graph too. ``activations`` are what it alone keeps.
     ``complete`` is False where some saved tensors could not be looked at (saved-tensor hooks).
     """
 

@@ -175,16 +175,28 @@ class Record:
                         last.setdefault(state.used_by, {})[net, name] = state
         return last
 
+    def moved_by(self, step: Event) -> dict[str, tuple[str, ...]]:
+        """Net -> its parameters that this optimizer step moved, those between the evaluations of
+        its closure included. A step that found nothing to use moves nothing, though it may have
+        written the same values again."""
+        if step.kind != "step" or step.stood_still:
+            return {}
+        began = step.index if step.began is None else min(step.began, step.index)
+        rewritten = [event.moved for event in [*self.events[began : step.index], step]]
+        found = {
+            net: tuple(n for n in names if any(n in moved.get(net, ()) for moved in rewritten))
+            for net, names in step.holds.items()
+        }
+        return {net: names for net, names in found.items() if names}
+
     @property
     def versions(self) -> list[dict[str, int]]:
-        """For each event: net -> how many optimizer steps had moved its weights by then.
-
-        A step that found nothing to use moves nothing, and makes no new version.
-        """
+        """For each event: net -> the version of its weights, that is, how many optimizer steps
+        had moved them by then. ``Forward.weights`` and ``BackwardCall.weights`` are the same."""
         now, found = dict.fromkeys(self.parameters, 0), []
         for event in self.events:
-            if event.kind == "step":
-                now = {net: n + bool(event.moved.get(net)) for net, n in now.items()}
+            moved = self.moved_by(event)
+            now = {net: n + (net in moved) for net, n in now.items()} if moved else now
             found.append(now)
         return found
 

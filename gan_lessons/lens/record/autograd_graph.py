@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.weak import TensorWeakRef
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import (
     FREED,
     HELD,
@@ -28,12 +29,20 @@ from gan_lessons.lens.model import (
     Node,
     Saved,
 )
-from gan_lessons.lens.record import torch_internals as internals
-from gan_lessons.lens.record.autograd_nodes import op_name, owner_of, owners_of, reachable, walk
+from gan_lessons.lens.record.autograd_nodes import (
+    can_be_read,
+    op_name,
+    owner_of,
+    owners_of,
+    reachable,
+    read_saved,
+    walk,
+)
 from gan_lessons.lens.record.gradients import Fingerprint, alike, measured
 from gan_lessons.lens.record.source_lines import NOWHERE
 
 _numbers = itertools.count()
+_Kind = tuple[str, tuple[str, str] | None]  # ``Saved.what``, and the parameter if it is a known one
 
 
 @dataclass(slots=True)
@@ -67,7 +76,7 @@ class LiveGraph:
         self._leaves: dict[int, int] = {}  # id of a parameter -> its node
         self.outputs: list[TensorWeakRef] = []  # tensors with a graph, perhaps still alive
         self.inputs: list[TensorWeakRef] = []  # what came into a net from outside
-        self.storages: dict[int, tuple[str, str] | None] = {}  # of weights and buffers
+        self.storages: dict[int, _Kind] = {}  # of weights and buffers
         self.memory_moved = True
         self.running: list[Forward] = []
         self.nodes: dict[int, Node] = {}
@@ -211,7 +220,7 @@ class LiveGraph:
         inputs = {internals.storage_of(tensor)[0] for tensor in given}
         states: dict[int, str] = {}
         kept: dict[int, int] = {}
-        moved, can_be_read = self.memory_moved, internals.can_be_read
+        moved = self.memory_moved
         for node in reachable([*self._live_roots(), *roots]):
             tag = node.metadata.get(self._key)
             if tag is None:
@@ -226,25 +235,31 @@ class LiveGraph:
             if tag.kept:
                 kept.update(tag.kept)
         self.memory_moved = False
-        return states, self._sorted_bytes(kept, inputs, UNKNOWN not in states.values())
+        return states, self._bytes_by_kind(kept, inputs, UNKNOWN not in states.values())
 
-    def _storages_of_weights(self) -> dict[int, tuple[str, str] | None]:
-        """Storage -> the parameter it belongs to, None for buffers and for new parameters."""
-        lasting = [*internals.weights_and_buffers(self._nets.values()), *self._parameters]
-        return {internals.storage_of(t)[0]: self._owners.get(id(t)) for t in lasting}
+    def _storages_of_weights(self) -> dict[int, _Kind]:
+        found: dict[int, _Kind] = {}
+        for t in (*internals.weights_and_buffers(self._nets.values()), *self._parameters):
+            owner = self._owners.get(id(t))  # None for parameters that are new, too
+            what = "parameter" if owner or isinstance(t, nn.Parameter) else "buffer"
+            found[internals.storage_of(t)[0]] = what, owner
+        return found
+
+    def _kind(self, storage: int, inputs: set[int]) -> _Kind:
+        """Who holds a storage that was saved; "activation": nobody but the graph."""
+        return self.storages.get(storage) or ("input" if storage in inputs else "activation", None)
 
     def _read(self, node: Any, tag: _Tag, inputs: set[int]) -> None:
         """Bring a tag up to date."""
         if tag.hooked and internals.saved_attributes(node.__class__):
             tag.state, tag.attributes = UNKNOWN, ()
             return
-        tag.state, tensors, tag.attributes = internals.read_saved(node, tag.attributes)
+        tag.state, tensors, tag.attributes = read_saved(node, tag.attributes)
         kept: dict[int, int] = {}
         saved: list[Saved] = []
         for name, tensor in tensors.items():
             storage, size = internals.storage_of(tensor)
-            owner, kept[storage] = self.storages.get(storage), size
-            what = "parameter" if owner else "input" if storage in inputs else "activation"
+            (what, owner), kept[storage] = self._kind(storage, inputs), size
             saved.append(Saved(name, tuple(tensor.shape), size, what, owner))
             if owner:
                 self.saves.setdefault(tag.id, set()).add(owner)
@@ -255,16 +270,14 @@ class LiveGraph:
         if saved:
             self._saved.setdefault(tag.id, tuple(saved))
 
-    def _sorted_bytes(self, kept: Mapping[int, int], inputs: set[int], complete: bool) -> HeldBytes:
-        own, parameters, given = 0, 0, 0
+    def _bytes_by_kind(
+        self, kept: Mapping[int, int], inputs: set[int], complete: bool
+    ) -> HeldBytes:
+        found = dict.fromkeys(("activation", "parameter", "buffer", "input"), 0)
         for storage, size in kept.items():
-            if storage in self.storages:
-                parameters += size
-            elif storage in inputs:
-                given += size
-            else:
-                own += size
-        return HeldBytes(own, parameters, given, complete)
+            found[self._kind(storage, inputs)[0]] += size
+        of_nets = found["parameter"] + found["buffer"]
+        return HeldBytes(found["activation"], of_nets, found["input"], complete)
 
     # Names of nodes ---------------------------------------------------------------------------
 

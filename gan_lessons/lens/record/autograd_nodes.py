@@ -12,11 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gan_lessons.lens.model import FOLDABLE, Graph, Node
-from gan_lessons.lens.record.torch_internals import (
+from gan_lessons.lens.model import FOLDABLE, FREED, HELD, NOTHING, STALE, UNKNOWN, Graph, Node
+from gan_lessons.torch_internals import (
+    SAVED,
     is_leaf,
     output_shape,
-    read_saved,
+    saved_attributes,
     without_torch_functions,
 )
 
@@ -50,6 +51,49 @@ def reachable(roots: Iterable[Any]) -> Iterable[Any]:
             found[node] = None
             waiting += [n for n, _ in node.next_functions if n is not None]
     return found
+
+
+def read_saved(
+    node: Any, names: Iterable[str] | None = None
+) -> tuple[str, dict[str, Tensor], tuple[str, ...]]:
+    """The node's state, the tensors it holds by name, and the attributes that may yet change.
+
+    names: the third of the last time; None: the first time. Only for a node whose tensors were
+    saved without saved-tensor hooks: reading runs the unpack hook otherwise, and with it whatever
+    the hook does (checkpointing: a whole forward).
+    """
+    kind = node.__class__
+    if hasattr(kind, "saved_tensors"):  # a custom autograd.Function: nobody can tell
+        return UNKNOWN, {}, ()  # whether hooks were active when it saved
+    state, tensors, alive = NOTHING, dict[str, Tensor](), []
+    for name in tuple(saved_attributes(kind)) if names is None else names:
+        try:
+            value = getattr(node, name)
+        except RuntimeError as error:
+            state = STALE if "modified by an inplace operation" in str(error) else FREED
+            alive.append(name)
+            continue
+        if value is None:  # no tensor was saved there, and none will be
+            continue
+        items = value if isinstance(value, (tuple, list)) else (value,)
+        found = [(i, item) for i, item in enumerate(items) if isinstance(item, Tensor)]
+        if not found and items:
+            saved_attributes(kind).pop(name, None)  # numbers, as in all nodes of this kind
+            continue
+        alive.append(name)
+        key = name.removeprefix(SAVED)
+        tensors |= {key if len(items) == 1 else f"{key}[{i}]": item for i, item in found}
+    return HELD if tensors and state == NOTHING else state, tensors, tuple(alive)
+
+
+def can_be_read(node: Any, names: Iterable[str]) -> bool:
+    """Is all that the node saved there still as it was? To ask is faster than to read."""
+    try:
+        for name in names:
+            getattr(node, name)
+    except RuntimeError:
+        return False
+    return True
 
 
 def op_name(node: Any) -> str:

@@ -1,4 +1,4 @@
-"""What every ``.grad`` holds, which backward calls went into it, and which weights moved."""
+"""What every ``.grad`` holds, of which backward calls, which step used it; what weights moved."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import Event, GradState
-from gan_lessons.lens.record import torch_internals as internals
 
 Names: TypeAlias = Mapping[str, Mapping[str, nn.Parameter]]  # net -> name -> parameter
 Grads: TypeAlias = Mapping[str, Mapping[str, GradState]]  # the same with what each .grad holds

@@ -25,7 +25,7 @@ from gan_lessons.lens.model import (
 )
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.operations import Operations
-from gan_lessons.lens.record.torch_internals import without_torch_functions
+from gan_lessons.torch_internals import without_torch_functions
 
 
 class Explanation(NamedTuple):

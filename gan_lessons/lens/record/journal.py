@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import BackwardCall, Event, HeldBytes, Kind, Line, Record
-from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.gradients import (
     Content,

@@ -29,7 +29,7 @@ from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.line_tracing import tracing
 from gan_lessons.lens.record.recording import recording
 from gan_lessons.lens.record.step_arguments import StepCall, step_call
-from gan_lessons.lens.record.torch_internals import without_torch_functions
+from gan_lessons.torch_internals import without_torch_functions
 from gan_lessons.torch_modes import torch_modes_kept
 
 if TYPE_CHECKING:

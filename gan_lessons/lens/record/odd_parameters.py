@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gan_lessons.lens.record import torch_internals as internals
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.gradients import Names
 
 Place = tuple[str, str]  # (net, parameter)

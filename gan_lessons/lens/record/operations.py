@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import TensorWeakRef
 
-from gan_lessons.lens.record import torch_internals as internals
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record import attaching
 from gan_lessons.lens.record.undo import Undo
 
 
@@ -19,8 +19,8 @@ def watch_steps(
     after: Callable[[Optimizer, Any, Any], None],
 ) -> None:
     """Call these at each step of every optimizer, as the hooks of torch are called."""
-    internals.BEFORE_STEP.add(undo, before)
-    internals.AFTER_STEP.add(undo, after)
+    attaching.BEFORE_STEP.add(undo, before)
+    attaching.AFTER_STEP.add(undo, after)
 
 
 def held_parameters(optimizer: Optimizer) -> set[Tensor]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from gan_lessons.lens.record import torch_internals as internals
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.gradients import Fingerprint, alike
 
 SOON = timedelta(seconds=1)  # for the others to have begun a recording, when ours is over

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import Forward, Pull
-from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.quarrels import Quarrels
 from gan_lessons.lens.record.telling_numbers import LARGEST

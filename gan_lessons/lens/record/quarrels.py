@@ -1,5 +1,7 @@
-"""Where one backward call pulls a verdict two opposite ways: what its losses bring there, one by
-one. At the output itself only their sum is to be seen."""
+"""Where one backward call pulls a verdict two opposite ways.
+
+What its losses bring there is heard one by one: at the output itself only their sum is to be seen.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import Quarrel
-from gan_lessons.lens.record import torch_internals as internals
 from gan_lessons.lens.record.autograd_nodes import walk
 from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.undo import Undo

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
-from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record import attaching
 from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.line_tracing import unheard
@@ -78,7 +79,7 @@ class Recorder:
         self._thread = threading.get_ident()
         self._tasks: set[int] = set()  # backwards of the engine that are ours
         self._on_cpu = True
-        self._steps = dict.fromkeys(nets, 0)
+        self._versions = dict.fromkeys(nets, 0)
         self._before: list[_StepUnderWay] = []  # outermost first
         self._received: set[Tensor] = set()
         self._hooked: set[Tensor] = set()
@@ -89,15 +90,15 @@ class Recorder:
         undo = self._undo
         for name, net in self._nets.items():
             before = functools.partial(self._before_forward, name)
-            internals.watch_forwards(undo, net, before, self._after_forward)
+            attaching.watch_forwards(undo, net, before, self._after_forward)
         watch_steps(undo, self._before_step, self._after_step)
-        internals.replace_function(undo, *internals.ENGINE, self._around_engine)
+        attaching.replace_function(undo, *internals.ENGINE, self._around_engine)
         own = [*self._nets.values(), *self._optimizers.values()]
         kinds = (nn.Module, Optimizer, *map(type, own))
         for owner in {next(c for c in k.__mro__ if "zero_grad" in vars(c)) for k in kinds}:
-            internals.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
+            attaching.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
         Scalings(self.journal, self._names, self._hears).attach(undo)
-        internals.enter_mode(undo, self.journal.operations)
+        attaching.enter_mode(undo, self.journal.operations)
 
     def _look_for_orphans(self) -> None:
         self._record.orphans = of_no_net(self._names, self._optimizers)
@@ -118,7 +119,7 @@ class Recorder:
             return
         index, during = len(self._record.forwards), self.journal.inside
         line, frozen = caller_line(), self._graph.frozen_in(name)
-        forward = Forward(index, name, line, module.training, self._steps[name], during, frozen)
+        forward = Forward(index, name, line, module.training, self._versions[name], during, frozen)
         self._record.forwards.append(forward)
         if not self._graph.running:
             self.journal.operations.came_in(tensors_in([args, kwargs]))
@@ -192,8 +193,6 @@ class Recorder:
         self._tell_twice(target, optimizer)
         closure_ran = len(record.backward_calls) > done.calls  # backward, inside the step
         used = self.journal.contents(held) if closure_ran else done.found
-        for net in holds:
-            self._steps[net] += 1
         details = {"holds": holds, "began": done.events, "call": None if inside == -1 else inside}
         details["hooks"] = {n: hooks_of(self._nets[n], self._names[n].values()) for n in holds}
         if done.weights and not closure_ran:
@@ -201,6 +200,8 @@ class Recorder:
             details["stood_still"] = all(same)
         self.journal.stepped(held, used)
         self.journal.event("step", target, caller_line(), **details)
+        for net in record.moved_by(record.events[-1]):
+            self._versions[net] += 1
 
     def _name_of(self, obj: Any) -> str | None:
         """The name of an optimizer or of the net that ``obj`` is (part of); None for a stranger."""
@@ -273,7 +274,7 @@ class Recorder:
     def _begin(self, line: Line, outputs: Iterable[Any], args: Any) -> dict[str, Any]:
         """What a ``BackwardCall`` says of its beginning."""
         _, retain, create, inputs, *_ = args
-        graph, name = self._graph, backward_operand(line.text) or "output"
+        graph, loss = self._graph, backward_operand(line.text) or ""
         self.journal.contents(())
         with internals.without_torch_functions():
             self._hook_parameters()
@@ -283,7 +284,7 @@ class Recorder:
             ):
                 self.journal.operations.values.went_into([internals.node_of(x)], [x])
             for root in roots:
-                graph.names.setdefault(graph.id_of(root), name)
+                graph.names.setdefault(graph.id_of(root), loss or "output")
             held = graph.look(roots)[1]
             nodes = self._walked(outputs, args)
             self._pulls.quarrels.begin(roots)
@@ -294,9 +295,10 @@ class Recorder:
             "retain_graph": bool(retain),
             "create_graph": bool(create),
             "restricted": bool(inputs),
-            "weights": dict(self._steps),
+            "weights": dict(self._versions),
             "nodes": nodes,
             "held_before": held,
+            "loss": loss,
         }
 
     def _end(self, begun: dict[str, Any], error: BaseException | None = None) -> None:
@@ -322,7 +324,7 @@ class Recorder:
         for parameter in self._parameters - self._hooked:
             if parameter.requires_grad and parameter.is_leaf:
                 self._hooked.add(parameter)
-                internals.watch_gradient(self._undo, parameter, self._note_received)
+                attaching.watch_gradient(self._undo, parameter, self._note_received)
 
     def _note_received(self, parameter: Tensor) -> None:
         elsewhere = threading.get_ident() != self._thread  # another thread trains it, or a GPU

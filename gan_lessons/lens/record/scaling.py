@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import Scaling
-from gan_lessons.lens.record import torch_internals as internals
+from gan_lessons.lens.record import attaching
 from gan_lessons.lens.record.gradients import Names, by_net
 from gan_lessons.lens.record.journal import Journal
 from gan_lessons.lens.record.operations import tensors_in
@@ -27,10 +28,10 @@ class Scalings:
         self._journal, self._names, self._hears = journal, names, hears
 
     def attach(self, undo: Undo) -> None:
-        internals.replace_function(undo, *internals.CLIPS, self._around_clip)
-        internals.replace_function(undo, GradScaler, "scale", self._around_scale)
-        internals.replace_function(undo, GradScaler, "unscale_", self._around_unscale)
-        internals.replace_function(undo, GradScaler, "step", self._around_step)
+        attaching.replace_function(undo, *internals.CLIPS, self._around_clip)
+        attaching.replace_function(undo, GradScaler, "scale", self._around_scale)
+        attaching.replace_function(undo, GradScaler, "unscale_", self._around_unscale)
+        attaching.replace_function(undo, GradScaler, "step", self._around_step)
 
     def _around_clip(
         self, original: Callable[..., Any], parameters: Any, max_norm: Any, *args: Any, **kw: Any

@@ -24,7 +24,11 @@ _STUDIED = (
 )  # the steps: wherever they are installed
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 # Where libraries and their start scripts are installed: nobody's own training code.
-_INSTALLED = (*{f"{path}{os.sep}" for path in sysconfig.get_paths().values()}, "<frozen ")
+_PLACES = sysconfig.get_paths()
+if sys.prefix == sys.base_prefix:
+    del _PLACES["data"]  # /usr, say, where somebody's own code may be as well
+_INSTALLED = (*{f"{path}{os.sep}" for path in _PLACES.values()}, "<frozen ")
+_STDLIB = _PLACES["stdlib"] + os.sep
 _FOLDERS = ("site-packages", "dist-packages")  # of another environment, or of the user
 NOWHERE = Line("", "", 0, "")
 _known: dict[tuple[int, int], tuple[CodeType, Line]] = {}  # (id of a code object, instruction)
@@ -35,10 +39,21 @@ def _is_plumbing(code: CodeType) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
+    """Is that code a library's, and so nobody's own?"""
     if file.startswith(_STUDIED):
         return False
-    return file.startswith(_INSTALLED) or not {*_FOLDERS}.isdisjoint(Path(file).parts)
+    return file.startswith(_INSTALLED) or _is_in_packages(file)
+
+
+@lru_cache(maxsize=1024)
+def is_stdlib(file: str) -> bool:
+    """Is that code Python's own?"""
+    return file.startswith("<frozen ") or (file.startswith(_STDLIB) and not _is_in_packages(file))
+
+
+def _is_in_packages(file: str) -> bool:
+    return not {*_FOLDERS}.isdisjoint(Path(file).parts)
 
 
 def caller_line() -> Line:
@@ -48,7 +63,7 @@ def caller_line() -> Line:
     library: FrameType | None = None
     while frame is not None:
         if not _is_plumbing(frame.f_code):
-            if not _is_installed(frame.f_code.co_filename):
+            if not is_installed(frame.f_code.co_filename):
                 break
             library = library or frame
         frame = frame.f_back
@@ -65,7 +80,7 @@ def outer_lines(most: int = 3) -> tuple[Line, ...]:
         file = frame.f_code.co_filename
         if found and file.startswith(_OURS):
             break
-        if not _is_plumbing(frame.f_code) and not _is_installed(file):
+        if not _is_plumbing(frame.f_code) and not is_installed(file):
             found.append(_line(frame, frame.f_lasti))
         frame = frame.f_back
     return tuple(found[1:])
@@ -78,7 +93,7 @@ def raising_line(traceback: TracebackType | None) -> Line:
         frame = traceback.tb_frame
         if not _is_plumbing(frame.f_code):
             library = _line(frame, traceback.tb_lasti)
-            own = own if _is_installed(frame.f_code.co_filename) else library
+            own = own if is_installed(frame.f_code.co_filename) else library
         traceback = traceback.tb_next
     return library if own is NOWHERE else own
 

@@ -1,5 +1,7 @@
-"""Operations whose numbers give something away: a difference of zeros, a number that is added, the
-one number towards which a distance draws, a function of somebody's own that hands its input on."""
+"""Operations whose numbers give something away, looked at while they run.
+
+A difference of zeros, a number that is added, the one number towards which a distance draws, a
+function of somebody's own that hands its input on."""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_lessons.lens.record import torch_internals as internals
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 
 LARGEST = 1 << 16  # numbers in a tensor that is looked at: verdicts are small, images are not
@@ -92,7 +94,7 @@ class TellingNumbers:
 
 def _is_somebodys_own(node: Any) -> bool:
     """Is it of an ``autograd.Function`` that is not torch's?"""
-    kind = getattr(type(node), "_forward_cls", None)
+    kind = internals.function_class(node)
     return kind is not None and not kind.__module__.startswith("torch.")
 
 

@@ -1,4 +1,4 @@
-"""The program of the process in which pygraphviz lays out graphs; see ``render.py``.
+"""The program of the process in which pygraphviz lays out graphs, labels mended; see ``render.py``.
 
 A line of JSON in: [DOT, format]. A line out: [what was drawn, or null; what Graphviz said].
 """

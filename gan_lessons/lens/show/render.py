@@ -1,8 +1,8 @@
-"""DOT in, SVG or positions out: by the system's ``dot`` if there is one, else by pygraphviz.
+"""DOT in, SVG or positions out: Graphviz in a process of its own, which a limit or Ctrl-C stops.
 
-Each lays out in a process of its own. Layout time explodes with residuals and double backward (284
-nodes: more than a minute), and only a process can be stopped, by a limit or by Ctrl-C. Interrupted
-in this one, pygraphviz can close its handle twice, and that kills a notebook's kernel.
+It is the system's ``dot`` if there is one, else pygraphviz. Layout time explodes with residuals and
+double backward (284 nodes: more than a minute), and only a process can be stopped. Interrupted in
+this one, pygraphviz can close its handle twice, and that kills a notebook's kernel.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record import held_parameters, held_twice
 from gan_lessons.lens.watch.lone_players import lone_players
 from gan_lessons.lens.watch.ownership import (
@@ -102,7 +103,7 @@ def _nets(found: Sequence[Variable], held: _Holders) -> dict[str, nn.Module]:
         chosen = _chosen([v for v, _ in chosen] + [r for r in roots if id(r.value) not in parts],
                          held)  # fmt: skip
     compiled = {
-        id(v.value._orig_mod): v.value for v in found if type(v.value).__name__ == "OptimizedModule"
+        id(net): v.value for v in found if (net := internals.compiled_from(v.value)) is not None
     }
     named = unique([v for v, _ in chosen])
     return {name: compiled.get(id(net), net) for name, net in named.items()}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.put_back import at_the_end
 
 
@@ -19,7 +20,9 @@ class SavedState:
     """The state of nets, optimizers and random generators (torch, random, numpy if loaded)."""
 
     def __init__(self, nets: Iterable[nn.Module], optimizers: Iterable[Optimizer]) -> None:
-        self._modules = {m: (m.training, dict(m._buffers)) for net in nets for m in net.modules()}
+        self._modules = {
+            m: (m.training, dict(internals.buffers_of(m))) for net in nets for m in net.modules()
+        }
         parameters = {p for m in self._modules for p in m.parameters(recurse=False)}
         self._parameters = {p: (p.requires_grad, p.grad) for p in parameters}
         buffers = [b for _, own in self._modules.values() for b in own.values()]
@@ -42,7 +45,7 @@ class SavedState:
             parameter.requires_grad_(trains).grad = gradient
         for module, (training, buffers) in self._modules.items():
             module.training = training
-            module._buffers.update(buffers)
+            internals.buffers_of(module).update(buffers)
         for optimizer, state in self._optimizers:
             optimizer.load_state_dict(copy.deepcopy(state))
         random.setstate(self._random)

@@ -21,6 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.record import Undo, caller_line, held_parameters, record, replace_function
 from gan_lessons.lens.watch.finding_players import Players, find_players
@@ -157,14 +158,15 @@ class ScriptWatcher:
             if note not in self.told:
                 self.told.add(note)
                 self._say(NOTE.format(text=note.text))
-        known = module._forward_pre_hooks.keys() - ()
+        hooks = internals.pre_hooks(module)
+        known = {*hooks}
         recording = record(self._players.nets, self._players.optimizers)
         self._record = self._recording.enter_context(recording)
         self._stepped.clear()
         self._done = 0
         # torch has already listed the hooks of the forward that is beginning: ours come by hand.
-        for key in module._forward_pre_hooks.keys() - known:
-            module._forward_pre_hooks[key](module, args, {})
+        for key in hooks.keys() - known:
+            hooks[key](module, args, {})
 
     def _close(self, *error: Any) -> Report:
         """End the recording, with the exception that ended it (type, value, traceback), if any."""

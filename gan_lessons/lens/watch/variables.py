@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,10 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+import gan_lessons.torch_internals as internals
+from gan_lessons.lens.record import is_installed, is_stdlib
+
 DEPTH, WIDTH, MOST = 3, 200, 20_000  # how far, and at how many values, names are looked for
 LENS = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_STDLIB = sysconfig.get_path("stdlib") + os.sep
 _CLOSED = (ModuleType, type, FunctionType, BuiltinFunctionType, Tensor, str, bytes)
 
 
@@ -39,21 +40,17 @@ def users_frames() -> list[FrameType]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        plumbing = file.startswith((LENS, _TORCH, "<frozen"))
-        if not plumbing and (_is_installed(frame) or not file.startswith(_STDLIB)):
+        if not file.startswith((LENS, _TORCH)) and not is_stdlib(file):
             frames.insert(0, frame)
         frame = frame.f_back
-    return sorted(frames, key=_is_installed)
-
-
-def _is_installed(frame: FrameType) -> bool:
-    return f"{os.sep}site-packages{os.sep}" in frame.f_code.co_filename
+    return sorted(frames, key=lambda frame: is_installed(frame.f_code.co_filename))
 
 
 def loop_frame() -> FrameType:
     """The innermost frame of the user's code, past tqdm and the like."""
     frames = users_frames()
-    return next((f for f in reversed(frames) if not _is_installed(f)), frames[-1])
+    own = (f for f in reversed(frames) if not is_installed(f.f_code.co_filename))
+    return next(own, frames[-1])
 
 
 def variables(frames: Sequence[FrameType]) -> Iterator[Variable]:
@@ -90,7 +87,7 @@ def _attributes(holder: Any) -> list[Any]:
     except AttributeError:
         return []
     own = [value for key, value in attributes.items() if not key.startswith("_")]
-    return [*own, *attributes.get("_modules", {}).values()]
+    return [*own, *attributes.get(internals.PARTS, {}).values()]
 
 
 def _inside(holder: Variable) -> Iterator[Variable]:

@@ -1,5 +1,5 @@
-// The moments of an explorer are fragments of its slide: what turns the slides (a clicker, the space
-// bar, the speaker view) walks the step, forwards and back. explorer.js says what it has to offer:
+// The moments of an explorer are fragments of its slide.
+// What turns the slides (a clicker, the space bar, the speaker view) walks the step, forwards and back. explorer.js says what it has to offer:
 // `explorerMoments`, `goTo(k)` and the event `explorer:moment`.
 (() => {
   "use strict";

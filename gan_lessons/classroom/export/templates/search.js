@@ -1,5 +1,5 @@
-// All sections of the site are in the page: [address, page, heading, text]. No index is needed to look
-// through half a megabyte; what is searched for stands in the address, so that it can be linked.
+// Searches all sections of the site, which are in the page: [address, page, heading, text].
+// No index is needed to look through half a megabyte; what is searched for stands in the address, so that it can be linked.
 const sections = JSON.parse(document.getElementById("sections").textContent);
 const [words, count, results] = ["words", "count", "results"].map((id) => document.getElementById(id));
 const plain = (text) => text.toLowerCase().normalize("NFKD").replace(/[`*]/g, "");
