@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,8 @@ from gan_lessons.lens.diagnose.ownership import (
 from gan_lessons.lens.diagnose.partly_cut_off import never_received
 from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import polluted
+from gan_lessons.lens.diagnose.processes_apart import ranks_differ
+from gan_lessons.lens.diagnose.quoting import Quotes
 from gan_lessons.lens.diagnose.report import _joined
 from gan_lessons.lens.diagnose.story import Rule, Story
 from gan_lessons.lens.diagnose.unused_loss import (
@@ -449,6 +452,114 @@ def test_a_choice_that_somebody_else_sampled_is_no_weighed_log_probability() -> 
             own = (value(real(i)) - 1).square().mean() + other(real(i)).square().mean()
             step(all_, (picked * value(real(i))).mean() + own)
     assert codes(diagnose(rec), "wrong") == []
+
+
+@pytest.mark.parametrize("first", ["d_loss", "g_loss"])
+def test_the_lines_of_two_losses_that_were_summed_are_named_in_their_order(first: str) -> None:
+    G, D = mlp(2, 2), mlp(2, 1)
+    og, od = sgd(G), sgd(D)
+    with record({"G": G, "D": D}, {"G": og, "D": od}) as rec:
+        for i in range(2):
+            og.zero_grad()
+            od.zero_grad()
+            fake = G(noise(i))
+            if first == "d_loss":
+                d_loss = bce(D(real(i)), 1.0) + bce(D(fake), 0.0)
+                g_loss = bce(D(fake), 1.0)
+            else:
+                g_loss = bce(D(fake), 1.0)
+                d_loss = bce(D(real(i)), 1.0) + bce(D(fake), 0.0)
+            loss = d_loss + g_loss
+            loss.backward()
+            og.step()
+            od.step()
+    (told,) = (f for f in diagnose(rec).findings if f.severity == "wrong")
+    one, two = ("d_loss", "g_loss") if first == "d_loss" else ("g_loss", "d_loss")
+    assert re.search(rf"ways: `{one} = .* and `{two} = .*D and G both step", told.message)
+    assert told.message.count("(line ") == 2
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift", "own", "told"),
+    [(0.9, 1.0, 1.0, True), (1.0, 1.0, 1.0, False), (0.9, 0.0, 1.0, False), (0.9, 1.0, 2.0, False)],
+)
+def test_a_target_is_bootstrapped_if_it_is_scaled_and_shifted_and_the_other_side_is_not(
+    scale: float, shift: float, own: float, told: bool
+) -> None:
+    Q = mlp(2, 1)
+    optimizer = sgd(Q)
+    with record({"Q": Q}, {"Q": optimizer}) as rec:
+        for i in range(2):
+            target = Q(real(i))
+            target = target * scale if scale != 1 else target
+            target = target + shift if shift else target
+            said = Q(noise(i))
+            step(optimizer, mse_loss(said * own if own != 1 else said, target))
+    assert ("moving-target" in diagnose(rec).codes) is told
+
+
+def test_each_exception_that_was_caught_is_told() -> None:
+    D = mlp(2, 1)
+    with record({"D": D}, {"D": sgd(D)}) as rec:
+        fails = D(real(0)).mean()
+        fails.register_hook(lambda grad: 1 / 0)
+        with contextlib.suppress(ZeroDivisionError):
+            fails.backward()
+        loss = D(real(0)).mean()
+        loss.backward()
+        with contextlib.suppress(RuntimeError):
+            loss.backward()
+    assert codes(diagnose(rec), "error") == [("exception", None), ("second-backward", None)]
+
+
+def test_an_event_whose_line_is_not_known_is_told_by_what_it_was() -> None:
+    rec, _ = usual_turns(1)
+    quotes = Quotes(rec)
+    last = rec.events[-1]
+    unknown = replace(last, line=replace(last.line, text=""))
+    assert quotes.seen(unknown) == f"event {last.index}: step G"
+    assert quotes.event(unknown) == "a step of G"
+    assert quotes.event(replace(unknown, kind="zero_grad")) == "zero_grad of G"
+    assert quotes.in_line(unknown.line) == quotes.in_line(None) == ""
+
+
+def test_processes_apart_are_told_the_first_of_two_backwards_through_one_forward() -> None:
+    """The weights of two processes were compared when this record ended, let us say."""
+    G, D = mlp(2, 2), mlp(2, 1)
+    og, od = sgd(G), sgd(D)
+    with record({"G": G, "D": D}, {"G": og, "D": od}) as rec:
+        for i in range(2):
+            verdict = D(G(noise(i)))
+            g_loss, d_loss = bce(verdict, 1.0), bce(verdict, 0.0)
+            og.zero_grad()
+            g_loss.backward(retain_graph=True)
+            od.zero_grad()
+            d_loss.backward(inputs=list(D.parameters()))
+            og.step()
+            od.step()
+    apart = dict.fromkeys("GD", ("0.weight",))
+    of_g, of_d = ranks_differ(Story(replace(rec, apart=apart, processes=2)))
+    assert (of_g.net, of_d.net) == ("G", "D")
+    assert "what `og.step()` used was not averaged" in of_g.message
+    assert "Wrap G in DistributedDataParallel" in of_g.fix
+    assert "`g_loss.backward(retain_graph=True)` was the first backward" in of_d.message
+    assert "what `d_loss.backward(inputs=list(D.parameters()))` then wrote" in of_d.message
+    assert of_d.fix.startswith("Keep `g_loss.backward(retain_graph=True)` out of D")
+    assert "`backward(inputs=list(G.parameters()))`" in of_d.fix
+
+
+def test_processes_apart_whose_net_used_both_backwards_sum_the_losses() -> None:
+    D = mlp(2, 1)
+    od = sgd(D)
+    with record({"D": D}, {"D": od}) as rec:
+        for i in range(2):
+            verdict = D(real(i))
+            od.zero_grad()
+            verdict.mean().backward(retain_graph=True)
+            verdict.square().mean().backward()
+            od.step()
+    (told,) = ranks_differ(Story(replace(rec, apart={"D": ("0.weight",)}, processes=2)))
+    assert told.fix.startswith("Call backward once, on the sum of the losses; or run D anew")
 
 
 # What is shown ------------------------------------------------------------------------------------
