@@ -203,7 +203,7 @@ def test_a_hook_that_is_taken_off_again_does_not_pile_up() -> None:
     hooks = []
     with record({"net": net}, {"net": optimizer}) as rec:
         for i in range(6):
-            hooks.append(net[0].weight.register_hook(lambda grad: grad))
+            hooks.append(next(net.parameters()).register_hook(lambda grad: grad))
             step(optimizer, net(noise(i)).mean())
             while i == 2 and hooks:
                 hooks.pop().remove()
@@ -218,7 +218,7 @@ def test_a_hook_that_is_registered_once_or_twice_may_be_a_set_up(times: int, tol
     with record({"net": net}, {"net": optimizer}) as rec:
         for i in range(4):
             if i < times:
-                net[0].weight.register_hook(lambda grad: grad)
+                next(net.parameters()).register_hook(lambda grad: grad)
             step(optimizer, net(noise(i)).mean())
     assert ("hooks" in diagnose(rec).codes) is told
 
@@ -228,7 +228,7 @@ def test_one_hook_more_for_one_net_of_two_that_an_optimizer_holds() -> None:
     both = sgd(one, two)
     with record({"one": one, "two": two}, {"both": both}) as rec:
         for i in range(4):
-            two[0].weight.register_hook(lambda grad: grad)
+            next(two.parameters()).register_hook(lambda grad: grad)
             step(both, (one(noise(i)) + two(noise(i))).mean())
     assert codes(diagnose(rec), "wrong") == [("hooks", "two")]
 
@@ -281,7 +281,7 @@ def test_of_a_part_made_anew_three_parameters_are_named(bias: bool, names: str) 
 def test_a_parameter_listed_twice_matters_once_its_optimizer_steps(times: int) -> None:
     D = mlp(2, 1)
     with pytest.warns(UserWarning, match="duplicate"):
-        twice = torch.optim.SGD([*D.parameters(), D[0].weight, D[0].bias], lr=0.05)
+        twice = torch.optim.SGD([*D.parameters(), *[*D.parameters()][:2]], lr=0.05)
     with record({"D": D}, {"D": twice}) as rec:
         for i in range(times):
             step(twice, bce(D(real(i)), 1.0))
@@ -342,7 +342,7 @@ def test_a_copy_that_lies_on_the_memory_of_its_original_is_none(trained: bool) -
 class Shaker(torch.optim.SGD):
     """Moves the first of its parameters, and asks for no gradient."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         with torch.no_grad():
             self.param_groups[0]["params"][0].add_(0.1)
 
@@ -393,12 +393,14 @@ def test_a_half_that_is_thrown_away_is_told_unless_somebody_knows(meanwhile: str
             od.zero_grad()
             if meanwhile == "weights move":
                 with torch.no_grad():
-                    D[0].weight.mul_(0.9)
+                    next(D.parameters()).mul_(0.9)
             if meanwhile == "walked again":
                 torch.autograd.grad(half, [*D.parameters()])
             bce(D(noise(i)), 0.0).backward()
             if meanwhile == "one is changed by hand":
-                D[0].weight.grad.mul_(0.5)
+                grad = next(D.parameters()).grad
+                assert grad is not None
+                grad.mul_(0.5)
             od.step()
     assert (("thrown-away", "D") in codes(diagnose(rec), "wrong")) is not bool(meanwhile)
 
@@ -626,8 +628,9 @@ def test_the_same_finding_of_two_iterations_keeps_the_evidence_of_both_in_order(
 
 
 def test_a_record_is_asked_for() -> None:
+    wrong: Any = "no record"
     with pytest.raises(TypeError, match="expected a Record"):
-        diagnose("no record")
+        diagnose(wrong)
     with pytest.raises(ValueError, match="not complete"):
         diagnose(Record({}, {}))
 

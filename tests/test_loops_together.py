@@ -12,6 +12,7 @@ import warnings
 
 import pytest
 import torch
+from torch import nn
 
 from gan_lessons import diagnose, record
 from tests.loops import LOOPS, Loop
@@ -31,7 +32,8 @@ Said = set[tuple[str, ...]]  # code, severity, net; message and fix
 
 def said(loops: dict[int, Loop]) -> Said:
     """Of loops in one record, iteration by iteration; their nets told apart by a number."""
-    nets, optimizers, its = {}, {}, []
+    nets, its = dict[str, nn.Module](), []
+    optimizers = dict[str, torch.optim.Optimizer]()
     for number, one in loops.items():
         torch.manual_seed(0)
         it = one.build(False)
