@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.loops import LOOPS, Loop, judge
+from tests.loops import LOOPS, Loop, whole
+from tests.loops import judge as judged
+
+judge = functools.cache(judged)  # what is said of a loop is looked at twice
 
 FAULTY = [one for one in LOOPS if one.faulty]
 QUIET = {"memory-growth", "never-walked", "ownership", "cut-off", "moving-target", "pulled-alike"}
@@ -50,6 +54,19 @@ def test_a_right_loop_is_left_alone(one: Loop) -> None:
     assert found.grave == (), found.diagnosis
     told = QUIET & {*found.diagnosis.codes}
     assert told == {*filter(None, [MAY_BE_MEANT.get(one.name)])}, found.diagnosis
+
+
+@pytest.mark.parametrize("one", LOOPS, ids=named)
+def test_all_that_is_said_of_a_loop_is_as_it_was_read(one: Loop) -> None:
+    """Word for word: after a change that is meant, ``python -m tests.loops``, and read."""
+    assert whole.whole(one, judge).strip() == whole.read(one.family).get(one.name)
+
+
+def test_what_is_stored_is_of_these_loops() -> None:
+    families = {one.family for one in LOOPS}
+    assert {path.stem for path in whole.FOLDER.iterdir()} == families
+    stored = {(family, name) for family in families for name in whole.read(family)}
+    assert stored == {(one.family, one.name) for one in LOOPS}
 
 
 def test_the_table_in_the_docs_is_of_these_loops(root: Path) -> None:

@@ -1,10 +1,14 @@
-"""Write the table of all loops: ``python -m tests.loops`` fills ``docs/loops.md``."""
+"""Write the table of all loops: ``python -m tests.loops`` fills ``docs/loops.md`` and ``told/``."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-from . import LOOPS, Loop, Verdict, judge
+from . import LOOPS, Loop, Verdict, whole
+from .kit import judge as judged
+
+judge = functools.cache(judged)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "loops.md"
 HEAD = """# Loops, and what `diagnose` says of them
@@ -99,4 +103,7 @@ def table() -> str:
 
 if __name__ == "__main__":
     DOCS.write_text(table(), encoding="utf-8")
-    print(f"{len(LOOPS)} loops in {DOCS}")
+    whole.FOLDER.mkdir(exist_ok=True)
+    for family in dict.fromkeys(one.family for one in LOOPS):
+        whole.path_of(family).write_text(whole.wholes(family, judge), encoding="utf-8")
+    print(f"{len(LOOPS)} loops in {DOCS} and {whole.FOLDER}")

@@ -50,8 +50,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_steps_line_by_line", "test_moments", "test_torch_internals", "test_ranks_differ",
     ),
     "gan_lessons/lens/diagnose/*.py": (
-        "test_diagnose", "test_diagnose_loops", "test_diagnose_real_code", "test_loops",
-        "test_gains",
+        "test_diagnose", "test_diagnose_facts", "test_diagnose_guards", "test_diagnose_loops",
+        "test_diagnose_real_code", "test_loops", "test_loops_together", "test_gains",
     ),
 }  # fmt: skip
 # Who reads what was recorded: for the rooms of the lens, after their own.
@@ -72,9 +72,10 @@ def all_mutants(room: str) -> list[Mutant]:
 # Trying one ---------------------------------------------------------------------------------------
 
 
-def tests_of(room: str) -> list[str]:
-    """Files: those of the room first."""
-    more = [t for r in ROOMS if "/lens/" in r for t in ROOMS[r]] if "/lens/" in room else []
+def tests_of(room: str, own: bool) -> list[str]:
+    """Files: those of the room first; ``own``: no others."""
+    others = "/lens/" in room and not own
+    more = [t for r in ROOMS if "/lens/" in r for t in ROOMS[r]] if others else []
     names = dict.fromkeys((*ROOMS[room], *more, *(READERS if more else ())))
     return [f"tests/{name}.py" for name in names]
 
@@ -156,15 +157,16 @@ QUIET = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAsser
 OURS = ("tests", "benchmarks", "gan_lessons", "tools")
 
 
-def reached_in(room: str, copy: Path, known: Path) -> reaching.Reached:
+def reached_in(room: str, copy: Path, known: Path, own: bool) -> reaching.Reached:
     """The tests of a room run twice, without a change: in their order, and the quickest first.
 
-    known: where what was found out is kept for the next run of the command.
+    known: where what was found out is kept for the next run of the command. own: of ``tests_of``.
     """
-    noted = known / f"{'lens' if '/lens/' in room else Path(room).stem}.json"
+    shared = "/lens/" in room and not own
+    noted = known / f"{'lens' if shared else re.sub('[^a-z]+', '-', room)}.json"
     if noted.exists():
         return reaching.Reached(noted)
-    broken = failure(tests_of(room), copy, noted)
+    broken = failure(tests_of(room, own), copy, noted)
     reached = None if broken else reaching.Reached(noted)
     quickest = sorted(reached.seconds.items(), key=lambda item: item[1]) if reached else ()
     if reached is None or (broken := failure(dict(quickest), copy)):
@@ -201,6 +203,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="changes in whose line this pattern is found")
     parser.add_argument("--list", action="store_true", help="only list what would be tried")
     parser.add_argument("--known", type=Path, help="a folder, for what is found out of the tests")
+    parser.add_argument("--own", action="store_true", help="only the tests of the room itself")
     parser.add_argument("--count", nargs="+", type=Path, help="put together what runs printed")
     options = parser.parse_args()
     if options.count:
@@ -214,7 +217,8 @@ def main() -> None:
         copy = copied(Path(folder))
         for room, sample in samples.items():
             if sample:
-                reached = reached_in(room, copy, options.known or Path(folder))
+                known = options.known or Path(folder)
+                reached = reached_in(room, copy, known, options.own)
                 tried(room, sample, copy, reached, end)
 
 

@@ -91,7 +91,7 @@ def frozen(story: Story) -> Iterator[Finding]:
     """A net was walked through, and none of its parameters wanted a gradient."""
     told: set[str] = set()
     for call in (c for c in story.calls_made if not c.restricted):
-        for net in {story.record.forwards[i].net for i in call.forwards} - told:
+        for net in sorted({story.record.forwards[i].net for i in call.forwards} - told):
             if story.record.parameters[net] and not call.received.get(net):
                 told.add(net)
                 yield story.finding(

@@ -12,25 +12,22 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.model import BackwardCall
+from gan_lessons.lens.model import BackwardCall, Line
 
 
 def cancelled(story: Story) -> Iterator[Finding]:
     """What a net says is subtracted from the very same, each with its graph: zero, and so is the
     gradient. Each time that this line ran; once it may be by chance."""
     graph = story.record.graph
-    places = defaultdict[object, list[int]](list)
+    places = defaultdict[tuple[Line, frozenset[str]], list[int]](list)
     for key in story.last_walk:
-        node = graph.nodes.get(key)
-        if node is not None and node.op == "SubBackward0" and len(node.inputs) == 2:
-            places[graph.lines.get(key)].append(key)
-    for line, keys in places.items():
-        if line is None or len(keys) < 2 or not graph.cancelled >= {*keys}:
-            continue
+        node, line = graph.nodes.get(key), graph.lines.get(key)
+        if line is not None and node is not None and node.op == "SubBackward0":
+            places[line, story.behind[key]].append(key)
+    for (_, nets), keys in places.items():
         sides = [story.leaves_of(i) for i in graph.nodes[keys[0]].inputs]
-        nets = {net for net, _ in sides[0]}
         calls = [c for c in story.calls_made if {*keys} & {*c.nodes}]
-        if sides[0] != sides[1] or not calls:
+        if len(keys) < 2 or not graph.cancelled >= {*keys} or len({*sides}) != 1 or not calls:
             continue
         for net in sorted(nets & {*story.trained}):
             yield story.finding(

@@ -134,7 +134,7 @@ def in_no_optimizer(story: Story) -> Iterator[Finding]:
         return
     empty = [name for name, held in story.record.holds.items() if not held]
     told = {f.net for rule in (cut_off, holds_the_wrong_net) for f in story.told(rule)}
-    for net in story.record.parameters.keys() - {*story.trained} - told:
+    for net in sorted(story.record.parameters.keys() - {*story.trained} - told):
         if story.moved_outside.get(net):
             continue
         calls = [c for c in story.calls_made if story.receivers(c).get(net)]

@@ -25,7 +25,7 @@ def constant_term(story: Story) -> Iterator[Finding]:
         linked = {n for call in used for n, m in story.links(call) if m == net}
         told = {net, *linked}
         for call, (cut, judges) in ((c, term) for c in used for term in _terms(story, c, net)):
-            for judge in judges - told:
+            for judge in sorted(judges - told):
                 told.add(judge)
                 if judge in story.trained and call.index not in story.calls_of(judge):
                     cuts = [c for c, js in _terms(story, call, net) if judge in js]
@@ -139,7 +139,7 @@ def without_pupils(story: Story, call: BackwardCall) -> Iterator[tuple[int, str]
     pupils = {net for _, net in story.uses.get(call.index, ())}
     last = story.record.events[-1].grads
     for term in () if call.restricted else summed(story, call)[1]:
-        for judge in story.behind[term] if not story.behind[term] & pupils else ():
+        for judge in sorted(story.behind[term]) if not story.behind[term] & pupils else ():
             kept = any(call.index in state.sources for state in last.get(judge, {}).values())
             served = (story.kind(call), judge) in story.kinds_used  # by this line, another time
             if judge in story.trained and not kept and not served:

@@ -276,7 +276,7 @@ def thrown_away(story: Story) -> Iterator[Finding]:
         got = story.receivers(call)
         meant = {m for n, m in story.links(call) if m in got}  # it only passed through the others
         used = call.index in story.uses
-        for net in _beside_the_used(story, call) if used else meant or got:
+        for net in sorted(_beside_the_used(story, call) if used else meant or got):
             event = _cleared_at(story, call, net)
             if event is not None and (not used or _of_another(story, call, net, event)):
                 lost[story.kind(call), net].append((call, event))
