@@ -21,7 +21,6 @@ from torch.optim import Optimizer
 
 from gan_lessons import data
 from gan_lessons.arguments import require, require_whole
-from gan_lessons.classroom.explorer.any_step_run import AnyStepRun
 from gan_lessons.classroom.explorer.ending import why_raised
 from gan_lessons.classroom.explorer.field import PlaneWatch
 from gan_lessons.classroom.explorer.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
