@@ -40,16 +40,17 @@ nothing:
 - what the backward of a function of your own computes, where its forward changes the values: ask
   `torch.autograd.gradcheck`;
 - what a hook does to a gradient (that hooks pile up is told);
-- a label or a sign in a distance (`MSELoss`): it pulls either way, by what the verdict is;
+- a player that is told to look false beside a distance to the truth (`L1Loss`): a watermark looks
+  the same, and only what it computes in vain is told;
 - how much a term weighs: micro-batches that are summed and not averaged, a mean where the sum over
   classes was meant (of `kl_div` torch itself warns);
 - which of two branches was to stand still: where the wrong one was detached, only a head that gets
   no gradient at all is told;
 - two parts of one net, cut apart, that both learn from something: a linear probe or training by
   stages is cut there too (so is a code that was drawn from `mu.data`);
-- one backward for the losses of two opponents, `(d_loss + g_loss).backward()`, where the judge
-  judges nothing but what that player made, or the two losses do not pull each number of a verdict
-  apart (labels of each sample's own): only that the backward is shared is noted;
+- one backward for the losses of two opponents, `(d_loss + g_loss).backward()`, where the two losses
+  do not pull each number of a verdict apart (labels of each sample's own): only that the backward
+  is shared is noted;
 - a term whose branch was never entered: that values were made for it without gradients and used by
   nothing;
 - data: the class labels of somebody else, real samples where fakes belong, the code of the batch

@@ -243,18 +243,18 @@ def a_score_that_weighs_with_its_graph(it: It, i: int) -> None:
         optimizer.step()
 
 
-def gated(it: It, who: str, i: int) -> Tensor:
+def let_through(it: It, who: str, i: int) -> Tensor:
     """One loss, and the gate learns from nothing else."""
     trunk, gate = (it.nets[n] if who in (n, "") else it.then[n] for n in ("scene", "score"))
     made = trunk(noise(i))
     return mse_loss(made * torch.sigmoid(gate(made)), real(i))
 
 
-@loop(build=scene_and_score, intended=gated)
+@loop(build=scene_and_score, intended=let_through)
 def a_gate_that_learns_what_it_lets_through(it: It, i: int) -> None:
     it.then = copy.deepcopy(it.nets)
     for optimizer in it.optimizers.values():
         optimizer.zero_grad()
-    gated(it, "", i).backward()
+    let_through(it, "", i).backward()
     for optimizer in it.optimizers.values():
         optimizer.step()

@@ -231,12 +231,12 @@ def lost_terms(story: Story) -> Iterator[Finding]:
     seen = set[object]()
     for root in (i for i in lost if i not in parts):
         below = story.reached(root)
-        forwards = {graph.nodes[i].forward for i in below} - {None}
+        forwards = {f for i in below if (f := graph.nodes[i].forward) is not None}
         nets = sorted(story.behind[root] & {*story.trained})
         new = _place(story, root) not in seen
         seen.add(_place(story, root))
-        events = [story.record.events[story.began[f]] for f in sorted(map(int, forwards - {None}))
-                  if f in story.began]  # fmt: skip
+        begun = (story.began[f] for f in sorted(forwards) if f in story.began)
+        events = [story.record.events[event] for event in begun]
         walked = forwards and forwards <= story.walked_forwards
         if new and walked and nets and told.isdisjoint(e.index for e in events):
             yield _lost_term(story, root, nets, events)
