@@ -233,8 +233,9 @@ def lost_terms(story: Story) -> Iterator[Finding]:
         below = story.reached(root)
         forwards = {f for i in below if (f := graph.nodes[i].forward) is not None}
         nets = sorted(story.behind[root] & {*story.trained})
-        new = _place(story, root) not in seen
-        seen.add(_place(story, root))
+        place = (_place(story, root), *nets)  # a helper's line may serve several players
+        new = place not in seen
+        seen.add(place)
         begun = (story.began[f] for f in sorted(forwards) if f in story.began)
         events = [story.record.events[event] for event in begun]
         walked = forwards and forwards <= story.walked_forwards
@@ -249,7 +250,8 @@ def _place(story: Story, node: int) -> object:
 
 
 def _lost_term(story: Story, root: int, nets: list[str], events: list[Event]) -> Finding:
-    call = next(iter(story.calls_made))
+    calls = story.calls_made  # the line is told as seen from a call of these nets
+    call = next((c for c in calls if not story.receivers(c).keys().isdisjoint(nets)), calls[0])
     return story.finding(
         "never-walked", "waste", nets[0] if len(nets) == 1 else None, events[:1],
         "A number is made of what {nets} gave{where}, and nothing comes of it: no backward walks "
