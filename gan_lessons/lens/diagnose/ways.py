@@ -10,6 +10,8 @@ from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Story
 from gan_lessons.lens.model import BackwardCall, Pull
 
+SHIFTS = {"SubBackward0", "RsubBackward1", "AddBackward0"}  # the label of a square knows of them
+
 
 class Way(NamedTuple):
     """By the sign of the gradient at the verdict (-1 raises it); or, where the loss is a distance,
@@ -130,6 +132,3 @@ def _verdict(story: Story, term: int) -> int | None:
         inputs = [i for i in nodes[key].inputs if i in nodes]
         key = inputs[0] if len(inputs) == 1 else None
     return key
-
-
-SHIFTS = {"SubBackward0", "RsubBackward1", "AddBackward0"}  # the label of a square knows of them
