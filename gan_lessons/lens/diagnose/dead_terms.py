@@ -99,11 +99,12 @@ def _wrong_side(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut
         "In {call} a term compares what {judge} says of the output of {net} with what it says of "
         "something else, and {net} learns nothing from it: the side of {net} was cut off by "
         "{how}{where}.",
-        f"{SOFT_CHOICE} Detach the other side of this term if it is to stand still."
+        "{soft} Detach the other side of this term if it is to stand still."
         if cut.how in CHOICES
         else "Leave out {how} there, and detach the other side of this term if it is to stand "
         "still.",
         judge=judge, call=story.call(call.index), how=cut.how, where=story.in_line(cut.line),
+        soft=SOFT_CHOICE,
     )  # fmt: skip
 
 

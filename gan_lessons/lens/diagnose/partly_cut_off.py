@@ -203,12 +203,12 @@ def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
                     "cut-off", "wrong", net, [story.events[call.index]],
                     "{call} trains a part of {net} only: no backward reaches {names}, because the "
                     "graph was cut by {how}{where}.",
-                    f"{SOFT_CHOICE} If they are not to learn, leave them out of the optimizer."
+                    "{soft} If they are not to learn, leave them out of the optimizer."
                     if cut.how in CHOICES
                     else "Leave out {how} there if these are to learn; if not, leave them out of "
                     "the optimizer.",
                     call=story.call(call.index), names=_some(names), how=cut.how,
-                    where=story.in_line(cut.line),
+                    where=story.in_line(cut.line), soft=SOFT_CHOICE,
                 )  # fmt: skip
     return None
 
