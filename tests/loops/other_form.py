@@ -119,3 +119,18 @@ soft_and_hard = partial(of_both, of_d=chosen, of_g=partial(softmax, dim=1))
 @loop(intended=soft_and_hard)
 def a_choice_for_d_and_its_soft_form_for_g(it: It, i: int) -> None:
     in_turn(it, i, soft_and_hard)
+
+
+def also_bounded(it: It, who: str, i: int) -> Tensor:
+    """D is shown each fake as it is, and once more in bounds."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "G":
+        return bce(D(fake), 1.0)
+    fakes = bce(D(fake.detach()), 0.0) + bce(D(torch.tanh(fake).detach()), 0.0)
+    return bce(D(real(i)), 1.0) + fakes
+
+
+@loop(intended=also_bounded)
+def a_judge_that_sees_both_forms(it: It, i: int) -> None:
+    in_turn(it, i, also_bounded)
