@@ -13,7 +13,8 @@ from typing import Any
 
 import nbformat
 
-from gan_lessons.classroom.article import ADDRESS, ARTICLE, Scoreboard
+from gan_lessons.classroom.article import Scoreboard
+from gan_lessons.classroom.statements import ADDRESS, ARTICLE
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSON = ROOT / "notebooks" / "11-the-article-checked.ipynb"
@@ -23,10 +24,11 @@ HEAD = """# The article, checked
 Written by `python tools/claims_table.py`, which runs
 [lesson 11](../notebooks/11-the-article-checked.ipynb); `tests/test_claims_11.py` holds every line
 of it. What the [article]({address}) of 2020 says is quoted in our translation. The conditions stand
-before the measurement: ✓ met, ✗ not met. All of them met: the claim holds; some of them: in
-part. Other lessons measure the same claims on their way; the verdict that counts is this one.
+before the measurement: ✓ met, ✗ not met. All of them met: the claim holds, and if it compares
+sizes, for our nets; some of them: in part. Other lessons measure the same claims on their way; the
+verdict that counts is this one.
 
-{holds} hold, {part} in part, {fail} do not hold.
+{holds} hold, {ours} hold for our nets, {part} in part, {fail} do not hold.
 
 | claim | the article says | conditions | verdict | measured | lesson |
 |---|---|---|---|---|---|
@@ -48,7 +50,7 @@ def markdown(board: Scoreboard) -> str:
     """The whole page. Raises ValueError where a claim has no verdict."""
     if board.missing:
         raise ValueError(f"no verdict on {', '.join(board.missing)}: lesson 11 must check them")
-    counts = {"holds": board.count(True), "part": board.count(None), "fail": board.count(False)}
+    counts = dict(zip(("holds", "ours", "part", "fail"), board.score, strict=True))
     rows = [_row(board, name) for name in ARTICLE]
     return HEAD.format(address=ADDRESS, **counts) + "\n".join(rows) + "\n"
 
