@@ -219,7 +219,7 @@ def hifi_gan(cast: Cast, real: Tensor, noise: Tensor) -> None:
 
 @seen_in("StyleGAN2-ADA", STYLEGAN + "training/training_loop.py")
 def stylegan2_ada(cast: Cast, real: Tensor, noise: Tensor) -> None:
-    """Everything is frozen, always, but for the one player whose phase it is. No detach at all."""
+    """All is frozen, always, but for the one player whose phase it is. No fake is detached."""
     (G, D), (opt_g, opt_d) = cast.nets.values(), cast.optimizers.values()
     let_learn((G, D), False)
     opt_g.zero_grad()
