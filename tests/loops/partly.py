@@ -374,10 +374,10 @@ def both_learn_from_what_came_back_from_numpy(it: It, i: int) -> None:
 
 
 @loop(
+    ("never-walked", "G"),
     intended=with_content,
-    waste="never-walked",
-    says="built a graph of D that no backward ever walked",
-    advice="without .item\\(\\) or float\\(\\): from a number D and G cannot learn",
+    says="A number that is another one each time is added .* G learns nothing from it",
+    advice="Add the tensor itself, without .item\\(\\)",
 )
 def a_term_that_was_made_a_number_for_the_log(it: It, i: int) -> None:
     G, D = it.nets.values()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,6 +13,7 @@ import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.gradients import Names
 
 Place = tuple[str, str]  # (net, parameter)
+AS_MADE = 1  # the version of a parameter that its layer has initialized, and nobody has written to
 
 
 def on_one_memory(names: Names) -> tuple[tuple[Place, ...], ...]:
@@ -37,6 +39,28 @@ def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, in
         if idle and not known.isdisjoint(held):
             found[name] = idle
     return found
+
+
+def in_training(parameters: Iterable[Tensor]) -> set[int]:
+    """The ids of those that modules own, all of them in training mode."""
+    wanted = {id(p) for p in parameters}
+    modes: dict[int, set[bool]] = defaultdict(set)
+    for module in (o for o in gc.get_objects() if issubclass(type(o), nn.Module)) if wanted else ():
+        for p in module._parameters.values():
+            if id(p) in wanted:
+                modes[id(p)].add(module.training)
+    return {key for key, found in modes.items() if found == {True}}
+
+
+def as_made(names: Names, held: Collection[int]) -> dict[str, tuple[str, ...]]:
+    """Net -> its parameters that train, that no optimizer holds (ids), and that nobody wrote to
+    since they were initialized: loaded they would have been written to again."""
+    found = {
+        net: tuple(k for k, p in named.items()
+                   if id(p) not in held and p.requires_grad and internals.version_of(p) == AS_MADE)
+        for net, named in names.items()
+    }  # fmt: skip
+    return {net: row for net, row in found.items() if row}
 
 
 def hooks_of(net: nn.Module, parameters: Iterable[Tensor]) -> int:
