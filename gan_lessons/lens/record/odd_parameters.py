@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
@@ -61,6 +62,24 @@ def as_made(names: Names, held: Collection[int]) -> dict[str, tuple[str, ...]]:
         for net, named in names.items()
     }  # fmt: skip
     return {net: row for net, row in found.items() if row}
+
+
+def frozen_in_vain(net: nn.Module) -> str:
+    """What was set to False on a module, or on a parameter under another name than torch's, as if
+    that froze it: ``backbone.requires_grad``, ``0.weight.require_grad``. "" for nothing."""
+    for path, part in net.named_modules():
+        if vars(part).get("requires_grad") is False and any(
+            p.requires_grad for p in part.parameters()
+        ):
+            return f"{path}.requires_grad".removeprefix(".")
+    for name, p in net.named_parameters():
+        for word, value in vars(p).items():
+            if value is False and p.requires_grad and _MISSPELT.fullmatch(word):
+                return f"{name}.{word}"
+    return ""
+
+
+_MISSPELT = re.compile(r"_?requi?[re]{0,3}[sd]?_?grads?", re.IGNORECASE)
 
 
 def hooks_of(net: nn.Module, parameters: Iterable[Tensor]) -> int:

@@ -22,7 +22,7 @@ from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_ne
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.lone_parameters import LoneParameters
-from gan_lessons.lens.record.odd_parameters import as_made, hooks_of, of_no_net
+from gan_lessons.lens.record.odd_parameters import as_made, frozen_in_vain, hooks_of, of_no_net
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import (
     held_parameters,
@@ -199,6 +199,10 @@ class Recorder:
         if done.weights and not closure_ran:
             same = map(alike, done.weights, self.journal.weights(held))
             details["stood_still"] = all(same)
+        for net in holds:  # as it stands at each step of the net, else it is nothing
+            here = frozen_in_vain(self._nets[net])
+            before = record.frozen_in_vain.get(net, here)
+            record.frozen_in_vain = {**record.frozen_in_vain, net: before if here else ""}
         self.journal.stepped(held, used)
         self.journal.event("step", target, caller_line(), **details)
         for net in record.moved_by(record.events[-1]):
