@@ -6,6 +6,8 @@ from . import (
     cut_off,
     directions,
     errors,
+    forgotten,
+    kept_out,
     lone,
     loss_forms,
     lost_terms,
@@ -24,7 +26,8 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, partly, polluted, summed, crossed, ownership, unused_loss, lost_terms,
+    errors, cut_off, kept_out, partly, polluted, summed, crossed, ownership, forgotten, unused_loss,
+    lost_terms,
     loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
     no_gradient_there, useless_gradients, right,
 )  # fmt: skip

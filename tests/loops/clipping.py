@@ -133,6 +133,41 @@ def stepped_past_the_scaler(it: It, i: int) -> None:
     scaled_turns(it, i, unscale=False, plain="" if it.fixed else "G", clip=False)
 
 
+def one_loss_that_is_not_scaled(it: It, i: int, by_hand: bool) -> None:
+    """``by_hand``: multiplied by the scale without the scaler."""
+    G, D = it.nets.values()
+    for who in "DG":
+        it.optimizers[who].zero_grad()
+        fake = G(noise(i))
+        if who == "D":
+            d_loss = bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+            it.scaler.scale(d_loss).backward()
+        elif by_hand:
+            (bce(D(fake), 1.0) * it.scaler.get_scale()).backward()
+        elif it.fixed:
+            it.scaler.scale(bce(D(fake), 1.0)).backward()
+        else:
+            g_loss = bce(D(fake), 1.0)
+            g_loss.backward()
+        it.scaler.step(it.optimizers[who])
+    it.scaler.update()
+
+
+@loop(
+    ("still-scaled", "G"),
+    build=scaled,
+    says="the loss of `g_loss.backward\\(\\)` was never multiplied by it",
+    advice="`it.scaler.scale\\(g_loss\\).backward\\(\\)` instead of",
+)
+def a_loss_past_the_scaler(it: It, i: int) -> None:
+    one_loss_that_is_not_scaled(it, i, by_hand=False)
+
+
+@loop(build=scaled)
+def a_loss_that_is_scaled_by_hand(it: It, i: int) -> None:
+    one_loss_that_is_not_scaled(it, i, by_hand=True)
+
+
 @loop(build=scaled)
 def unscaled_and_stepped_by_itself(it: It, i: int) -> None:
     scaled_turns(it, i, unscale=True, plain="G", clip=False)

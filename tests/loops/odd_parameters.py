@@ -3,11 +3,13 @@ right loops like it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn, optim
 from torch.nn.functional import cross_entropy, kl_div, mse_loss
 
-from .kit import It, draw, loop, mlp, noise, pair, real, sgd
+from .kit import It, draw, loop, mlp, noise, pair, real, sgd, usual
 from .right import both
 
 
@@ -261,3 +263,62 @@ def a_twin_that_waits_for_its_turn(it: It, i: int) -> None:
     it.optimizers["actor"].zero_grad()
     twins(it, "actor", i).backward()
     it.optimizers["actor"].step()
+
+
+def with_a_backbone(fixed: bool, freeze: Callable[[nn.Module], object]) -> It:
+    backbone, head = mlp(2, 3), nn.Linear(3, 3)
+    if fixed:
+        backbone.requires_grad_(False)
+    else:
+        freeze(backbone)
+    it = It(fixed=fixed, nets={"backbone": backbone, "head": head})
+    it.optimizers = {"opt": sgd(head) if fixed else sgd(backbone, head)}
+    return it
+
+
+def classified(it: It, i: int) -> None:
+    backbone, head = it.nets.values()
+    loss = cross_entropy(head(backbone(real(i))), torch.arange(8) % 3)
+    it.optimizers["opt"].zero_grad()
+    loss.backward()
+    it.optimizers["opt"].step()
+
+
+def say(things: Iterable[object], word: str) -> None:
+    """``thing.word = False``, which torch does not refuse, whatever the word is."""
+    for thing in things:
+        setattr(thing, word, False)
+
+
+@loop(
+    ("not-frozen", "backbone"),
+    build=lambda fixed: with_a_backbone(fixed, lambda net: say([net], "requires_grad")),
+    intended=None,
+    says="requires_grad of backbone is False, .* `.*` moves 4 parameters there all the same",
+    advice="call requires_grad_\\(False\\) on the module",
+)
+def a_backbone_that_an_attribute_freezes(it: It, i: int) -> None:
+    classified(it, i)
+
+
+@loop(
+    ("not-frozen", "backbone"),
+    build=lambda fixed: with_a_backbone(fixed, lambda net: say(net.parameters(), "require_grad")),
+    intended=None,
+    says="0.weight.require_grad of backbone is False, and torch knows no such word",
+    advice="set requires_grad of each parameter",
+)
+def a_backbone_that_a_wrong_word_freezes(it: It, i: int) -> None:
+    classified(it, i)
+
+
+@loop()
+def a_judge_that_an_attribute_freezes_for_g(it: It, i: int) -> None:
+    """It does nothing, and nothing was needed: what G leaves in D is cleared."""
+    say([it.nets["D"]], "requires_grad")
+    for who in ("G", "D"):
+        loss = usual(it, who, i)
+        assert loss is not None
+        it.optimizers[who].zero_grad()
+        loss.backward()
+        it.optimizers[who].step()

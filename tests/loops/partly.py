@@ -374,10 +374,10 @@ def both_learn_from_what_came_back_from_numpy(it: It, i: int) -> None:
 
 
 @loop(
+    ("never-walked", "G"),
     intended=with_content,
-    waste="never-walked",
-    says="built a graph of D that no backward ever walked",
-    advice="without .item\\(\\) or float\\(\\): from a number D and G cannot learn",
+    says="A number that is another one each time is added .* G learns nothing from it",
+    advice="Add the tensor itself, without .item\\(\\)",
 )
 def a_term_that_was_made_a_number_for_the_log(it: It, i: int) -> None:
     G, D = it.nets.values()
@@ -676,3 +676,41 @@ def the_verdict_is_detached_and_not_the_fake(it: It, i: int) -> None:
 @loop()
 def the_fake_is_detached_and_not_the_verdict(it: It, i: int) -> None:
     cut_after_the_judge(it, i, after=False)
+
+
+@loop(
+    ("cut-off", "G"),
+    build=with_a_fixed_net,
+    intended=of_content,
+    says="made of what detach\\(\\) had cut off in `content = .*, through the weights of a fixed net",
+    advice="make it of the output of G itself, without detach",
+)
+def the_features_of_a_fixed_net_on_a_detached_fake(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    content = mse_loss(it.features(fake if it.fixed else fake.detach()), it.features(real(i)))
+    step(it, "G", bce(D(fake), 1.0) + content)
+
+
+@loop(
+    waste="cut-off",
+    intended=with_content,
+    says="made of what detach\\(\\) had cut off in `content = .*, and G learns nothing",
+    advice="make it of the output of G itself, without detach",
+)
+def a_distance_of_a_detached_fake(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    content = l1_loss(fake if it.fixed else fake.detach(), real(i))
+    step(it, "G", bce(D(fake), 1.0) + content)
+
+
+@loop()
+def a_distance_that_is_added_for_the_log(it: It, i: int) -> None:
+    """It was detached when it was made, so that only what is printed knows of it."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    step(it, "G", bce(D(fake), 1.0) + l1_loss(fake, real(i)).detach())

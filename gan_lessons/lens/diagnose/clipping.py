@@ -147,3 +147,37 @@ def still_scaled(story: Story) -> Iterator[Finding]:
                     step=story.event(step.event), call=story.call(index),
                     scale=story.quoted(scale.line),
                 )  # fmt: skip
+
+
+def never_scaled(story: Story) -> Iterator[Finding]:
+    """A GradScaler took its scale off a gradient of a loss that it had never multiplied: what the
+    step used is by so much too small. (A loss that is scaled by hand shows as a product.)"""
+    if story.failed or story.inside:
+        return
+    nodes = story.record.graph.nodes
+    scaled = {s.node for s in story.record.scalings if s.kind == "scale"}
+    told = set[tuple[str, Line]]()
+    for taken in (s for s in story.record.scalings if s.kind in ("unscale", "step")):
+        for net in taken.nets:
+            step = next((s for s in story.steps_of(net) if s.event.index >= taken.after), None)
+            calls = {*taken.calls} & step.calls(net) if step is not None else set()
+            for call in (story.record.backward_calls[c] for c in sorted(calls)):
+                by_hand = nodes[call.nodes[-1]].op in ("MulBackward0", "DivBackward0")
+                if by_hand or scaled & {*call.nodes} or (net, call.line) in told or not step:
+                    continue
+                told.add((net, call.line))
+                yield story.finding(
+                    "still-scaled", "wrong", net, [story.events[call.index], step.event],
+                    "{taken} divides the gradient of {net} by the scale of the loss, and the loss "
+                    "of {call} was never multiplied by it: what moves {net} is far too small.",
+                    "Multiply that loss as well: `{scale}` instead of {call}.",
+                    taken=story.quoted(taken.line), call=story.call(call.index),
+                    scale=_through_the_scaler(taken.line, call.line),
+                )  # fmt: skip
+
+
+def _through_the_scaler(taken: Line, backward: Line) -> str:
+    """``scaler.scale(g_loss).backward()``, with the names that the two lines have."""
+    scaler = _called(r"([\w.]+)\.(?:step|unscale_)\(", r"\1", taken) or "scaler"
+    loss = re.match(r"([\w.]+)\.backward\(", backward.code)
+    return f"{scaler}.scale({loss[1] if loss else 'loss'}).backward()"

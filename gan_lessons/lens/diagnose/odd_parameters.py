@@ -145,3 +145,31 @@ def hooks_pile_up(story: Story) -> Iterator[Finding]:
                 "iteration.",
                 first=counts[0], last=counts[-1], step=story.event(steps[0]),
             )  # fmt: skip
+
+
+def frozen_by_a_name(story: Story) -> Iterator[Finding]:
+    """An attribute that freezes nothing stands at False at each step that moves its parameters: on
+    a module, or on a parameter under a name that torch does not know. Where an optimizer holds
+    nothing else, it is one that a player has for another's turn."""
+    for net, place in story.record.frozen_in_vain.items():
+        path, _, word = place.rpartition(".")
+        steps = [s for s in story.steps_of(net) if s.used]
+        for step in steps[:1]:
+            mine = [
+                k for n, k in step.used if n == net and (not path or f"{k}.".startswith(f"{path}."))
+            ]
+            others = {(n, k) for n, k in step.used} - {(net, k) for k in mine}
+            if not place or not mine or not others:
+                continue
+            single = path in story.record.parameters[net]
+            yield story.finding(
+                "not-frozen", "wrong", net, [*story.events_of(step.calls(net)), step.event],
+                "{place} of {net} is False, and torch knows no such word for a parameter: {step} "
+                "moves it all the same."
+                if single
+                else "{place} of {net} is False, and for a module that is a mere attribute: {step} "
+                "moves {count} parameters there all the same.",
+                "To freeze them, call requires_grad_(False) on the module, or set requires_grad "
+                "of each parameter. If they are to learn, leave that line out.",
+                place=place, step=story.event(step.event), count=len(mine), word=word,
+            )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off, steps_of_the_wrong_net
+from gan_lessons.lens.diagnose.forgotten import forgotten
 from gan_lessons.lens.diagnose.odd_parameters import made_anew
 from gan_lessons.lens.diagnose.partly_cut_off import summed, without_pupils
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
@@ -159,40 +160,49 @@ def of_nobody(story: Story) -> Iterator[Finding]:
     """Backward fills parameters that are in no named net and in no optimizer.
 
     A net in a plain list is no submodule, so that ``parameters()`` leaves it out. Waste: it may as
-    well be a fixed net that nobody froze.
+    well be a fixed net that nobody froze. Wrong where a term is for them alone, or where they are
+    as they were made and take what a net that learns has made: no fixed net is left like that.
     """
-    graph, told = story.record.graph, set[frozenset[int]]()
+    graph, found = story.record.graph, dict[frozenset[int], list[BackwardCall]]()
     anew = story.told_events(made_anew, holds_the_wrong_net, cut_off)
     for call in (c for c in story.calls_made if not c.restricted):
-        found = frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers)
-        if not found or any(found <= one for one in told):
+        if numbers := frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers):
+            found.setdefault(numbers, []).append(call)
+    largest = {n: c for n, c in found.items() if not any(n < other for other in found)}
+    for numbers, calls in largest.items():
+        if story.events[calls[0].index].index in anew:
             continue
-        told.add(found)
-        if story.events[call.index].index in anew:
-            continue
-        if (place := _in_a_plain_list(story, call, found)) is not None:
-            yield _not_registered(story, call, *place, len(found))
-            continue
-        forwards = [story.record.forwards[i] for i in call.forwards]
-        inside = dict.fromkeys(
-            f.net for f in forwards for i in call.nodes
-            if graph.nodes[i].forward == f.index and graph.strangers.keys() & graph.nodes[i].inputs
-        )  # fmt: skip
-        alone = _taught_alone(story, call)
-        yield story.finding(
-            "ownership", "wrong" if alone else "waste", next(iter(inside), None),
-            story.events_of([call.index]),
-            "A term of the loss of {call} teaches nobody but {count} parameters that no optimizer "
-            "holds, and that are not among those of {nets}: they never learn."
-            if alone else
-            "{call} computes gradients for {count} parameters that no optimizer holds, and that "
-            "are not among the parameters of {nets}.",
-            "If they are to learn, register them (a list of nets is an nn.ModuleList), and make "
-            "the optimizer after that. If they are of a fixed net, freeze it "
-            "(requires_grad_(False)).",
-            call=story.call(call.index), count=len(found),
-            nets=" and ".join(inside or story.record.parameters),
-        )  # fmt: skip
+        place = _in_a_plain_list(story, calls[0], numbers)
+        if place is not None:
+            yield _not_registered(story, calls[0], *place, len(numbers))
+        elif (alone := next((c for c in calls if _taught_alone(story, c)), None)) is not None:
+            yield _of_nobody(story, alone, numbers, alone=True)
+        elif between := forgotten(story, calls, numbers):
+            yield between
+        else:
+            yield _of_nobody(story, calls[0], numbers, alone=False)
+
+
+def _of_nobody(story: Story, call: BackwardCall, found: frozenset[int], *, alone: bool) -> Finding:
+    graph, forwards = story.record.graph, [story.record.forwards[i] for i in call.forwards]
+    inside = dict.fromkeys(
+        f.net for f in forwards for i in call.nodes
+        if graph.nodes[i].forward == f.index and graph.strangers.keys() & graph.nodes[i].inputs
+    )  # fmt: skip
+    return story.finding(
+        "ownership", "wrong" if alone else "waste", next(iter(inside), None),
+        story.events_of([call.index]),
+        "A term of the loss of {call} teaches nobody but {count} parameters that no optimizer "
+        "holds, and that are not among those of {nets}: they never learn."
+        if alone else
+        "{call} computes gradients for {count} parameters that no optimizer holds, and that "
+        "are not among the parameters of {nets}.",
+        "If they are to learn, register them (a list of nets is an nn.ModuleList), and make "
+        "the optimizer after that. If they are of a fixed net, freeze it "
+        "(requires_grad_(False)).",
+        call=story.call(call.index), count=len(found),
+        nets=" and ".join(inside or story.record.parameters),
+    )  # fmt: skip
 
 
 def _in_a_plain_list(
@@ -225,14 +235,15 @@ def _not_registered(story: Story, call: BackwardCall, net: str, place: str, coun
 
 def _taught_alone(story: Story, call: BackwardCall) -> bool:
     """Is there a term that leads to such parameters, and to no net that an optimizer trains? It is
-    for them alone; through a fixed net (of features, say) a term leads on to one that learns."""
-    strangers = story.record.graph.strangers
-    used = bool({net for _, net in story.uses.get(call.index, ())})
-    terms = summed(story, call)[1] if used else ()
-    return any(
-        story.reached(t) & strangers.keys() and not story.behind[t] & {*story.trained}
-        for t in terms
-    )
+    for them alone; through a fixed net (of features, say) a term leads on to one that learns. Where
+    they are as they were made, a judge that does not learn from this call may stand before them."""
+    graph, pupils = story.record.graph, {net for _, net in story.uses.get(call.index, ())}
+    for term in summed(story, call)[1] if pupils else ():
+        numbers = {graph.strangers[i] for i in story.reached(term) if i in graph.strangers}
+        others = pupils if numbers <= graph.fresh else {*story.trained}
+        if numbers and not story.behind[term] & others:
+            return True
+    return False
 
 
 def held_twice(story: Story) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import CHOICES, SOFT_CHOICE
@@ -30,7 +31,7 @@ def constant_term(story: Story) -> Iterator[Finding]:
                 if judge in story.trained and call.index not in story.calls_of(judge):
                     cuts = [c for c, js in _terms(story, call, net) if judge in js]
                     yield _constant(story, net, judge, call, cut, cuts)
-            if judges == {net} and cut.how == "torch.no_grad" and cut.through is None:
+            if judges == {net} and cut.through is None and _is_compared(cut):
                 yield _added_without_gradients(story, net, call, cut)
 
 
@@ -76,20 +77,34 @@ def _constant(
     )  # fmt: skip
 
 
+def _is_compared(cut: Cut) -> bool:
+    """Was a loss made of it, after it was cut off? (A loss that is made and then detached may be
+    there for what is printed.)"""
+    return (
+        cut.how == "torch.no_grad"
+        or cut.judged
+        or any(re.search("loss|entropy|kl_div|cosine_sim", name) for name in cut.since)
+    )
+
+
 def _added_without_gradients(story: Story, net: str, call: BackwardCall, cut: Cut) -> Finding:
     """No trained net judged. Where a fixed one did, it is a loss; else it may be for a log."""
     return story.finding(
         "cut-off", "wrong" if cut.judged else "waste", net, [story.events[call.index]],
-        "In {call} a term made of the output of {net} is a constant: it was computed under "
-        "torch.no_grad{where}, through the weights of a fixed net, and {net} learns nothing from "
-        "it."
+        "In {call} a term made of the output of {net} is a constant: it was {made}{where}, through "
+        "the weights of a fixed net, and {net} learns nothing from it."
         if cut.judged
-        else "In {call} a term made of the output of {net} is a constant: it was computed under "
-        "torch.no_grad{where}, and {net} learns nothing from it.",
+        else "In {call} a term made of the output of {net} is a constant: it was {made}{where}, "
+        "and {net} learns nothing from it.",
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "
-        "loss.",
-        call=story.call(call.index), where=story.in_line(cut.line),
+        "loss."
+        if cut.how == "torch.no_grad"
+        else "If {net} is to learn from this term, make it of the output of {net} itself, without "
+        "{how}. If it is for a log, leave it out of the loss.",
+        call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
+        made="computed under torch.no_grad" if cut.how == "torch.no_grad"
+        else f"made of what {cut.how} had cut off",
     )  # fmt: skip
 
 

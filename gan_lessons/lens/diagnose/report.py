@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
+from gan_lessons.lens.diagnose.clipping import clipped_in_vain, never_scaled, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.directions import (
@@ -33,6 +33,8 @@ from gan_lessons.lens.diagnose.finding_text import (
     evidence,
     grouped,
 )
+from gan_lessons.lens.diagnose.forgotten import forgotten_parts
+from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.loss_forms import (
     moving_target,
@@ -44,6 +46,7 @@ from gan_lessons.lens.diagnose.loss_forms import (
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
 from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals
 from gan_lessons.lens.diagnose.odd_parameters import (
+    frozen_by_a_name,
     hooks_pile_up,
     made_anew,
     on_one_memory,
@@ -87,15 +90,15 @@ from gan_lessons.lens.show import marked
 
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, left_frozen, constant_term, mere_number, dead_terms, polluted, pulled_apart,
-    follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked, lost_terms,
-    thrown_away, squashed_twice, weighed_by_another, weighed_by_its_judge, moving_target,
-    taught_teacher, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
-    clipped_in_vain, still_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
-    in_no_optimizer, of_nobody, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
-    hooks_pile_up, cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain,
-    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
-    batchnorm_updates,
+    errors, cut_off, left_frozen, kept_out, constant_term, mere_number, dead_terms, polluted,
+    pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked,
+    lost_terms, thrown_away, squashed_twice, weighed_by_another, weighed_by_its_judge,
+    moving_target, taught_teacher, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form,
+    wrong_judge, clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ,
+    exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody, forgotten_parts, held_twice,
+    one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, frozen_by_a_name,
+    cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain, needless_retain,
+    memory_growth, update_kind, from_before, never_received, frozen, batchnorm_updates,
 )  # fmt: skip
 
 
@@ -174,7 +177,8 @@ def diagnose(record: Record) -> Diagnosis:
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
     the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
     ``broadcast``, ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each
-    other), ``other-form`` (a judge sees another form of it in either turn).
+    other), ``other-form`` (a judge sees another form of it in either turn), ``not-frozen`` (frozen
+    by an attribute that freezes nothing).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.

@@ -54,20 +54,31 @@ def _for_another_turn(story: Story, forward: Forward) -> bool:
     return bool(alike) and turn(forward) not in map(turn, alike)
 
 
-def _number_added(story: Story, forward: Forward) -> tuple[BackwardCall, int] | None:
-    """The next call that this net learned from, if a number was added to its loss."""
+def _number_added(story: Story, forward: Forward) -> tuple[str, BackwardCall, int] | None:
+    """The next call that this net learned from, or one behind it, if a number was added to its
+    loss; and who learned from that."""
     began = story.began[forward.index]
-    calls = (c for c in story.calls_made if story.events[c.index].index > began)
-    for call in (c for c in calls if c.index in story.calls_of(forward.net)):
-        key = added_number(story, call)
-        return (call, key) if key is not None else None
+    later = [c for c in story.calls_made if story.events[c.index].index > began]
+    for net in _players(story, forward):
+        call = next((c for c in later if c.index in story.calls_of(net)), None)
+        if call is not None and (key := added_number(story, call)) is not None:
+            return net, call, key
     return None
 
 
-def _only_a_number(story: Story, forward: Forward, call: BackwardCall, key: int) -> Finding:
+def _players(story: Story, forward: Forward) -> list[str]:
+    """Who would learn from a loss of this forward: its own net, and those behind it."""
+    own = story.built_by.get(forward.index, [])
+    behind = frozenset().union(*(story.behind[i] for i in own)) & {*story.trained}
+    return [forward.net, *sorted(behind - {forward.net})]
+
+
+def _only_a_number(
+    story: Story, forward: Forward, net: str, call: BackwardCall, key: int
+) -> Finding:
     began = story.record.events[story.began[forward.index]]
     return story.finding(
-        "never-walked", "wrong", forward.net, [began, story.events[call.index]],
+        "never-walked", "wrong", net, [began, story.events[call.index]],
         "A loss was made of {forward}, and only read as a number; no backward walked it. A number "
         "that is another one each time is added to the loss of {call}{where}: {net} learns nothing "
         "from it.",

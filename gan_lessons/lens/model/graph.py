@@ -111,6 +111,8 @@ class Graph:
     and what was computed from that gradient went into ``target``.
     ``strangers``: leaf -> a number for its parameter, where that is of no named net, no optimizer
     holds it, and at the end it held gradient.
+    ``fresh``: the numbers of strangers that nobody wrote to since they were initialized, of modules
+    in training mode, which no operation without gradients took.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
     ``constants``: sum -> the Python number that was added to a tensor there.
     ``labels``: distance -> the one number towards which it draws all that it takes.
@@ -136,6 +138,7 @@ class Graph:
     outer_lines: Mapping[int, tuple[Line, ...]] = field(default_factory=dict)
     slopes: tuple[Cut, ...] = ()
     strangers: Mapping[int, int] = field(default_factory=dict)
+    fresh: frozenset[int] = frozenset()
     cancelled: frozenset[int] = frozenset()
     constants: Mapping[int, float] = field(default_factory=dict)
     passes: Mapping[int, float] = field(default_factory=dict)

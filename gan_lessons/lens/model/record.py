@@ -50,6 +50,10 @@ class Record:
     ``aliased``: (net, parameter) of those that are several objects on one memory, at the beginning
     or at the end. ``orphans``: optimizer -> how many parameters it holds that are of no named net,
     and hold no gradient. ``evaluated``: net in training -> parameters of its parts in eval mode.
+    ``as_made``: net -> its parameters that train, that no optimizer held when the recording began,
+    and that nobody had written to since they were initialized.
+    ``frozen_in_vain``: net -> what stood at False on it at each of its steps, and freezes nothing,
+    such as an attribute ``requires_grad`` of a module; "" for nothing.
     ``unregistered``: net -> attribute that is a plain list (or dict) -> the numbers, as in
     ``Graph.strangers``, of the parameters in it.
     """
@@ -73,6 +77,8 @@ class Record:
     aliased: tuple[tuple[tuple[str, str], ...], ...] = ()
     orphans: Mapping[str, int] = field(default_factory=dict)
     evaluated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    as_made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    frozen_in_vain: Mapping[str, str] = field(default_factory=dict)
     unregistered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     complete: bool = False
 

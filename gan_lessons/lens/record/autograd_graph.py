@@ -39,6 +39,7 @@ from gan_lessons.lens.record.autograd_nodes import (
     walk,
 )
 from gan_lessons.lens.record.gradients import Fingerprint, alike, measured
+from gan_lessons.lens.record.odd_parameters import AS_MADE, in_training
 from gan_lessons.lens.record.source_lines import NOWHERE
 
 _numbers = itertools.count()
@@ -99,6 +100,8 @@ class LiveGraph:
         self._strangers: dict[int, int] = {}  # node of a parameter of no net -> its number
         # id -> such one, its version and what was measured of it
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
+        self.ungraded: set[int] = set()  # ids of parameters that an operation without a graph took
+        self._fresh: frozenset[int] = frozenset()
         self._frozen: dict[int, Line] = {}  # id of a parameter -> where last frozen or thawed
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self._saved: dict[int, tuple[Saved, ...]] = {}
@@ -150,6 +153,9 @@ class LiveGraph:
             and internals.version_of(p) == version
             and alike(measured([p])[0], value[0])  # or moved through .data
         } - self.held
+        versions = {key: self._strange[key][1] for key in left - self.ungraded}
+        new = [self._strange[key][0]() for key, version in versions.items() if version == AS_MADE]
+        self._fresh = frozenset(in_training([p for p in new if p is not None]))
         for node, key in list(self._strangers.items()):
             if key not in left:
                 del self._strangers[node]
@@ -178,6 +184,7 @@ class LiveGraph:
             outer_lines=self.outer_lines,
             slopes=tuple(self.slopes.values()),
             strangers=self._strangers,
+            fresh=self._fresh,
             cancelled=frozenset(self.cancelled),
             constants=self.constants,
             labels=self.labels,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,6 +14,7 @@ import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.gradients import Names
 
 Place = tuple[str, str]  # (net, parameter)
+AS_MADE = 1  # the version of a parameter that its layer has initialized, and nobody has written to
 
 
 def on_one_memory(names: Names) -> tuple[tuple[Place, ...], ...]:
@@ -37,6 +40,46 @@ def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, in
         if idle and not known.isdisjoint(held):
             found[name] = idle
     return found
+
+
+def in_training(parameters: Iterable[Tensor]) -> set[int]:
+    """The ids of those that modules own, all of them in training mode."""
+    wanted = {id(p) for p in parameters}
+    modes: dict[int, set[bool]] = defaultdict(set)
+    for module in (o for o in gc.get_objects() if issubclass(type(o), nn.Module)) if wanted else ():
+        for p in module._parameters.values():
+            if id(p) in wanted:
+                modes[id(p)].add(module.training)
+    return {key for key, found in modes.items() if found == {True}}
+
+
+def as_made(names: Names, held: Collection[int]) -> dict[str, tuple[str, ...]]:
+    """Net -> its parameters that train, that no optimizer holds (ids), and that nobody wrote to
+    since they were initialized: loaded they would have been written to again."""
+    found = {
+        net: tuple(k for k, p in named.items()
+                   if id(p) not in held and p.requires_grad and internals.version_of(p) == AS_MADE)
+        for net, named in names.items()
+    }  # fmt: skip
+    return {net: row for net, row in found.items() if row}
+
+
+def frozen_in_vain(net: nn.Module) -> str:
+    """What was set to False on a module, or on a parameter under another name than torch's, as if
+    that froze it: ``backbone.requires_grad``, ``0.weight.require_grad``. "" for nothing."""
+    for path, part in net.named_modules():
+        if vars(part).get("requires_grad") is False and any(
+            p.requires_grad for p in part.parameters()
+        ):
+            return f"{path}.requires_grad".removeprefix(".")
+    for name, p in net.named_parameters():
+        for word, value in vars(p).items():
+            if value is False and p.requires_grad and _MISSPELT.fullmatch(word):
+                return f"{name}.{word}"
+    return ""
+
+
+_MISSPELT = re.compile(r"_?requi?[re]{0,3}[sd]?_?grads?", re.IGNORECASE)
 
 
 def hooks_of(net: nn.Module, parameters: Iterable[Tensor]) -> int:

@@ -7,7 +7,7 @@ from types import BuiltinFunctionType, MethodDescriptorType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import TensorWeakRef
 
@@ -85,6 +85,8 @@ class Operations(TorchFunctionMode):
                 self._operation(name, taken, made)
                 if func is torch.autograd.grad:
                     self._slopes(made, *args, **kwargs)
+        if not torch.is_grad_enabled() and not self._graph.running:
+            self._graph.ungraded.update(id(p) for p in args if isinstance(p, nn.Parameter))
         return out
 
     def pause(self) -> None:

@@ -22,7 +22,7 @@ from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_ne
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.lone_parameters import LoneParameters
-from gan_lessons.lens.record.odd_parameters import hooks_of, of_no_net
+from gan_lessons.lens.record.odd_parameters import as_made, frozen_in_vain, hooks_of, of_no_net
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import (
     held_parameters,
@@ -72,6 +72,7 @@ class Recorder:
         for name, optimizer in optimizers.items():
             self._graph.held.update(map(id, held_parameters(optimizer)))
             self._tell_twice(name, optimizer)
+        self._record.as_made = as_made(self._names, self._graph.held)
         alike = [(n, {*named.values()}) for n, named in self._names.items() if named]
         groups = (tuple(n for n, found in alike if found == mine) for _, mine in alike)
         self._record.shared = tuple({group: None for group in groups if len(group) > 1})
@@ -198,6 +199,10 @@ class Recorder:
         if done.weights and not closure_ran:
             same = map(alike, done.weights, self.journal.weights(held))
             details["stood_still"] = all(same)
+        for net in holds:  # as it stands at each step of the net, else it is nothing
+            here = frozen_in_vain(self._nets[net])
+            before = record.frozen_in_vain.get(net, here)
+            record.frozen_in_vain = {**record.frozen_in_vain, net: before if here else ""}
         self.journal.stepped(held, used)
         self.journal.event("step", target, caller_line(), **details)
         for net in record.moved_by(record.events[-1]):

@@ -1,0 +1,107 @@
+"""Parameters that take part in a loss as if they were to learn, and that no optimizer holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.odd_parameters import part_made_anew
+from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.model import FOLDABLE, BackwardCall
+
+TO_LEARN = (
+    "Give them to the optimizer as well, before the loop. If they are to stand still, freeze them "
+    "(requires_grad_(False))."
+)
+
+
+def forgotten(story: Story, calls: list[BackwardCall], numbers: frozenset[int]) -> Finding | None:
+    """Strangers that stand between a net that learns and the loss, in each of these calls, as they
+    were made: an adapter, a second generator. A fixed net would have been loaded, or frozen, or is
+    in eval mode, or judges what is wanted as well; a random target takes the data themselves."""
+    graph = story.record.graph
+    used = [call for call in calls if _modules(story, call)]
+    if len(used) < 2 or not numbers <= graph.fresh:
+        return None
+    takers = [i for number in numbers for i in _takers(story, number)]
+    learning = {net for call in used for net in _modules(story, call)}
+    behind = {i: {net for net, _ in story.leaves_of(i)} & learning for i in takers}
+    first = min((i for i in takers if i in used[0].nodes), default=-1)
+    if first < 0 or not all(behind.values()):
+        return None
+    return story.finding(
+        "ownership", "wrong", None, story.events_of(c.index for c in used[:2]),
+        "{call} computes gradients for {count} parameters that no optimizer holds: they never "
+        "learn. They take what {behind} made{where}, in training mode, as they were initialized.",
+        TO_LEARN,
+        call=story.call(used[0].index), count=len(numbers),
+        behind=" and ".join(sorted(behind[first])), where=story.in_line(graph.lines.get(first)),
+    )  # fmt: skip
+
+
+def _modules(story: Story, call: BackwardCall) -> set[str]:
+    """The nets, lone parameters left out, that learn from this call."""
+    return {net for _, net in story.uses.get(call.index, ())} - {*story.record.lone}
+
+
+def _takers(story: Story, number: int) -> list[int]:
+    """The nodes that take this parameter, as it is or transposed."""
+    graph = story.record.graph
+    known = {i for i, n in graph.strangers.items() if n == number}
+    found = []
+    for key, node in sorted(graph.nodes.items()):
+        if known & {*node.inputs}:
+            if node.op in FOLDABLE and len(node.inputs) == 1:
+                known.add(key)
+            else:
+                found.append(key)
+    return found
+
+
+def forgotten_parts(story: Story) -> Iterator[Finding]:
+    """A part of a net gets gradient from losses of the rest, takes what the rest made, and no
+    optimizer holds it, though it is as it was made. Where only a small part learns, on purpose or
+    beside what is fixed (adapters, prompts, a new head), nothing is said."""
+    if story.failed or story.inside:
+        return
+    told = {one.net for one in story.told(part_made_anew)}
+    for net in (net for net in story.trained if net not in told):
+        calls = [story.record.backward_calls[c] for c in sorted(story.calls_of(net))]
+        held = {k for row in story.record.holds.values() for k in row.get(net, ())}
+        free = [k for k in story.record.as_made.get(net, ()) if k not in held
+                and k not in story.moved_outside.get(net, ())
+                and sum(k in c.received.get(net, ()) for c in calls) > 1]  # fmt: skip
+        parents = {k.rpartition(".")[0] for k in held}
+        free = [k for k in free if k.rpartition(".")[0] not in parents]
+        size = story.record.parameters[net]
+        small = sum(math.prod(size[k]) for k in free) <= sum(math.prod(size[k]) for k in held)
+        if not free or not small or story.record.evaluated.get(net):
+            continue
+        if any(f.net == net and not f.training for f in story.record.forwards):
+            continue
+        if _above(story, net, {*free}, held):
+            yield story.finding(
+                "ownership", "wrong", net, story.events_of(c.index for c in calls[:2]),
+                "{call} computes gradients for {names} of {net}, and no optimizer holds them: they "
+                "never learn. They take what the rest of {net} made, in training mode and as they "
+                "were initialized.",
+                TO_LEARN,
+                call=story.call(calls[0].index),
+                names=", ".join(free[:3]) + (f" and {len(free) - 3} more" if free[3:] else ""),
+            )  # fmt: skip
+
+
+def _above(story: Story, net: str, free: set[str], held: set[str]) -> bool:
+    """Do all these parameters take what those made?"""
+    nodes = story.record.graph.nodes
+    folded = {i: n.parameter for i, n in nodes.items() if n.is_leaf and n.net == net}
+    takes: dict[str, bool] = {}
+    for key, node in sorted(nodes.items()):
+        mine = {name for i in node.inputs if (name := folded.get(i)) in free}
+        if node.op in FOLDABLE and len(node.inputs) == 1 and node.inputs[0] in folded:
+            folded[key] = folded[node.inputs[0]]
+            continue
+        for name in mine:
+            below = {k for n, k in story.leaves_of(key) if n == net}
+            takes[name or ""] = takes.get(name or "", True) and bool(below & held)
+    return takes.keys() == free and all(takes.values())

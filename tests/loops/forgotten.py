@@ -1,0 +1,176 @@
+"""Parameters that take part in a loss as if they were to learn, and that no optimizer holds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, l1_loss, mse_loss
+
+from .kit import It, bce, draw, loop, mlp, noise, real, sgd
+from .right import step
+
+
+def with_a_teacher(fixed: bool) -> It:
+    """Features of the student, and what makes them as wide as the teacher's."""
+    student, align = mlp(2, 3), nn.Linear(3, 4)
+    teacher = mlp(2, 4).eval().requires_grad_(False)
+    it = It(fixed=fixed, nets={"student": student}, teacher=teacher, align=align)
+    it.optimizers = {"opt": sgd(student, align) if fixed else sgd(student)}
+    if fixed:
+        it.nets["align"] = align
+    return it
+
+
+def distilled(it: It, who: str, i: int) -> Tensor:
+    features = it.nets["student"](draw(i))
+    labels = torch.arange(8) % 3
+    wanted = it.teacher(draw(i))
+    return cross_entropy(features, labels) + mse_loss(it.align(features), wanted)
+
+
+@loop(
+    ("ownership", None),
+    build=with_a_teacher,
+    intended=lambda it, who, i: distilled(it, who, i) if it.fixed else None,
+    says="for 2 parameters that no optimizer holds: .* They take what student made in",
+    advice="Give them to the optimizer as well",
+)
+def an_adapter_that_no_optimizer_holds(it: It, i: int) -> None:
+    step(it, "opt", distilled(it, "opt", i))
+
+
+def on_a_loaded_net(fixed: bool) -> It:
+    G, judge = mlp(2, 2), mlp(2, 3)
+    judge.load_state_dict(mlp(2, 3).state_dict())
+    judge.requires_grad_(not fixed)
+    return It(fixed=fixed, nets={"G": G}, optimizers={"G": sgd(G)}, judge=judge)
+
+
+@loop(waste="ownership", build=on_a_loaded_net, intended=None, advice="fixed net, freeze it")
+def a_classifier_that_was_loaded(it: It, i: int) -> None:
+    """An attack on a fixed net, which nobody froze: it was written to since it was initialized."""
+    step(it, "G", -cross_entropy(it.judge(it.nets["G"](noise(i))), torch.arange(8) % 3))
+
+
+def two_ways(fixed: bool) -> It:
+    """Two generators, there and back, of which only one was given to the optimizer."""
+    there, back, D = mlp(2, 2), mlp(2, 2), mlp(2, 1)
+    it = It(fixed=fixed, nets={"there": there, "D": D}, back=back)
+    it.optimizers = {"g": sgd(there, back) if fixed else sgd(there), "d": sgd(D)}
+    if fixed:
+        it.nets["back"] = back
+    return it
+
+
+def cycle(it: It, who: str, i: int) -> Tensor:
+    there, D = it.nets["there"], it.nets["D"]
+    fake = there(noise(i))
+    if who == "d":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return bce(D(fake), 1.0) + l1_loss(it.back(fake), noise(i))
+
+
+@loop(
+    ("ownership", None),
+    build=two_ways,
+    intended=lambda it, who, i: cycle(it, who, i) if it.fixed else None,
+    says="for 4 parameters that no optimizer holds: .* They take what there made in",
+    advice="Give them to the optimizer as well",
+)
+def the_way_back_is_in_no_optimizer(it: It, i: int) -> None:
+    for who in ("d", "g"):
+        step(it, who, cycle(it, who, i))
+
+
+class Whole(nn.Module):
+    """Three parts in a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.mid, self.dec = mlp(2, 3), nn.Linear(3, 3), mlp(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dec(self.mid(self.enc(x)))
+        return out
+
+
+def of_three_parts(fixed: bool) -> It:
+    net = Whole()
+    held = [net] if fixed else [net.enc, net.dec]
+    return It(fixed=fixed, nets={"net": net}, optimizers={"opt": sgd(*held)})
+
+
+@loop(
+    ("ownership", "net"),
+    build=of_three_parts,
+    intended=lambda it, who, i: mse_loss(it.nets["net"](real(i)), real(i)) if it.fixed else None,
+    says="gradients for mid.weight, mid.bias of net, and no optimizer holds them",
+    advice="Give them to the optimizer as well",
+)
+def the_part_in_the_middle_is_in_no_optimizer(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+def only(part: str) -> object:
+    def build(fixed: bool) -> It:
+        net = Whole()
+        return It(fixed=fixed, nets={"net": net}, optimizers={"opt": sgd(getattr(net, part))})
+
+    return build
+
+
+@loop(build=only("dec"), intended=None)
+def only_the_last_part_learns(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+class Adapted(nn.Module):
+    """A net that stands still though nobody froze it, and in its middle a part that learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high = mlp(2, 8), mlp(8, 2)
+        self.adapter = nn.Linear(8, 8, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        code = self.low(x)
+        out: Tensor = self.high(code + self.adapter(code))
+        return out
+
+
+def with_an_adapter(fixed: bool) -> It:
+    net = Adapted()
+    return It(fixed=fixed, nets={"net": net}, optimizers={"opt": sgd(net.adapter)})
+
+
+@loop(build=with_an_adapter, intended=None)
+def only_an_adapter_learns(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+def with_a_random_target(fixed: bool) -> It:
+    predictor = mlp(2, 3)
+    it = It(fixed=fixed, nets={"predictor": predictor}, optimizers={"opt": sgd(predictor)})
+    it.target = mlp(2, 3).requires_grad_(not fixed)
+    return it
+
+
+@loop(waste="ownership", build=with_a_random_target, intended=None, advice="fixed net, freeze it")
+def a_random_target_that_nobody_froze(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["predictor"](real(i)), it.target(real(i))))
+
+
+def with_features(fixed: bool) -> It:
+    G = mlp(2, 2)
+    it = It(fixed=fixed, nets={"G": G}, optimizers={"G": sgd(G)})
+    it.features = mlp(2, 3).requires_grad_(not fixed)
+    return it
+
+
+@loop(waste="ownership", build=with_features, intended=None, advice="fixed net, freeze it")
+def a_perceptual_net_that_judges_both(it: It, i: int) -> None:
+    """What is wanted of it is computed without gradients."""
+    fake = it.nets["G"](noise(i))
+    with torch.no_grad():
+        wanted = it.features(real(i))
+    step(it, "G", mse_loss(it.features(fake), wanted))
