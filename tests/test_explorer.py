@@ -441,11 +441,14 @@ def test_players_of_any_step():
 
 
 def assert_apart(film):
-    """No player stands on another, and all are within the size, on wide and on narrow screens."""
+    """No player stands on another, and all are within the size, whatever room there is."""
     stage = film["stage"]
     for size, *parts in (
         (stage["size"], *([p["box"] for p in stage[n]] for n in ("calls", "losses", "frames"))),
-        (stage["narrow"]["size"], *(stage["narrow"][n] for n in ("calls", "losses", "frames"))),
+        *(
+            (stage[form]["size"], *(stage[form][n] for n in ("calls", "losses", "frames")))
+            for form in ("close", "narrow")
+        ),
     ):
         calls, losses, frames = parts
         for group in ([*calls, *losses], [*frames, *losses]):

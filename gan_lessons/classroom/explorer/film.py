@@ -14,7 +14,8 @@ from typing import Any
 from gan_lessons.classroom.explorer.captions import NOTHING, marked_caption
 from gan_lessons.classroom.explorer.matrix import matrix
 from gan_lessons.classroom.explorer.paint import colours, folded
-from gan_lessons.classroom.explorer.stage_layout import stage
+from gan_lessons.classroom.explorer.players import Cast
+from gan_lessons.classroom.explorer.stage_layout import close_stage, stage
 from gan_lessons.classroom.explorer.stage_moments import PARTLY, Story, stage_moments
 from gan_lessons.classroom.explorer.stage_narrow import narrow_stage
 from gan_lessons.lens import show
@@ -56,7 +57,7 @@ def make_film(
         "source": source,
         "paint": colours(source),
         "folded": folded(source),
-        "stage": stage(story.cast) | {"narrow": narrow_stage(story.cast)},
+        "stage": _stages(story.cast),
         "versions": [f.weights for f in record.forwards],
         "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= show.LARGE else None,
         "nodes": _nodes(record, graph, places),
@@ -85,6 +86,10 @@ def _moment_per_event(record: StepRecord) -> tuple[Moment, ...]:
 
 
 # The graph ----------------------------------------------------------------------------------------
+
+
+def _stages(cast: Cast) -> Json:
+    return stage(cast) | {"close": close_stage(cast), "narrow": narrow_stage(cast)}
 
 
 @lru_cache(maxsize=64)  # a step with one line changed often builds the same graph

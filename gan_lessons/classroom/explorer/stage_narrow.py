@@ -11,24 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_lessons.classroom.explorer.players import Cast, Player, Way
-from gan_lessons.classroom.explorer.stage_layout import (
-    CALL,
-    GAP,
-    LANE,
-    LETTER,
-    LOSS,
-    PAD,
-    Frame,
-    columns_of,
-    frames_of,
-    loss_width,
-    rounded,
-    title,
-)
+from gan_lessons.classroom.explorer.stage_layout import columns_of, frames_of, loss_width, title
+from gan_lessons.classroom.explorer.stage_sizes import LANE, LETTER, WIDE, Frame
+from gan_lessons.classroom.explorer.stage_ways import rounded
 from gan_lessons.lens import show
 
 Json = dict[str, Any]
 
+CALL, GAP, LOSS, PAD = WIDE.call, WIDE.gap, WIDE.loss, WIDE.pad
 # The text of 18.5 is drawn with 14 pixels where this is as wide as a phone of 390 pixels allows.
 WIDTH = 428.0
 RAIL = 36.0  # between weights and calls, for the way from one to the other

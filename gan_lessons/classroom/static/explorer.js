@@ -86,26 +86,35 @@ class Pane {
     this.caption = make("p", { class: "caption", "aria-live": "polite" });
     this.here = make("p", { class: "here", "aria-hidden": "true" }); // on a phone the source is out of sight
     this.code = new Code(film, variant, offers, (line) => this.goToLine(line), acts.tryOut);
-    this.stages = {}; // for a wide and for a narrow screen, each made when it is first shown
+    this.reserved = [];
+    this.stages = {}; // one for each form, made when it is first shown
     this.matrix = new Matrix(data, film, tell, (moment) => acts.go(this, moment));
     this.field = make("div", { class: "field", role: "group", "aria-label": UI.field, hidden: !film.field });
     this.players = make("div", { class: "stage" });
     const below = make("div", { class: "below" },
       make("div", { class: "tables" }, this.matrix.element, this.matrix.memory, make("div", { class: "facts" }, this.matrix.totals, this.info)), this.field);
     this.title = make("h3", {}, variant ? variant.title : film.title);
+    this.rooms = ["room", "room raised"].map((kind) => make("p", { class: `caption ${kind}`, "aria-hidden": "true" }));
+    this.top = make("div", { class: "top" }, this.here, make("div", { class: "said" }, this.caption, ...this.rooms));
+    this.verdict = variant && this.outcome(variant);
     const parts = [
       this.title,
-      make("div", { class: "top" }, this.here, make("div", { class: "said" }, this.caption, this.longest()), variant ? this.outcome(variant) : null),
+      this.top,
       make("div", { class: "columns" }, this.code.element, this.players, below),
     ];
     this.element = make("div", { class: variant ? "pane tried" : "pane" }, ...parts);
   }
 
-  // Room for the longest caption, so that nothing below it moves.
-  longest() {
-    const calm = this.film.moments.filter((moment) => !moment.raised);
-    const long = calm.reduce((a, b) => (b.caption.length > a.caption.length ? b : a), calm[0] ?? this.film.moments[0]);
-    return make("p", { class: "caption room", "aria-hidden": "true" }, ...said(long));
+  // Room for the longest caption of all films that are shown, so that nothing below it moves; and for
+  // that of an error, which the style sheet gives where two are looked at.
+  reserve(films) {
+    const moments = films.flatMap((film) => film.moments);
+    this.rooms.forEach((room, raised) => {
+      const mine = moments.filter((moment) => Boolean(moment.raised) === Boolean(raised));
+      const long = mine.reduce((a, b) => (b.caption.length > a.caption.length ? b : a), mine[0]);
+      if (long !== this.reserved[raised]) room.replaceChildren(...(long ? said(long) : []));
+      this.reserved[raised] = long;
+    });
   }
 
   outcome({ outcome: { kind, message } }) {
@@ -144,16 +153,23 @@ class Pane {
     return true;
   }
 
-  // The players in as much width as there is: below each other where letters would get too small.
-  // Returns whether they are others now.
-  fit(width) {
-    const narrow = width > 0 && width <= NARROW && width < SMALLEST_PLAYERS * this.film.stage.size[0];
-    const stage = (this.stages[narrow] ??= new Stage(this.data, this.film, (net) => this.open(net), narrow));
+  // The players in as much width as there is. Returns whether they are others now.
+  fit(width, two) {
+    const form = this.form(width, two);
+    const stage = (this.stages[form] ??= new Stage(this.data, this.film, (net) => this.open(net), form));
     if (stage === this.stage) return false;
     this.stage?.svg.remove();
     this.stage = stage;
     this.players.prepend(stage.svg);
     return true;
+  }
+
+  // On a phone, and where half of a notebook is theirs, they stand below each other, for letters would
+  // get too small. A slide has no height for that: there they are moved together.
+  form(width, two) {
+    const { size, close } = this.film.stage;
+    if (two && width >= BESIDE) return width >= SLIDE && width / 2 > SMALLEST_PLAYERS * close.size[0] ? "close" : "narrow";
+    return width > 0 && width <= NARROW && width < SMALLEST_PLAYERS * size[0] ? "narrow" : "";
   }
 
   // What changes from moment to moment.
@@ -176,9 +192,11 @@ class Pane {
   }
 }
 
-// Screens of which all parts stand below each other, as in the style sheet; and the scale of the players
-// at which their text has 14 pixels.
+// As in the style sheet: screens of which all parts stand below each other, those with room for two
+// steps beside each other, and slides. And the scale of the players at which their text has 14 pixels.
 const NARROW = 760;
+const BESIDE = 850;
+const SLIDE = 1221;
 const SMALLEST_PLAYERS = 14 / 18.5;
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -217,7 +235,7 @@ class Explorer {
     this.section = make(
       "section",
       { class: "explorer", tabindex: "0", role: "group", "aria-label": this.label() },
-      make("div", { class: "body" }, this.controls(), (this.holder = make("div", { class: "panes" }))),
+      make("div", { class: "body" }, this.controls(), (this.over = make("div", { class: "over" })), (this.holder = make("div", { class: "panes" }))),
     );
     this.section.dataset.name = this.name;
     this.section.addEventListener("keydown", (event) => this.key(event));
@@ -412,8 +430,9 @@ class Explorer {
       this.holder.replaceChildren(...panes.map((pane) => pane.element));
     this.panes = panes;
     this.section.classList.toggle("two", Boolean(compared));
+    this.fit();
     for (const pane of panes) {
-      pane.fit(this.holder.clientWidth);
+      pane.reserve(panes.map((one) => one.film));
       pane.at(linked(film, moment, pane.film));
     }
     this.slider.max = String(stops.length - 1);
@@ -424,7 +443,15 @@ class Explorer {
   }
 
   fit() {
-    for (const pane of this.panes) if (pane.fit(this.holder.clientWidth)) pane.at(pane.moment);
+    const width = this.holder.clientWidth;
+    const two = this.panes.length > 1;
+    for (const pane of this.panes) if (pane.fit(width, two)) pane.at(pane.moment ?? 0);
+    const [{ verdict, top }] = this.panes;
+    const place = two && width >= BESIDE ? this.over : top; // over both, where they stand beside each other
+    for (const old of this.over.children) if (old !== verdict) old.remove();
+    if (verdict && verdict.parentElement !== place) place.append(verdict);
+    const tall = ({ stage }) => (stage.height / stage.width) * Math.min(1.12 * stage.width, width / 2 - 5);
+    this.holder.style.setProperty("--tall", `${Math.max(...this.panes.map(tall))}px`); // what is below begins at one height
   }
 
   tellPage(moment, index, count) {

@@ -1,6 +1,6 @@
 // The stage: who plays in a step, what each of them keeps, and where gradient arrives now.
-// Boxes, paths and states were decided in Python, for wide and for narrow screens; here they are drawn
-// and marked.
+// Boxes, paths and states were decided in Python, for a whole slide, for half of one ("close") and for a
+// narrow screen; here they are drawn and marked.
 
 const STAGE = {
   title: "The players of this step",
@@ -33,12 +33,12 @@ const stripes = (id) => draw(
   draw("rect", { class: "a", width: 10, height: 10 }),
   draw("rect", { class: "b", width: 5, height: 10 }),
 );
-// The stage as it is on a narrow screen: the same players in other places.
-function narrowed({ narrow, ...stage }) {
-  const moved = (name, place = "box") => stage[name].map((one, i) => ({ ...one, [place]: narrow[name][i] }));
-  const calls = moved("calls").map((call, i) => ({ ...call, title: narrow.titles[i], input: "" }));
-  const edges = stage.edges.map(({ label, ...edge }, i) => ({ ...edge, ...narrow.edges[i] }));
-  return { ...stage, ...narrow, frames: moved("frames"), calls, losses: moved("losses"), edges };
+// The stage where there is less room: the same players in other places.
+function rearranged(stage, places) {
+  const moved = (name) => stage[name].map((one, i) => ({ ...one, box: places[name][i] }));
+  const calls = moved("calls").map((call, i) => ({ ...call, title: places.titles[i], input: "" }));
+  const edges = stage.edges.map(({ label, ...edge }, i) => ({ ...edge, ...places.edges[i] }));
+  return { ...stage, ...places, frames: moved("frames"), calls, losses: moved("losses"), edges };
 }
 
 // In a wide face a long word is set closer.
@@ -50,17 +50,20 @@ function fitted(text, room) {
 }
 
 class Stage {
-  // open(net): show the operations inside it.
-  constructor(data, film, open, narrow) {
+  // open(net): show the operations inside it. form: "", "close" or "narrow".
+  constructor(data, film, open, form) {
     this.data = data;
     this.film = film;
     this.open = open;
-    this.narrow = narrow;
-    this.layout = narrow ? narrowed(film.stage) : film.stage;
+    this.form = form;
+    this.narrow = form === "narrow";
+    this.layout = form ? rearranged(film.stage, film.stage[form]) : film.stage;
     const { size } = this.layout;
     const [width, height] = [size[0] + 4, size[1] + 4];
+    this.width = width;
+    this.height = height;
     this.svg = draw("svg", {
-      class: narrow ? "players narrow" : height > 420 ? "players tall" : "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
+      class: form ? `players ${form}` : height > 420 ? "players tall" : "players", viewBox: `-2 -2 ${width} ${height}`, role: "group", "aria-label": STAGE.title,
       style: `--natural:${width}px;aspect-ratio:${width} / ${height}`,
     }, draw("defs", {}, arrow("to", 9), arrow("over", 9), arrow("used", 20), arrow("vain", 20), arrow("through", 16), stripes("stripes")));
     this.banks = this.layout.frames.map((frame) => this.frame(frame));
@@ -77,8 +80,8 @@ class Stage {
     const at = this.bank(width, this.layout.calls.filter((call) => call.net === net).length);
     const text = (kind, [left, down], end) => draw("text", { class: kind, x: x + left, y: y + down, "text-anchor": end });
     const version = text("version", at.version, "end");
-    const bar = draw("rect", { class: "bar", x: x + 8, y: y + at.bar, width: at.room + 16, height: 31, rx: 6 });
-    const half = draw("rect", { class: "half", x: x + 9.5, y: y + at.bar + 1.5, width: 0.56 * (at.room + 13), height: 28, rx: 5 });
+    const bar = draw("rect", { class: "bar", x: x + at.left, y: y + at.bar, width: at.room + 16, height: 31, rx: 6 });
+    const half = draw("rect", { class: "half", x: x + at.left + 1.5, y: y + at.bar + 1.5, width: 0.56 * (at.room + 13), height: 28, rx: 5 });
     const holds = text("holds", at.holds);
     const saw = text("saw", at.saw);
     const grad = text("grad", at.grad);
@@ -86,7 +89,7 @@ class Stage {
     const act = () => this.open(name);
     const group = draw("g", { class: `frame net${net % 4}`, tabindex: "0", role: "button", onclick: act },
       draw("rect", { class: "around", x, y, width, height, rx: net % 2 ? 3 : 16 }),
-      draw("text", { class: "name", x: x + 16, y: y + 30 }, visibleName(name)), version, bar, half, grad, holds, saw);
+      draw("text", { class: "name", x: x + at.left + 8, y: y + at.version[1] + 1 }, visibleName(name)), version, bar, half, grad, holds, saw);
     group.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.stopPropagation();
@@ -94,22 +97,24 @@ class Stage {
       act();
     });
     this.svg.append(group);
-    return { net, name, group, version, holds, saw, room: at.room + 16 + 8 - at.holds[0] - 4, sawRoom: at.sawRoom };
+    return { net, name, group, version, holds, saw, room: at.room + 16 + at.left - at.holds[0] - 4, sawRoom: at.sawRoom };
   }
 
   // Where in a frame it stands what a net says of its weights: above its calls, or beside them.
   bank(width, calls) {
     const { bank, head } = this.layout;
-    if (!this.narrow) return { version: [width - 16, 29], bar: 41, room: width - 32, grad: [16, 63], holds: [70, 63], saw: [36, 95], sawRoom: width - 44 };
-    return { version: [bank + 6, head - 3], bar: head + 28, room: bank - 16, grad: [16, head + 20], holds: [14, head + 50], saw: [14, head + 80], sawRoom: calls > 1 ? bank : width - 24 };
+    if (this.form === "close") return { left: 6, version: [width - 12, 26], bar: 34, room: width - 28, grad: [11, 56], holds: [63, 56], saw: [28, 84], sawRoom: width - 34 };
+    if (!this.narrow) return { left: 8, version: [width - 16, 29], bar: 41, room: width - 32, grad: [16, 63], holds: [70, 63], saw: [36, 95], sawRoom: width - 44 };
+    return { left: 8, version: [bank + 6, head - 3], bar: head + 28, room: bank - 16, grad: [16, head + 20], holds: [14, head + 50], saw: [14, head + 80], sawRoom: calls > 1 ? bank : width - 24 };
   }
 
   call({ net, box, title, input }, i) {
     const [x, y, width, height] = box;
-    const state = draw("text", { class: "state", x: x + width / 2, y: y + 49, "text-anchor": "middle" });
+    const low = height < 60 ? 3 : 0; // two lines of text in it
+    const state = draw("text", { class: "state", x: x + width / 2, y: y + 49 - low, "text-anchor": "middle" });
     const group = draw("g", { class: `call net${net % 4}`, "data-call": i },
       draw("rect", { x, y, width, height, rx: net % 2 ? 2 : 10 }),
-      draw("text", { class: "title", x: x + width / 2, y: y + 24, "text-anchor": "middle" }, title), state);
+      draw("text", { class: "title", x: x + width / 2, y: y + 24 - low, "text-anchor": "middle" }, title), state);
     group.addEventListener("click", () => this.open(this.film.nets[net]));
     if (input) {
       const at = x - 48;
