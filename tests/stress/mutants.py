@@ -48,6 +48,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_record", "test_record_facts", "test_record_values", "test_record_telling_numbers",
         "test_record_json", "test_record_threads", "test_record_interrupts", "test_any_step",
         "test_steps_line_by_line", "test_moments", "test_torch_internals", "test_ranks_differ",
+        "test_record_guards",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_facts", "test_diagnose_guards", "test_diagnose_loops",
