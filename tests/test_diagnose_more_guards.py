@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as by_logits
 
 from gan_lessons import diagnose, record
+from gan_lessons.lens.diagnose.opponents_loss import _made_by
 from gan_lessons.lens.diagnose.story import Story
 from gan_lessons.lens.model import Record
 from tests.loops.kit import bce, mlp, noise, real, sgd
@@ -248,3 +249,85 @@ def test_a_verdict_that_goes_both_ways_is_not_told_to_be_pulled_alike(other_way:
 
     found = told({"G": G, "D": D}, {"G": og, "D": od}, turn, 3)
     assert (("pulled-alike", "D") in grave(found)) is not other_way
+
+
+@pytest.mark.parametrize("opposed", [False, True])
+def test_a_judge_that_steps_with_its_player_on_two_calls(opposed: bool) -> None:
+    """Neither is kept from the other's call: one of the two tells the fake from what is real."""
+    G, D = mlp(2, 2), mlp(2, 1)
+    both = sgd(G, D)
+
+    def turn(i: int) -> None:
+        both.zero_grad()
+        of_both = bce(D(real(i)), 1.0) + bce(D(G(noise(i))), 0.0)
+        of_both.backward()
+        both.step()
+        both.zero_grad()
+        of_fake = bce(D(G(noise(i + 9))), 1.0 if opposed else 0.0)
+        of_fake.backward()
+        both.step()
+
+    found = told({"G": G, "D": D}, {"both": both}, turn, 3)
+    mine = [f for f in found if "the other way than" in f.message]
+    assert [(f.severity, f.net) for f in mine] == [("wrong", "D")] * opposed
+    for one in mine:
+        theirs, own = one.message.split("the other way than")
+        assert "`of_fake.backward()`" in theirs
+        assert "`of_both.backward()`" in own
+
+
+def test_the_output_that_a_judge_got_whole() -> None:
+    G, D = mlp(2, 2), mlp(2, 1)
+    with record({"G": G, "D": D}, {"G": sgd(G), "D": sgd(D)}) as rec:
+        fake = G(noise(0))
+        scaled = (2 * fake + 1).clone()
+        parts = D(fake), D(scaled), D(fake[:4]), D(real(0)), D(G(noise(1))), D(fake.detach())
+        sum(said.sum() for said in parts).backward()
+    story = Story(rec)
+    whole, changed, part, true, other, cut = (
+        _made_by(story, f.index, "G") for f in rec.forwards if f.net == "D"
+    )
+    assert whole == changed
+    assert len(whole) == len(other) == 1
+    assert whole != other
+    assert part == true == cut == set()
+    assert {story.owner[i] for i in whole | other} == {"G"}
+
+
+def test_a_net_in_no_optimizer_is_told_beside_one_that_is_moved_by_hand() -> None:
+    fine, one, two = mlp(2, 1), mlp(2, 1), mlp(2, 1)
+    optimizer = sgd(fine)
+
+    def turn(i: int) -> None:
+        for net in (one, fine, two):
+            net.zero_grad()
+            bce(net(real(i)), 1.0).backward()
+        optimizer.step()
+        for p in two.parameters():
+            assert p.grad is not None
+            p.data -= 0.1 * p.grad
+
+    found = told({"one": one, "fine": fine, "two": two}, {"fine": optimizer}, turn)
+    assert grave(found) == {("ownership", "one")}
+
+
+def test_a_reversal_that_is_none_between_two_nets_is_told_at_each_of_them() -> None:
+    class Reverse(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+            return x.view_as(x)
+
+        @staticmethod
+        def backward(ctx: object, *grads: torch.Tensor) -> torch.Tensor:
+            return grads[0]
+
+    G, H, D = mlp(2, 2), mlp(2, 2), mlp(2, 1)
+    all_ = sgd(G, H, D)
+
+    def turn(i: int) -> None:
+        for net in (G, H):
+            said = D(Reverse.apply(net(noise(i))))
+            step(all_, bce(said, 1.0) + net(real(i)).square().mean())
+
+    found = told({"G": G, "H": H, "D": D}, {"all": all_}, turn)
+    assert grave(found) == {("reversed", "G"), ("reversed", "H")}
