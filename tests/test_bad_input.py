@@ -21,6 +21,7 @@ from gan_lessons import (
     record,
     tiny_gan,
 )
+from gan_lessons.lean_steps import step_by_halves, step_frozen, step_one_stage, step_selective
 from gan_lessons.steps import step_detach, step_generator_first, step_retain_graph
 from tests.stress import bad_input
 
@@ -31,6 +32,10 @@ STEPS = [
     published.retain_graph_as_printed,
     published.detach_as_printed,
     published.retain_graph_before_1_5,
+    step_frozen,
+    step_selective,
+    step_one_stage,
+    step_by_halves,
 ]
 
 

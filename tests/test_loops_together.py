@@ -71,3 +71,31 @@ def test_of_each_it_is_said_what_is_said_of_it_alone(one: Loop) -> None:
     assert {x[parts] for x in together} == {
         x[parts] for x in said_of_the_right_one() | alone | again
     }
+
+
+CROWD = [one for one in LOOPS if one.family != "errors" and one.name not in ABOUT_ALL]
+CROWDS = 20
+
+
+@functools.cache
+def said_of(one: Loop) -> Said:
+    return said({2: one})
+
+
+@pytest.mark.parametrize("crowd", range(CROWDS))
+def test_in_a_crowd_of_loops_each_is_told_as_alone(crowd: int) -> None:
+    """Of all families, right ones and wrong ones, faults before and after each other."""
+    numbered = dict(enumerate(CROWD[crowd::CROWDS], 10))
+    alone = {
+        tuple(re.sub(r"_2\b", f"_{number}", part) for part in parts)
+        for number, one in numbered.items()
+        for parts in said_of(one)
+    }
+    assert _of_its_own(said(numbered)) == _of_its_own(alone)
+
+
+def _of_its_own(all_said: Said) -> Said:
+    """Without two things that others have a part in. A step without a gradient is told of the last
+    backward before it, whoever called that. Where somebody learns nothing, a gradient that nobody
+    used may have been meant for that one: it is not told as vain."""
+    return {x for x in all_said if x[0] != "in-vain" and "found no gradient in" not in x[3]}

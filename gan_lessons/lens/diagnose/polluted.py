@@ -136,7 +136,7 @@ def _mixture(story: Story, step: Step, net: str, other: Step, foreign: Foreign) 
                 continue
             if net in story.record.lone:  # a factor: no gradient goes on behind it
                 found = {b for b in own if _weighs(story, b, rival, other)}
-            elif (net, rival) in story.links(made[a]):
+            elif through == rival and (net, rival) in story.links(made[a]):
                 found = {b for b in own if _judges(story, a, b, net, rival, other)}
             elif (through, net) in story.links(made[a]):
                 found = {b for b in own if _is_judged(story, a, b, net, rival, other)}
