@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import exercise_rules
+import lesson_runs as lesson_runs_tool
 import lesson_sentences
 import nbformat
 import notebook_rules
@@ -37,6 +38,18 @@ def test_runs_in_a_fresh_kernel(notebook_path, lesson_runs):
     assert run.warnings == []
     assert exercise_rules.exercise_problems(run.notebook) == []
     assert lesson_sentences.missing(notebook_path.stem, run.notebook) == []
+
+
+def test_a_lesson_is_asked_in_its_kernel(write_notebook, monkeypatch):
+    path = write_notebook("asked.ipynb", "found = {'met': [True, False]}")
+    expression = "__import__('json').dumps(found)"
+    monkeypatch.setattr(lesson_runs_tool, "ASKED", {"asked": expression})
+    assert run(path).answer == {"met": [True, False]}
+    monkeypatch.setattr(lesson_runs_tool, "ASKED", {"asked": "never_found"})
+    with pytest.raises(AssertionError, match="never_found: NameError"):
+        run(path)
+    monkeypatch.setattr(lesson_runs_tool, "ASKED", {})
+    assert run(path).answer is None
 
 
 def first_code(path: Path) -> str:

@@ -6,6 +6,7 @@ each lesson lets one run it while the others wait or take another lesson.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import tempfile
@@ -15,12 +16,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
 from jupyter_client import AsyncKernelClient
 from lab_server import START_SECONDS, kernel_environment
 from nbclient import NotebookClient
+
+# What a test asks of a lesson beyond what its cells show: an expression of the lesson's names,
+# evaluated in its kernel after the last cell. It gives a str of JSON, and leaves no name there.
+ASKED = {
+    "11-the-article-checked": (
+        "__import__('json').dumps("
+        "{name: [list(map(bool, c.met)), c.evidence] for name, c in board.checked.items()})"
+    ),
+}
 
 # Per cell, only to end a notebook that hangs. The promise of a minute per lesson is reported,
 # not asserted: a machine may be busy.
@@ -29,12 +40,13 @@ HANG_SECONDS = 300
 
 @dataclass(frozen=True)
 class Run:
-    """What a lesson wrote to stderr, one line per cell, the seconds that its cells took, and the
-    notebook with its outputs."""
+    """What a lesson wrote to stderr, one line per cell, the seconds that its cells took, the
+    notebook with its outputs, and what it answered to ``ASKED``."""
 
     warnings: list[str]
     seconds: float
     notebook: nbformat.NotebookNode
+    answer: Any = None
 
 
 class LessonRuns:
@@ -58,7 +70,7 @@ class LessonRuns:
             if kernel is not None or not kept.exists():
                 kept.write_text(json.dumps(vars(run(path, kernel))), encoding="utf-8")
             told = json.loads(kept.read_text(encoding="utf-8"))
-        return Run(told["warnings"], told["seconds"], nbformat.from_dict(told["notebook"]))
+        return Run(**{**told, "notebook": nbformat.from_dict(told["notebook"])})
 
     def all(self, paths: list[Path]) -> dict[Path, Run]:
         """The runs of all the lessons; first of those that nobody else is running."""
@@ -99,7 +111,8 @@ def run(path: Path, kernel: Path | None = None) -> Run:
                 await client.async_execute_cell(cell, index)
                 warnings.extend(f"cell {index}: {text}" for text in stderr_of(cell))
                 missed_error(cell, index)
-            return Run(warnings, time.perf_counter() - start, notebook)
+            took, asked = time.perf_counter() - start, ASKED.get(path.stem)
+            return Run(warnings, took, notebook, asked and await answer_of(client.kc, asked))
 
     # In a thread of its own: Playwright's loop fills this one as long as a browser is open.
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as thread:
@@ -119,6 +132,18 @@ async def connected(client: NotebookClient, kernel: Path) -> AsyncIterator[None]
         yield
     finally:
         client.kc.stop_channels()
+
+
+async def answer_of(kernel: AsyncKernelClient, asked: str) -> Any:
+    """Raises AssertionError with the kernel's words if the expression raises there."""
+    request = kernel.execute("", silent=True, user_expressions={"asked": asked})
+    while True:
+        reply = await kernel.get_shell_msg(timeout=HANG_SECONDS)
+        if reply["parent_header"].get("msg_id") == request:
+            break
+    told = reply["content"]["user_expressions"]["asked"]
+    assert told["status"] == "ok", f"{asked}: {told['ename']}: {told['evalue']}"
+    return json.loads(ast.literal_eval(told["data"]["text/plain"]))
 
 
 def stderr_of(cell: nbformat.NotebookNode) -> list[str]:
