@@ -18,6 +18,7 @@ from . import (
     partly,
     polluted,
     right,
+    samples,
     summed,
     unused_loss,
     useless_gradients,
@@ -27,9 +28,8 @@ from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
     errors, cut_off, kept_out, partly, polluted, summed, crossed, ownership, forgotten, unused_loss,
-    lost_terms,
-    loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
-    no_gradient_there, useless_gradients, right,
+    lost_terms, loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
+    no_gradient_there, useless_gradients, samples, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

@@ -682,8 +682,7 @@ def the_fake_is_detached_and_not_the_verdict(it: It, i: int) -> None:
     ("cut-off", "G"),
     build=with_a_fixed_net,
     intended=of_content,
-    says="made of what detach\\(\\) had cut off in `content = .*, "
-    "through the weights of a fixed net",
+    says="of what detach\\(\\) had cut off in `content = .*, through the weights of a fixed net",
     advice="make it of the output of G itself, without detach",
 )
 def the_features_of_a_fixed_net_on_a_detached_fake(it: It, i: int) -> None:

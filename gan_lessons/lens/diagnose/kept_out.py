@@ -29,9 +29,10 @@ def kept_out(story: Story) -> Iterator[Finding]:
             if not idle or (net, "cut-off") in told or story.moved_outside.get(net):
                 continue
             calls = [story.record.backward_calls[c] for s in steps for c in sorted(s.calls())]
-            cuts = [_cut_from(story, call, net) for call in calls]
-            if _awake(story, net) and all(cuts) and not _reached(story, calls, net):
-                yield _kept_out(story, net, steps[0], calls, next(filter(None, cuts)))
+            cuts = [cut for c in calls if (cut := _cut_from(story, c, net)) is not None]
+            everywhere = len(cuts) == len(calls) and not _reached(story, calls, net)
+            if everywhere and _awake(story, net):
+                yield _kept_out(story, net, steps[0], calls, cuts[0])
 
 
 def _awake(story: Story, net: str) -> bool:

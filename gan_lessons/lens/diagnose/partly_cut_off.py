@@ -11,6 +11,10 @@ from gan_lessons.lens.model import BackwardCall, Cut
 
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
 
+RESAMPLED = (
+    "Draw it by rsample(), which computes the sample from what {net} made, instead of sample(), "
+    "which hands no gradient on."
+)
 SCALES = ("MulBackward0", "DivBackward0", "NegBackward0")
 
 
@@ -71,6 +75,8 @@ def _constant(
         "through {judge}.",
         SOFT_CHOICE
         if cut.how in CHOICES
+        else RESAMPLED
+        if cut.line is not None and ".sample(" in cut.line.expression
         else "Compute this term with gradients on: call {judge} again for it, on what {net} made, "
         "with no detach() and no torch.no_grad() on the way to the loss.",
         judge=judge, call=story.call(call.index), how=cut.how, where=" and".join(alike),

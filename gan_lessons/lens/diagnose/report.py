@@ -177,8 +177,7 @@ def diagnose(record: Record) -> Diagnosis:
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
     the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
     ``broadcast``, ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each
-    other), ``other-form`` (a judge sees another form of it in either turn), ``not-frozen`` (frozen
-    by an attribute that freezes nothing).
+    other), ``other-form`` (of what a judge sees in either turn), ``not-frozen`` (by an attribute).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
-from gan_lessons.lens.model import Line
+from gan_lessons.lens.model import BackwardCall, Line
 
+# What they draw does not depend on their input as torch sees it: they hand on zeros.
+DRAWS = {"NormalBackward1", "NormalBackward2", "NormalBackward3", "BernoulliBackward0",
+         "PoissonBackward0"}  # fmt: skip
 # Their derivative is zero wherever it is defined. (Those of comparisons and argmax are none.)
 FLAT = {"RoundBackward0", "RoundBackward1", "SignBackward0", "FloorBackward0", "CeilBackward0",
-        "TruncBackward0"}  # fmt: skip
+        "TruncBackward0", *DRAWS}  # fmt: skip
 
 
 def flat(story: Story) -> Iterator[Finding]:
@@ -27,17 +30,27 @@ def flat(story: Story) -> Iterator[Finding]:
             for net in sorted((story.behind[term] - steep) & pupils):
                 op = next(i for i in sorted(steps) if net in story.behind[i])
                 line = story.record.graph.lines.get(op)
-                if not _is_new(told, net, line):
+                if _is_scored(story, call, op) or not _is_new(told, net, line):
                     continue
                 yield story.finding(
                     "flat", "wrong", net, [story.events[call.index]],
                     "In {call} a term comes from {net} through {word}{where} alone, whose slope is "
                     "zero everywhere: its gradient is all zeros.",
-                    "Leave {word} out of the loss, or let the gradient go past it: "
+                    "Draw it as a function of noise: mean + std * torch.randn_like(std) has the "
+                    "same distribution, and a slope."
+                    if nodes[op].op in DRAWS
+                    else "Leave {word} out of the loss, or let the gradient go past it: "
                     "`x + (f(x) - x).detach()` has the values of f and the slope of x.",
                     call=story.call(call.index), where=story.in_line(line),
                     word=nodes[op].op.partition("Backward")[0].lower() + "()",
                 )  # fmt: skip
+
+
+def _is_scored(story: Story, call: BackwardCall, op: int) -> bool:
+    """Was this drawn, and goes into another term as well? That may weigh its log-probability."""
+    if story.record.graph.nodes[op].op not in DRAWS:
+        return False
+    return sum(op in story.reached(term) for term in summed(story, call)[1]) > 1
 
 
 def _is_new(told: set[tuple[str, Line | None]], net: str, line: Line | None) -> bool:

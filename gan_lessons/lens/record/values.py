@@ -147,7 +147,7 @@ class Values:
         if source is not None and name in READS:
             self._graph.read.add(self._number(source))
         elif source is not None and past is None and name != "broadcast_tensors":  # side by side
-            free = [t for t in made if not t.requires_grad]  # no parameter that an optimizer moves
+            free = [t for t in made if _is_free(t)]  # no parameter that an optimizer moves
             how = f"{name}()" if torch.is_grad_enabled() else "torch.no_grad"
             self.cut_off(source, how, free, judged, name)
         if past is not None and past.how == SLOPE:
@@ -174,7 +174,7 @@ class Values:
     def _cut(self, tensor: Tensor, past: Detached, new: Sequence[Any]) -> None:
         """Say where a detached tensor went in: at its own leaf if it was made one, else at the
         first of the ``new`` nodes that lacks an input."""
-        if tensor.requires_grad:
+        if tensor.requires_grad and internals.base_of(tensor) is None:
             target = torch.autograd.graph.get_gradient_edge(tensor).node
         else:
             lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
@@ -197,6 +197,13 @@ class Values:
             if ref is not None and makers is not None and ref() is tensor:
                 found |= makers
         return found
+
+
+def _is_free(tensor: Tensor) -> bool:
+    """Torch says of some views that were made without gradients that they require them."""
+    return not tensor.requires_grad or (
+        internals.base_of(tensor) is not None and internals.grad_fn_of(tensor) is None
+    )
 
 
 def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
