@@ -331,3 +331,16 @@ def test_a_reversal_that_is_none_between_two_nets_is_told_at_each_of_them() -> N
 
     found = told({"G": G, "H": H, "D": D}, {"all": all_}, turn)
     assert grave(found) == {("reversed", "G"), ("reversed", "H")}
+
+
+def test_a_gradient_is_finite_if_that_of_each_parameter_is() -> None:
+    first, last = nn.Linear(2, 4), nn.Linear(4, 1)
+    D = nn.Sequential(first, last)
+    with record({"D": D}, {"D": sgd(D)}) as rec:
+        (D(real(0)).mean() + last.bias.sum() * float("inf")).backward()
+        D(real(1)).mean().backward(inputs=[first.weight])
+        D.zero_grad()
+        D(real(2)).mean().backward()
+    story = Story(rec)
+    assert [story.finite_after("D", [call]) for call in range(3)] == [False, False, True]
+    assert not story.finite_after("D", [0, 2])
