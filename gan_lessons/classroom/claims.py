@@ -13,12 +13,12 @@ from gan_lessons.classroom.templating import template
 # In our words.
 CLAIMS = {
     "C1": "detach() cuts the gradient: nothing before that tensor receives any.",
-    "C2": "S1: d_loss.backward also computes G's gradient, though only D is updated.",
+    "C2": "S1 (as repaired): d_loss.backward also computes G's gradient, though only D is updated.",
     "C3": "S1: so G's gradients must be zeroed before G's backward.",
     "C4": "S1: one forward and two backwards, so the first needs retain_graph=True.",
-    "C5": "S1: g_loss.backward also fills D's gradients; the next step's zero_grad removes them.",
+    "C5": "S1 (as repaired): g_loss.backward also fills D's gradients; zero_grad removes them.",
     "C6": "S1, as printed, trains.",
-    "C7": "S2: D's gradient is computed twice, G's once.",
+    "C7": "S2 (of this course): D's gradient is computed twice, G's once.",
     "C8": "S2, as printed, trains.",
     "C9": "S2: G's graph is kept until D is updated, and then released.",
     "C10": "S3: g_loss.backward also gives D gradients that nobody uses.",

@@ -27,7 +27,10 @@ class Statement:
 
 L1, L2, L3 = "01-autograd-in-five-moves", "02-strategy-1-retain-graph", "03-strategy-2-detach"
 L4, L5, L7 = "04-strategy-3-generator-first", "05-compare", "07-dynamics"
-RUNS_AND_MOVES = ("Two steps of the listing run without an error.", "They move both players.")
+RUNS_AND_MOVES = (
+    "Two steps of the listing run without an error, with the torch of this lesson.",
+    "They move both players.",
+)
 
 ARTICLE = {
     "C1": Statement(
@@ -122,7 +125,7 @@ ARTICLE = {
     "C13": Statement(
         "Summary, on the third listing",
         "The second time a new graph comes into being (but a smaller one than the first).",
-        ("What the fake's part of d_loss keeps is less than what g_loss kept, in bytes.",),
+        ("What the fake's part of d_loss keeps (not the real) is less than what g_loss kept.",),
         L4,
         compares=True,
     ),
@@ -147,7 +150,8 @@ ARTICLE = {
         "Nor need a graph be kept on purpose, which would take up memory that is not needed.",
         ("At its worst moment the graph of S1 keeps more bytes than that of S3, in each pair.",
          "So it is for all that is allocated.",
-         "More is allocated than in S2 too, which keeps no graph on purpose."),
+         "More is allocated than in S2 too, which keeps no graph on purpose.",
+         "The graph of S1 keeps more bytes than that of S2, too."),
         L5,
         compares=True,
     ),
@@ -158,7 +162,7 @@ ARTICLE = {
         ("FLOPs: S3 < S2 < S1, for each of the three pairs of lesson 05.",
          "Bytes allocated at the worst moment: S3 <= S2 < S1, for each of them.",
          "Beyond cost, on the Dirac-GAN: S3 ends nearer to rest than S2.",
-         "Trained, as lesson 07 judges: S3 ends ahead of S2 in most settings."),
+         "Trained, as lesson 07 judges: S3 ends ahead of S2 in most of the 7 settings."),
         L7,
     ),
     "C18": Statement(
@@ -166,7 +170,7 @@ ARTICLE = {
         "It always feels odd: the generator needs an accurate loss and gradient from the "
         "discriminator. Or else does it not update blindly?",
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
-         "On the ring, S3's D pushes G less to where an accurate D would than S2's does.",
+         "On the ring, S3's D pushes G less to where an accurate D would than one step later.",
          "There more steps of D before each of G bring S3 more good samples.",
          "It matters: digits, lr 2e-3: old and new D give G gradients of median cosine below 0.5."),
         L7,
