@@ -705,7 +705,9 @@ def test_captions_of_strategy_1():
         "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain: nobody asked"
     )
     assert "The graph stays" in d_backward
-    assert told["opt_g.zero_grad()"] == "G's 4 gradients are cleared."
+    assert told["opt_g.zero_grad()"] == (
+        "G's 4 gradients are cleared. What `d_loss` had put there was in vain: no step has used it."
+    )
     assert told["with gradients_kept(opt_d):"] == "D's 4 gradients are put back into .grad."
     assert told["g_loss.backward()"].startswith(
         "Backward from `g_loss`. G gets its gradient. D gets some as well, in vain"

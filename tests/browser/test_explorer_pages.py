@@ -79,8 +79,12 @@ def test_an_error_has_a_way_to_its_line(from_disk, wanted):
     explorer = ExplorerPage(page.locator("section.explorer"))
     explorer.press("2")
     explorer.try_out("Leave out .detach()")
-    page.locator(".outcome").get_by_role("button", name="Go there").click()
+    way = page.locator(".outcome").get_by_role("button", name="Go there")
+    way.click()
     assert explorer.shown().caption.startswith("✗")
+    assert way.count() == 0  # one is there
+    explorer.press("ArrowLeft")
+    assert way.is_visible()
 
 
 def test_the_current_column_is_in_view(from_disk, wanted):
@@ -231,3 +235,13 @@ def test_reduced_motion_is_respected(from_disk, wanted):
     assert explorer.shown().walked
     edge = page.locator(".edge.walked path").first
     assert edge.evaluate("e => getComputedStyle(e).animationName") == "none"
+
+
+def test_two_beside_each_other_change_places(from_disk, wanted):
+    page = from_disk(wanted.to_html())
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    explorer.compare_with("detach")
+    explorer.press("2")
+    assert explorer.shown().strategy == wanted.data["films"]["detach"]["title"]
+    assert page.get_by_label("Compare with").input_value() == "retain_graph"
+    assert page.locator(".pane").count() == 2

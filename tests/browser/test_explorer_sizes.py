@@ -136,6 +136,9 @@ def test_the_symbols_are_all_in_sight_at_once(from_disk, wanted, width, two):
     entries = panel.locator("li b").all_inner_texts()
     assert {"●", "✓", "(⚠)", "memory"} <= {*entries}
     assert explorer.too_small() == []
+    explorer.press("Escape")  # first of all it gives back what they cover
+    assert not panel.is_visible()
+    assert explorer.section.evaluate("e => e.getRootNode().activeElement === e")
 
 
 def test_on_a_phone_what_sticks_leaves_three_quarters_to_the_step(from_disk, wanted):

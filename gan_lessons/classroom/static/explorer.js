@@ -122,6 +122,7 @@ class Pane {
     const raised = this.film.moments.findIndex((moment) => moment.raised);
     const button = (text, act) => make("button", { type: "button", onclick: act }, text);
     const way = raised < 0 ? null : button(UI.goThere, () => this.acts.go(this, raised));
+    this.wayThere = way && { way, raised };
     return make("p", { class: `outcome ${warns ? "warns" : "calm"}`, role: "note" },
       make("b", {}, `${symbol} ${word}: `), message, " ", way, " ", button(UI.asWritten, () => this.acts.tryOut("")));
   }
@@ -179,6 +180,7 @@ class Pane {
     this.caption.replaceChildren(...said(now));
     this.caption.classList.toggle("raised", Boolean(now.raised));
     this.info.textContent = "";
+    if (this.wayThere) this.wayThere.way.style.visibility = index === this.wayThere.raised ? "hidden" : ""; // its place stays
     this.here.replaceChildren(...this.code.statement(now));
     this.code.at(index);
     this.stage.at(index);
@@ -360,6 +362,7 @@ class Explorer {
     if (key === this.strategy) return;
     const from = this.film;
     const moment = this.moment;
+    if (key === this.compared) this.set("compare", this.strategy); // the two change places
     this.set("strategy", key);
     this.set("moment", linked(from, moment, this.film)); // the same phase, in the other order
   }
@@ -506,7 +509,7 @@ class Explorer {
       End: () => this.goTo(Infinity),
       " ": () => this.play(!this.timer),
       z: () => this.zoom(),
-      Escape: () => this.closeAll() || this.leave(),
+      Escape: () => this.closeSymbols() || this.closeAll() || this.leave(),
     };
     const choice = /^[1-9]$/.test(key) ? this.data.order[Number(key) - 1] : null;
     const act = acts[key.length === 1 ? key.toLowerCase() : key];
@@ -543,6 +546,14 @@ class Explorer {
     const closed = this.panes.map((pane) => pane.close()).some(Boolean);
     if (closed) this.section.focus({ preventScroll: true });
     return closed;
+  }
+
+  closeSymbols() {
+    const legend = this.section.querySelector(".legend");
+    const { open } = legend;
+    legend.open = false;
+    if (open && legend.contains(this.root.activeElement)) this.section.focus({ preventScroll: true });
+    return open;
   }
 
   // Give the focus back to the slide or the notebook.

@@ -93,7 +93,7 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 
 FIRST = {
-    "none": "No error, but {net} gets no gradient: its optimizer has nothing to step on.",
+    "none": "No error, but {net} gets no gradient before its optimizer steps.",
     "not finite": "No error, but {net} steps on a gradient that is not finite.",
     "was not finite": "No error, but {net} steps on another gradient: the right one is not finite.",
     "from nothing": "No error, but {net} steps on a gradient where there should be none.",
@@ -104,7 +104,7 @@ FIRST = {
     ),
     "longer": (
         "No error, but {net} steps on a gradient of another length: {ratio} times as long as in "
-        "the step as written. Its direction is right (cosine {cosine})."
+        "the step as written. Its direction is right in this step (cosine {cosine})."
     ),
     "no step": "No error, but {net}'s optimizer steps another number of times.",
 }
