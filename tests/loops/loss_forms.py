@@ -6,7 +6,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, mse_loss
+from torch.nn.functional import binary_cross_entropy, cross_entropy, mse_loss
 
 from .kit import It, bce, draw, loop, mlp, noise, real, sgd
 
@@ -258,3 +258,53 @@ def a_gate_that_learns_what_it_lets_through(it: It, i: int) -> None:
     let_through(it, "", i).backward()
     for optimizer in it.optimizers.values():
         optimizer.step()
+
+
+def with_an_average(fixed: bool) -> It:
+    query, key = mlp(2, 3), mlp(2, 3)
+    optimizer = sgd(query) if fixed else sgd(query, key)
+    return It(fixed=fixed, nets={"query": query, "key": key}, optimizers={"opt": optimizer})
+
+
+def contrast(it: It, who: str, i: int, still: bool = True) -> Tensor:
+    """Each sample is to know itself among all others, by what the average says of them."""
+    query, key = it.nets.values()
+    with torch.set_grad_enabled(not still):
+        keys = key(draw(i, 0.1))
+    return cross_entropy(query(draw(i)) @ keys.T, torch.arange(8))
+
+
+def contrasted(it: It, i: int, still: bool) -> None:
+    it.optimizers["opt"].zero_grad()
+    contrast(it, "opt", i, still).backward()
+    it.optimizers["opt"].step()
+    query, key = it.nets.values()
+    with torch.no_grad():
+        for p, mean in zip(query.parameters(), key.parameters(), strict=True):
+            mean.mul_(0.9).add_(p, alpha=0.1)
+
+
+@loop(
+    ("moving-target", "key"),
+    build=with_an_average,
+    intended=contrast,
+    says="all of key is rewritten by hand beside that, as query is not",
+    advice="Leave the parameters of key out of opt",
+)
+def an_average_that_learns_as_well(it: It, i: int) -> None:
+    contrasted(it, i, still=it.fixed)
+
+
+@loop(build=lambda fixed: with_an_average(True), intended=contrast)
+def an_average_that_stands_still(it: It, i: int) -> None:
+    contrasted(it, i, still=True)
+
+
+@loop(build=with_an_average, intended=None)
+def two_critics_that_are_both_clamped(it: It, i: int) -> None:
+    it.optimizers["opt"].zero_grad()
+    contrast(it, "opt", i, still=False).backward()
+    it.optimizers["opt"].step()
+    with torch.no_grad():
+        for p in (p for net in it.nets.values() for p in net.parameters()):
+            p.clamp_(-0.1, 0.1)

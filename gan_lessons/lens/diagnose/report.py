@@ -39,6 +39,7 @@ from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, 
 from gan_lessons.lens.diagnose.loss_forms import (
     moving_target,
     squashed_twice,
+    taught_average,
     taught_teacher,
     weighed_by_another,
     weighed_by_its_judge,
@@ -93,12 +94,13 @@ RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, kept_out, constant_term, mere_number, dead_terms, polluted,
     pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked,
     lost_terms, thrown_away, squashed_twice, weighed_by_another, weighed_by_its_judge,
-    moving_target, taught_teacher, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form,
-    wrong_judge, clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ,
-    exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody, forgotten_parts, held_twice,
-    one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, frozen_by_a_name,
-    cancelled, reversals, flat, all_pairs, counted_twice, not_finite, in_vain, needless_retain,
-    memory_growth, update_kind, from_before, never_received, frozen, batchnorm_updates,
+    moving_target, taught_teacher, taught_average, pulled_alike, helps_its_judge,
+    nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled, never_scaled,
+    never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
+    forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
+    hooks_pile_up, frozen_by_a_name, cancelled, reversals, flat, all_pairs, counted_twice,
+    not_finite, in_vain, needless_retain, memory_growth, update_kind, from_before, never_received,
+    frozen, batchnorm_updates,
 )  # fmt: skip
 
 

@@ -56,12 +56,15 @@ def in_training(parameters: Iterable[Tensor]) -> set[int]:
 def as_made(names: Names, held: Collection[int]) -> dict[str, tuple[str, ...]]:
     """Net -> its parameters that train, that no optimizer holds (ids), and that nobody wrote to
     since they were initialized: loaded they would have been written to again."""
-    found = {
-        net: tuple(k for k, p in named.items()
-                   if id(p) not in held and p.requires_grad and internals.version_of(p) == AS_MADE)
-        for net, named in names.items()
-    }  # fmt: skip
+    found = {net: tuple(k for k, p in named.items() if id(p) not in held and _is_as_made(p))
+             for net, named in names.items()}  # fmt: skip
     return {net: row for net, row in found.items() if row}
+
+
+def _is_as_made(parameter: Tensor) -> bool:
+    """Not so a lazy one, which is not made yet."""
+    lazy = nn.parameter.is_lazy(parameter)
+    return not lazy and parameter.requires_grad and internals.version_of(parameter) == AS_MADE
 
 
 def frozen_in_vain(net: nn.Module) -> str:
