@@ -2,7 +2,6 @@
 
     python benchmarks/record.py            # about a minute
     python benchmarks/record.py --quick    # does it run? Seconds; says little
-    python benchmarks/record.py --import   # `import gan_lessons` against `import torch`
     python benchmarks/record.py --device cuda   # on a GPU, by the clock
 
 Both take turns on the same nets. A ratio is the median over rounds of (recorded / plain), in CPU
@@ -14,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -121,29 +118,11 @@ def table(quick: bool, device: str) -> list[str]:
     return lines
 
 
-def imports(rounds: int) -> str:
-    """Each in a process of its own, in turns."""
-    codes = [f"import time; t = time.process_time(); import {name}; print(time.process_time() - t)"
-             for name in ("torch", "gan_lessons")]  # fmt: skip
-    found: list[list[float]] = [[], []]
-    for _ in range(rounds):
-        for code, times in zip(codes, found, strict=True):
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-            times.append(float(done.stdout))
-    torch_alone, ours = map(statistics.median, found)
-    ratio = ours / torch_alone
-    return f"import torch {torch_alone:.3f} s, import gan_lessons {ours:.3f} s: {ratio:.3f}"
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="does it run?")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--import", dest="imports", action="store_true", help="time the import")
     options = parser.parse_args(arguments)
-    if options.imports:
-        print(imports(2 if options.quick else 15))
-        return 0
     torch.set_num_threads(1)
     print("\n".join(table(options.quick, options.device)))
     return 0

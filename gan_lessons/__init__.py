@@ -21,6 +21,8 @@ RuntimeError: Trying to backward through the graph a second time...
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
+import torch  # noqa: F401 - as a whole: begun with a part of it, its import touches 14 MB more
+
 from gan_lessons import losses, published
 from gan_lessons.extras import EXTRA_OF, absent, installed_for
 from gan_lessons.factories import dcgan, mlp_gan, tiny_gan

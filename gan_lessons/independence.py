@@ -36,12 +36,12 @@ def is_independent(D: nn.Module, real: Tensor) -> bool:
     """As `require_independent`, which says why not."""
     known = known_of(D, real)
     if known.refusal is None:
-        known.refusal = _found_against(D, real)
+        known.refusal = _why_dependent(D, real)
     return not known.refusal
 
 
 @torch.no_grad()
-def _found_against(D: nn.Module, real: Tensor) -> str:
+def _why_dependent(D: nn.Module, real: Tensor) -> str:
     """Why D is not independent; "" if it is."""
     if any(map(in_shares, D.parameters())):
         _let_fsdp2_begin(D, real)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -121,8 +122,55 @@ def test_the_cost_of_recording_is_told(root, monkeypatch, capsys):
     assert len(rows) == 2 * len(module.WAYS)
     for row in rows:
         assert all(float(x) > 0 for x in row.replace("ms", "").split()[-3:])
-    assert module.main(["--quick", "--import"]) == 0
-    assert capsys.readouterr().out.startswith("import torch ")
+
+
+@pytest.fixture
+def imports_benchmark(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    monkeypatch.delitem(sys.modules, "imports", raising=False)
+    return importlib.import_module("imports")
+
+
+def test_the_cost_of_the_import_is_told(imports_benchmark, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- import: begin --><!-- import: end -->")
+    assert imports_benchmark.main(["--rounds", "1", "--markdown", str(page)]) == 0
+    text = capsys.readouterr().out.strip()
+    assert text in page.read_text()
+    by_cpu, by_clock = (row.split("|")[2:-1] for row in text.splitlines()[-4:-2])
+    assert re.search(r"takes (\d+\.\d) ms of CPU more \(the least: \1\)\.$", text)
+    for torch_alone, ours, *ratios in (by_cpu, by_clock):
+        (a, least_a), (b, least_b) = (
+            map(float, cell.strip(" )").split(" (")) for cell in (torch_alone, ours)
+        )
+        assert a == least_a > 0.1  # of one import; torch takes longer than that anywhere
+        assert b == least_b
+        of_medians, of_minima, by_round = (float(cell.split()[0]) for cell in ratios)
+        assert of_medians == of_minima == by_round == pytest.approx(b / a, abs=0.02)
+
+
+def test_the_ratio_of_imports_is_that_of_the_rounds(imports_benchmark):
+    torch_alone = [1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    ours = [1.1, 2.2, 1.0, 1.2, 1.1, 1.1, 1.1, 1.1, 1.3, 1.1]
+    found = imports_benchmark.ratio_of(ours, torch_alone)
+    assert found.of_medians == found.by_round == pytest.approx(1.1)
+    assert found.of_minima == pytest.approx(1.0)
+    assert (found.low, found.high) == pytest.approx((1.1, 1.2))  # the second from either end of ten
+
+
+@pytest.mark.parametrize(("n", "place"), [(1, 0), (5, 0), (6, 0), (9, 1), (10, 1), (60, 21)])
+def test_the_interval_of_a_median_has_the_places_that_tables_have(imports_benchmark, n, place):
+    low, high = imports_benchmark.median_interval([*reversed(range(n))])
+    assert (low, high) == (place, n - 1 - place)
+
+
+def test_the_page_has_the_figure_of_the_import_and_it_is_small(imports_benchmark, root):
+    page = (root / "docs/benchmarks.md").read_text(encoding="utf-8")
+    part = page.partition("<!-- import: begin -->")[2].partition("<!-- import: end -->")[0]
+    (row,) = [line for line in part.splitlines() if line.startswith("| CPU seconds |")]
+    *_, of_medians, of_minima, by_round, _ = (cell.strip() for cell in row.split("|"))
+    high = float(by_round.rpartition(", ")[2].rstrip("]"))
+    assert max(float(of_medians), float(of_minima), high) <= 1.05
 
 
 def test_where_the_time_goes_adds_up(root, monkeypatch, tmp_path, capsys):

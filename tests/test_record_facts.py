@@ -4,6 +4,8 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import Any, cast
 
 import pytest
@@ -410,6 +412,31 @@ def test_the_expression_is_the_one_that_runs() -> None:
 )
 def test_what_a_line_runs_backward_from(text: str, operand: str | None) -> None:
     assert source_lines.backward_operand(text) == operand
+
+
+def test_an_engine_runs_backward_from_what_it_is_given() -> None:
+    named = partial(source_lines.backward_operand, by_engine=True)
+    assert named("accelerator.backward(d_loss)") == "d_loss"
+    assert named("self.manual_backward(d_loss + penalty)") == "d_loss + penalty"
+    assert named("engine.scale(d_loss).backward()") == "engine.scale(d_loss)"
+    assert source_lines.backward_operand("d_loss.backward(ones)") == "d_loss"  # ones: its gradient
+
+
+@pytest.mark.parametrize("name", ["accelerate", "fabric"])
+def test_the_loss_that_an_engine_sends_backward_has_its_name(name: str) -> None:
+    D = nn.Linear(2, 1)
+    if name == "accelerate":
+        engine: Any = import_module("accelerate").Accelerator(cpu=True)
+    else:
+        from lightning_fabric import Fabric
+
+        engine = Fabric(accelerator="cpu", devices=1)
+    with record({"D": D}) as rec:
+        d_loss = D(torch.ones(4, 2)).mean()
+        engine.backward(d_loss)
+        g_loss = D(torch.ones(4, 2))
+        g_loss.backward(torch.ones_like(g_loss))  # no engine: what is given is its gradient
+    assert [call.loss for call in rec.backward_calls] == ["d_loss", "g_loss"]
 
 
 def _quarrels(samples: int, loss: Callable[[Tensor], Tensor]) -> list[tuple[int, int]]:

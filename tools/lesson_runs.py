@@ -112,7 +112,7 @@ def run(path: Path, kernel: Path | None = None) -> Run:
                 warnings.extend(f"cell {index}: {text}" for text in stderr_of(cell))
                 missed_error(cell, index)
             took, asked = time.perf_counter() - start, ASKED.get(path.stem)
-            return Run(warnings, took, notebook, asked and await answer_of(client.kc, asked))
+            return Run(warnings, took, notebook, asked and await answer_of(client, asked))
 
     # In a thread of its own: Playwright's loop fills this one as long as a browser is open.
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(1) as thread:
@@ -134,8 +134,10 @@ async def connected(client: NotebookClient, kernel: Path) -> AsyncIterator[None]
         client.kc.stop_channels()
 
 
-async def answer_of(kernel: AsyncKernelClient, asked: str) -> Any:
+async def answer_of(client: NotebookClient, asked: str) -> Any:
     """Raises AssertionError with the kernel's words if the expression raises there."""
+    kernel = client.kc
+    assert isinstance(kernel, AsyncKernelClient)
     request = kernel.execute("", silent=True, user_expressions={"asked": asked})
     while True:
         reply = await kernel.get_shell_msg(timeout=HANG_SECONDS)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from gan_lessons.classroom.explorer.ending import learned, stayed, wasted
-from gan_lessons.classroom.explorer.stage_moments import Story
+from gan_lessons.classroom.explorer.stage_moments import StagedRecord
 from gan_lessons.lens.model import FREED, STALE, BackwardCall, Event, GradState, Moment, StepRecord
 from gan_lessons.lens.show import bytes_text, visible
 
@@ -38,20 +38,20 @@ def _told(record: StepRecord, moment: Moment, moments: Sequence[Moment]) -> str:
     moments = moments or record.moments
     before = moments[moment.index - 1] if moment.index else None
     events = [record.events[i] for i in moment.events]
-    story = Story(record, moments)
+    staged = StagedRecord(record, moments)
     told = [_ON_THE_WAY_OUT] if record.error and _raised_before(moments, moment) else []
     for kind, group in groupby(events, key=lambda event: (event.kind, event.target)):
-        told += _event(story, kind[0], list(group))
+        told += _event(staged, kind[0], list(group))
     told += _cuts(record, moment)
     if not events:
-        told += _by_hand(story, moment)
-    told += _graph(story, moment, before, events)
+        told += _by_hand(staged, moment)
+    told += _graph(staged, moment, before, events)
     if moment is next((m for m in moments if m.events), None):
         told += _left_over(moment)
     if moment.raised:
         told.append(record.explanation or "This line raises an error.")
     elif moment is moments[-1] and record.text(moment).startswith("return"):
-        told += _over(story)
+        told += _over(staged)
     return " ".join(told) or NOTHING
 
 
@@ -69,12 +69,12 @@ def _left_over(moment: Moment) -> Iterator[str]:
         yield text.format(nets=" and ".join(map(visible, nets)))
 
 
-def _over(story: Story) -> Iterator[str]:
+def _over(staged: StagedRecord) -> Iterator[str]:
     """The step has returned: what there was to learn from it."""
     yield "The step is over."
-    yield from (_USED + sentence + _END for sentence in learned(story))
-    yield from stayed(story.record)
-    vain = wasted(story.record)
+    yield from (_USED + sentence + _END for sentence in learned(staged))
+    yield from stayed(staged.record)
+    vain = wasted(staged.record)
     yield _VAIN + vain + _END if vain else "No gradient of a parameter was wasted."
 
 
@@ -90,9 +90,9 @@ def _marks(text: str) -> tuple[str, list[list[int | str]]]:
     return plain, found
 
 
-def _event(story: Story, kind: str, events: Sequence[Event]) -> Iterator[str]:
+def _event(staged: StagedRecord, kind: str, events: Sequence[Event]) -> Iterator[str]:
     """Events of one kind and one target, one after the other."""
-    record = story.record
+    record = staged.record
     if kind == "forward":
         yield from _forwards(record, events)
         return
@@ -100,7 +100,7 @@ def _event(story: Story, kind: str, events: Sequence[Event]) -> Iterator[str]:
         if kind == "zero_grad":
             yield from _cleared(story, event)
         elif kind == "backward" and event.call is not None:
-            yield from _backward(story, record.backward_calls[event.call], event)
+            yield from _backward(staged, record.backward_calls[event.call], event)
         elif kind == "grad":
             yield "A gradient is computed without being written into any .grad."
         elif kind == "step":
@@ -169,9 +169,9 @@ def _state(grads: _Grads, net: str, name: str) -> GradState:
     return grads.get(net, {}).get(name, GradState())
 
 
-def _backward(story: Story, call: BackwardCall, event: Event) -> Iterator[str]:
+def _backward(staged: StagedRecord, call: BackwardCall, event: Event) -> Iterator[str]:
     """Who received gradient that a step will use comes first, then who received it in vain."""
-    record = story.record
+    record = staged.record
     if call.loss.isidentifier():
         yield "Backward from `{loss}`.".format(loss=call.loss)
     if not any(call.received.values()):
@@ -187,7 +187,7 @@ def _backward(story: Story, call: BackwardCall, event: Event) -> Iterator[str]:
         text = "{net} gets gradient in vain: no step will use it."
         if useful:
             text = "{net} gets some as well, in vain: nobody asked, and no step will use it."
-        if useful and all(story.used_of(net, n, event.grads[net][n]) for n in names):
+        if useful and all(staged.used_of(net, n, event.grads[net][n]) for n in names):
             text = "{net} gets some as well, in vain, on top of what a step has used."
         yield _VAIN + _received(record, net, names, text) + _END
 
@@ -220,14 +220,14 @@ def _cuts(record: StepRecord, moment: Moment) -> Iterator[str]:
             yield text.format(how=visible(cut.how), net=visible(net or ""))
 
 
-def _by_hand(story: Story, moment: Moment) -> Iterator[str]:
+def _by_hand(staged: StagedRecord, moment: Moment) -> Iterator[str]:
     """Gradients that changed in a line without an event."""
-    before = story.moments[moment.index - 1].grads if moment.index else story.record.before
+    before = staged.moments[moment.index - 1].grads if moment.index else staged.record.before
     for net, states in moment.grads.items():
         was = {name: _state(before, net, name) for name in states}
         changed = {n: s for n, s in states.items() if s.value != was[n].value}
         gone = [n for n, s in changed.items() if s.value is None]
-        kept = [n for n in gone if n in story.aside[moment.index].get(net, ())]
+        kept = [n for n in gone if n in staged.aside[moment.index].get(net, ())]
         lost = [n for n in gone if n not in kept]
         back = [n for n, s in changed.items() if not s.by_hand and s.sources != was[n].sources]
         back = [n for n in back if n not in gone]
@@ -243,10 +243,10 @@ def _by_hand(story: Story, moment: Moment) -> Iterator[str]:
 
 
 def _graph(
-    story: Story, moment: Moment, before: Moment | None, events: Iterable[Event]
+    staged: StagedRecord, moment: Moment, before: Moment | None, events: Iterable[Event]
 ) -> Iterator[str]:
     """What the graph gained, lost, and what went stale in it."""
-    record = story.record
+    record = staged.record
     kinds = {event.kind for event in events}
     held = bytes_text(moment.held)
     states = before.states if before else {}
@@ -259,7 +259,7 @@ def _graph(
         yield text.format(count=built, held=held)
     elif kinds == {"forward"}:
         yield "It builds no graph: nothing here can be walked backward."
-    yield from _stale(story, moment, _newly(STALE, moment.states, states))
+    yield from _stale(staged, moment, _newly(STALE, moment.states, states))
     if moment.raised:
         return  # what it let go of is nothing to learn from
     if "backward" in kinds:
@@ -271,14 +271,14 @@ def _graph(
         yield "Tensors go out of use, and with them graph: it keeps {held}.".format(held=held)
 
 
-def _stale(story: Story, moment: Moment, nodes: Collection[int]) -> Iterator[str]:
+def _stale(staged: StagedRecord, moment: Moment, nodes: Collection[int]) -> Iterator[str]:
     if not nodes:
         return
     text = "{count} nodes had saved weights that are now rewritten: they are stale."
     if len(nodes) == 1:
         text = "One node had saved a weight that is now rewritten: it is stale."
     yield text.format(count=len(nodes))
-    if story.walked_after(moment).isdisjoint(nodes):
+    if staged.walked_after(moment).isdisjoint(nodes):
         yield "No backward comes through there any more, so this does no harm."
     else:
         yield "A backward through there will raise."

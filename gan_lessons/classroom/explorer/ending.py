@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gan_lessons.classroom.explorer.stage_moments import Story
+from gan_lessons.classroom.explorer.stage_moments import StagedRecord
 from gan_lessons.lens.model import (
     INPLACE,
     NO_GRAPH,
@@ -28,7 +28,7 @@ _RAISED = {
 def why_raised(record: StepRecord) -> str:
     """``line 18: the graph that it goes back through has been freed.``; "" where nothing raised.
 
-    The moment's caption has the whole story.
+    The moment's caption has the whole staged.
     """
     if record.error is None:
         return ""
@@ -39,11 +39,11 @@ def why_raised(record: StepRecord) -> str:
     return why if moment is None else f"line {moment.line}: {why}"
 
 
-def learned(story: Story) -> Iterator[str]:
+def learned(staged: StagedRecord) -> Iterator[str]:
     """A sentence for each net that an optimizer moved, in the order of the steps."""
-    for event in story.record.events:
-        for net in story.record.moved_by(event):
-            yield _learned(story, event, net)
+    for event in staged.record.events:
+        for net in staged.record.moved_by(event):
+            yield _learned(staged, event, net)
 
 
 def stayed(record: StepRecord) -> Iterator[str]:
@@ -54,12 +54,12 @@ def stayed(record: StepRecord) -> Iterator[str]:
             yield "No optimizer step moved {net}.".format(net=visible(net))
 
 
-def _learned(story: Story, event: Event, net: str) -> str:
+def _learned(staged: StagedRecord, event: Event, net: str) -> str:
     """``G learned from `g_loss`, through D v1.``"""
-    record = story.record
+    record = staged.record
     states = [s for (owner, _), s in record.consumed(event).items() if owner == net]
     calls = sorted({call for state in states for call in state.sources})
-    ran = {f.index: f for call in calls for f in story.cast.through(call, net) if f.net != net}
+    ran = {f.index: f for call in calls for f in staged.cast.through(call, net) if f.net != net}
     others = dict.fromkeys(f"{visible(f.net)} v{f.weights}" for f in ran.values())
     text = "{net} learned from {losses}, through {others}."
     if not others:

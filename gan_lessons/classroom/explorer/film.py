@@ -16,7 +16,7 @@ from gan_lessons.classroom.explorer.matrix import matrix
 from gan_lessons.classroom.explorer.paint import colours, folded
 from gan_lessons.classroom.explorer.players import Cast
 from gan_lessons.classroom.explorer.stage_layout import close_stage, stage
-from gan_lessons.classroom.explorer.stage_moments import PARTLY, Story, stage_moments
+from gan_lessons.classroom.explorer.stage_moments import PARTLY, StagedRecord, stage_moments
 from gan_lessons.classroom.explorer.stage_narrow import narrow_stage
 from gan_lessons.lens import show
 from gan_lessons.lens.model import STATES, Forward, Graph, Moment, StepRecord
@@ -47,7 +47,7 @@ def make_film(
     picture = show.draw_graph(record=record, compact=True)
     graph = picture.graph
     moments = record.moments or _moment_per_event(record)
-    story = Story(record, moments)
+    staged = StagedRecord(record, moments)
     source = record.source.rstrip().split("\n") if record.source else []
     pairs = [(net, name) for net, names in record.parameters.items() for name in names]
     places = {pair: i for i, pair in enumerate(pairs)}
@@ -57,7 +57,7 @@ def make_film(
         "source": source,
         "paint": colours(source),
         "folded": folded(source),
-        "stage": _stages(story.cast),
+        "stage": _stages(staged.cast),
         "versions": [f.weights for f in record.forwards],
         "layout": _layout(picture.dot) if 0 < len(graph.nodes) <= show.LARGE else None,
         "nodes": _nodes(record, graph, places),
@@ -66,8 +66,8 @@ def make_film(
         "nets": [show.visible(net) for net in record.parameters],
         "parameters": [[show.visible(net), show.visible(name)] for net, name in pairs],
         "calls": _calls(record, graph, places),
-        **matrix(story, _NET_LETTERS),
-        "moments": _moments(story, graph, places),
+        **matrix(staged, _NET_LETTERS),
+        "moments": _moments(staged, graph, places),
         "totals": totals(record, flops),
         "field": field,
         "error": str(record.error) if record.error else "",
@@ -188,11 +188,11 @@ def _calls(record: StepRecord, graph: Graph, places: Places) -> list[Json]:
 # The moments --------------------------------------------------------------------------------------
 
 
-def _moments(story: Story, graph: Graph, places: Places) -> list[Json]:
-    record, moments, found = story.record, story.moments, []
-    phases, players = _phases(record, moments), stage_moments(story, _NET_LETTERS)
+def _moments(staged: StagedRecord, graph: Graph, places: Places) -> list[Json]:
+    record, moments, found = staged.record, staged.moments, []
+    phases, players = _phases(record, moments), stage_moments(staged, _NET_LETTERS)
     for moment, phase, stage_now in zip(moments, phases, players, strict=True):
-        grads = (story.kind(net, name, moment.grads[net][name]) for net, name in places)
+        grads = (staged.kind(net, name, moment.grads[net][name]) for net, name in places)
         text, marked = marked_caption(record, moment, moments)
         told: Json = {
             "line": moment.line,
@@ -206,7 +206,7 @@ def _moments(story: Story, graph: Graph, places: Places) -> list[Json]:
             "grads": "".join(KIND_LETTERS[kind] for kind in grads),
             "phase": phase,
             "stage": stage_now,
-            "sofar": _so_far(story, moment.index),
+            "sofar": _so_far(staged, moment.index),
         }
         calls = [c for i in moment.events if (c := record.events[i].call) is not None]
         if moment.raised:
@@ -221,9 +221,9 @@ def _moments(story: Story, graph: Graph, places: Places) -> list[Json]:
     return found
 
 
-def _so_far(story: Story, moment: int) -> Json:
+def _so_far(staged: StagedRecord, moment: int) -> Json:
     """What the step has done by the end of this moment; ``totals`` has the same of all of it."""
-    record, seen = story.record, story.moments[: moment + 1]
+    record, seen = staged.record, staged.moments[: moment + 1]
     events = [record.events[i] for m in seen for i in m.events]
     ran = [record.forwards[e.forward].net for e in events
            if e.kind == "forward" and e.forward is not None]  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_lessons.classroom.explorer.stage_moments import Story
+from gan_lessons.classroom.explorer.stage_moments import StagedRecord
 from gan_lessons.lens import show
 from gan_lessons.lens.model import Event, GradState, StepRecord
 
@@ -41,28 +41,28 @@ class Column:
     nets: tuple[str, ...] = ()
 
 
-def matrix(story: Story, letters: Mapping[str, str]) -> Json:
+def matrix(staged: StagedRecord, letters: Mapping[str, str]) -> Json:
     """Heads, and a row for each net: cells are [kind, norm, the backward calls that are in it, was
     it changed, has a step used it by then, is a gradient of it kept aside]. letters: kind -> its
     letter."""
-    columns = _columns(story)
-    rows = [_row(story, net, columns, letters) for net in story.record.parameters]
-    return {"columns": [_head(story, column) for column in columns], "rows": rows}
+    columns = _columns(staged)
+    rows = [_row(staged, net, columns, letters) for net in staged.record.parameters]
+    return {"columns": [_head(staged, column) for column in columns], "rows": rows}
 
 
-def _columns(story: Story) -> list[Column]:
-    shown = {event.index for event in show.GradientTable(story.record).columns}
+def _columns(staged: StagedRecord) -> list[Column]:
+    shown = {event.index for event in show.GradientTable(staged.record).columns}
     found: list[Column] = []
-    before: Grads = story.record.before
+    before: Grads = staged.record.before
     done = -1
-    for moment in story.moments:
-        for event in (story.record.events[i] for i in moment.events):
+    for moment in staged.moments:
+        for event in (staged.record.events[i] for i in moment.events):
             if event.index in shown:
                 held = show.bytes_text(event.held)
                 found.append(Column(moment.index, event.index, event.grads, before, held, event))
             before, done = event.grads, event.index
         if not moment.events:
-            gone, back = _set_aside(story, moment.index)
+            gone, back = _set_aside(staged, moment.index)
             held = show.bytes_text(moment.held)
             for verb, nets in ((ASIDE, gone), (BACK, back)):
                 if nets:
@@ -72,22 +72,22 @@ def _columns(story: Story) -> list[Column]:
     return found
 
 
-def _set_aside(story: Story, moment: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _set_aside(staged: StagedRecord, moment: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Nets whose gradients this line put aside, and those whose gradients it brought back."""
-    now, was = story.aside[moment], story.aside[moment - 1] if moment else {}
+    now, was = staged.aside[moment], staged.aside[moment - 1] if moment else {}
     gone = tuple(n for n, names in now.items() if {*names} - {*was.get(n, ())})
     return gone, tuple(n for n, names in was.items() if {*names} - {*now.get(n, ())})
 
 
-def _head(story: Story, column: Column) -> Json:
-    record, event = story.record, column.event
+def _head(staged: StagedRecord, column: Column) -> Json:
+    record, event = staged.record, column.event
     if event is None:
         verb, whose = column.verb, ", ".join(map(show.visible, column.nets))
         text = _MOVES[verb].format(nets=whose)
     else:
         verb, whose = _heading(record, event)
         text = show.event_text(event)
-    source = event.line.text if event else record.text(story.moments[column.moment])
+    source = event.line.text if event else record.text(staged.moments[column.moment])
     return {
         "moment": column.moment, "verb": verb, "whose": whose, "text": text, "held": column.held,
         "source": show.visible(source, 80),
@@ -108,9 +108,11 @@ def _root(record: StepRecord, call: int) -> str:
     return show.visible(loss, 8) if loss.isidentifier() else f"call {call}"
 
 
-def _row(story: Story, net: str, columns: Sequence[Column], letters: Mapping[str, str]) -> Json:
-    names = story.record.parameters[net]
-    stories = {name: [_cell(story, c, net, name, letters) for c in columns] for name in names}
+def _row(
+    staged: StagedRecord, net: str, columns: Sequence[Column], letters: Mapping[str, str]
+) -> Json:
+    names = staged.record.parameters[net]
+    stories = {name: [_cell(staged, c, net, name, letters) for c in columns] for name in names}
     groups: dict[str, list[str]] = {}
     for name, cells in stories.items():
         alike = repr([[cell[0], *cell[2:]] for cell in cells])
@@ -134,16 +136,16 @@ def _part(
 
 
 def _cell(
-    story: Story, column: Column, net: str, name: str, letters: Mapping[str, str]
+    staged: StagedRecord, column: Column, net: str, name: str, letters: Mapping[str, str]
 ) -> list[Any]:
     state = column.grads.get(net, {}).get(name, GradState())
     was = column.before.get(net, {}).get(name, GradState())
-    kind = story.kind(net, name, state)
+    kind = staged.kind(net, name, state)
     used = show.is_used(state, column.done)
     changed = (state.value, state.sources) != (was.value, was.sources)
     norm = None if kind in ("none", "zero") else state.value
     earlier = ["before"] if state.before and state.sources else []
-    aside = name in story.aside[column.moment].get(net, ())
+    aside = name in staged.aside[column.moment].get(net, ())
     return [letters[kind], norm, [*earlier, *state.sources], int(changed), int(used), int(aside)]
 
 

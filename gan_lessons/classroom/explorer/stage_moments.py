@@ -26,7 +26,7 @@ PARTLY = "partly"  # the kind of a sum in vain, of which a step has used a part
 
 
 @dataclass(frozen=True)
-class Story:
+class StagedRecord:
     """A record, its moments (if not its own), and what is told of more than one of them."""
 
     record: StepRecord
@@ -125,82 +125,86 @@ class Story:
         return None
 
 
-def stage_moments(story: Story, kind_of: Mapping[str, str]) -> list[Json]:
+def stage_moments(staged: StagedRecord, kind_of: Mapping[str, str]) -> list[Json]:
     """One entry for each moment. kind_of: kind of a gradient -> its letter."""
-    return [_entry(story, moment, kind_of) for moment in story.moments]
+    return [_entry(staged, moment, kind_of) for moment in staged.moments]
 
 
-def _entry(story: Story, moment: Moment, kind_of: Mapping[str, str]) -> Json:
-    record = story.record
+def _entry(staged: StagedRecord, moment: Moment, kind_of: Mapping[str, str]) -> Json:
+    record = staged.record
     events = [record.events[i] for i in moment.events]
-    done = {i for m in story.moments[: moment.index + 1] for i in m.events}
+    done = {i for m in staged.moments[: moment.index + 1] for i in m.events}
     ran = {record.events[i].forward for i in done if record.events[i].kind == "forward"}
-    now = versions_at(story, moment)
-    before = versions_at(story, story.moments[moment.index - 1]) if moment.index else {}
+    now = versions_at(staged, moment)
+    before = versions_at(staged, staged.moments[moment.index - 1]) if moment.index else {}
     told: Json = {
-        "calls": "".join(_call(story, f.index, moment, ran) for f in record.forwards),
-        "losses": "".join(_loss(story, node, moment) for node in story.cast.losses),
-        "nets": "".join(_kind(story, net, moment, kind_of) for net in moment.grads),
+        "calls": "".join(_call(staged, f.index, moment, ran) for f in record.forwards),
+        "losses": "".join(_loss(staged, node, moment) for node in staged.cast.losses),
+        "nets": "".join(_kind(staged, net, moment, kind_of) for net in moment.grads),
         "versions": [*now.values()],
-        "saw": [_saw(story, moment, net) for net in moment.grads],
+        "saw": [_saw(staged, moment, net) for net in moment.grads],
     }
     moved = [i for i, net in enumerate(now) if now[net] != before.get(net, 0)]
-    aside = [i for i, net in enumerate(moment.grads) if net in story.aside[moment.index]]
+    aside = [i for i, net in enumerate(moment.grads) if net in staged.aside[moment.index]]
     running = [e.forward for e in events if e.kind == "forward" and e.forward is not None]
-    used = [i for i, net in enumerate(moment.grads) if story.has_used(net, moment)]
+    used = [i for i, net in enumerate(moment.grads) if staged.has_used(net, moment)]
     for name, value in (("moved", moved), ("aside", aside), ("run", running), ("used", used)):
         if value:
             told[name] = value
-    return told | _walk(story, events)
+    return told | _walk(staged, events)
 
 
-def versions_at(story: Story, moment: Moment) -> dict[str, int]:
+def versions_at(staged: StagedRecord, moment: Moment) -> dict[str, int]:
     """Net -> how often an optimizer had moved it by the end of this moment."""
-    done = story.done[moment.index]
-    return dict.fromkeys(story.record.parameters, 0) if done < 0 else story.versions[done]
+    done = staged.done[moment.index]
+    return dict.fromkeys(staged.record.parameters, 0) if done < 0 else staged.versions[done]
 
 
-def _call(story: Story, forward: int, moment: Moment, ran: set[int | None]) -> str:
-    states = {moment.states.get(i) for i in story.built_by[forward]}
+def _call(staged: StagedRecord, forward: int, moment: Moment, ran: set[int | None]) -> str:
+    states = {moment.states.get(i) for i in staged.built_by[forward]}
     worst = next((letter for state, letter in CALLS.items() if state in states), None)
     if worst == CALLS[STALE] and not moment.raised:
-        walked = story.walked_after(moment)
-        return worst if walked.intersection(story.built_by[forward]) else OVER
+        walked = staged.walked_after(moment)
+        return worst if walked.intersection(staged.built_by[forward]) else OVER
     return worst or (RAN if forward in ran else TO_COME)
 
 
-def _loss(story: Story, node: int, moment: Moment) -> str:
-    built = any(node in m.built for m in story.moments[: moment.index + 1])
+def _loss(staged: StagedRecord, node: int, moment: Moment) -> str:
+    built = any(node in m.built for m in staged.moments[: moment.index + 1])
     return "1" if built or node in moment.states else TO_COME
 
 
-def _kind(story: Story, net: str, moment: Moment, kind_of: Mapping[str, str]) -> str:
+def _kind(staged: StagedRecord, net: str, moment: Moment, kind_of: Mapping[str, str]) -> str:
     """The letter of what all of a net's ``.grad`` hold, or that of a mixture."""
-    kinds = {story.kind(net, name, state) for name, state in moment.grads[net].items()}
+    kinds = {staged.kind(net, name, state) for name, state in moment.grads[net].items()}
     return kind_of[kinds.pop()] if len(kinds) == 1 else kind_of["mixed"]
 
 
-def _saw(story: Story, moment: Moment, net: str) -> str:
+def _saw(staged: StagedRecord, moment: Moment, net: str) -> str:
     """Of what is in the ``.grad``; where it is in vain and a step has used a part of it, of that
     part and of the other: ``✓ at v0 + ○ at v1``."""
     states = moment.grads[net]
     calls = sorted({c for state in states.values() for c in state.sources})
-    if {story.kind(net, name, state) for name, state in states.items()} != {PARTLY}:
-        return _saw_by(story, net, calls)
-    used = {c for name, state in states.items() for c in story.used_of(net, name, state)}
+    if {staged.kind(net, name, state) for name, state in states.items()} != {PARTLY}:
+        return _saw_by(staged, net, calls)
+    used = {c for name, state in states.items() for c in staged.used_of(net, name, state)}
     parts = {
         show.USED: [c for c in calls if c in used],
         show.GRADIENT["vain"][0]: [c for c in calls if c not in used],
     }
-    told = {sign: _saw_by(story, net, part, "at {version}") for sign, part in parts.items() if part}
+    told = {
+        sign: _saw_by(staged, net, part, "at {version}") for sign, part in parts.items() if part
+    }
     return " + ".join(f"{sign} {text}" for sign, text in told.items())
 
 
-def _saw_by(story: Story, net: str, calls: Sequence[int], own: str = "at weights {version}") -> str:
+def _saw_by(
+    staged: StagedRecord, net: str, calls: Sequence[int], own: str = "at weights {version}"
+) -> str:
     """``through D v1``: the weights of others that the gradient of these backward calls came
     through; where there are none, which of its ``own`` it is the gradient at."""
     seen: dict[str, set[int]] = {}
-    for forward in (f for call in calls for f in story.cast.through(call, net)):
+    for forward in (f for call in calls for f in staged.cast.through(call, net)):
         seen.setdefault(forward.net, set()).add(forward.weights)
     versions = {name: "+".join(f"v{v}" for v in sorted(found)) for name, found in seen.items()}
     others = [f"{show.visible(name, 12)} {told}" for name, told in versions.items() if name != net]
@@ -209,26 +213,26 @@ def _saw_by(story: Story, net: str, calls: Sequence[int], own: str = "at weights
     return own.format(version=versions[net]) if net in versions else ""
 
 
-def _walk(story: Story, events: Sequence[Any]) -> Json:
+def _walk(staged: StagedRecord, events: Sequence[Any]) -> Json:
     """The ways that gradient goes back over at this moment, and forwards whose weights were moved
     between their run and this."""
     letters: dict[Any, str] = {}
     old: set[int] = set()
     for event in events:
         if event.kind == "backward" and event.call is not None:
-            for way, letter in story.cast.walks[event.call].items():
+            for way, letter in staged.cast.walks[event.call].items():
                 kept = letters.get(way, NOT)
                 letters[way] = min(kept, letter, key=(USED + VAIN + THROUGH + NOT).index)
-            old |= _moved_since(story, event)
+            old |= _moved_since(staged, event)
     if not letters:
         return {}
-    walk = "".join(letters.get(way, NOT) for way in story.cast.ways)
+    walk = "".join(letters.get(way, NOT) for way in staged.cast.ways)
     return {"walk": walk, **({"old": sorted(old)} if old else {})}
 
 
-def _moved_since(story: Story, event: Any) -> set[int]:
-    call = story.record.backward_calls[event.call]
-    walked = {key for way in story.cast.walks[event.call] for kind, key in way if kind == "call"}
-    now = story.versions[event.index]
-    forwards = (story.record.forwards[i] for i in call.forwards if i in walked)
+def _moved_since(staged: StagedRecord, event: Any) -> set[int]:
+    call = staged.record.backward_calls[event.call]
+    walked = {key for way in staged.cast.walks[event.call] for kind, key in way if kind == "call"}
+    now = staged.versions[event.index]
+    forwards = (staged.record.forwards[i] for i in call.forwards if i in walked)
     return {f.index for f in forwards if f.weights < now[f.net]}

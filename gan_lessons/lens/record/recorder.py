@@ -33,7 +33,7 @@ from gan_lessons.lens.record.optimizer_steps import (
 )
 from gan_lessons.lens.record.pulls import Pulls
 from gan_lessons.lens.record.scaling import Scalings
-from gan_lessons.lens.record.source_lines import backward_operand, caller_line
+from gan_lessons.lens.record.source_lines import backward_operand, caller_line, is_engines
 from gan_lessons.lens.record.undo import Undo
 
 _Function = Callable[..., Any]
@@ -279,7 +279,7 @@ class Recorder:
     def _begin(self, line: Line, outputs: Iterable[Any], args: Any) -> dict[str, Any]:
         """What a ``BackwardCall`` says of its beginning."""
         _, retain, create, inputs, *_ = args
-        graph, loss = self._graph, backward_operand(line.text) or ""
+        graph, loss = self._graph, backward_operand(line.text, is_engines(line)) or ""
         self.journal.contents(())
         with internals.without_torch_functions():
             self._hook_parameters()

@@ -30,6 +30,7 @@ if sys.prefix == sys.base_prefix:
 _INSTALLED = (*{f"{path}{os.sep}" for path in _PLACES.values()}, "<frozen ")
 _STDLIB = _PLACES["stdlib"] + os.sep
 _FOLDERS = ("site-packages", "dist-packages")  # of another environment, or of the user
+_TENSORS, _ENGINES = ("backward",), ("backward", "manual_backward")  # a method that runs backward
 NOWHERE = Line("", "", 0, "")
 _known: dict[tuple[int, int], tuple[CodeType, Line]] = {}  # (id of a code object, instruction)
 
@@ -130,17 +131,28 @@ def _read_line(frame: FrameType, instruction: int) -> Line:
     return Line(text, code.co_filename, first, code.co_name, expression)
 
 
+def is_engines(line: Line) -> bool:
+    """Was torch called by a library, and not by this line itself, which ``caller_line`` told?"""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_plumbing(frame.f_code):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename != line.file
+
+
 @functools.lru_cache(maxsize=512)
-def backward_operand(text: str) -> str | None:
-    """``d_loss`` in ``d_loss.backward(...)``; None where the line has another form."""
+def backward_operand(text: str, by_engine: bool = False) -> str | None:
+    """``d_loss`` in ``d_loss.backward(...)``, and in ``engine.backward(d_loss)`` where a library's
+    engine is asked; None where the line has another form."""
     try:
         tree = ast.parse(text)
     except SyntaxError:
         return None
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if node.func.attr != "backward":
+            if node.func.attr not in (_ENGINES if by_engine else _TENSORS):
                 continue
+            if by_engine and node.args:
+                return ast.unparse(node.args[0])
             if ast.unparse(node.func.value) in ("torch.autograd", "autograd"):
                 return ast.unparse(node.args[0]) if node.args else None
             return ast.unparse(node.func.value)
