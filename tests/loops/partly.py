@@ -714,3 +714,26 @@ def a_distance_that_is_added_for_the_log(it: It, i: int) -> None:
     fake = G(noise(i))
     step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
     step(it, "G", bce(D(fake), 1.0) + l1_loss(fake, real(i)).detach())
+
+
+@loop(
+    waste="cut-off",
+    intended=lambda it, who, i: features_again(it, i) if who == "G" else usual(it, who, i),
+    says="a constant: it was made of what detach\\(\\) had cut off in `features = ",
+    advice="make it of the output of G itself, without detach",
+)
+def features_of_the_turn_of_d_in_that_of_g(it: It, i: int) -> None:
+    """G learns through D from its verdict, and not from what is called features here."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    of_fake, of_real = D(fake.detach()), D(real(i))
+    step(it, "D", bce(of_real, 1.0) + bce(of_fake, 0.0))
+    if it.fixed:
+        return step(it, "G", features_again(it, i))
+    features = mse_loss(of_fake.detach(), of_real.detach())
+    return step(it, "G", bce(D(fake), 1.0) + features)
+
+
+def features_again(it: It, i: int) -> Tensor:
+    D, fake = it.nets["D"], it.nets["G"](noise(i))
+    return bce(D(fake), 1.0) + mse_loss(D(fake), D(real(i)).detach())

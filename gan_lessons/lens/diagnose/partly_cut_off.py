@@ -35,7 +35,9 @@ def constant_term(story: Story) -> Iterator[Finding]:
                 if judge in story.trained and call.index not in story.calls_of(judge):
                     cuts = [c for c, js in _terms(story, call, net) if judge in js]
                     yield _constant(story, net, judge, call, cut, cuts)
-            if judges == {net} and cut.through is None and _is_compared(cut):
+            whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
+            again = whole and judges <= {net, *linked} and cut.how != "torch.no_grad"
+            if (judges == {net} or again) and cut.through is None and _is_compared(cut):
                 yield _added_without_gradients(story, net, call, cut)
 
 
