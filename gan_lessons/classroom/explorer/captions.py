@@ -98,7 +98,7 @@ def _event(staged: StagedRecord, kind: str, events: Sequence[Event]) -> Iterator
         return
     for event in events:
         if kind == "zero_grad":
-            yield from _cleared(story, event)
+            yield from _cleared(staged, event)
         elif kind == "backward" and event.call is not None:
             yield from _backward(staged, record.backward_calls[event.call], event)
         elif kind == "grad":
@@ -135,8 +135,8 @@ def _forwards(record: StepRecord, events: Sequence[Event]) -> Iterator[str]:
         yield text.format(net=visible(net), version=version)
 
 
-def _cleared(story: Story, event: Event) -> Iterator[str]:
-    record = story.record
+def _cleared(staged: StagedRecord, event: Event) -> Iterator[str]:
+    record = staged.record
     before = record.events[event.index - 1].grads if event.index else record.before
     target = event.target or ""
     owned = record.holds.get(target) or {target: tuple(record.parameters.get(target, ()))}
@@ -150,15 +150,15 @@ def _cleared(story: Story, event: Event) -> Iterator[str]:
         else:
             text = "{net}'s gradients were empty already."
         yield text.format(net=visible(net), count=len(had) or len(zero))
-        yield from _unused(story, net, {n: _state(before, net, n) for n in had})
+        yield from _unused(staged, net, {n: _state(before, net, n) for n in had})
 
 
-def _unused(story: Story, net: str, states: Mapping[str, GradState]) -> Iterator[str]:
+def _unused(staged: StagedRecord, net: str, states: Mapping[str, GradState]) -> Iterator[str]:
     """Here one sees why gradient was in vain: it goes before a step has used it."""
     calls = {call for state in states.values() for call in state.sources}
-    if not calls or any(story.used_of(net, n, state) for n, state in states.items()):
+    if not calls or any(staged.used_of(net, n, state) for n, state in states.items()):
         return
-    losses = sorted({story.record.backward_calls[call].loss for call in calls})
+    losses = sorted({staged.record.backward_calls[call].loss for call in calls})
     known = all(loss.isidentifier() for loss in losses)
     who = " and ".join(f"`{loss}`" for loss in losses) if known else "this step"
     text = "What {who} had put there was in vain: no step has used it."
