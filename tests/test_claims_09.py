@@ -492,7 +492,7 @@ def test_the_overwritten_loss_does_nothing(lesson):
 
 
 def test_no_grad_does_not_keep_the_statistics(lesson):
-    for how, moved in (("as it is", 1), ("under no_grad", 1), ("in eval mode", 0)):
+    for how, moved in (("as it is", True), ("under no_grad", True), ("in eval mode", False)):
         assert f"{how}: {moved}" in lesson.printed
 
 

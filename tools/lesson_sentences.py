@@ -205,7 +205,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "56379f65": (r"as written: cosine 0\.[89]\d",),  # "it points another way"
         "c63f5231": (
-            r"0\.9\d times as long.*direction is right \(cosine (1\.00|0\.99)",
+            r"0\.9\d times as long.*direction is right in this step \(cosine (1\.00|0\.99)",
         ),  # "but it is shorter"
         "43c2d477": (*[r"diagnose agrees\n"] * 6,),
         "c9d4e5f6": (  # "one pulls it down, the other up"

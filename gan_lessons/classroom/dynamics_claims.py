@@ -18,9 +18,9 @@ RANKED = (
     "and in {neither} the two are not told apart; {s1}"
 )
 S1_IS_S3 = (
-    "compared in 20 steps of their own, S1 (as repaired) and S3 end at the same weights, bit by bit"
+    "in 20 steps of another pair, S1 (as repaired) and S3 end at the same weights, bit by bit"
 )
-S1_IS_NOT_S3 = "compared in 20 steps of their own, S1 (as repaired) and S3 end at different weights"
+S1_IS_NOT_S3 = "in 20 steps of another pair, S1 (as repaired) and S3 end at different weights"
 ACCURATE = (
     "mean cosine to the gradient by an accurate D, with S3 and with S2: {cosines}; good samples "
     "of S3 {few}, and {many} with more steps of D (difference {more}; square brackets: 95 % "

@@ -94,7 +94,7 @@ ARTICLE = {
         "Strategy 2, last sentence before the listing",
         "The drawback: the generator's graph has to be kept until the discriminator is updated, "
         "and is then released.",
-        ("G's graph holds bytes while D is updated.",
+        ("In the S2 of this course, G's graph holds bytes while D is updated.",
          "Then it is released: once D is updated, before G's own backward, none are held."),
         L3,
     ),
@@ -170,8 +170,8 @@ ARTICLE = {
         "It always feels odd: the generator needs an accurate loss and gradient from the "
         "discriminator. Or else does it not update blindly?",
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
-         "On the ring, S3's D pushes G less to where an accurate D would than one step later.",
-         "There more steps of D before each of G bring S3 more good samples.",
+         "Ring, at 200 steps: S3's D pushes G less to where an accurate D would than at 201.",
+         "There two more steps of D before each of G bring S3 more good samples.",
          "It matters: digits, lr 2e-3: old and new D give G gradients of median cosine below 0.5."),
         L7,
     ),
