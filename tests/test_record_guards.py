@@ -68,3 +68,20 @@ def test_what_a_graph_holds_is_told_apart_by_whose_it_is() -> None:
     assert ("parameter", (1, 8)) in kinds or ("parameter", (8, 1)) in kinds
     assert ("buffer", (8,)) in kinds
     assert ("input", (8, 2)) in kinds
+
+
+class Early(nn.Module):
+    """Its ``__init__`` forgot to call that of ``nn.Module`` first."""
+
+    def __init__(self) -> None:
+        self.width = 3
+
+
+def test_a_module_that_was_never_made_is_in_nobody_s_way() -> None:
+    """A traceback in a notebook keeps it alive; nets that were not named are looked for in all."""
+    early, D, adapter = Early(), mlp(2, 1), mlp(2, 2)
+    with record({"D": D}, {"D": sgd(D)}) as rec:
+        D(adapter(noise(0))).mean().backward()
+    assert not vars(early).keys() & {"_parameters"}
+    assert {*rec.graph.strangers.values()} >= {id(p) for p in adapter.parameters()}
+    assert rec.graph.fresh >= {id(p) for p in adapter.parameters()}
