@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 import torch
 from torch import nn
@@ -85,3 +87,29 @@ def test_a_module_that_was_never_made_is_in_nobody_s_way() -> None:
     assert not vars(early).keys() & {"_parameters"}
     assert {*rec.graph.strangers.values()} >= {id(p) for p in adapter.parameters()}
     assert rec.graph.fresh >= {id(p) for p in adapter.parameters()}
+
+
+SIGNS = {  # what comes to a verdict -> which way it pulls
+    (1.0, 2.0): 1, (1.0, 0.0): 1, (-1.0, -2.0): -1, (-1.0, 0.0): -1, (1.0, -2.0): 0, (0.0, 0.0): 0,
+}  # fmt: skip
+
+
+def test_a_pull_has_a_sign_where_no_number_has_the_other_from_the_first_call_on() -> None:
+    D = mlp(2, 1)
+    with record({"D": D}, {"D": sgd(D)}) as rec:
+        for numbers in SIGNS:
+            D(real(0)[:2]).flatten().dot(torch.tensor(numbers)).backward()
+    assert [(pull.call, pull.sign) for pull in rec.pulls] == [*enumerate(SIGNS.values())]
+
+
+def test_after_a_step_in_another_thread_operations_are_still_watched() -> None:
+    G, D = mlp(2, 2), mlp(2, 1)
+    od = sgd(D)
+    with record({"G": G, "D": D}, {"D": od}) as rec:
+        elsewhere = Thread(target=od.step)
+        elsewhere.start()
+        elsewhere.join()
+        D(torch.tanh(G(noise(0)).detach())).mean().backward()
+    assert [event.kind for event in rec.events if event.kind == "step"] == []
+    (cut,) = rec.graph.cuts
+    assert "tanh" in cut.since
