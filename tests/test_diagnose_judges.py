@@ -75,7 +75,8 @@ def test_what_a_fake_without_gradients_went_through_is_not_known(kept: bool, las
 def test_where_a_distance_draws_is_known_if_nothing_else_is_made_of_the_verdict(also: bool) -> None:
     G, D = mlp(2, 2), mlp(2, 1)
     og, od = sgd(G), sgd(D)
-    nets, optimizers = {"G": G, "D": D}, {"G": og, "D": od}
+    nets: dict[str, nn.Module] = {"G": G, "D": D}
+    optimizers = {"G": og, "D": od}
 
     def turn(i: int) -> None:
         step(od, squares(D(real(i)), 1.0) + squares(D(G(noise(i)).detach()), 0.0))
