@@ -191,6 +191,12 @@ def own_tensors(module: nn.Module) -> list[tuple[str, Tensor | None]]:
     return [*module._parameters.items(), *module._buffers.items()]
 
 
+def own_parameters(module: nn.Module) -> Collection[nn.Parameter | None]:
+    """Of one whose class forgot ``super().__init__()``, which a traceback may keep alive: none."""
+    found: dict[str, nn.Parameter | None] = vars(module).get("_parameters", {})
+    return found.values()
+
+
 def parts_of(module: nn.Module) -> Collection[nn.Module | None]:
     """As ``children()``, in half its time."""
     return module._modules.values()

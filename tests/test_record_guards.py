@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 import torch
 from torch import nn
@@ -68,3 +70,53 @@ def test_what_a_graph_holds_is_told_apart_by_whose_it_is() -> None:
     assert ("parameter", (1, 8)) in kinds or ("parameter", (8, 1)) in kinds
     assert ("buffer", (8,)) in kinds
     assert ("input", (8, 2)) in kinds
+
+
+class Early(nn.Module):
+    """Its ``__init__`` forgot to call that of ``nn.Module`` first."""
+
+    def __init__(self) -> None:
+        self.width = 3
+
+
+def test_a_module_that_was_never_made_is_in_nobody_s_way() -> None:
+    """A traceback in a notebook keeps it alive; nets that were not named are looked for in all."""
+    early, D, adapter = Early(), mlp(2, 1), mlp(2, 2)
+    with record({"D": D}, {"D": sgd(D)}) as rec:
+        D(adapter(noise(0))).mean().backward()
+    assert not vars(early).keys() & {"_parameters"}
+    assert {*rec.graph.strangers.values()} >= {id(p) for p in adapter.parameters()}
+    assert rec.graph.fresh >= {id(p) for p in adapter.parameters()}
+
+
+SIGNS = {  # what comes to a verdict -> which way it pulls
+    (1.0, 2.0): 1, (1.0, 0.0): 1, (-1.0, -2.0): -1, (-1.0, 0.0): -1, (1.0, -2.0): 0, (0.0, 0.0): 0,
+}  # fmt: skip
+
+
+def test_a_pull_has_a_sign_where_no_number_has_the_other_from_the_first_call_on() -> None:
+    D = mlp(2, 1)
+    with record({"D": D}, {"D": sgd(D)}) as rec:
+        for numbers in SIGNS:
+            D(real(0)[:2]).flatten().dot(torch.tensor(numbers)).backward()
+    assert [(pull.call, pull.sign) for pull in rec.pulls] == [*enumerate(SIGNS.values())]
+
+
+def test_a_step_in_another_thread_is_none_that_later_ones_stand_in() -> None:
+    def recorded(beside: bool) -> list[tuple[str, str | None]]:
+        G, D = mlp(2, 2), mlp(2, 1)
+        og, od = sgd(G), sgd(D)
+        with record({"G": G, "D": D}, {"G": og, "D": od}) as rec:
+            if beside:
+                elsewhere = Thread(target=od.step)
+                elsewhere.start()
+                elsewhere.join()
+            for i in range(2):
+                D(torch.tanh(G(noise(i)).detach())).mean().backward()
+                od.step()
+                D(G(noise(i))).mean().backward()
+                og.step()
+        assert len(rec.graph.cuts) == 2
+        return [(event.kind, event.target) for event in rec.events]
+
+    assert recorded(beside=True) == recorded(beside=False)

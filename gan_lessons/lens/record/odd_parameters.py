@@ -47,7 +47,7 @@ def in_training(parameters: Iterable[Tensor]) -> set[int]:
     wanted = {id(p) for p in parameters}
     modes: dict[int, set[bool]] = defaultdict(set)
     for module in (o for o in gc.get_objects() if issubclass(type(o), nn.Module)) if wanted else ():
-        for p in module._parameters.values():
+        for p in internals.own_parameters(module):
             if id(p) in wanted:
                 modes[id(p)].add(module.training)
     return {key for key, found in modes.items() if found == {True}}
