@@ -365,6 +365,13 @@ def test_a_page_lets_no_form_be_sent(exporter):
         assert not re.search(r"\*|http|ws", policy), "nor does a frame show what is elsewhere"
 
 
+def test_what_pages_may_load_is_said_in_one_place(root):
+    package = root / "gan_lessons"
+    texts = {path for kind in ("*.py", "*.j2", "*.js") for path in package.rglob(kind)}
+    said = {path.name for path in texts if "form-action" in path.read_text(encoding="utf-8")}
+    assert said == {"content_policy.py"}
+
+
 def test_reveal_is_in_the_deck_and_not_in_the_repository(root):
     reveal = assets.reveal_file("dist/reveal.js")
     for words in ("https://revealjs.com", "MIT licensed", "Copyright (C)", "Hakim El Hattab"):

@@ -117,16 +117,21 @@ def slides(page: Page) -> Iterator[tuple[int, str]]:
         number += 1
         while page.evaluate("Reveal.availableFragments().next"):
             page.evaluate("Reveal.nextFragment()")
-        page.evaluate("""async () => {
-            const images = [...Reveal.getCurrentSlide().querySelectorAll('img')];
-            await Promise.all(images.map(image => image.decode()));
-            await new Promise(requestAnimationFrame);
-            await new Promise(requestAnimationFrame);
-        }""")
+        settle(page)
         yield number, str(page.evaluate("Reveal.getCurrentSlide().id"))
         if page.evaluate("Reveal.isLastSlide()"):
             return
         page.evaluate("Reveal.next()")
+
+
+def settle(page: Page) -> None:
+    """Wait until the current slide stands as it will: its pictures are there, and it is drawn."""
+    page.evaluate("""async () => {
+        const images = [...Reveal.getCurrentSlide().querySelectorAll('img')];
+        await Promise.all(images.map(image => image.decode()));
+        await new Promise(requestAnimationFrame);
+        await new Promise(requestAnimationFrame);
+    }""")
 
 
 # How far down what can be read on the current slide reaches, where 1 is its lower edge.

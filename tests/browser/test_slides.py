@@ -5,12 +5,14 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
+from typing import Any
 
 import deck_browser
 import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from deck_browser import DeckBrowser, fill, overflows, print_pdf, slides
+from deck_browser import DeckBrowser, fill, overflows, print_pdf, settle
 from explorer_page import ExplorerPage
 
 pytestmark = pytest.mark.browser
@@ -36,19 +38,6 @@ def go_to(page, anchor):
     wait_until(page, f"Reveal.getCurrentSlide().id === '{anchor}'")
 
 
-def test_every_slide_fits(notebook_path, built, offline):
-    page = offline.open(built / "slides" / f"{notebook_path.stem}.html")
-    found, visited = [], 0
-    for number, name in slides(page):
-        visited = number
-        found += [f"slide {number} (#{name}): {line}" for line in overflows(page)]
-        if (part := fill(page)) < 0.5:
-            found.append(f"slide {number} (#{name}) ends at {part:.0%} of its height")
-    assert found == []
-    assert visited == page.evaluate("Reveal.getTotalSlides()")
-    assert visited > 5
-
-
 # What is on the current slide, from top to bottom: groups asked and answered there, can it be seen?
 SEEN = """() => {
     const sheet = Reveal.getCurrentSlide().querySelector('.sheet');
@@ -60,6 +49,9 @@ SEEN = """() => {
     const parts = [...sheet.querySelectorAll('.prose, .highlight, .outputs')]
         .filter(part => !part.parentElement.closest('.prose, .outputs'));
     return {
+        id: Reveal.getCurrentSlide().id,
+        more: Reveal.availableFragments().next,
+        last: Reveal.isLastSlide(),
         section: Reveal.getIndices().h,
         entered: !Reveal.getCurrentSlide().querySelector('.fragment.visible'),
         empty: ![...parts, ...sheet.querySelectorAll('.waits')].some(seen),
@@ -70,6 +62,80 @@ SEEN = """() => {
         })),
     };
 }"""
+
+
+# The groups that have a host of this kind, anywhere in the deck.
+HOSTS = "kind => [...document.querySelectorAll(`[data-gl-${kind}]`)].map(h => h.dataset.glGroup)"
+
+
+@dataclass
+class Walk:
+    """What was noted of a deck on one way through it: before the first step, at each of the steps
+    that a teacher takes, and of each slide once all of it is shown."""
+
+    total: int
+    notes: list[str]
+    asked: set[str]
+    answered: set[str]
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    overflows: list[list[str]] = field(default_factory=list)
+    filled: list[float] = field(default_factory=list)
+
+    def wholes(self):
+        """The last step on each slide."""
+        return [step for step in self.steps if not step["more"]]
+
+
+def walk_through(page):
+    walk = Walk(
+        page.evaluate("Reveal.getTotalSlides()"),
+        page.locator("aside.notes").all_text_contents(),
+        *(set(page.evaluate(HOSTS, kind)) for kind in ("question", "answers")),
+    )
+    while True:
+        step = page.evaluate(SEEN)
+        walk.steps.append(step)
+        if step["entered"]:
+            forms = page.locator("section.present section.present [data-gl-question] .verdict")
+            step["verdicts"] = forms.all_inner_texts()
+        if not step["more"]:
+            settle(page)
+            walk.overflows.append(overflows(page))
+            walk.filled.append(fill(page))
+            if step["last"]:
+                return walk
+        page.evaluate("Reveal.next()")
+
+
+@pytest.fixture(scope="module")
+def walks():
+    return {}
+
+
+@pytest.fixture
+def walk(notebook_path, built, chromium, walks):
+    """The walk through the lesson's deck. The first test that asks for it takes it."""
+    if notebook_path not in walks:
+        with DeckBrowser(chromium=chromium) as browser:
+            page = browser.open(built / "slides" / f"{notebook_path.stem}.html")
+            walks[notebook_path] = walk_through(page), browser.requests, browser.errors
+    found, requests, errors = walks[notebook_path]
+    assert requests == []
+    assert errors == []
+    return found
+
+
+def test_every_slide_fits(walk):
+    found = []
+    slides = zip(walk.wholes(), walk.overflows, walk.filled, strict=True)
+    for number, (whole, lines, part) in enumerate(slides, 1):
+        name = whole["id"]
+        found += [f"slide {number} (#{name}): {line}" for line in lines]
+        if part < 0.5:
+            found.append(f"slide {number} (#{name}) ends at {part:.0%} of its height")
+    assert found == []
+    assert len({step["id"] for step in walk.steps}) == len(walk.wholes()) == walk.total
+    assert walk.total > 5
 
 
 def given_away(seen, pending):
@@ -90,26 +156,15 @@ def given_away(seen, pending):
     return found
 
 
-def test_nothing_is_seen_before_its_answer(notebook_path, built, offline):
-    page = offline.open(built / "slides" / f"{notebook_path.stem}.html")
-    hosts = (
-        "kind => [...document.querySelectorAll(`[data-gl-${kind}]`)].map(h => h.dataset.glGroup)"
-    )
-    asked, answered = (set(page.evaluate(hosts, kind)) for kind in ("question", "answers"))
-    assert asked == answered
+def test_nothing_is_seen_before_its_answer(walk):
+    assert walk.asked == walk.answered
     pending: dict[str, int] = {}
     found: list[str] = []
-    while True:
-        seen = page.evaluate(SEEN)
-        where = page.evaluate("Reveal.getCurrentSlide().id")
-        found += [f"#{where}: {line}" for line in given_away(seen, pending)]
-        found += [f"#{where} comes empty"] if seen["empty"] else []
+    for seen in walk.steps:
+        found += [f"#{seen['id']}: {line}" for line in given_away(seen, pending)]
+        found += [f"#{seen['id']} comes empty"] if seen["empty"] else []
         if seen["entered"]:
-            forms = page.locator("section.present section.present [data-gl-question] .verdict")
-            assert not any(forms.all_inner_texts())
-        if page.evaluate("Reveal.isLastSlide() && !Reveal.availableFragments().next"):
-            break
-        page.evaluate("Reveal.next()")
+            assert not any(seen["verdicts"])
     assert found == []
     assert pending == {}  # every answer was seen
 
@@ -355,21 +410,18 @@ def test_the_speaker_view_opens_from_disk(deck, offline):
     wait_until(upcoming, "Reveal.getCurrentSlide().id === 'Run,-and-compare'")
 
 
-def test_every_section_says_something_to_the_teacher(notebook_path, built, offline):
-    page = offline.open(built / "slides" / f"{notebook_path.stem}.html")
-    notes = page.locator("aside.notes").all_text_contents()
-    assert any("minutes" in text for text in notes)
-    assert any(re.search(r"[Ww]rong answer", text) for text in notes)
+def test_every_section_says_something_to_the_teacher(walk):
+    assert any("minutes" in text for text in walk.notes)
+    assert any(re.search(r"[Ww]rong answer", text) for text in walk.notes)
 
 
-def test_print_has_every_slide(notebook_path, built, tmp_path, offline):
+def test_print_has_every_slide(notebook_path, walk, built, tmp_path, offline):
     deck = built / "slides" / f"{notebook_path.stem}.html"
-    total = offline.open(deck).evaluate("Reveal.getTotalSlides()")
     pdf = tmp_path / "deck.pdf"
     print_pdf(offline, deck, pdf)
     explorers = deck.read_text(encoding="utf-8").count('<div class="gl-explorer')
     pages = len(re.findall(rb"/Type\s*/Page\b", pdf.read_bytes()))
-    assert pages == total + 2 * explorers  # each is shown at three moments
+    assert pages == walk.total + 2 * explorers  # each is shown at three moments
     assert [path.name for path in tmp_path.iterdir()] == ["deck.pdf"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gan_lessons.classroom.content_policy import may_load
 from gan_lessons.classroom.page import classic, module, static
 from gan_lessons.classroom.templating import template
 from gan_lessons.whole_file import write_whole
@@ -20,8 +21,7 @@ _PAGE = template("""\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; form-action 'none'">
+{{ policy }}
 <title>{{ title }}</title>
 <style>{{ looks | safe }}</style>
 </head>
@@ -50,6 +50,8 @@ def save_page(path: str | Path, title: str, fragment: str) -> Path:
     if not path.parent.is_dir():
         raise FileNotFoundError(NO_FOLDER.format(folder=path.parent, name=path.name))
     script, looks = classic(module("address.js")), static("saved_page.css")
-    page = _PAGE.render(title=title, fragment=fragment, script=script, looks=looks)
+    page = _PAGE.render(
+        title=title, fragment=fragment, script=script, looks=looks, policy=may_load(scripts=True)
+    )
     write_whole(path, page)
     return path

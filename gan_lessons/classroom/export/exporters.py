@@ -19,6 +19,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from traitlets import Bool, List, Unicode
 from traitlets.config import Config
 
+from gan_lessons.classroom.content_policy import may_load
 from gan_lessons.classroom.export import assets, slides
 from gan_lessons.classroom.export.code_lines import by_lines
 from gan_lessons.classroom.export.execute import execute, is_executed
@@ -67,6 +68,7 @@ class _OneFile(TemplateExporter):
         environment.filters["highlight"] = Highlight2HTML(pygments_lexer="ipython3", parent=self)
         environment.globals.update(
             asset=assets.template_file,
+            may_load=may_load,
             reveal=assets.reveal_file,
             slides=slides,
             reading=reading,

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from gan_lessons.classroom import StrategyExplorer, explore
+from gan_lessons.classroom.content_policy import may_load
 from gan_lessons.classroom.export import assets
 from gan_lessons.classroom.export.code_lines import by_lines
 from gan_lessons.classroom.export.markdown import Markdown, page_link
@@ -111,7 +112,8 @@ def site_page(name: str, template: str, **values: Any) -> str:
     """
     environment = Environment(autoescape=True, loader=FileSystemLoader(assets.TEMPLATES))
     home = "../" * name.count("/")
-    told = {"asset": assets.template_file, "links": True, "home": home, **values}
+    ours = {"asset": assets.template_file, "may_load": may_load}
+    told = {**ours, "links": True, "home": home, **values}
     page = by_lines(assets.each_once(environment.get_template(template).render(told)))
     require_self_contained(page, name)
     return page

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from gan_lessons.classroom.content_policy import may_load
 from gan_lessons.classroom.export import assets
 from gan_lessons.classroom.export.offline import require_self_contained
 
@@ -21,6 +22,8 @@ def sheet(template: str, *, beside: Collection[str] = (), **values: Any) -> str:
         autoescape=True, loader=loader, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    page = environment.get_template(template).render(asset=assets.template_file, **values)
+    page = environment.get_template(template).render(
+        asset=assets.template_file, may_load=may_load, framed=bool(beside), **values
+    )
     require_self_contained(page, template.removesuffix(".j2"), beside)
     return page
