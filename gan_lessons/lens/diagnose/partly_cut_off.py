@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.cut_off import CHOICES, SOFT_CHOICE
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.diagnose.straight_through import (
+    CHOICES,
+    SOFT_CHOICE,
+    kept,
+    straight_through,
+)
 from gan_lessons.lens.model import BackwardCall, Cut
 
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
@@ -49,11 +54,12 @@ def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, fr
         if node.op not in ADDS or not (node.shape == () or node.id in sums) or node.net is not None:
             continue
         for cut in story.cuts_into.get(node.id, ()):  # the term is a constant
-            if net in (nets := story.made_from(cut)):
+            if net in (nets := story.made_from(cut)) and not straight_through(story, cut):
                 yield cut, nets
         for term in (i for i in node.inputs if i in walked and net not in story.behind[i]):
             cuts = (c for i in story.reached(term) for c in story.cuts_into.get(i, ()))
-            yield from ((c, story.behind[term]) for c in cuts if net in story.made_from(c))
+            made = (c for c in cuts if net in story.made_from(c))
+            yield from ((c, story.behind[term]) for c in made if not straight_through(story, c))
 
 
 def _constant(
@@ -219,19 +225,24 @@ def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
     """The parameters lie behind a cut in a graph that this net learned from."""
     nodes = story.record.graph.nodes
     for call in (story.record.backward_calls[c] for c in sorted(story.calls_of(net))):
-        for cut in story.cuts_before(call, [net]):
-            leaves = {nodes[i].parameter for i in story.leaves_behind(cut.source, net)}
+        behind = {cut: {nodes[i].parameter for i in story.leaves_behind(cut.source, net)}
+                  for cut in story.cuts_before(call, [net])}  # fmt: skip
+        for cut, leaves in behind.items():
             if names := [name for name in idle if name in leaves]:
+                keep = kept(story, call, (c for c in behind if behind[c] & {*names}))
                 return story.finding(
                     "cut-off", "wrong", net, [story.events[call.index]],
                     "{call} trains a part of {net} only: no backward reaches {names}, because the "
-                    "graph was cut by {how}{where}.",
-                    "{soft} If they are not to learn, leave them out of the optimizer."
+                    "graph was cut by {how}{where}." + (keep.why if keep else ""),
+                    keep.fix
+                    if keep
+                    else "{soft} If they are not to learn, leave them out of the optimizer."
                     if cut.how in CHOICES
                     else "Leave out {how} there if these are to learn; if not, leave them out of "
                     "the optimizer.",
                     call=story.call(call.index), names=_some(names), how=cut.how,
-                    where=story.in_line(cut.line), soft=SOFT_CHOICE,
+                    where=story.in_line(cut.line), soft=SOFT_CHOICE, who=_some(names),
+                    **(keep.blanks if keep else {}),
                 )  # fmt: skip
     return None
 
