@@ -18,6 +18,10 @@ _SEEN = {
     None: "{step} found no gradient in {nets}. ",
 }
 
+_NOT_NAMED = (
+    "inputs= of {call} names no parameter of {nets}.",
+    "Name the parameters of {nets} in inputs=.",
+)
 NO_WAY = "{call} has no way to {nets}."
 FROM_ITSELF = (
     "Compute the loss of {nets} from its own output, with gradients on (no torch.no_grad, "
@@ -221,8 +225,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     """Nobody used this call, and it wrote nothing into the nets of the step."""
     event, blanks = story.events[call.index], {"call": story.call(call.index)}
     if call.restricted:
-        why = "inputs= of {call} names no parameter of {nets}."
-        fix = "Name the parameters of {nets} in inputs=."
+        why, fix = _NOT_NAMED
     elif any(story.through(call, net) for net in step.nets):
         why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
         fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
@@ -237,7 +240,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
             fix = "Compute this loss with gradients on, from what {nets} made to its end."
         if cuts[0].how in CHOICES:
             return Reason(why, SOFT_CHOICE, blanks, (event,), sure=True)
-        if (keep := kept(story, call, cuts)) is not None:
+        if keep := kept(story, call, cuts):
             blanks |= {"who": " and ".join(step.nets), **keep.blanks}
             return Reason(why + keep.why, keep.fix, blanks, (event,), sure=True)
     elif (forward := _without_graph(story, event, step.nets)) is not None:

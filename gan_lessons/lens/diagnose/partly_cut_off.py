@@ -39,7 +39,12 @@ def constant_term(story: Story) -> Iterator[Finding]:
                 told.add(judge)
                 if judge in story.trained and call.index not in story.calls_of(judge):
                     cuts = [c for c, js in _terms(story, call, net) if judge in js]
-                    yield _constant(story, net, judge, call, cut, cuts)
+                    between = _handed_to(story, net, judge, call, cut)
+                    yield (
+                        _constant(story, net, judge, call, cut, cuts)
+                        if between is None
+                        else _may_be_meant(story, (net, between, judge), call, cut)
+                    )
             whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
             again = whole and judges <= {net, *linked} and cut.how != "torch.no_grad"
             if (judges == {net} or again) and cut.through is None and _is_compared(cut):
@@ -60,6 +65,41 @@ def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, fr
             cuts = (c for i in story.reached(term) for c in story.cuts_into.get(i, ()))
             made = (c for c in cuts if net in story.made_from(c))
             yield from ((c, story.behind[term]) for c in made if not straight_through(story, c))
+
+
+def _handed_to(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) -> str | None:
+    """A player that got the detached value, made something of it, learns from what the judge says
+    of that, and has another optimizer than ``net``, or else hands a gradient on to it in another
+    term. (``net`` learns from a loss of its own, too: the cut may keep the two apart.)"""
+    pupils = {n for _, n in story.uses.get(call.index, ())} - {net, judge}
+    walked, above, waiting = {*call.nodes}, set[int](), [cut.target]
+    while waiting and pupils:
+        if (key := waiting.pop()) in walked and key not in above:
+            above.add(key)
+            waiting += story.takers.get(key, ())
+    owners = {story.owner[i] for i in above}
+    mine = [call, *(story.record.backward_calls[c] for c in story.calls_of(net))]
+    for one in sorted(pupils & owners if judge in owners else ()):
+        together = any({net, one} <= {*step.nets} for step in story.steps)
+        if not together or any((one, net) in story.links(c) for c in mine):
+            return one
+    return None
+
+
+def _may_be_meant(
+    story: Story, nets: tuple[str, str, str], call: BackwardCall, cut: Cut
+) -> Finding:
+    net, between, judge = nets
+    return story.finding(
+        "cut-off", "info", net, [story.events[call.index]],
+        "In {call} what {net} made goes to {between} cut off by {how}{where}, and {judge} judges "
+        "what {between} made of it: {net} learns from other terms, and not from this one. Is that "
+        "meant?",
+        "If {net} should learn from {judge}, too, hand on what {net} made with its graph. If the "
+        "cut is there to keep the two apart, leave it.",
+        between=between, judge=judge, call=story.call(call.index), how=cut.how,
+        where=story.in_line(cut.line),
+    )  # fmt: skip
 
 
 def _constant(
