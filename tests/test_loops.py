@@ -15,9 +15,11 @@ judge = functools.cache(judged)  # what is said of a loop is looked at twice
 
 FAULTY = [one for one in LOOPS if one.faulty]
 QUIET = {"memory-growth", "never-walked", "ownership", "cut-off", "moving-target", "pulled-alike"}
-MAY_BE_MEANT = {  # right loops that are told of waste, with what it would be if it is not meant
+MAY_BE_MEANT = {  # right loops that are asked about something: what it would be if not meant
     "looked_at_for_a_log": "never-walked",
     "a_watermark_is_to_be_found": "pulled-alike",
+    "a_code_with_a_loss_of_its_own_is_kept_from_the_judge": "cut-off",
+    "an_encoder_that_is_kept_from_the_judge_in_one_term_of_two": "cut-off",
     "each_turn_takes_its_own_of_a_helper_s_losses": "never-walked",
 }
 RIGHT = [one for one in LOOPS if not one.faulty]

@@ -19,6 +19,7 @@ from . import (
     polluted,
     right,
     samples,
+    straight_through,
     summed,
     unused_loss,
     useless_gradients,
@@ -29,7 +30,8 @@ from .kit import LOOPS, Loop, Verdict, judge
 FAMILIES = (
     errors, cut_off, kept_out, partly, polluted, summed, crossed, ownership, forgotten, unused_loss,
     lost_terms, loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
-    no_gradient_there, useless_gradients, samples, right,
+    no_gradient_there, useless_gradients, samples, straight_through,
+    right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

@@ -737,3 +737,83 @@ def features_of_the_turn_of_d_in_that_of_g(it: It, i: int) -> None:
 def features_again(it: It, i: int) -> Tensor:
     D, fake = it.nets["D"], it.nets["G"](noise(i))
     return bce(D(fake), 1.0) + mse_loss(D(fake), D(real(i)).detach())
+
+
+def with_appearance(fixed: bool) -> It:
+    """A generator of noise and of a code of how things look, which another optimizer trains."""
+    nets = {"gen": mlp(4, 2), "look": mlp(2, 2), "dis": mlp(2, 1)}
+    return It(fixed=fixed, nets=nets, optimizers={n: sgd(net) for n, net in nets.items()})
+
+
+def of_appearance(it: It, who: str, i: int) -> Tensor:
+    gen, look, dis = it.nets.values()
+    code = look(real(i))
+    fake = gen(torch.cat([noise(i), code.detach()], 1))
+    if who == "dis":
+        return bce(dis(real(i)), 1.0) + bce(dis(fake.detach()), 0.0)
+    return bce(dis(fake), 1.0) + mse_loss(code, noise(i))
+
+
+@loop(build=with_appearance, intended=of_appearance)
+def a_code_with_a_loss_of_its_own_is_kept_from_the_judge(it: It, i: int) -> None:
+    """Told as a note, with a question: a forgotten detach looks the same."""
+    step(it, "dis", of_appearance(it, "dis", i))
+    gradients = [it.optimizers["gen"], it.optimizers["look"]]
+    for optimizer in gradients:
+        optimizer.zero_grad()
+    of_appearance(it, "gen", i).backward()
+    for optimizer in gradients:
+        optimizer.step()
+
+
+def autoencoder_and_judge(fixed: bool) -> It:
+    nets = {"enc": mlp(2, 2), "dec": mlp(2, 2), "dis": mlp(2, 1)}
+    both = sgd(nets["enc"], nets["dec"])
+    return It(fixed=fixed, nets=nets, optimizers={"both": both, "dis": sgd(nets["dis"])})
+
+
+def decoded(it: It, who: str, i: int) -> Tensor:
+    enc, dec, dis = it.nets.values()
+    code = enc(real(i))
+    fake = dec(code.detach())
+    if who == "dis":
+        return bce(dis(real(i)), 1.0) + bce(dis(fake.detach()), 0.0)
+    return bce(dis(fake), 1.0) + mse_loss(dec(code), real(i))
+
+
+@loop(build=autoencoder_and_judge, intended=decoded)
+def an_encoder_that_is_kept_from_the_judge_in_one_term_of_two(it: It, i: int) -> None:
+    """A VAE-GAN: what the judge says shapes the decoder alone. One optimizer for both."""
+    step(it, "dis", decoded(it, "dis", i))
+    step(it, "both", decoded(it, "both", i))
+
+
+def with_the_judge(nets: dict[str, Any], i: int, cut: bool) -> Tensor:
+    gen, look, dis = nets.values()
+    code = look(real(i))
+    fake = gen(torch.cat([noise(i), code.detach() if cut else code], 1))
+    return bce(dis(fake), 1.0) + mse_loss(code, noise(i))
+
+
+def of_appearance_that_is_judged(it: It, who: str, i: int) -> Tensor:
+    if who == "dis":
+        return of_appearance(it, who, i)
+    return with_the_judge({**it.then, who: it.nets[who]}, i, cut=False)
+
+
+@loop(
+    waste="cut-off",
+    build=with_appearance,
+    intended=of_appearance_that_is_judged,
+    says="what look made goes to gen cut off by detach.*and dis judges what gen made of it",
+    advice="If look should learn from dis, too, hand on what look made with its graph",
+)
+def a_code_that_the_judge_should_teach_too(it: It, i: int) -> None:
+    step(it, "dis", of_appearance(it, "dis", i))
+    gradients = [it.optimizers["gen"], it.optimizers["look"]]
+    for optimizer in gradients:
+        optimizer.zero_grad()
+    with_the_judge(it.nets, i, cut=not it.fixed).backward()
+    it.then = copy.deepcopy(it.nets)
+    for optimizer in gradients:
+        optimizer.step()

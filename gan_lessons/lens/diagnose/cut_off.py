@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.diagnose.straight_through import CHOICES, SOFT_CHOICE, kept
 from gan_lessons.lens.model import BackwardCall, Event, Forward
 
 # Did the weights keep their values? None: nobody looked, in a record of an older version.
@@ -17,6 +18,10 @@ _SEEN = {
     None: "{step} found no gradient in {nets}. ",
 }
 
+_NOT_NAMED = (
+    "inputs= of {call} names no parameter of {nets}.",
+    "Name the parameters of {nets} in inputs=.",
+)
 NO_WAY = "{call} has no way to {nets}."
 FROM_ITSELF = (
     "Compute the loss of {nets} from its own output, with gradients on (no torch.no_grad, "
@@ -25,16 +30,6 @@ FROM_ITSELF = (
 FROM_ITSELF_LONE = (
     "Compute the loss of {nets} from the very tensor that this optimizer holds, with gradients on: "
     "not from a copy, a detached one, or one that the variable was given later."
-)
-# Operations that choose: what they give has no slope, and to leave them out is no mending.
-CHOICES = {f"{name}()" for name in (
-    "argmax", "argmin", "argsort", "multinomial", "bernoulli", "one_hot", "gt", "ge", "lt", "le",
-    "__gt__", "__ge__", "__lt__", "__le__", "searchsorted", "bucketize",
-)}  # fmt: skip
-SOFT_CHOICE = (
-    "No gradient passes a choice. Hand on a soft one there: softmax(logits), or "
-    "torch.nn.functional.gumbel_softmax(logits, hard=True). Or learn from the log-probability of "
-    "what was chosen, weighed by the verdict as a number (REINFORCE)."
 )
 
 
@@ -178,12 +173,12 @@ def _why_empty(story: Story, step: Step) -> Reason:
         return _never_arrived(story, step, call)
     if (frozen := _frozen(story, step, calls)) is not None:
         return frozen
-    return Reason(
-        "{call}, which came before it, does not reach {nets}.",
-        "Call backward on a loss made from the output of {nets}, before this step.",
-        {"call": story.call(call.index)},
-        (story.events[call.index],),
-    )
+    why = "{call}, which came before it, does not reach {nets}."
+    fix = "Call backward on a loss made from the output of {nets}, before this step."
+    blanks = {"call": story.call(call.index), "who": " and ".join(step.nets)}
+    if (keep := kept(story, call, story.cuts_before(call, step.nets))) is not None:
+        why, fix, blanks = why + keep.why, keep.fix, blanks | keep.blanks
+    return Reason(why, fix, blanks, (story.events[call.index],))
 
 
 def _frozen(story: Story, step: Step, calls: list[BackwardCall]) -> Reason | None:
@@ -230,8 +225,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     """Nobody used this call, and it wrote nothing into the nets of the step."""
     event, blanks = story.events[call.index], {"call": story.call(call.index)}
     if call.restricted:
-        why = "inputs= of {call} names no parameter of {nets}."
-        fix = "Name the parameters of {nets} in inputs=."
+        why, fix = _NOT_NAMED
     elif any(story.through(call, net) for net in step.nets):
         why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
         fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
@@ -246,6 +240,9 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
             fix = "Compute this loss with gradients on, from what {nets} made to its end."
         if cuts[0].how in CHOICES:
             return Reason(why, SOFT_CHOICE, blanks, (event,), sure=True)
+        if keep := kept(story, call, cuts):
+            blanks |= {"who": " and ".join(step.nets), **keep.blanks}
+            return Reason(why + keep.why, keep.fix, blanks, (event,), sure=True)
     elif (forward := _without_graph(story, event, step.nets)) is not None:
         blanks["forward"] = story.forward(forward)
         why = "{forward} built no graph: gradients were switched off."

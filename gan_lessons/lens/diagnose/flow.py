@@ -152,6 +152,15 @@ class Flow(Quotes):
         return dict(found)
 
     @cached_property
+    def takers(self) -> dict[int, list[int]]:
+        """Graph node -> the nodes that took what it made."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for key, node in self.record.graph.nodes.items():
+            for taken in {*node.inputs}:
+                found[taken].append(key)
+        return dict(found)
+
+    @cached_property
     def cuts_into(self) -> dict[int, list[Cut]]:
         """Graph node -> where the graph behind it was cut."""
         found: dict[int, list[Cut]] = defaultdict(list)

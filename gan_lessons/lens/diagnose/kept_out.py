@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.diagnose.straight_through import kept
 from gan_lessons.lens.model import BackwardCall, Cut, Forward, Line
 
 NumPy = tuple[str, Line | None]  # how what a net made left torch, and where
@@ -70,15 +71,19 @@ def _kept_out(
 ) -> Finding:
     how, line = (cut.how, cut.line) if isinstance(cut, Cut) else cut
     others = [n for n in step.nets if any(m == n for m, _ in step.used)]
+    keep = kept(story, calls[0], story.cuts_before(calls[0], [net]))
     return story.finding(
         "cut-off", "wrong", net, [*story.events_of(c.index for c in calls[:2]), step.event],
         "{step} is to move {net} as well as {others}, and never finds a gradient in {net}: what "
-        "{net} made was cut off by {how}{where}, before {call}."
+        "{net} made was cut off by {how}{where}, before {call}." + (keep.why if keep else "")
         if isinstance(cut, Cut)
         else "{step} is to move {net} as well as {others}, and never finds a gradient in {net}: "
         "what {net} made left torch for {how}{where}, before {call}.",
-        "If {net} is to learn from this loss, hand on what it made with its graph (without {how}). "
-        "If not, leave {net} out of {target}.",
+        keep.fix
+        if keep
+        else "If {net} is to learn from this loss, hand on what it made with its graph (without "
+        "{how}). If not, leave {net} out of {target}.",
         step=story.event(step.event), others=" and ".join(others), how=how,
         where=story.in_line(line), call=story.call(calls[0].index), target=step.event.target,
+        who=net, **(keep.blanks if keep else {}),
     )  # fmt: skip

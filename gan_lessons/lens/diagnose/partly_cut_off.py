@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.cut_off import CHOICES, SOFT_CHOICE
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.diagnose.straight_through import (
+    CHOICES,
+    SOFT_CHOICE,
+    kept,
+    straight_through,
+)
 from gan_lessons.lens.model import BackwardCall, Cut
 
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
@@ -34,7 +39,12 @@ def constant_term(story: Story) -> Iterator[Finding]:
                 told.add(judge)
                 if judge in story.trained and call.index not in story.calls_of(judge):
                     cuts = [c for c, js in _terms(story, call, net) if judge in js]
-                    yield _constant(story, net, judge, call, cut, cuts)
+                    between = _handed_to(story, net, judge, call, cut)
+                    yield (
+                        _constant(story, net, judge, call, cut, cuts)
+                        if between is None
+                        else _may_be_meant(story, (net, between, judge), call, cut)
+                    )
             whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
             again = whole and judges <= {net, *linked} and cut.how != "torch.no_grad"
             if (judges == {net} or again) and cut.through is None and _is_compared(cut):
@@ -49,11 +59,47 @@ def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, fr
         if node.op not in ADDS or not (node.shape == () or node.id in sums) or node.net is not None:
             continue
         for cut in story.cuts_into.get(node.id, ()):  # the term is a constant
-            if net in (nets := story.made_from(cut)):
+            if net in (nets := story.made_from(cut)) and not straight_through(story, cut):
                 yield cut, nets
         for term in (i for i in node.inputs if i in walked and net not in story.behind[i]):
             cuts = (c for i in story.reached(term) for c in story.cuts_into.get(i, ()))
-            yield from ((c, story.behind[term]) for c in cuts if net in story.made_from(c))
+            made = (c for c in cuts if net in story.made_from(c))
+            yield from ((c, story.behind[term]) for c in made if not straight_through(story, c))
+
+
+def _handed_to(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut) -> str | None:
+    """A player that got the detached value, made something of it, learns from what the judge says
+    of that, and has another optimizer than ``net``, or else hands a gradient on to it in another
+    term. (``net`` learns from a loss of its own, too: the cut may keep the two apart.)"""
+    pupils = {n for _, n in story.uses.get(call.index, ())} - {net, judge}
+    walked, above, waiting = {*call.nodes}, set[int](), [cut.target]
+    while waiting and pupils:
+        if (key := waiting.pop()) in walked and key not in above:
+            above.add(key)
+            waiting += story.takers.get(key, ())
+    owners = {story.owner[i] for i in above}
+    mine = [call, *(story.record.backward_calls[c] for c in story.calls_of(net))]
+    for one in sorted(pupils & owners if judge in owners else ()):
+        together = any({net, one} <= {*step.nets} for step in story.steps)
+        if not together or any((one, net) in story.links(c) for c in mine):
+            return one
+    return None
+
+
+def _may_be_meant(
+    story: Story, nets: tuple[str, str, str], call: BackwardCall, cut: Cut
+) -> Finding:
+    net, between, judge = nets
+    return story.finding(
+        "cut-off", "info", net, [story.events[call.index]],
+        "In {call} what {net} made goes to {between} cut off by {how}{where}, and {judge} judges "
+        "what {between} made of it: {net} learns from other terms, and not from this one. Is that "
+        "meant?",
+        "If {net} should learn from {judge}, too, hand on what {net} made with its graph. If the "
+        "cut is there to keep the two apart, leave it.",
+        between=between, judge=judge, call=story.call(call.index), how=cut.how,
+        where=story.in_line(cut.line),
+    )  # fmt: skip
 
 
 def _constant(
@@ -219,19 +265,24 @@ def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
     """The parameters lie behind a cut in a graph that this net learned from."""
     nodes = story.record.graph.nodes
     for call in (story.record.backward_calls[c] for c in sorted(story.calls_of(net))):
-        for cut in story.cuts_before(call, [net]):
-            leaves = {nodes[i].parameter for i in story.leaves_behind(cut.source, net)}
+        behind = {cut: {nodes[i].parameter for i in story.leaves_behind(cut.source, net)}
+                  for cut in story.cuts_before(call, [net])}  # fmt: skip
+        for cut, leaves in behind.items():
             if names := [name for name in idle if name in leaves]:
+                keep = kept(story, call, (c for c in behind if behind[c] & {*names}))
                 return story.finding(
                     "cut-off", "wrong", net, [story.events[call.index]],
                     "{call} trains a part of {net} only: no backward reaches {names}, because the "
-                    "graph was cut by {how}{where}.",
-                    "{soft} If they are not to learn, leave them out of the optimizer."
+                    "graph was cut by {how}{where}." + (keep.why if keep else ""),
+                    keep.fix
+                    if keep
+                    else "{soft} If they are not to learn, leave them out of the optimizer."
                     if cut.how in CHOICES
                     else "Leave out {how} there if these are to learn; if not, leave them out of "
                     "the optimizer.",
                     call=story.call(call.index), names=_some(names), how=cut.how,
-                    where=story.in_line(cut.line), soft=SOFT_CHOICE,
+                    where=story.in_line(cut.line), soft=SOFT_CHOICE, who=_some(names),
+                    **(keep.blanks if keep else {}),
                 )  # fmt: skip
     return None
 

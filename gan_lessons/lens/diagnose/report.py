@@ -71,6 +71,7 @@ from gan_lessons.lens.diagnose.processes_apart import ranks_differ
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
+from gan_lessons.lens.diagnose.straight_through import uncut
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
     lost_terms,
@@ -98,7 +99,7 @@ RULES: tuple[Rule, ...] = (
     nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled, never_scaled,
     never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
     forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
-    hooks_pile_up, frozen_by_a_name, cancelled, reversals, flat, all_pairs, counted_twice,
+    hooks_pile_up, frozen_by_a_name, cancelled, uncut, reversals, flat, all_pairs, counted_twice,
     not_finite, in_vain, needless_retain, memory_growth, update_kind, from_before, never_received,
     frozen, batchnorm_updates,
 )  # fmt: skip
