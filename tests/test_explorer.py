@@ -506,6 +506,20 @@ def test_counts_so_far_end_in_the_totals(pair):
     assert vain[0] == 0
 
 
+def test_where_a_call_raised_the_counter_counts_what_the_stage_and_the_matrix_show(explorer):
+    """S2 without detach: d_loss filled G, and g_loss filled D before it came to what was freed."""
+    (changed,) = (v for v in explorer.data["variants"]["detach"] if v["key"] == "no_detach")
+    shown = explorer.data["films"]["detach"] | changed["film"]
+    raised = shown["moments"][-1]
+    d = shown["nets"].index("D")
+    assert LETTER_OF_KIND[raised["stage"]["nets"][d]] == "partly"
+    assert raised["stage"]["saw"][d] == "✓ at v0 + ○ at v1"
+    assert LETTER_OF_KIND[shown["rows"][d]["cells"][-1][0]] == "partly"
+    assert [m["sofar"]["vain"] for m in shown["moments"][-2:]] == [4, 8]
+    assert raised["sofar"]["received"] == 12
+    assert shown["totals"]["vain"] == 8
+
+
 def test_it_starts_at_something_and_silent_lines_are_known(explorer):
     film = explorer.data["films"]["retain_graph"]
     assert film["source"][film["moments"][explorer.moment]["line"] - 1].strip() == "fake = G(noise)"

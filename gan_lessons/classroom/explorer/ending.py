@@ -77,7 +77,6 @@ def wasted(record: StepRecord) -> str:
     found = [
         "{net}'s gradient from {loss}".format(net=visible(net), loss=_loss(call))
         for call in record.backward_calls
-        if call.error is None
         for net in record.in_vain(call.index)
     ]
     text = "{what} was in vain." if len(found) == 1 else "{what} were in vain."

@@ -7,7 +7,7 @@ node, what each ``.grad`` holds, the bytes, the counts so far.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -228,25 +228,29 @@ def _so_far(staged: StagedRecord, moment: int) -> Json:
     ran = [record.forwards[e.forward].net for e in events
            if e.kind == "forward" and e.forward is not None]  # fmt: skip
     calls = {e.call for e in events if e.kind == "backward" and e.call is not None}
+    tried = calls | {e.call for e in events if e.kind == "error" and e.call is not None}
     nodes = record.graph.nodes
     through = [
         {nodes[i].net for i in record.backward_calls[c].nodes if not nodes[i].is_leaf}
         for c in calls
     ]
-    vain = sum(len(names) for c in calls for names in record.in_vain(c).values())
-    received = sum(
-        len(names) for c in calls for names in record.backward_calls[c].received.values()
-    )
+    received = [record.backward_calls[c].received for c in tried]
     begun = [record.backward_calls[c].held_before for c in calls]
     peak = max([m.held for m in seen] + [e.held for e in events] + begun,
                key=lambda held: held.activations)  # fmt: skip
     return {
         "forwards": [ran.count(net) for net in record.parameters],
         "backwards": [sum(net in nets for nets in through) for net in record.parameters],
-        "vain": vain,
-        "received": received,
+        "vain": _vain(record, tried),
+        "received": sum(len(names) for nets in received for names in nets.values()),
         "peakText": show.bytes_text(peak),
     }
+
+
+def _vain(record: StepRecord, calls: Iterable[int]) -> int:
+    """Gradients of parameters that no step uses. A call that raises on its way has filled some
+    ``.grad`` before it does: they are on the stage and in the matrix, so they count."""
+    return sum(len(names) for c in calls for names in record.in_vain(c).values())
 
 
 def _phases(record: StepRecord, moments: Sequence[Moment]) -> list[str]:
@@ -275,6 +279,6 @@ def totals(record: StepRecord, flops: int | None) -> Json:
         "backwards": {show.visible(net): count for net, count in record.backward_counts.items()},
         "peak": record.peak.activations,
         "peakText": show.bytes_text(record.peak),
-        "vain": record.vain_count,
+        "vain": _vain(record, range(len(record.backward_calls))),
         "flops": flops,
     }

@@ -206,6 +206,14 @@ def _saw_by(
     seen: dict[str, set[int]] = {}
     for forward in (f for call in calls for f in staged.cast.through(call, net)):
         seen.setdefault(forward.net, set()).add(forward.weights)
+    for call in (staged.record.backward_calls[i] for i in calls):
+        if call.error and net not in seen:  # of its way no more is known than whom it reached
+            asked = {
+                f.weights
+                for f in staged.record.forwards
+                if f.index in call.forwards and f.net == net
+            }
+            seen |= {net: asked} if len(asked) == 1 else {}
     versions = {name: "+".join(f"v{v}" for v in sorted(found)) for name, found in seen.items()}
     others = [f"{show.visible(name, 12)} {told}" for name, told in versions.items() if name != net]
     if others:
