@@ -238,7 +238,8 @@ def test_a_sum_in_vain_shows_the_part_that_a_step_has_used(explorer):
         g, d = (data["kinds"][letter][3] for letter in moment["stage"]["nets"])
         assert (g, d) == ("fresh", "partly")
         assert moment["stage"]["saw"][1] == "✓ at v0 + ○ at v1"
-    assert "D gets some as well, in vain, on top of what a step has used." in arrives["caption"]
+    told = "D gets some as well, in vain, on top of what a step has used: no step of D follows."
+    assert told in arrives["caption"]
     assert (arrives["sofar"]["vain"], arrives["sofar"]["received"]) == (4, 12)
     for other in ("retain_graph", "generator_first"):  # there nothing is added to what was used
         assert all("p" not in m["grads"] for m in films[other]["moments"])
@@ -729,6 +730,39 @@ def test_captions_of_strategy_1():
     assert told["opt_g.step()"] == "G moves: its 4 parameters go from version 0 to version 1."
 
 
+def test_gradient_in_vain_says_why_by_the_line_that_takes_it(explorer):
+    def told(rec, text):
+        return next(caption(rec, m) for m in rec.moments if rec.text(m).startswith(text))
+
+    rec = record_step(STEPS["retain_graph"], tiny_gan(seed=0), REAL, NOISE)
+    clears, puts_back = line_of(rec, "opt_g.zero_grad()"), line_of(rec, "with gradients_kept")
+    why = f"nobody asked, and line {clears} clears it before a step uses it."
+    assert why in told(rec, "d_loss.backward(")
+    assert f"and line {puts_back} puts back what was put aside." in told(rec, "g_loss.backward(")
+    rec = record_step(STEPS["generator_first"], tiny_gan(seed=0), REAL, NOISE)
+    why = f"line {line_of(rec, 'opt_d.zero_grad()')} clears it before a step uses it."
+    assert why in told(rec, "g_loss.backward(")
+    (changed,) = (v for v in explorer.data["variants"]["retain_graph"] if v["key"] == "retain")
+    moments = changed["film"]["moments"]
+    (raised,) = (m["line"] for m in moments if m.get("raised"))
+    why = f"D gets gradient in vain: line {raised} raises before a step uses it."
+    assert why in next(m["caption"] for m in moments if "backward" in m)
+
+
+def test_gradient_that_one_line_gave_and_cleared_names_no_other_line():
+    def step(gan, real, noise):
+        g, d, opt_g, opt_d, loss = gan.parts
+        loss(d(g(noise)), torch.ones(4, 1)).backward(), opt_g.zero_grad(), opt_d.zero_grad()
+
+    told = " ".join(captions(step).values())
+    assert told.count("in vain") >= 2
+    assert "puts back" not in told
+
+
+def line_of(rec, text):
+    return next(m.line for m in rec.moments if rec.text(m).startswith(text))
+
+
 def test_captions_of_strategy_2():
     told = captions(STEPS["detach"])
     forward = told["pred_fake, pred_real = D(fake.detach()), D(real)"]
@@ -750,7 +784,8 @@ def test_the_end_says_who_learned_from_what(explorer):
 
     assert end("retain_graph") == (
         "The step is over. D learned from `d_loss`. G learned from `g_loss`, through D v0. "
-        "G's gradient from `d_loss` and D's gradient from `g_loss` were in vain."
+        "G's gradient from `d_loss` (line 12) and D's gradient from `g_loss` (line 18) "
+        "were in vain."
     )
     assert "G learned from `g_loss`, through D v1. D's gradient" in end("detach")
     assert "through D v0. D learned from `d_loss`." in end("generator_first")
