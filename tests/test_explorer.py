@@ -25,7 +25,7 @@ from gan_lessons.classroom import (
 )
 from gan_lessons.classroom.explorer import colours, ending, film, folded
 from gan_lessons.lens.model import STATES
-from gan_lessons.lens.show import describe, event_text
+from gan_lessons.lens.show import bytes_text, describe, event_text
 from gan_lessons.strategies import THREE
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
@@ -507,6 +507,44 @@ def test_counts_so_far_end_in_the_totals(pair):
     assert vain[0] == 0
 
 
+def test_a_sum_that_the_step_as_written_has_not_is_named_and_counted(explorer):
+    found = {(key, v["key"]): v for key, vs in explorer.data["variants"].items() for v in vs}
+    told = {where: v["outcome"]["message"].partition(" stepped on a sum: ")[::2]
+            for where, v in found.items()}  # fmt: skip
+    sums = {where: (text[-1], parts) for where, (text, parts) in told.items() if parts}
+    assert sums == {
+        ("retain_graph", "no_zero_grad_d"): ("D", "what was in .grad before and d_loss's."),
+        ("retain_graph", "no_zero_grad_g"): (
+            "G", "what was in .grad before, d_loss's and g_loss's."
+        ),
+        ("detach", "no_zero_grad_d"): ("D", "what was in .grad before and d_loss's."),
+        ("detach", "no_zero_grad_g"): ("G", "what was in .grad before and g_loss's."),
+        ("generator_first", "no_zero_grad_d"): (
+            "D", "what was in .grad before, g_loss's and d_loss's."
+        ),
+        ("generator_first", "no_zero_grad_g"): ("G", "what was in .grad before and g_loss's."),
+    }  # fmt: skip
+    for where, variant in found.items():
+        last = variant["film"]["moments"][-1]["sofar"]
+        assert (where, bool(last["summed"])) == (where, where in sums)
+    both = found["retain_graph", "no_zero_grad_g"]["film"]["moments"][-1]["sofar"]
+    assert (both["vain"], both["summed"], both["received"]) == (4, 8, 16)
+    assert all(m["sofar"]["summed"] == 0 for f in explorer.data["films"].values()
+               for m in f["moments"])  # fmt: skip
+
+
+def test_the_peak_has_the_line_at_which_so_much_was_kept(pair):
+    rec, shown = pair
+    kept: dict[int, set[str]] = {}
+    for moment, told in zip(rec.moments, shown["moments"], strict=True):
+        held = [moment.held] + [rec.events[i].held for i in moment.events]
+        held += [c.held_before for c in rec.backward_calls
+                 if any(rec.events[i].call == c.index for i in moment.events)]  # fmt: skip
+        kept.setdefault(moment.line, set()).update(map(bytes_text, held))
+        assert told["sofar"]["peakText"] in kept[told["sofar"]["peakLine"]]
+    assert shown["moments"][-1]["sofar"]["peakText"] == bytes_text(rec.peak)
+
+
 def test_where_a_call_raised_the_counter_counts_what_the_stage_and_the_matrix_show(explorer):
     """S2 without detach: d_loss filled G, and g_loss filled D before it came to what was freed."""
     (changed,) = (v for v in explorer.data["variants"]["detach"] if v["key"] == "no_detach")
@@ -717,7 +755,7 @@ def test_captions_of_strategy_1():
     told = captions(STEPS["retain_graph"])
     d_backward = told["d_loss.backward(retain_graph=True)"]
     assert d_backward.startswith(
-        "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain: nobody asked"
+        "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain: line 15"
     )
     assert "The graph stays" in d_backward
     assert told["opt_g.zero_grad()"] == (
@@ -736,9 +774,9 @@ def test_gradient_in_vain_says_why_by_the_line_that_takes_it(explorer):
 
     rec = record_step(STEPS["retain_graph"], tiny_gan(seed=0), REAL, NOISE)
     clears, puts_back = line_of(rec, "opt_g.zero_grad()"), line_of(rec, "with gradients_kept")
-    why = f"nobody asked, and line {clears} clears it before a step uses it."
+    why = f"in vain: line {clears} clears it before a step uses it."
     assert why in told(rec, "d_loss.backward(")
-    assert f"and line {puts_back} puts back what was put aside." in told(rec, "g_loss.backward(")
+    assert f"in vain: line {puts_back} puts the old one back." in told(rec, "g_loss.backward(")
     rec = record_step(STEPS["generator_first"], tiny_gan(seed=0), REAL, NOISE)
     why = f"line {line_of(rec, 'opt_d.zero_grad()')} clears it before a step uses it."
     assert why in told(rec, "g_loss.backward(")
@@ -790,7 +828,7 @@ def test_the_end_says_who_learned_from_what(explorer):
     assert "G learned from `g_loss`, through D v1. D's gradient" in end("detach")
     assert "through D v0. D learned from `d_loss`." in end("generator_first")
     left = end("retain_graph", "no_zero_grad_g")
-    assert "through D v0, and once more from what the step before had left in .grad." in left
+    assert "through D v0, and from what was in .grad before." in left
     assert "No optimizer step moved D. D's gradient from `d_loss`" in end("detach", "step_first")
 
 

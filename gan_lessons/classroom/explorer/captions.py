@@ -186,7 +186,7 @@ def _backward(staged: StagedRecord, call: BackwardCall, event: Event) -> Iterato
     for net, names in record.in_vain(call.index).items():
         text = "{net} gets gradient in vain: {why}."
         if useful:
-            text = "{net} gets some as well, in vain: nobody asked, and {why}."
+            text = "{net} gets some as well, in vain: {why}."
         if useful and all(staged.used_of(net, n, event.grads[net][n]) for n in names):
             text = "{net} gets some as well, in vain, on top of what a step has used: {why}."
         text = text.replace("{why}", why_in_vain(staged, event, net, names))

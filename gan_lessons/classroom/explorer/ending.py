@@ -47,6 +47,28 @@ def learned(staged: StagedRecord) -> Iterator[str]:
             yield _learned(staged, event, net)
 
 
+def mixed(record: StepRecord, as_written: StepRecord) -> str:
+    """``G stepped on a sum: what was in .grad before, d_loss's and g_loss's.`` for each net of
+    which that was not so in the step as written; "" where it is so of none."""
+    known = set(_sums(as_written))
+    text = "{net} stepped on a sum: {parts}."
+    found = [(net, parts) for net, parts in _sums(record) if (net, parts) not in known]
+    told = [text.format(net=visible(net), parts=_joined(parts)) for net, parts in found]
+    return " ".join(told).replace("`", "")
+
+
+def _sums(record: StepRecord) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each net, and the parts of the gradient that a step of it used, where there are several."""
+    for event in (e for e in record.events if e.kind == "step"):
+        for net in record.moved_by(event):
+            states = [s for (owner, _), s in record.consumed(event).items() if owner == net]
+            calls = sorted({call for state in states for call in state.sources})
+            parts = [f"{_loss(record.backward_calls[call])}'s" for call in calls]
+            before = ["what was in .grad before"] if any(s.before for s in states) else []
+            if len(before + parts) > 1:
+                yield net, (*before, *parts)
+
+
 def stayed(record: StepRecord) -> Iterator[str]:
     """A sentence for each net that no optimizer moved."""
     moved = {net for event in record.events for net in record.moved_by(event)}
@@ -68,7 +90,7 @@ def _learned(staged: StagedRecord, event: Event, net: str) -> str:
     if not calls:
         text = "{net} moved by a gradient that no backward call of this step wrote."
     elif any(state.before for state in states):
-        text = text[:-1] + ", and once more from what the step before had left in .grad."
+        text = text[:-1] + ", and from what was in .grad before."
     losses = _joined(_loss(record.backward_calls[call]) for call in calls)
     return text.format(net=visible(net), losses=losses, others=_joined(others))
 
@@ -117,7 +139,7 @@ def _taken(
         return moment.line, "line {line} clears it before a step uses it"
     aside = staged.aside[moment.index - 1] if moment.index else {}
     if {*names} <= {*aside.get(net, ())}:
-        return moment.line, "line {line} puts back what was put aside"
+        return moment.line, "line {line} puts the old one back"
     return None
 
 

@@ -235,16 +235,42 @@ def _so_far(staged: StagedRecord, moment: int) -> Json:
         for c in calls
     ]
     received = [record.backward_calls[c].received for c in tried]
-    begun = [record.backward_calls[c].held_before for c in calls]
-    peak = max([m.held for m in seen] + [e.held for e in events] + begun,
-               key=lambda held: held.activations)  # fmt: skip
     return {
         "forwards": [ran.count(net) for net in record.parameters],
         "backwards": [sum(net in nets for nets in through) for net in record.parameters],
         "vain": _vain(record, tried),
+        "summed": _summed(record, tried),
         "received": sum(len(names) for nets in received for names in nets.values()),
-        "peakText": show.bytes_text(peak),
+        **_peak(record, seen),
     }
+
+
+def _summed(record: StepRecord, calls: Iterable[int]) -> int:
+    """Gradients of parameters that a step used in a sum, with those of other calls or with what
+    was in ``.grad`` before."""
+    steps = [record.consumed(event) for event in record.events if event.kind == "step"]
+    sums = {
+        (call, *owner)
+        for used in steps
+        for owner, state in used.items()
+        if len(state.sources) + state.before > 1
+        for call in state.sources
+    }
+    return sum(call in {*calls} for call, *_ in sums)
+
+
+def _peak(record: StepRecord, seen: Sequence[Moment]) -> Json:
+    """The most that the graph kept by then, and the line of it: 0 where lines are not known.
+
+    The matrix has a column for few lines, so that its row of bytes may leave this one out."""
+    found = [(m.held, m.line) for m in seen]
+    for moment in seen:
+        for event in (record.events[i] for i in moment.events):
+            found.append((event.held, moment.line))
+            if event.call is not None:  # what it is about to free was there when it began
+                found.append((record.backward_calls[event.call].held_before, moment.line))
+    most, line = max(found, key=lambda one: one[0].activations)
+    return {"peakText": show.bytes_text(most), "peakLine": line}
 
 
 def _vain(record: StepRecord, calls: Iterable[int]) -> int:
