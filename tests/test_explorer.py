@@ -25,7 +25,7 @@ from gan_lessons.classroom import (
 )
 from gan_lessons.classroom.explorer import colours, ending, film, folded
 from gan_lessons.lens.model import STATES
-from gan_lessons.lens.show import describe, event_text
+from gan_lessons.lens.show import bytes_text, describe, event_text
 from gan_lessons.strategies import THREE
 
 REAL, NOISE = data.ring(4, seed=0), data.noise(4, (2,), seed=0)
@@ -238,7 +238,8 @@ def test_a_sum_in_vain_shows_the_part_that_a_step_has_used(explorer):
         g, d = (data["kinds"][letter][3] for letter in moment["stage"]["nets"])
         assert (g, d) == ("fresh", "partly")
         assert moment["stage"]["saw"][1] == "✓ at v0 + ○ at v1"
-    assert "D gets some as well, in vain, on top of what a step has used." in arrives["caption"]
+    told = "D gets some as well, in vain, on top of what a step has used: no step of D follows."
+    assert told in arrives["caption"]
     assert (arrives["sofar"]["vain"], arrives["sofar"]["received"]) == (4, 12)
     for other in ("retain_graph", "generator_first"):  # there nothing is added to what was used
         assert all("p" not in m["grads"] for m in films[other]["moments"])
@@ -506,6 +507,58 @@ def test_counts_so_far_end_in_the_totals(pair):
     assert vain[0] == 0
 
 
+def test_a_sum_that_the_step_as_written_has_not_is_named_and_counted(explorer):
+    found = {(key, v["key"]): v for key, vs in explorer.data["variants"].items() for v in vs}
+    told = {where: v["outcome"]["message"].partition(" stepped on a sum: ")[::2]
+            for where, v in found.items()}  # fmt: skip
+    sums = {where: (text[-1], parts) for where, (text, parts) in told.items() if parts}
+    assert sums == {
+        ("retain_graph", "no_zero_grad_d"): ("D", "what was in .grad before and d_loss's."),
+        ("retain_graph", "no_zero_grad_g"): (
+            "G", "what was in .grad before, d_loss's and g_loss's."
+        ),
+        ("detach", "no_zero_grad_d"): ("D", "what was in .grad before and d_loss's."),
+        ("detach", "no_zero_grad_g"): ("G", "what was in .grad before and g_loss's."),
+        ("generator_first", "no_zero_grad_d"): (
+            "D", "what was in .grad before, g_loss's and d_loss's."
+        ),
+        ("generator_first", "no_zero_grad_g"): ("G", "what was in .grad before and g_loss's."),
+    }  # fmt: skip
+    for where, variant in found.items():
+        last = variant["film"]["moments"][-1]["sofar"]
+        assert (where, bool(last["summed"])) == (where, where in sums)
+    both = found["retain_graph", "no_zero_grad_g"]["film"]["moments"][-1]["sofar"]
+    assert (both["vain"], both["summed"], both["received"]) == (4, 8, 16)
+    assert all(m["sofar"]["summed"] == 0 for f in explorer.data["films"].values()
+               for m in f["moments"])  # fmt: skip
+
+
+def test_the_peak_has_the_line_at_which_so_much_was_kept(pair):
+    rec, shown = pair
+    kept: dict[int, set[str]] = {}
+    for moment, told in zip(rec.moments, shown["moments"], strict=True):
+        held = [moment.held] + [rec.events[i].held for i in moment.events]
+        held += [c.held_before for c in rec.backward_calls
+                 if any(rec.events[i].call == c.index for i in moment.events)]  # fmt: skip
+        kept.setdefault(moment.line, set()).update(map(bytes_text, held))
+        assert told["sofar"]["peakText"] in kept[told["sofar"]["peakLine"]]
+    assert shown["moments"][-1]["sofar"]["peakText"] == bytes_text(rec.peak)
+
+
+def test_where_a_call_raised_the_counter_counts_what_the_stage_and_the_matrix_show(explorer):
+    """S2 without detach: d_loss filled G, and g_loss filled D before it came to what was freed."""
+    (changed,) = (v for v in explorer.data["variants"]["detach"] if v["key"] == "no_detach")
+    shown = explorer.data["films"]["detach"] | changed["film"]
+    raised = shown["moments"][-1]
+    d = shown["nets"].index("D")
+    assert LETTER_OF_KIND[raised["stage"]["nets"][d]] == "partly"
+    assert raised["stage"]["saw"][d] == "✓ at v0 + ○ at v1"
+    assert LETTER_OF_KIND[shown["rows"][d]["cells"][-1][0]] == "partly"
+    assert [m["sofar"]["vain"] for m in shown["moments"][-2:]] == [4, 8]
+    assert raised["sofar"]["received"] == 12
+    assert shown["totals"]["vain"] == 8
+
+
 def test_it_starts_at_something_and_silent_lines_are_known(explorer):
     film = explorer.data["films"]["retain_graph"]
     assert film["source"][film["moments"][explorer.moment]["line"] - 1].strip() == "fake = G(noise)"
@@ -702,7 +755,7 @@ def test_captions_of_strategy_1():
     told = captions(STEPS["retain_graph"])
     d_backward = told["d_loss.backward(retain_graph=True)"]
     assert d_backward.startswith(
-        "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain: nobody asked"
+        "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain: line 15"
     )
     assert "The graph stays" in d_backward
     assert told["opt_g.zero_grad()"] == (
@@ -713,6 +766,39 @@ def test_captions_of_strategy_1():
         "Backward from `g_loss`. G gets its gradient. D gets some as well, in vain"
     )
     assert told["opt_g.step()"] == "G moves: its 4 parameters go from version 0 to version 1."
+
+
+def test_gradient_in_vain_says_why_by_the_line_that_takes_it(explorer):
+    def told(rec, text):
+        return next(caption(rec, m) for m in rec.moments if rec.text(m).startswith(text))
+
+    rec = record_step(STEPS["retain_graph"], tiny_gan(seed=0), REAL, NOISE)
+    clears, puts_back = line_of(rec, "opt_g.zero_grad()"), line_of(rec, "with gradients_kept")
+    why = f"in vain: line {clears} clears it before a step uses it."
+    assert why in told(rec, "d_loss.backward(")
+    assert f"in vain: line {puts_back} puts the old one back." in told(rec, "g_loss.backward(")
+    rec = record_step(STEPS["generator_first"], tiny_gan(seed=0), REAL, NOISE)
+    why = f"line {line_of(rec, 'opt_d.zero_grad()')} clears it before a step uses it."
+    assert why in told(rec, "g_loss.backward(")
+    (changed,) = (v for v in explorer.data["variants"]["retain_graph"] if v["key"] == "retain")
+    moments = changed["film"]["moments"]
+    (raised,) = (m["line"] for m in moments if m.get("raised"))
+    why = f"D gets gradient in vain: line {raised} raises before a step uses it."
+    assert why in next(m["caption"] for m in moments if "backward" in m)
+
+
+def test_gradient_that_one_line_gave_and_cleared_names_no_other_line():
+    def step(gan, real, noise):
+        g, d, opt_g, opt_d, loss = gan.parts
+        loss(d(g(noise)), torch.ones(4, 1)).backward(), opt_g.zero_grad(), opt_d.zero_grad()
+
+    told = " ".join(captions(step).values())
+    assert told.count("in vain") >= 2
+    assert "puts back" not in told
+
+
+def line_of(rec, text):
+    return next(m.line for m in rec.moments if rec.text(m).startswith(text))
 
 
 def test_captions_of_strategy_2():
@@ -736,12 +822,13 @@ def test_the_end_says_who_learned_from_what(explorer):
 
     assert end("retain_graph") == (
         "The step is over. D learned from `d_loss`. G learned from `g_loss`, through D v0. "
-        "G's gradient from `d_loss` and D's gradient from `g_loss` were in vain."
+        "G's gradient from `d_loss` (line 12) and D's gradient from `g_loss` (line 18) "
+        "were in vain."
     )
     assert "G learned from `g_loss`, through D v1. D's gradient" in end("detach")
     assert "through D v0. D learned from `d_loss`." in end("generator_first")
     left = end("retain_graph", "no_zero_grad_g")
-    assert "through D v0, and once more from what the step before had left in .grad." in left
+    assert "through D v0, and from what was in .grad before." in left
     assert "No optimizer step moved D. D's gradient from `d_loss`" in end("detach", "step_first")
 
 

@@ -219,14 +219,17 @@ def expected(film: dict[str, Any], moment: int, data: dict[str, Any]) -> dict[st
         ],
         "totals": [
             *each, *([f"{flops:,}"] if end and flops is not None else []),
-            _vain(frame["sofar"]), frame["sofar"]["peakText"],
+            _vain(frame["sofar"]), "{peakText}, line {peakLine}".format(**frame["sofar"]),
         ],
         "bar": moment,
     }  # fmt: skip
 
 
 def _vain(sofar: dict[str, Any]) -> str:
-    return "{vain} of {received} parameter gradients".format(**sofar)
+    text = "{vain} of {received} parameter gradients"
+    if sofar["summed"]:
+        text = "{vain}, summed {summed} of {received} gradients"
+    return text.format(**sofar)
 
 
 def _said(frame: dict[str, Any]) -> str:

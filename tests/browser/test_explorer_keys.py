@@ -116,6 +116,23 @@ def test_a_question_mark_offers_what_it_can_change_and_changes_nothing_itself(fr
     assert page.errors == []
 
 
+def test_what_is_offered_covers_no_line(from_disk, wanted):
+    page = from_disk(f'<div style="width:1256px">{wanted.to_html()}</div>')
+    explorer = ExplorerPage(page.locator("section.explorer"))
+    for number in ("1", "2", "3"):
+        explorer.press(number)
+        for button in page.locator(".code button.if").all():
+            button.click()
+            menu = page.locator(".menu").bounding_box()
+            texts = [text.bounding_box() for text in page.locator(".code .line .text").all()]
+            assert menu is not None
+            seen = [box for box in texts if box is not None]
+            assert len(seen) > 10
+            top, bottom = menu["y"], menu["y"] + menu["height"]
+            assert [b for b in seen if b["y"] < bottom - 1 and top + 1 < b["y"] + b["height"]] == []
+            button.click()
+
+
 def test_as_written_again_the_same_line_is_looked_at(from_disk, wanted):
     page = from_disk(wanted.to_html())
     explorer = ExplorerPage(page.locator("section.explorer"))

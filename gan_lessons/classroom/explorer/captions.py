@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from gan_lessons.classroom.explorer.ending import learned, stayed, wasted
+from gan_lessons.classroom.explorer.ending import learned, stayed, wasted, why_in_vain
 from gan_lessons.classroom.explorer.stage_moments import StagedRecord
 from gan_lessons.lens.model import FREED, STALE, BackwardCall, Event, GradState, Moment, StepRecord
 from gan_lessons.lens.show import bytes_text, visible
@@ -74,7 +74,7 @@ def _over(staged: StagedRecord) -> Iterator[str]:
     yield "The step is over."
     yield from (_USED + sentence + _END for sentence in learned(staged))
     yield from stayed(staged.record)
-    vain = wasted(staged.record)
+    vain = wasted(staged)
     yield _VAIN + vain + _END if vain else "No gradient of a parameter was wasted."
 
 
@@ -184,11 +184,12 @@ def _backward(staged: StagedRecord, call: BackwardCall, event: Event) -> Iterato
         if any(len(states[n].sources) > 1 or states[n].before for n in names):
             yield "It is added to what was there already."
     for net, names in record.in_vain(call.index).items():
-        text = "{net} gets gradient in vain: no step will use it."
+        text = "{net} gets gradient in vain: {why}."
         if useful:
-            text = "{net} gets some as well, in vain: nobody asked, and no step will use it."
+            text = "{net} gets some as well, in vain: {why}."
         if useful and all(staged.used_of(net, n, event.grads[net][n]) for n in names):
-            text = "{net} gets some as well, in vain, on top of what a step has used."
+            text = "{net} gets some as well, in vain, on top of what a step has used: {why}."
+        text = text.replace("{why}", why_in_vain(staged, event, net, names))
         yield _VAIN + _received(record, net, names, text) + _END
 
 

@@ -5,7 +5,7 @@ Of those who moved, also through whose weights their gradient came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gan_lessons.classroom.explorer.stage_moments import StagedRecord
 from gan_lessons.lens.model import (
@@ -14,6 +14,7 @@ from gan_lessons.lens.model import (
     SECOND_BACKWARD,
     BackwardCall,
     Event,
+    Moment,
     StepRecord,
 )
 from gan_lessons.lens.show import visible
@@ -46,6 +47,28 @@ def learned(staged: StagedRecord) -> Iterator[str]:
             yield _learned(staged, event, net)
 
 
+def mixed(record: StepRecord, as_written: StepRecord) -> str:
+    """``G stepped on a sum: what was in .grad before, d_loss's and g_loss's.`` for each net of
+    which that was not so in the step as written; "" where it is so of none."""
+    known = set(_sums(as_written))
+    text = "{net} stepped on a sum: {parts}."
+    found = [(net, parts) for net, parts in _sums(record) if (net, parts) not in known]
+    told = [text.format(net=visible(net), parts=_joined(parts)) for net, parts in found]
+    return " ".join(told).replace("`", "")
+
+
+def _sums(record: StepRecord) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each net, and the parts of the gradient that a step of it used, where there are several."""
+    for event in (e for e in record.events if e.kind == "step"):
+        for net in record.moved_by(event):
+            states = [s for (owner, _), s in record.consumed(event).items() if owner == net]
+            calls = sorted({call for state in states for call in state.sources})
+            parts = [f"{_loss(record.backward_calls[call])}'s" for call in calls]
+            before = ["what was in .grad before"] if any(s.before for s in states) else []
+            if len(before + parts) > 1:
+                yield net, (*before, *parts)
+
+
 def stayed(record: StepRecord) -> Iterator[str]:
     """A sentence for each net that no optimizer moved."""
     moved = {net for event in record.events for net in record.moved_by(event)}
@@ -67,21 +90,61 @@ def _learned(staged: StagedRecord, event: Event, net: str) -> str:
     if not calls:
         text = "{net} moved by a gradient that no backward call of this step wrote."
     elif any(state.before for state in states):
-        text = text[:-1] + ", and once more from what the step before had left in .grad."
+        text = text[:-1] + ", and from what was in .grad before."
     losses = _joined(_loss(record.backward_calls[call]) for call in calls)
     return text.format(net=visible(net), losses=losses, others=_joined(others))
 
 
-def wasted(record: StepRecord) -> str:
-    """``G's gradient from `d_loss` was in vain.``; "" where none was."""
+def wasted(staged: StagedRecord) -> str:
+    """``G's gradient from `d_loss` (line 12) was in vain.``; "" where none was."""
+    record = staged.record
     found = [
         "{net}'s gradient from {loss}".format(net=visible(net), loss=_loss(call))
+        + _at(staged.moment_of(record.end_of(call.index)))
         for call in record.backward_calls
-        if call.error is None
         for net in record.in_vain(call.index)
     ]
     text = "{what} was in vain." if len(found) == 1 else "{what} were in vain."
     return text.format(what=_joined(found)) if found else ""
+
+
+def why_in_vain(staged: StagedRecord, event: Event, net: str, names: Sequence[str]) -> str:
+    """What became of gradient that this call gave these parameters and no step used: the line
+    that clears or replaces it, the line that raises, or that no step of theirs comes any more."""
+    record = staged.record
+    gone = {m.index: m for n in names if (m := staged.gone(event, net, n)) is not None}
+    ended = next((m for m in staged.moments if m.raised), None)
+    later = [e for e in record.events[event.index + 1 :] if e.kind == "step"]
+    text = "no step will use it"
+    if gone:
+        line, text = _taken(staged, gone, net, names) or (0, text)
+    elif ended is not None and ended.line:
+        line, text = ended.line, "line {line} raises before a step uses it"
+    elif not any({*names} & {*e.holds.get(net, ())} for e in later):
+        line, text = 0, "no step of {net} follows"
+    else:
+        line = 0
+    return text.format(line=line, net=visible(net))
+
+
+def _taken(
+    staged: StagedRecord, gone: Mapping[int, Moment], net: str, names: Sequence[str]
+) -> tuple[int, str] | None:
+    """The line, and what it does, where one line takes all of them out of ``.grad``."""
+    (moment, *others) = gone.values()
+    if others or not moment.line:
+        return None
+    kinds = {staged.record.events[i].kind for i in moment.events}
+    if "zero_grad" in kinds or all(moment.grads[net][n].value is None for n in names):
+        return moment.line, "line {line} clears it before a step uses it"
+    aside = staged.aside[moment.index - 1] if moment.index else {}
+    if {*names} <= {*aside.get(net, ())}:
+        return moment.line, "line {line} puts the old one back"
+    return None
+
+
+def _at(moment: Moment | None) -> str:
+    return " (line {line})".format(line=moment.line) if moment is not None and moment.line else ""
 
 
 def _loss(call: BackwardCall) -> str:

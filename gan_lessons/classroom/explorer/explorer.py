@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 
 from gan_lessons import data
 from gan_lessons.arguments import require, require_whole
-from gan_lessons.classroom.explorer.ending import why_raised
+from gan_lessons.classroom.explorer.ending import mixed, why_raised
 from gan_lessons.classroom.explorer.field import PlaneWatch
 from gan_lessons.classroom.explorer.film import KIND_LETTERS, MIXED, STATE_LETTERS, Json, make_film
 from gan_lessons.classroom.explorer.own_gan import own_gan
@@ -212,13 +212,14 @@ class _Run:
         field = self.plane.field(outcome.record, base["field"])
         film = make_film(outcome.record, title, flops=flops, field=field)
         message = why_raised(outcome.record) or outcome.message.replace("`", "")
+        sums = mixed(outcome.record, self.record) if outcome.kind == "wrong" else ""
         return {
             "key": changed.key,
             "title": title,
             "film": {name: value for name, value in film.items() if value != base[name]},
             "line": _touched(changed),
             "edits": [{"line": e.line, "old": e.old, "new": e.new} for e in changed.edits],
-            "outcome": {"kind": outcome.kind, "message": message},
+            "outcome": {"kind": outcome.kind, "message": f"{message} {sums}".strip()},
         }
 
     def flops(self, step: Step) -> int | None:

@@ -7,7 +7,7 @@ node, what each ``.grad`` holds, the bytes, the counts so far.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -228,25 +228,55 @@ def _so_far(staged: StagedRecord, moment: int) -> Json:
     ran = [record.forwards[e.forward].net for e in events
            if e.kind == "forward" and e.forward is not None]  # fmt: skip
     calls = {e.call for e in events if e.kind == "backward" and e.call is not None}
+    tried = calls | {e.call for e in events if e.kind == "error" and e.call is not None}
     nodes = record.graph.nodes
     through = [
         {nodes[i].net for i in record.backward_calls[c].nodes if not nodes[i].is_leaf}
         for c in calls
     ]
-    vain = sum(len(names) for c in calls for names in record.in_vain(c).values())
-    received = sum(
-        len(names) for c in calls for names in record.backward_calls[c].received.values()
-    )
-    begun = [record.backward_calls[c].held_before for c in calls]
-    peak = max([m.held for m in seen] + [e.held for e in events] + begun,
-               key=lambda held: held.activations)  # fmt: skip
+    received = [record.backward_calls[c].received for c in tried]
     return {
         "forwards": [ran.count(net) for net in record.parameters],
         "backwards": [sum(net in nets for nets in through) for net in record.parameters],
-        "vain": vain,
-        "received": received,
-        "peakText": show.bytes_text(peak),
+        "vain": _vain(record, tried),
+        "summed": _summed(record, tried),
+        "received": sum(len(names) for nets in received for names in nets.values()),
+        **_peak(record, seen),
     }
+
+
+def _summed(record: StepRecord, calls: Iterable[int]) -> int:
+    """Gradients of parameters that a step used in a sum, with those of other calls or with what
+    was in ``.grad`` before."""
+    steps = [record.consumed(event) for event in record.events if event.kind == "step"]
+    sums = {
+        (call, *owner)
+        for used in steps
+        for owner, state in used.items()
+        if len(state.sources) + state.before > 1
+        for call in state.sources
+    }
+    return sum(call in {*calls} for call, *_ in sums)
+
+
+def _peak(record: StepRecord, seen: Sequence[Moment]) -> Json:
+    """The most that the graph kept by then, and the line of it: 0 where lines are not known.
+
+    The matrix has a column for few lines, so that its row of bytes may leave this one out."""
+    found = [(m.held, m.line) for m in seen]
+    for moment in seen:
+        for event in (record.events[i] for i in moment.events):
+            found.append((event.held, moment.line))
+            if event.call is not None:  # what it is about to free was there when it began
+                found.append((record.backward_calls[event.call].held_before, moment.line))
+    most, line = max(found, key=lambda one: one[0].activations)
+    return {"peakText": show.bytes_text(most), "peakLine": line}
+
+
+def _vain(record: StepRecord, calls: Iterable[int]) -> int:
+    """Gradients of parameters that no step uses. A call that raises on its way has filled some
+    ``.grad`` before it does: they are on the stage and in the matrix, so they count."""
+    return sum(len(names) for c in calls for names in record.in_vain(c).values())
 
 
 def _phases(record: StepRecord, moments: Sequence[Moment]) -> list[str]:
@@ -275,6 +305,6 @@ def totals(record: StepRecord, flops: int | None) -> Json:
         "backwards": {show.visible(net): count for net, count in record.backward_counts.items()},
         "peak": record.peak.activations,
         "peakText": show.bytes_text(record.peak),
-        "vain": record.vain_count,
+        "vain": _vain(record, range(len(record.backward_calls))),
         "flops": flops,
     }

@@ -13,7 +13,16 @@ from typing import Any
 
 from gan_lessons.classroom.explorer.players import NOT, THROUGH, USED, VAIN, Cast, cast_of
 from gan_lessons.lens import show
-from gan_lessons.lens.model import FREED, HELD, STALE, UNKNOWN, GradState, Moment, StepRecord
+from gan_lessons.lens.model import (
+    FREED,
+    HELD,
+    STALE,
+    UNKNOWN,
+    Event,
+    GradState,
+    Moment,
+    StepRecord,
+)
 
 Json = dict[str, Any]
 Grads = Mapping[str, Mapping[str, GradState]]
@@ -82,6 +91,16 @@ class StagedRecord:
         """Has a step used all that the net's ``.grad`` hold at the end of this moment?"""
         states = moment.grads[net].values()
         return bool(states) and all(show.is_used(s, self.done[moment.index]) for s in states)
+
+    def moment_of(self, event: Event) -> Moment | None:
+        """The line that brought an event about."""
+        return next((m for m in self.moments if event.index in m.events), None)
+
+    def gone(self, event: Event, net: str, name: str) -> Moment | None:
+        """The later line that takes this backward call's gradient out of that ``.grad`` for good;
+        None where it stays to the end. Where no line ends with it there: its own line."""
+        holds = [m.index for m in self.moments if event.call in m.grads[net][name].sources]
+        return next(iter(self.moments[holds[-1] + 1 :]), None) if holds else self.moment_of(event)
 
     def walked_after(self, moment: Moment) -> set[int]:
         """The graph nodes through which a backward call goes, or tries to, after this moment."""
@@ -206,6 +225,14 @@ def _saw_by(
     seen: dict[str, set[int]] = {}
     for forward in (f for call in calls for f in staged.cast.through(call, net)):
         seen.setdefault(forward.net, set()).add(forward.weights)
+    for call in (staged.record.backward_calls[i] for i in calls):
+        if call.error and net not in seen:  # of its way no more is known than whom it reached
+            asked = {
+                f.weights
+                for f in staged.record.forwards
+                if f.index in call.forwards and f.net == net
+            }
+            seen |= {net: asked} if len(asked) == 1 else {}
     versions = {name: "+".join(f"v{v}" for v in sorted(found)) for name, found in seen.items()}
     others = [f"{show.visible(name, 12)} {told}" for name, told in versions.items() if name != net]
     if others:

@@ -100,7 +100,7 @@ class Pane {
     const parts = [
       this.title,
       this.top,
-      make("div", { class: "columns" }, this.code.element, this.players, below),
+      (this.columns = make("div", { class: "columns" }, this.code.element, this.players, below)),
     ];
     this.element = make("div", { class: variant ? "pane tried" : "pane" }, ...parts);
   }
@@ -195,9 +195,10 @@ class Pane {
 }
 
 // As in the style sheet: screens of which all parts stand below each other, those with room for two
-// steps beside each other, and slides. And the scale of the players at which their text has 14 pixels.
+// steps beside each other, for code beside the players, and slides. And the scale of the players at which their text has 14 pixels.
 const NARROW = 760;
 const BESIDE = 850;
+const WIDE = 1160;
 const SLIDE = 1221;
 const SMALLEST_PLAYERS = 14 / 18.5;
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
@@ -449,8 +450,9 @@ class Explorer {
     const width = this.holder.clientWidth;
     const two = this.panes.length > 1;
     for (const pane of this.panes) if (pane.fit(width, two)) pane.at(pane.moment ?? 0);
-    const [{ verdict, top }] = this.panes;
-    const place = two && width >= BESIDE ? this.over : top; // over both, where they stand beside each other
+    const [{ verdict, top, columns }] = this.panes;
+    const alone = width > WIDE ? columns : top; // there its place is free, and nothing has to move for it
+    const place = two && width >= BESIDE ? this.over : two ? top : alone; // over both, where they stand beside each other
     for (const old of this.over.children) if (old !== verdict) old.remove();
     if (verdict && verdict.parentElement !== place) place.append(verdict);
     const tall = ({ stage }) => (stage.height / stage.width) * Math.min(1.12 * stage.width, width / 2 - 5);

@@ -103,15 +103,14 @@ class Code {
       menu.remove();
       button.setAttribute("aria-expanded", "false");
     };
-    menu.style.top = `${button.offsetTop + button.offsetHeight + 2}px`;
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;
       event.stopPropagation();
       menu.close();
       button.focus();
     });
-    menu.addEventListener("focusout", ({ relatedTarget: to }) => to && to !== button && !menu.contains(to) && menu.close());
-    this.element.append(menu);
+    menu.addEventListener("focusout", ({ relatedTarget: to }) => to && !this.element.contains(to) && menu.close()); // not under the pointer
+    button.closest("li").append(menu); // below its line, which the lines after it make room for
     choices[0].focus();
   }
 
@@ -147,7 +146,7 @@ class Code {
   statement({ line, last }) {
     const parts = [];
     for (let number = line; number > 0 && number <= last; number += 1)
-      for (const part of this.lines.get(number)?.lastChild.childNodes ?? [])
+      for (const part of this.lines.get(number)?.querySelector(".text").childNodes ?? [])
         if (part.className !== "comment") parts.push(part.cloneNode(true));
     return parts;
   }

@@ -18,7 +18,9 @@ const MATRIX = {
   memory: "Memory that the graph keeps after each line of the step, for a later backward",
   memoryWords: ["memory after", "each line"],
   vain: "{vain} of {received} parameter gradients",
-  vainMeans: "Counted: each parameter that a backward call reached, once for each call",
+  vainSummed: "{vain}, summed {summed} of {received} gradients",
+  vainMeans: "Counted: each parameter that a backward call reached, once for each call. Summed: a step used it together with others, or with what was in .grad before",
+  peak: "{peakText}, line {peakLine}",
   totals: "So far",
 };
 const TOTALS = {
@@ -26,7 +28,7 @@ const TOTALS = {
   backwards: "backwards through",
   flops: "FLOPs",
   vain: "in vain",
-  peak: "most memory",
+  peak: "peak",
 };
 
 class Matrix {
@@ -128,12 +130,12 @@ class Matrix {
       const peak = i <= index && most && this.film.moments[i].held === most ? " peak" : "";
       bar.className = (i === index ? "now" : i > index ? "future" : "") + peak;
     });
-    const { forwards, backwards, peakText } = now.sofar;
+    const { forwards, backwards, peakText, peakLine } = now.sofar;
     const each = (counts) => this.film.nets.map((net, i) => `${net} ${counts[i]}`).join(" · ");
     this.values.forwards.textContent = each(forwards);
     this.values.backwards.textContent = each(backwards);
-    this.values.vain.textContent = filled(MATRIX.vain, now.sofar);
-    this.values.peak.textContent = peakText;
+    this.values.vain.textContent = filled(now.sofar.summed ? MATRIX.vainSummed : MATRIX.vain, now.sofar);
+    this.values.peak.textContent = peakLine ? filled(MATRIX.peak, now.sofar) : peakText;
     const { flops } = this.film.totals; // known of the whole step alone
     this.values.flops.parentElement.hidden = flops == null || index < this.film.moments.length - 1;
     this.values.flops.textContent = flops?.toLocaleString("en") ?? "";
