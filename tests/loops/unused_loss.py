@@ -8,6 +8,7 @@ from torch.nn.functional import mse_loss
 
 from .kit import It, bce, loop, mlp, noise, real, sgd, usual
 from .polluted import both_judges, two_judges
+from .right import step
 
 
 @loop(("never-walked", "D"), says="no backward ever walked", advice="Call backward on that loss")
@@ -28,7 +29,11 @@ def the_penalty_alone_is_sent_backward(it: It, i: int) -> None:
     it.optimizers["G"].step()
 
 
-@loop(("never-walked", "D"), advice="overwritten before its backward")
+@loop(
+    ("never-walked", "D"),
+    says="d_loss became another loss in `d_loss = bce\\(D\\(G",
+    advice="Only if each is a term of its own, add them: d_loss = d_loss \\+",
+)
 def a_loss_overwritten_before_its_backward(it: It, i: int) -> None:
     G, D = it.nets.values()
     it.optimizers["D"].zero_grad()
@@ -164,8 +169,8 @@ def relative_to_real(it: It, who: str, i: int) -> Tensor | None:
 @loop(
     ("never-walked", "D"),
     intended=relative_to_real,
-    says="D and G learn nothing",
-    advice="overwritten before its backward",
+    says="D and G learn nothing from it. g_loss became another loss in `g_loss = bce\\(D\\(fake",
+    advice="Which of the two is meant\\? If the first, leave out the line that overwrites it",
 )
 def the_loss_of_g_overwritten_by_a_plainer_one(it: It, i: int) -> None:
     G, D = it.nets.values()
@@ -178,6 +183,25 @@ def the_loss_of_g_overwritten_by_a_plainer_one(it: It, i: int) -> None:
     g_loss = bce(of_fake - of_real, 1.0)
     if not it.fixed:
         g_loss = bce(D(fake), 1.0)
+    g_loss.backward()
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("never-walked", "D"),
+    intended=None,
+    says="g_loss became another loss in `g_loss = bce\\(D\\(fake",
+    advice="If the second, leave out the first",
+)
+def the_loss_of_g_before_the_one_that_is_meant(it: It, i: int) -> None:
+    """Its gradient is right; the first is computed for nothing."""
+    G, D = it.nets.values()
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
+    it.optimizers["G"].zero_grad()
+    fake = G(noise(i))
+    if not it.fixed:
+        g_loss = bce(D(fake) - D(real(i)).detach(), 1.0)
+    g_loss = bce(D(fake), 1.0)
     g_loss.backward()
     it.optimizers["G"].step()
 

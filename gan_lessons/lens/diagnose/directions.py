@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from gan_lessons.lens.diagnose.overwritten import lost_numbers
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.diagnose.unused_loss import lost_numbers
 from gan_lessons.lens.diagnose.ways import (
     Pulled,
     Way,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.no_gradient_there import added_number
+from gan_lessons.lens.diagnose.overwritten import WHICH, lost_numbers, overwritten
 from gan_lessons.lens.diagnose.ownership import never_stepped
 from gan_lessons.lens.diagnose.polluted import instead_of_its_own
 from gan_lessons.lens.diagnose.story import Finding, Story
@@ -160,16 +161,18 @@ def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
     own = (i for i, node in nodes.items() if node.forward == forward.index)
     players = sorted({net for i in own for net in story.behind[i]} & {*story.trained})
     if wrong:
+        over = overwritten(story, forward)
         return story.finding(
             "never-walked", "wrong", forward.net, [began],
-            "{forward} went into a loss that no backward ever walked: {players} learn nothing from "
-            "it."
-            if len(players) > 1
-            else "{forward} went into a loss that no backward ever walked: {net} learns nothing "
-            "from it.",
-            "Call backward on that loss, or add it to the one that backward is called on. It may "
-            "have been overwritten before its backward.",
-            forward=story.forward(forward), players=" and ".join(players),
+            "{forward} went into a loss that no backward ever walked: {who} nothing from it."
+            + (" {name} became another loss{where}." if over else ""),
+            WHICH
+            if over
+            else "Call backward on that loss, or add it to the one that backward is called on. It "
+            "may have been overwritten before its backward.",
+            forward=story.forward(forward), name=over and over.name,
+            who=f"{' and '.join(players)} learn" if len(players) > 1 else f"{forward.net} learns",
+            where=story.in_line(over and over.line),
         )  # fmt: skip
     return story.finding(
         "never-walked", "waste", forward.net, [began],
@@ -210,17 +213,6 @@ def parts_never_walked(story: Story) -> Iterator[Finding]:
             where=story.in_line(graph.lines[roots[-1]]),
             count=len(set.union(*map(leaves.__getitem__, roots)) & idle),
         )  # fmt: skip
-
-
-def lost_numbers(story: Story) -> list[int]:
-    """Single numbers that no net made and no backward walked, and of which nothing was made that
-    was read, or that is alive at the end."""
-    graph = story.record.graph
-    alive = {*story.record.events[-1].states} if story.record.events else set[int]()
-    found = [i for i, n in graph.nodes.items() if n.shape == () and n.net is None
-             and not n.is_leaf and i not in story.last_walk]  # fmt: skip
-    served = {k for i in found if i in graph.read or i in alive for k in story.reached(i)}
-    return [i for i in found if i not in served and i in graph.lines]
 
 
 def lost_terms(story: Story) -> Iterator[Finding]:
