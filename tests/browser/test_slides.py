@@ -88,9 +88,10 @@ class Walk:
 
 def walk_through(page):
     walk = Walk(
-        page.evaluate("Reveal.getTotalSlides()"),
-        page.locator("aside.notes").all_text_contents(),
-        *(set(page.evaluate(HOSTS, kind)) for kind in ("question", "answers")),
+        total=page.evaluate("Reveal.getTotalSlides()"),
+        notes=page.locator("aside.notes").all_text_contents(),
+        asked=set(page.evaluate(HOSTS, "question")),
+        answered=set(page.evaluate(HOSTS, "answers")),
     )
     while True:
         step = page.evaluate(SEEN)
