@@ -100,7 +100,7 @@ def test_c18_the_verdict_follows_what_was_measured():
     assert [mean for mean, _, _ in means] == ["0.20", "0.50"] * 2
     assert all(low < mean < high for mean, low, high in means)
     assert f"after 100 steps {by}); good samples of S3 0.20 [" in told.evidence
-    assert f"with more steps of D {by}; square brackets: 95 % intervals" in told.evidence
+    assert f"with more steps of D {by}; in brackets: 95 % intervals" in told.evidence
     uneven = needs_an_accurate_d({100: better}, low, [0.4, 0.5, 0.9, 0.5])
     low_end, high_end = map(
         float, re.findall(r"D \(difference \+0\.38 \[([\d.]+), ([\d.]+)\]", uneven.evidence)[0]

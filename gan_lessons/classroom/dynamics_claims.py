@@ -23,8 +23,8 @@ S1_IS_S3 = (
 S1_IS_NOT_S3 = "in 20 steps of another pair, S1 (as repaired) and S3 end at different weights"
 ACCURATE = (
     "mean cosine to the gradient by an accurate D, with S3 and with S2: {cosines}; good samples "
-    "of S3 {few}, and {many} with more steps of D (difference {more}; square brackets: 95 % "
-    "intervals of means over the seeds; differences are taken seed by seed)"
+    "of S3 {few}, and {many} with more steps of D (difference {more}; in brackets: 95 % intervals "
+    "of means, differences seed by seed)"
 )
 
 

@@ -170,7 +170,7 @@ ARTICLE = {
         "It always feels odd: the generator needs an accurate loss and gradient from the "
         "discriminator. Or else does it not update blindly?",
         ("In S3, G learns from a D that has not learnt from this batch; in S2 from one that has.",
-         "Ring, at 200 steps: S3's D pushes G less to where an accurate D would than at 201.",
+         "On the ring, S3's D pushes G less to where an accurate D would than one step later.",
          "There two more steps of D before each of G bring S3 more good samples.",
          "It matters: digits, lr 2e-3: old and new D give G gradients of median cosine below 0.5."),
         L7,
