@@ -535,7 +535,8 @@ def test_a_net_that_was_replaced(run):
 
 def test_parameters_in_no_optimizer(run):
     ran = run(GOOD.replace("Adam(netD.parameters())", "Adam(netD[0].parameters())"))
-    assert ran.status == 0
+    assert ran.status == 1
+    assert ran.codes == {"ownership"}, "the last layer never learns"
     text = "netD: no optimizer holds 2 of its 4 trainable parameters (2.weight, 2.bias)"
     assert [note["text"].startswith(text) for note in ran.json["notes"]] == [True]
 

@@ -189,7 +189,7 @@ SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
             r"S3, 2 more [^\n]*: [56]\d% good",
             r"S3, 5 more .* [4-7]\.\d of 8 modes",
         ),
-        "2fabe681": (r"no verdict yet: 2 of its 4", r"✓ On the ring", r"✓ There more steps"),
+        "2fabe681": (r"no verdict yet: 2 of its 4", r"✓ On the ring", r"✓ There two more steps"),
     },
     "08-clinic": {
         "762b6cd0": (r"Measured: a player gets its gradient plus another loss's",),

@@ -23,8 +23,8 @@ class Overwritten(NamedTuple):
 
 
 def overwritten(story: Story, forward: Forward) -> Overwritten | None:
-    """Was a loss that is made of this forward overwritten, in another line, by the one that the
-    next backward of that name was called on?"""
+    """Was a loss that is made of this forward overwritten, in another line of the same function, by
+    the one that the next backward of that name was called on?"""
     graph = story.record.graph
     for key in lost_numbers(story):
         if forward.index not in {graph.nodes[i].forward for i in story.reached(key)}:
@@ -32,9 +32,16 @@ def overwritten(story: Story, forward: Forward) -> Overwritten | None:
         for call in (c for c in story.calls_made if c.loss and c.nodes and c.nodes[-1] > key):
             first, second = story.made_at(key, call), story.made_at(call.nodes[-1], call)
             if _assigned(first) == call.loss:
-                same = first == second or _assigned(second) != call.loss
-                return None if same or second is None else Overwritten(call.loss, second)
+                return second and _by(first, second, call.loss)
     return None
+
+
+def _by(first: Line | None, second: Line, name: str) -> Overwritten | None:
+    """A name is another variable in another function, unless it is an attribute."""
+    if first is None or first == second or _assigned(second) != name:
+        return None
+    here = first.file == second.file and ("." in name or first.function == second.function)
+    return Overwritten(name, second) if here else None
 
 
 def _assigned(line: Line | None) -> str:
