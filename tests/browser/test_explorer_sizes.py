@@ -99,7 +99,7 @@ def places(explorer):
     return found[0]["height"], found[1]["y"], found[2]["y"]
 
 
-@pytest.mark.parametrize("width", [880, 1100, 1248, 1256])
+@pytest.mark.parametrize("width", [848, 880, 1100, 1248, 1256])
 def test_a_comparison_is_large_enough_and_fits(from_disk, wanted, width):
     """In JupyterLab with its file browser and without, in a page of the site, and on a slide."""
     page = from_disk(f'<div style="width:{width}px">{wanted.to_html()}</div>')
@@ -208,7 +208,7 @@ def test_on_a_phone_a_comparison_is_within_reach_and_begins_at_its_top(from_disk
     assert 0 <= top["y"] < 844 / 2
 
 
-@pytest.mark.parametrize("width", [880, 1248])
+@pytest.mark.parametrize("width", [848, 880, 1248])
 def test_in_a_notebook_and_on_the_site_texts_are_large_enough(from_disk, wanted, width):
     """As wide as a cell's output where JupyterLab has 1280 pixels, its file browser open; and as
     in a page of the site."""

@@ -86,6 +86,21 @@ def test_words_above_show_their_line_keys_stay_inside_and_escape_gives_the_focus
         page.page.wait_for_function("document.querySelectorAll('.jp-Notebook-cell').length === 3")
 
 
+def test_nothing_is_too_small_or_cut_off_a_comparison_included(write_notebook, lab_on):
+    write_notebook("sizes.ipynb", MADE + "explore()")
+    with lab_on() as lab:
+        page = lab.open("sizes.ipynb")
+        page.run_all()
+        explorer = ExplorerPage(page.page.locator("section.explorer").first)
+        for beside in (None, "detach"):
+            if beside:
+                explorer.compare_with(beside)
+            explorer.press("Home")
+            for _ in range(13):
+                assert explorer.too_small() + explorer.cut_off() == []
+                explorer.press("ArrowRight")
+
+
 def test_a_learners_own_step(write_notebook, lab_on):
     write_notebook("own.ipynb", OWN.strip(), "explore(my_step)")
     with lab_on() as lab:

@@ -19,9 +19,10 @@ from gan_lessons.lens import show
 Json = dict[str, Any]
 
 CALL, GAP, LOSS, PAD = WIDE.call, WIDE.gap, WIDE.loss, WIDE.pad
-# The text of 18.5 is drawn with 14 pixels where this is as wide as a phone of 390 pixels allows.
-WIDTH = 428.0
-RAIL = 36.0  # between weights and calls, for the way from one to the other
+# As wide, the text of 18.5 is drawn with more than 14 pixels on a phone of 390, and with 18 in half
+# of a notebook that stands beside the file browser on a screen of 1280.
+WIDTH = 412.0
+RAIL = 24.0  # between weights and calls, for the way from one to the other
 BANK = 118.0  # the least width of what a net says of its weights
 HEAD, LINE = 32.0, 24.0  # its name and version, on one line or on two
 SAYS = 90.0  # the height of what stands below that

@@ -197,7 +197,7 @@ class Pane {
 // As in the style sheet: screens of which all parts stand below each other, those with room for two
 // steps beside each other, for code beside the players, and slides. And the scale of the players at which their text has 14 pixels.
 const NARROW = 760;
-const BESIDE = 850;
+const BESIDE = 820;
 const WIDE = 1160;
 const SLIDE = 1221;
 const SMALLEST_PLAYERS = 14 / 18.5;

@@ -32,7 +32,7 @@ def overwritten(story: Story, forward: Forward) -> Overwritten | None:
         for call in (c for c in story.calls_made if c.loss and c.nodes and c.nodes[-1] > key):
             first, second = story.made_at(key, call), story.made_at(call.nodes[-1], call)
             if _assigned(first) == call.loss:
-                return second and _by(first, second, call.loss)
+                return None if second is None else _by(first, second, call.loss)
     return None
 
 
