@@ -238,7 +238,7 @@ def test_a_sum_in_vain_shows_the_part_that_a_step_has_used(explorer):
         g, d = (data["kinds"][letter][3] for letter in moment["stage"]["nets"])
         assert (g, d) == ("fresh", "partly")
         assert moment["stage"]["saw"][1] == "✓ at v0 + ○ at v1"
-    told = "D gets some as well, in vain, on top of what a step has used: no step of D follows."
+    told = "D gets some as well, in vain, on top of what a step has used. No step of D follows."
     assert told in arrives["caption"]
     assert (arrives["sofar"]["vain"], arrives["sofar"]["received"]) == (4, 12)
     for other in ("retain_graph", "generator_first"):  # there nothing is added to what was used
@@ -755,7 +755,7 @@ def test_captions_of_strategy_1():
     told = captions(STEPS["retain_graph"])
     d_backward = told["d_loss.backward(retain_graph=True)"]
     assert d_backward.startswith(
-        "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain: line 15"
+        "Backward from `d_loss`. D gets its gradient. G gets some as well, in vain. Line 15"
     )
     assert "The graph stays" in d_backward
     assert told["opt_g.zero_grad()"] == (
@@ -774,16 +774,16 @@ def test_gradient_in_vain_says_why_by_the_line_that_takes_it(explorer):
 
     rec = record_step(STEPS["retain_graph"], tiny_gan(seed=0), REAL, NOISE)
     clears, puts_back = line_of(rec, "opt_g.zero_grad()"), line_of(rec, "with gradients_kept")
-    why = f"in vain: line {clears} clears it before a step uses it."
+    why = f"in vain. Line {clears} clears it before a step uses it."
     assert why in told(rec, "d_loss.backward(")
-    assert f"in vain: line {puts_back} puts the old one back." in told(rec, "g_loss.backward(")
+    assert f"in vain. Line {puts_back} puts the old one back." in told(rec, "g_loss.backward(")
     rec = record_step(STEPS["generator_first"], tiny_gan(seed=0), REAL, NOISE)
-    why = f"line {line_of(rec, 'opt_d.zero_grad()')} clears it before a step uses it."
+    why = f"Line {line_of(rec, 'opt_d.zero_grad()')} clears it before a step uses it."
     assert why in told(rec, "g_loss.backward(")
     (changed,) = (v for v in explorer.data["variants"]["retain_graph"] if v["key"] == "retain")
     moments = changed["film"]["moments"]
     (raised,) = (m["line"] for m in moments if m.get("raised"))
-    why = f"D gets gradient in vain: line {raised} raises before a step uses it."
+    why = f"D gets gradient in vain. Line {raised} raises before a step uses it."
     assert why in next(m["caption"] for m in moments if "backward" in m)
 
 

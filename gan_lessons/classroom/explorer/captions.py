@@ -184,13 +184,13 @@ def _backward(staged: StagedRecord, call: BackwardCall, event: Event) -> Iterato
         if any(len(states[n].sources) > 1 or states[n].before for n in names):
             yield "It is added to what was there already."
     for net, names in record.in_vain(call.index).items():
-        text = "{net} gets gradient in vain: {why}."
+        text = "{net} gets gradient in vain."
         if useful:
-            text = "{net} gets some as well, in vain: {why}."
+            text = "{net} gets some as well, in vain."
         if useful and all(staged.used_of(net, n, event.grads[net][n]) for n in names):
-            text = "{net} gets some as well, in vain, on top of what a step has used: {why}."
-        text = text.replace("{why}", why_in_vain(staged, event, net, names))
-        yield _VAIN + _received(record, net, names, text) + _END
+            text = "{net} gets some as well, in vain, on top of what a step has used."
+        why = why_in_vain(staged, event, net, names)
+        yield f"{_VAIN}{_received(record, net, names, text)} {why}{_END}"
 
 
 def _received(record: StepRecord, net: str, names: Sequence[str], text: str) -> str:

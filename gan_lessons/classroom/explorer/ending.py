@@ -29,7 +29,7 @@ _RAISED = {
 def why_raised(record: StepRecord) -> str:
     """``line 18: the graph that it goes back through has been freed.``; "" where nothing raised.
 
-    The moment's caption has the whole staged.
+    The moment's caption has the whole story.
     """
     if record.error is None:
         return ""
@@ -109,19 +109,19 @@ def wasted(staged: StagedRecord) -> str:
 
 
 def why_in_vain(staged: StagedRecord, event: Event, net: str, names: Sequence[str]) -> str:
-    """What became of gradient that this call gave these parameters and no step used: the line
-    that clears or replaces it, the line that raises, or that no step of theirs comes any more."""
+    """A sentence on what became of gradient that this call gave these parameters and no step used:
+    a line clears or replaces it, a line raises, or no step of theirs comes any more."""
     record = staged.record
     gone = {m.index: m for n in names if (m := staged.gone(event, net, n)) is not None}
     ended = next((m for m in staged.moments if m.raised), None)
     later = [e for e in record.events[event.index + 1 :] if e.kind == "step"]
-    text = "no step will use it"
+    text = "No step will use it."
     if gone:
         line, text = _taken(staged, gone, net, names) or (0, text)
     elif ended is not None and ended.line:
-        line, text = ended.line, "line {line} raises before a step uses it"
+        line, text = ended.line, "Line {line} raises before a step uses it."
     elif not any({*names} & {*e.holds.get(net, ())} for e in later):
-        line, text = 0, "no step of {net} follows"
+        line, text = 0, "No step of {net} follows."
     else:
         line = 0
     return text.format(line=line, net=visible(net))
@@ -136,10 +136,10 @@ def _taken(
         return None
     kinds = {staged.record.events[i].kind for i in moment.events}
     if "zero_grad" in kinds or all(moment.grads[net][n].value is None for n in names):
-        return moment.line, "line {line} clears it before a step uses it"
+        return moment.line, "Line {line} clears it before a step uses it."
     aside = staged.aside[moment.index - 1] if moment.index else {}
     if {*names} <= {*aside.get(net, ())}:
-        return moment.line, "line {line} puts the old one back"
+        return moment.line, "Line {line} puts the old one back."
     return None
 
 

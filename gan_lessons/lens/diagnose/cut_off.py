@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gan_lessons.lens.diagnose.choices import CHOICES, SOFT_CHOICE
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
-from gan_lessons.lens.diagnose.straight_through import CHOICES, SOFT_CHOICE, kept
+from gan_lessons.lens.diagnose.straight_through import kept
 from gan_lessons.lens.model import BackwardCall, Event, Forward
 
 # Did the weights keep their values? None: nobody looked, in a record of an older version.

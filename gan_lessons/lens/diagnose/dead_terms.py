@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gan_lessons.lens.diagnose.choices import CHOICES, SOFT_CHOICE
 from gan_lessons.lens.diagnose.ownership import exchanged
 from gan_lessons.lens.diagnose.partly_cut_off import constant_term, summed, without_pupils
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.diagnose.straight_through import CHOICES, SOFT_CHOICE
 from gan_lessons.lens.model import BackwardCall, Cut, Forward, Line
 
 

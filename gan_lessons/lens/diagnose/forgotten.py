@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.odd_parameters import part_made_anew
+from gan_lessons.lens.diagnose.quoting import some
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import FOLDABLE, BackwardCall
 
@@ -87,7 +88,7 @@ def forgotten_parts(story: Story) -> Iterator[Finding]:
                 "were initialized.",
                 TO_LEARN,
                 call=story.call(calls[0].index),
-                names=", ".join(free[:3]) + (f" and {len(free) - 3} more" if free[3:] else ""),
+                names=some(free),
             )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
+from gan_lessons.lens.diagnose.quoting import some
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.model import BackwardCall, Line
 
@@ -46,7 +47,7 @@ def made_anew(story: Story) -> Iterator[Finding]:
                 "Write new values into the old tensor (under torch.no_grad(), by `copy_` and other "
                 "operations in place), or build the optimizer anew as well.",
                 step=story.event(step), count=len(names), call=story.call(call.index),
-                names=", ".join(names[:3]) + (", ..." if len(names) > 3 else ""),
+                names=some(names),
             )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def part_made_anew(story: Story) -> Iterator[Finding]:
                 "{net} was made anew after {target} was built.",
                 "Build {target} after the new part is in its place.",
                 call=story.call(calls[0].index), target=target, count=count,
-                names=", ".join(free[:3]) + (", ..." if len(free) > 3 else ""),
+                names=some(free),
             )  # fmt: skip
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from gan_lessons.lens.diagnose.choices import CHOICES, SOFT_CHOICE
+from gan_lessons.lens.diagnose.quoting import some
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
-from gan_lessons.lens.diagnose.straight_through import (
-    CHOICES,
-    SOFT_CHOICE,
-    kept,
-    straight_through,
-)
+from gan_lessons.lens.diagnose.straight_through import kept, straight_through
 from gan_lessons.lens.model import BackwardCall, Cut
 
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
@@ -141,24 +138,33 @@ def _is_compared(cut: Cut) -> bool:
     )
 
 
+_A_CONSTANT = {  # (was it computed under no_grad, did a fixed net judge it) -> what is told
+    (True, True): "In {call} a term made of the output of {net} is a constant: it was computed "
+    "under torch.no_grad{where}, through the weights of a fixed net, and {net} learns nothing from "
+    "it.",
+    (True, False): "In {call} a term made of the output of {net} is a constant: it was computed "
+    "under torch.no_grad{where}, and {net} learns nothing from it.",
+    (False, True): "In {call} a term made of the output of {net} is a constant: it was made of "
+    "what {how} had cut off{where}, through the weights of a fixed net, and {net} learns nothing "
+    "from it.",
+    (False, False): "In {call} a term made of the output of {net} is a constant: it was made of "
+    "what {how} had cut off{where}, and {net} learns nothing from it.",
+}
+
+
 def _added_without_gradients(story: Story, net: str, call: BackwardCall, cut: Cut) -> Finding:
     """No trained net judged. Where a fixed one did, it is a loss; else it may be for a log."""
+    no_grad = cut.how == "torch.no_grad"
     return story.finding(
         "cut-off", "wrong" if cut.judged else "waste", net, [story.events[call.index]],
-        "In {call} a term made of the output of {net} is a constant: it was {made}{where}, through "
-        "the weights of a fixed net, and {net} learns nothing from it."
-        if cut.judged
-        else "In {call} a term made of the output of {net} is a constant: it was {made}{where}, "
-        "and {net} learns nothing from it.",
+        _A_CONSTANT[no_grad, cut.judged],
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "
         "loss."
-        if cut.how == "torch.no_grad"
+        if no_grad
         else "If {net} is to learn from this term, make it of the output of {net} itself, without "
         "{how}. If it is for a log, leave it out of the loss.",
         call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
-        made="computed under torch.no_grad" if cut.how == "torch.no_grad"
-        else f"made of what {cut.how} had cut off",
     )  # fmt: skip
 
 
@@ -241,7 +247,7 @@ def never_received(story: Story) -> Iterator[Finding]:
             "the forward.",
             "If it is to learn, look why the forward leaves it out; if not, leave it out of the "
             "optimizer.",
-            names=_some(still), step=story.event(steps[0].event),
+            names=some(still), step=story.event(steps[0].event),
         )  # fmt: skip
 
 
@@ -255,7 +261,7 @@ def _as_a_number(story: Story, net: str, never: list[str], step: Step) -> Findin
                 "No backward reached {names} of {net}, which {step} is to move: {how}{where} makes "
                 "a Python number of it, and no gradient goes back from a number.",
                 "Leave out {how} there: compute with the tensor.",
-                names=_some(sorted(name for _, name in leaves)), step=story.event(step.event),
+                names=some(sorted(name for _, name in leaves)), step=story.event(step.event),
                 how=how, where=story.in_line(line),
             )  # fmt: skip
     return None
@@ -280,12 +286,8 @@ def _cut_inside(story: Story, net: str, idle: list[str]) -> Finding | None:
                     if cut.how in CHOICES
                     else "Leave out {how} there if these are to learn; if not, leave them out of "
                     "the optimizer.",
-                    call=story.call(call.index), names=_some(names), how=cut.how,
-                    where=story.in_line(cut.line), soft=SOFT_CHOICE, who=_some(names),
+                    call=story.call(call.index), names=some(names), how=cut.how,
+                    where=story.in_line(cut.line), soft=SOFT_CHOICE, who=some(names),
                     **(keep.blanks if keep else {}),
                 )  # fmt: skip
     return None
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

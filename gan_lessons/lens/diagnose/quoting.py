@@ -22,6 +22,11 @@ def _file_name(path: str) -> str:
     return " ".join(cell) if cell else path.replace("\\", "/").rpartition("/")[-1]
 
 
+def some(names: list[str]) -> str:
+    """The first three of many names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 class Quotes:
     """The lines of ``record``."""
 

@@ -9,20 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from gan_lessons.lens.diagnose.choices import CHOICES
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Cut, Node
 
 PLUS_MINUS = ("AddBackward0", "SubBackward0")
-# Operations that choose: what they give has no slope, and to leave them out is no mending.
-CHOICES = {f"{name}()" for name in (
-    "argmax", "argmin", "argsort", "multinomial", "bernoulli", "one_hot", "gt", "ge", "lt", "le",
-    "__gt__", "__ge__", "__lt__", "__le__", "searchsorted", "bucketize",
-)}  # fmt: skip
-SOFT_CHOICE = (
-    "No gradient passes a choice. Hand on a soft one there: softmax(logits), or "
-    "torch.nn.functional.gumbel_softmax(logits, hard=True). Or learn from the log-probability of "
-    "what was chosen, weighed by the verdict as a number (REINFORCE)."
-)
 STEPS_UP = 2  # y.detach() + x - x.detach() has two sums
 
 

@@ -164,15 +164,20 @@ def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
         over = overwritten(story, forward)
         return story.finding(
             "never-walked", "wrong", forward.net, [began],
-            "{forward} went into a loss that no backward ever walked: {who} nothing from it."
+            (
+                "{forward} went into a loss that no backward ever walked: {players} learn nothing "
+                "from it."
+                if len(players) > 1
+                else "{forward} went into a loss that no backward ever walked: {net} learns "
+                "nothing from it."
+            )
             + (" {name} became another loss{where}." if over else ""),
             WHICH
             if over
             else "Call backward on that loss, or add it to the one that backward is called on. It "
             "may have been overwritten before its backward.",
             forward=story.forward(forward), name=over and over.name,
-            who=f"{' and '.join(players)} learn" if len(players) > 1 else f"{forward.net} learns",
-            where=story.in_line(over and over.line),
+            players=" and ".join(players), where=story.in_line(over and over.line),
         )  # fmt: skip
     return story.finding(
         "never-walked", "waste", forward.net, [began],

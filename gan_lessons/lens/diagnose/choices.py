@@ -1,0 +1,14 @@
+"""Operations that choose, past which no gradient goes, and what to hand on in their place."""
+
+from __future__ import annotations
+
+# Operations that choose: what they give has no slope, and to leave them out is no mending.
+CHOICES = {f"{name}()" for name in (
+    "argmax", "argmin", "argsort", "multinomial", "bernoulli", "one_hot", "gt", "ge", "lt", "le",
+    "__gt__", "__ge__", "__lt__", "__le__", "searchsorted", "bucketize",
+)}  # fmt: skip
+SOFT_CHOICE = (
+    "No gradient passes a choice. Hand on a soft one there: softmax(logits), or "
+    "torch.nn.functional.gumbel_softmax(logits, hard=True). Or learn from the log-probability of "
+    "what was chosen, weighed by the verdict as a number (REINFORCE)."
+)
