@@ -174,3 +174,55 @@ def a_perceptual_net_that_judges_both(it: It, i: int) -> None:
     with torch.no_grad():
         wanted = it.features(real(i))
     step(it, "G", mse_loss(it.features(fake), wanted))
+
+
+class Tower(nn.Module):
+    """A part below and a part above it, of these many numbers between them."""
+
+    def __init__(self, wide: int) -> None:
+        super().__init__()
+        self.low, self.high = nn.Linear(2, wide), nn.Linear(wide, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.high(self.low(x).relu())
+        return out
+
+
+def tower(net: Tower, held: nn.Module) -> It:
+    return It(fixed=False, nets={"net": net}, optimizers={"opt": sgd(held)})
+
+
+def with_a_prompt(fixed: bool) -> It:
+    net = Tower(2)
+    net.high = nn.Sequential(net.high, nn.LeakyReLU(), mlp(2, 2))
+    return tower(net, net.low)
+
+
+@loop(build=with_a_prompt, intended=None)
+def only_a_small_part_below_learns(it: It, i: int) -> None:
+    """A prompt in front of a large net that stands still, though nobody froze it."""
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+def on_a_random_stem(fixed: bool) -> It:
+    net = Tower(2)
+    net.high = mlp(2, 2)
+    return tower(net, net.high)
+
+
+@loop(build=on_a_random_stem, intended=None)
+def all_learns_but_a_small_random_stem(it: It, i: int) -> None:
+    """It takes the data themselves: random features, on which the rest learns."""
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+def of_three_parts_in_eval_mode(fixed: bool) -> It:
+    it = of_three_parts(False)
+    it.nets["net"].eval()
+    return it
+
+
+@loop(build=of_three_parts_in_eval_mode, intended=None)
+def a_middle_part_of_a_net_in_eval_mode(it: It, i: int) -> None:
+    """It is fine-tuned around what stands still."""
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))

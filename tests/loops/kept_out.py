@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from .kit import It, bce, draw, loop, mlp, noise, real, sgd
@@ -125,3 +125,27 @@ def a_probe_in_the_same_optimizer(it: It, i: int) -> None:
     code = enc(draw(i))
     labels = torch.arange(8) % 3
     step(it, "opt", mse_loss(dec(code), draw(i)) + cross_entropy(probe(code.detach()), labels))
+
+
+class Probe(nn.Module):
+    """It cuts off what it takes by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = mlp(3, 2)
+
+    def forward(self, code: Tensor) -> Tensor:
+        out: Tensor = self.layers(code.detach())
+        return out
+
+
+def with_a_cut_of_its_own(fixed: bool) -> It:
+    enc, head = mlp(2, 3), Probe()
+    return It(fixed=fixed, nets={"enc": enc, "head": head}, optimizers={"opt": sgd(enc, head)})
+
+
+@loop(build=with_a_cut_of_its_own, intended=None)
+def a_head_that_cuts_off_by_itself(it: It, i: int) -> None:
+    """It was built to: of the design of a net nothing is said."""
+    enc, head = it.nets.values()
+    step(it, "opt", mse_loss(head(enc(real(i))), real(i)))

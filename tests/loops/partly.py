@@ -817,3 +817,25 @@ def a_code_that_the_judge_should_teach_too(it: It, i: int) -> None:
     it.then = copy.deepcopy(it.nets)
     for optimizer in gradients:
         optimizer.step()
+
+
+def judged(it: It, who: str, i: int, cut: bool = False) -> Tensor:
+    enc, dec, dis = it.nets.values()
+    code = enc(real(i))
+    fake = dec(code.detach() if cut else code)
+    if who == "dis":
+        return bce(dis(real(i)), 1.0) + bce(dis(fake.detach()), 0.0)
+    return bce(dis(fake), 1.0) + mse_loss(code, noise(i))
+
+
+@loop(
+    ("cut-off", "enc"),
+    build=autoencoder_and_judge,
+    intended=judged,
+    says="the term that comes from dis is a constant for enc",
+    advice="with no detach\\(\\)",
+)
+def an_encoder_in_one_optimizer_that_no_judge_reaches(it: It, i: int) -> None:
+    """It only learns to be near the noise."""
+    step(it, "dis", judged(it, "dis", i))
+    step(it, "both", judged(it, "both", i, cut=not it.fixed))

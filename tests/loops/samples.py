@@ -89,3 +89,15 @@ def a_code_that_torch_draws(it: It, i: int) -> None:
 @loop(build=autoencoder, intended=variational)
 def a_code_that_is_made_of_noise(it: It, i: int) -> None:
     step(it, "opt", variational(it, "opt", i))
+
+
+@loop(build=actor_and_critic, intended=None)
+def a_draw_that_is_scored_with_its_graph(it: It, i: int) -> None:
+    """torch.normal hands zeros on; its log-probability in another term is what teaches."""
+    actor, critic = it.nets.values()
+    step(it, "critic", soft(it, "critic", i))
+    mean, log_std = actor(draw(i)).chunk(2, 1)
+    action = torch.normal(mean, log_std.exp())
+    worth = critic(torch.cat([draw(i), action], 1))
+    score = (Normal(mean, log_std.exp()).log_prob(action) * worth.detach()).mean()
+    step(it, "actor", -(score + worth.mean()))
