@@ -545,6 +545,20 @@ def test_the_peak_has_the_line_at_which_so_much_was_kept(pair):
     assert shown["moments"][-1]["sofar"]["peakText"] == bytes_text(rec.peak)
 
 
+def test_the_peak_counts_what_one_line_builds_and_frees():
+    """It is there when the backward begins, and at no line's end."""
+
+    def step_in_one_line(gan, real, noise):
+        gan.optimizer_g.zero_grad()
+        gan.loss(gan.discriminator(gan.generator(noise)), torch.ones(4, 1)).backward()
+        gan.optimizer_g.step()
+
+    rec = record_step(step_in_one_line, tiny_gan(seed=0), REAL, NOISE)
+    *_, last = make_film(rec, "step")["moments"]
+    assert last["sofar"]["peakText"] == bytes_text(rec.peak) != "0 B"
+    assert rec.source.split("\n")[last["sofar"]["peakLine"] - 1].strip().endswith(".backward()")
+
+
 def test_where_a_call_raised_the_counter_counts_what_the_stage_and_the_matrix_show(explorer):
     """S2 without detach: d_loss filled G, and g_loss filled D before it came to what was freed."""
     (changed,) = (v for v in explorer.data["variants"]["detach"] if v["key"] == "no_detach")

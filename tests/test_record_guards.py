@@ -120,3 +120,19 @@ def test_a_step_in_another_thread_is_none_that_later_ones_stand_in() -> None:
         return [(event.kind, event.target) for event in rec.events]
 
     assert recorded(beside=True) == recorded(beside=False)
+
+
+def test_what_freezes_nothing_is_told_only_if_it_stood_at_each_step() -> None:
+    net = nn.Sequential(mlp(2, 2), nn.Linear(2, 2))
+    optimizer = sgd(net)
+    with record({"net": net}, {"opt": optimizer}) as rec:
+        for i, stands in enumerate((False, True, False)):
+            net[0].requires_grad = stands
+            net(real(i)).mean().backward()
+            optimizer.step()
+    assert rec.frozen_in_vain == {"net": ""}
+    with record({"net": net}, {"opt": optimizer}) as rec:
+        for i in range(2):
+            net(real(i)).mean().backward()
+            optimizer.step()
+    assert rec.frozen_in_vain == {"net": "0.requires_grad"}

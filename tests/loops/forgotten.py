@@ -226,3 +226,20 @@ def of_three_parts_in_eval_mode(fixed: bool) -> It:
 def a_middle_part_of_a_net_in_eval_mode(it: It, i: int) -> None:
     """It is fine-tuned around what stands still."""
     step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+def with_an_adapter_in_eval_mode(fixed: bool) -> It:
+    it = with_a_teacher(False)
+    it.align.eval().requires_grad_(not fixed)
+    return it
+
+
+@loop(
+    waste="ownership",
+    build=with_an_adapter_in_eval_mode,
+    intended=None,
+    advice="fixed net, freeze it",
+)
+def a_fixed_adapter_that_is_in_eval_mode(it: It, i: int) -> None:
+    """A random projection, which nobody froze."""
+    step(it, "opt", distilled(it, "opt", i))

@@ -154,6 +154,8 @@ def _may_have_cleared(story: Story, step: Step) -> bool:
 
 def _why_empty(story: Story, step: Step) -> Reason:
     calls = story.calls_between(story.step_before(step, step.nets[0]), step.event.index)
+    company = frozenset().union(*(story.company[net] for net in step.nets))
+    calls = [c for c in calls if _nets_in(story, c) & company] or calls
     if not calls:
         return Reason(
             "No backward was called before it.",
@@ -180,6 +182,10 @@ def _why_empty(story: Story, step: Step) -> Reason:
     if (keep := kept(story, call, story.cuts_before(call, step.nets))) is not None:
         why, fix, blanks = why + keep.why, keep.fix, blanks | keep.blanks
     return Reason(why, fix, blanks, (story.events[call.index],))
+
+
+def _nets_in(story: Story, call: BackwardCall) -> frozenset[str]:
+    return frozenset().union(story.receivers(call), *(story.behind[i] for i in call.nodes))
 
 
 def _frozen(story: Story, step: Step, calls: list[BackwardCall]) -> Reason | None:

@@ -114,6 +114,21 @@ class Flow(Quotes):
             self._made_from[cut] = frozenset(nets)
         return self._made_from[cut]
 
+    @cached_property
+    def company(self) -> dict[str, frozenset[str]]:
+        """Net -> the nets that have to do with it, itself included: what they made went into one
+        graph, cut off or not, or one optimizer holds them."""
+        groups = {frozenset(row) for row in self.record.holds.values()}
+        for key, nets in self.behind.items():
+            cuts = (self.made_from(cut) for cut in self.cuts_into.get(key, ()))
+            fed = {forward.net for forward in self.fed_into.get(key, ())}
+            groups.add(nets.union(fed, *cuts))
+        found = {net: frozenset([net]) for net in self.record.parameters}
+        for group in groups:
+            joined = group.union(*(found.get(net, frozenset()) for net in group))
+            found |= dict.fromkeys(joined, joined)
+        return found
+
     def comes_from(self, forward: int, net: str) -> bool:
         """Did what ``net`` had made, cut off or made without gradients, go into this forward?"""
         built = self.built_by.get(forward, [])
