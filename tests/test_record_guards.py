@@ -127,7 +127,7 @@ def test_what_freezes_nothing_is_told_only_if_it_stood_at_each_step() -> None:
     optimizer = sgd(net)
     with record({"net": net}, {"opt": optimizer}) as rec:
         for i, stands in enumerate((False, True, False)):
-            net[0].requires_grad = stands
+            setattr(net[0], "requires_grad", stands)  # noqa: B010 - no word of a module
             net(real(i)).mean().backward()
             optimizer.step()
     assert rec.frozen_in_vain == {"net": ""}

@@ -177,11 +177,11 @@ def a_perceptual_net_that_judges_both(it: It, i: int) -> None:
 
 
 class Tower(nn.Module):
-    """A part below and a part above it, of these many numbers between them."""
+    """A part below, and one above it."""
 
-    def __init__(self, wide: int) -> None:
+    def __init__(self, high: nn.Module) -> None:
         super().__init__()
-        self.low, self.high = nn.Linear(2, wide), nn.Linear(wide, 2)
+        self.low, self.high = nn.Linear(2, 2), high
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.high(self.low(x).relu())
@@ -193,8 +193,7 @@ def tower(net: Tower, held: nn.Module) -> It:
 
 
 def with_a_prompt(fixed: bool) -> It:
-    net = Tower(2)
-    net.high = nn.Sequential(net.high, nn.LeakyReLU(), mlp(2, 2))
+    net = Tower(nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(), mlp(2, 2)))
     return tower(net, net.low)
 
 
@@ -205,8 +204,7 @@ def only_a_small_part_below_learns(it: It, i: int) -> None:
 
 
 def on_a_random_stem(fixed: bool) -> It:
-    net = Tower(2)
-    net.high = mlp(2, 2)
+    net = Tower(mlp(2, 2))
     return tower(net, net.high)
 
 
