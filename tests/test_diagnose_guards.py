@@ -252,7 +252,7 @@ def test_of_parameters_made_anew_three_are_named(count: int) -> None:
             step(both, torch.stack([G(code).square().mean() for code in now]).sum())
             now = [nn.Parameter(code.detach() / 2) for code in now]
     (told,) = (f for f in diagnose(rec).findings if f.severity == "wrong")
-    names = ", ".join(map(str, range(min(count, 3)))) + (", ..." if count > 3 else "")
+    names = ", ".join(map(str, range(min(count, 3)))) + (" and 1 more" if count > 3 else "")
     if count == 1:
         assert f"moves {names} of codes" in told.message
     else:
@@ -261,7 +261,7 @@ def test_of_parameters_made_anew_three_are_named(count: int) -> None:
 
 @pytest.mark.parametrize(
     ("bias", "names"),
-    [(False, "1.weight, 1.bias, 2.weight of"), (True, "1.weight, 1.bias, 2.weight, ... of")],
+    [(False, "1.weight, 1.bias, 2.weight of"), (True, "1.weight, 1.bias, 2.weight and 1 more of")],
 )
 def test_of_a_part_made_anew_three_parameters_are_named(bias: bool, names: str) -> None:
     D = nn.Sequential(nn.Linear(2, 8), nn.Linear(8, 8), nn.Linear(8, 1, bias=bias))
