@@ -61,7 +61,7 @@ class CostLab {
     const columns = make("div", { class: "columns" }, left, this.map());
     this.section = make("section", { class: "lab", role: "group", "aria-label": UI.title },
       this.told, columns, this.detail);
-    this.section.addEventListener("keydown", (event) => this.key(event));
+    this.section.addEventListener("keydown", (event) => keepKeys(event, this.host, this.root));
     this.root.replaceChildren(make("style", {}, CSS), this.section);
   }
 
@@ -194,19 +194,6 @@ class CostLab {
     const sizes = [["F_G", forward.g[g]], ["I_G", first.g[g]], ["F_D", forward.d[d]], ["I_D", first.d[d]]];
     this.detail.append(make("b", {}, titles[key]), ` ${formula} = ${totals.get(key).toLocaleString("en")} FLOPs`,
       make("br"), sizes.map(([name, n]) => `${name} = ${n.toLocaleString("en")}`).join(" · "));
-  }
-
-  // The sliders' keys are theirs: neither the notebook nor the slide may act on them too.
-  key(event) {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
-    if (["Tab", "PageUp", "PageDown"].includes(event.key)) {
-      if (event.key !== "Tab") event.preventDefault(); // they turn slides, and move no slider
-      return;
-    }
-    event.stopPropagation();
-    if (event.key !== "Escape") return;
-    this.root.activeElement?.blur();
-    this.host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
   }
 
   destroy() {

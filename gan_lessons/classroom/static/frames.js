@@ -39,7 +39,7 @@ class Frames {
     const bar = make("div", { class: "bar" }, this.button, this.slider, this.place);
     this.section = make("section", { class: "frames", role: "group", "aria-label": slider },
       make("div", { class: "body" }, choices, bar, this.image, this.told));
-    this.section.addEventListener("keydown", (event) => this.key(event));
+    this.section.addEventListener("keydown", (event) => keepKeys(event, this.host, this.root));
     this.root.replaceChildren(make("style", {}, this.data.css), this.section);
   }
 
@@ -92,19 +92,6 @@ class Frames {
     this.timer = null;
     this.told.setAttribute("aria-live", "polite");
     this.update();
-  }
-
-  // Its keys are its own: neither the notebook nor the slide may act on them too.
-  key(event) {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
-    if (["Tab", "PageUp", "PageDown"].includes(event.key)) {
-      if (event.key !== "Tab") event.preventDefault(); // they turn slides, and move no slider
-      return;
-    }
-    event.stopPropagation();
-    if (event.key !== "Escape") return;
-    this.root.activeElement?.blur();
-    this.host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
   }
 
   destroy() {

@@ -1,4 +1,5 @@
-// What our front ends share: making elements, filling in texts, and finding out what is behind them.
+// What our front ends share: making elements, filling in texts, keeping keys, and finding out
+// what is behind them.
 
 const make = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const draw = (tag, attributes, ...children) =>
@@ -43,4 +44,18 @@ function watchTheme(host, section) {
     themes.disconnect();
     media.removeEventListener("change", look);
   };
+}
+
+// The keys of sliders and buttons are theirs: neither the notebook nor the slide may act on them too.
+// Escape gives the focus back to what is around `host`.
+function keepKeys(event, host, root) {
+  if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+  if (["Tab", "PageUp", "PageDown"].includes(event.key)) {
+    if (event.key !== "Tab") event.preventDefault(); // they turn slides, and move no slider
+    return;
+  }
+  event.stopPropagation();
+  if (event.key !== "Escape") return;
+  root.activeElement?.blur();
+  host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
 }
