@@ -92,7 +92,8 @@ $(VENV)/.lab $(VENV)/.slides $(VENV)/.deck $(VENV)/.test: $(PINS) $(VENV)/.torch
 OPEN_LAB = $(PY) -m jupyterlab --ServerApp.ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) $(ARGS) notebooks
 
 lab: $(VENV)/.lab  ## open JupyterLab on the first lesson
-	$(OPEN_LAB) --LabApp.default_url=/lab/tree/00-start-here.ipynb
+	JUPYTER_CONFIG_PATH="$(CURDIR)/gan_lessons/classroom/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  $(OPEN_LAB) --LabApp.default_url=/lab/tree/00-start-here.ipynb
 
 # The settings that live slides need are a folder that Jupyter is pointed to; what the teacher changes
 # is kept in .venv, so that `make lab` stays as it is. That a deck was on screen is forgotten: the

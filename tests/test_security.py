@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
+from gan_lessons.classroom.lessons import LAB_SETTINGS
+
 HASHED = re.compile(
     r"^([\w.-]+)==(\S+) (.*)\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
 )
@@ -20,8 +22,9 @@ def test_only_this_machine_reaches_jupyterlab_and_with_its_token(root: Path, tar
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     opens = done.stdout.splitlines()[-1]
     assert " -m jupyterlab --ServerApp.ip=127.0.0.1 " in opens
-    settings = [path.read_text("utf-8") for path in (root / "tools/present").rglob("*.json*")]
-    assert settings
+    folders = [root / "tools/present", LAB_SETTINGS]
+    settings = [path.read_text("utf-8") for folder in folders for path in folder.rglob("*.json*")]
+    assert len(settings) >= 2
     for text in (opens, *settings):
         assert not re.search(r"token|password|ServerApp\.(?!ip=127)|0\.0\.0\.0", text)
 

@@ -21,6 +21,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from gan_lessons.classroom.lessons import LAB_SETTINGS
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -282,6 +284,9 @@ def test_make_lab_opens_the_first_lesson_and_installs_what_lessons_use():
     assert opens.endswith(
         "--no-browser notebooks --LabApp.default_url=/lab/tree/00-start-here.ipynb"
     )
+    config, _, users = re.findall(r'JUPYTER_CONFIG_PATH="([^"]+)"', done.stdout)[0].partition("$")
+    assert Path(config) == LAB_SETTINGS
+    assert users == "{JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}"
 
 
 @pytest.fixture

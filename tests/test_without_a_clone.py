@@ -147,16 +147,21 @@ def test_lab_opens_the_first_lesson_of_the_copy(
 ):
     started = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "execv", lambda program, command: started.append(command))
-    monkeypatch.setattr(lessons.subprocess, "call", lambda command: 7)
+    monkeypatch.setattr(os, "execve", lambda program, command, env: started.append((command, env)))
+    monkeypatch.setattr(lessons.subprocess, "call", lambda command, env: 7)
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "theirs")
     if os.name == "posix":
         monkeypatch.setattr(lessons.signal, "signal", lambda *args: None)
     assert command_line.main(["lab", *arguments]) == 7
     assert texts(tmp_path / folder) == texts(ours)
     if os.name == "posix":
-        command = [part for part in started[0] if part != "--allow-root"]
+        [(command, environment)] = started
+        command = [part for part in command if part != "--allow-root"]
         assert command[:4] == [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
         assert command[4:] == ["--LabApp.default_url=/lab/tree/00-start-here.ipynb", *rest, folder]
+        paths = environment.pop("JUPYTER_CONFIG_PATH")
+        assert paths == f"{lessons.LAB_SETTINGS}:theirs"
+        assert {**environment, "JUPYTER_CONFIG_PATH": "theirs"} == {**os.environ}
 
 
 def test_lab_without_jupyterlab_says_what_to_install_and_copies_nothing(

@@ -22,13 +22,15 @@ from types import TracebackType
 from typing import Any, Self
 
 START_SECONDS = 90
+LAB_SETTINGS = Path(__file__).resolve().parents[1] / "gan_lessons" / "classroom" / "jupyter"
 
 
 class LabServer:
     """A JupyterLab on 127.0.0.1 over a copy of ``notebooks``, private to ``scratch``.
 
     ``scratch`` is created and not removed: the caller owns it. ``dark`` chooses the theme.
-    ``config`` is a folder of Jupyter configuration to use in place of our settings for tests.
+    ``config`` is a folder of Jupyter configuration to use in place of what ``make lab`` reads and
+    our settings for tests.
     Entering starts the server and waits until it answers; leaving ends it and its kernels.
     Raises RuntimeError with the end of the server's log if it does not start.
     """
@@ -114,9 +116,8 @@ class LabServer:
 
     def _environment(self) -> dict[str, str]:
         environment = kernel_environment(self.scratch)
-        if self._config is not None:
-            environment["JUPYTER_CONFIG_PATH"] = str(self._config)
         return environment | {
+            "JUPYTER_CONFIG_PATH": str(self._config or LAB_SETTINGS),
             "JUPYTERLAB_SETTINGS_DIR": str(self.scratch / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(self.scratch / "workspaces"),
         }
@@ -125,8 +126,6 @@ class LabServer:
         settings: dict[str, dict[str, Any]] = {
             # Lab leaves cells out of the page while they are out of view; a test looks at all.
             "notebook-extension/tracker": {"windowingMode": "none"},
-            # No question about news, no look for updates.
-            "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
             "apputils-extension/themes": {
                 "theme": "JupyterLab Dark" if self._dark else "JupyterLab Light"
             },

@@ -24,6 +24,7 @@ from gan_lessons.whole_file import whole_file, write_whole
 PACKAGE = Path(__file__).resolve().parents[1]
 FIRST = "00-start-here.ipynb"
 FOLDER = "gan-lessons"  # in the folder where one types
+LAB_SETTINGS = PACKAGE / "classroom" / "jupyter"  # JupyterLab asks nobody for news, nor for updates
 GIVEN = ".gan-lessons.json"  # name of a notebook -> digest of what was copied under that name
 
 
@@ -143,7 +144,10 @@ def lab_command(arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     command += [f"--LabApp.default_url=/lab/tree/{FIRST}", *rest, str(options.folder)]
+    theirs = os.environ.get("JUPYTER_CONFIG_PATH")
+    paths = os.pathsep.join([str(LAB_SETTINGS), *([theirs] if theirs else [])])
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": paths}
     if os.name == "posix":
-        os.execv(command[0], command)
+        os.execve(command[0], command, environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is JupyterLab's, which asks back
-    return subprocess.call(command)
+    return subprocess.call(command, env=environment)

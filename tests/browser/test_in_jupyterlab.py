@@ -5,6 +5,7 @@ One file, for to load a JupyterLab takes longer than what is looked at in it.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -112,6 +113,23 @@ def test_a_learners_own_step(write_notebook, lab_on):
         shown = explorer.shown()
         assert shown.lines == ["g_loss.backward()"]
         assert "G gets its gradient." in shown.caption
+
+
+SETTING = "/lab/api/settings/@jupyterlab/apputils-extension:notification"
+
+
+def test_jupyterlab_asks_nobody_for_news_or_updates_and_no_learner_whether_it_may(
+    write_notebook, lab_on
+):
+    write_notebook("quiet.ipynb", "1")
+    with lab_on() as lab:
+        page = lab.open("quiet.ipynb")
+        page.run_all()
+        setting = page.page.evaluate(f"fetch({SETTING!r}).then((answer) => answer.json())")
+        given = {name: entry["default"] for name, entry in setting["schema"]["properties"].items()}
+        assert (given["fetchNews"], given["checkForUpdates"]) == ("false", False)
+        assert json.loads(setting["raw"] or "{}") == {}  # nobody chose it: a learner who likes may
+        assert page.page.locator(".Toastify__toast").count() == 0
 
 
 # The cost lab: a linked menu drives it, and it drives the menu ------------------------------------

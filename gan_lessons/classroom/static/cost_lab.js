@@ -61,7 +61,7 @@ class CostLab {
     const columns = make("div", { class: "columns" }, left, this.map());
     this.section = make("section", { class: "lab", role: "group", "aria-label": UI.title },
       this.told, columns, this.detail);
-    this.section.addEventListener("keydown", (event) => keepKeys(event, this.host, this.root));
+    this.section.addEventListener("keydown", (event) => keepSliderKeys(event, this.host, this.root));
     this.root.replaceChildren(make("style", {}, CSS), this.section);
   }
 

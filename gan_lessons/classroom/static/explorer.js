@@ -558,11 +558,9 @@ class Explorer {
     return open;
   }
 
-  // Give the focus back to the slide or the notebook.
   leave() {
     this.play(false);
-    this.root.activeElement?.blur();
-    this.host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
+    leave(this.host, this.root);
   }
 
   destroy() {

@@ -39,7 +39,7 @@ class Frames {
     const bar = make("div", { class: "bar" }, this.button, this.slider, this.place);
     this.section = make("section", { class: "frames", role: "group", "aria-label": slider },
       make("div", { class: "body" }, choices, bar, this.image, this.told));
-    this.section.addEventListener("keydown", (event) => keepKeys(event, this.host, this.root));
+    this.section.addEventListener("keydown", (event) => keepSliderKeys(event, this.host, this.root));
     this.root.replaceChildren(make("style", {}, this.data.css), this.section);
   }
 

@@ -46,16 +46,19 @@ function watchTheme(host, section) {
   };
 }
 
-// The keys of sliders and buttons are theirs: neither the notebook nor the slide may act on them too.
-// Escape gives the focus back to what is around `host`.
-function keepKeys(event, host, root) {
+// The focus goes back to what is around `host`: a slide, or a cell of JupyterLab.
+function leave(host, root) {
+  root.activeElement?.blur();
+  host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
+}
+
+// The keys of sliders are theirs: neither the notebook nor the slide may act on them too.
+function keepSliderKeys(event, host, root) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
   if (["Tab", "PageUp", "PageDown"].includes(event.key)) {
     if (event.key !== "Tab") event.preventDefault(); // they turn slides, and move no slider
     return;
   }
   event.stopPropagation();
-  if (event.key !== "Escape") return;
-  root.activeElement?.blur();
-  host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
+  if (event.key === "Escape") leave(host, root);
 }

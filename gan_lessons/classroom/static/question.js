@@ -56,9 +56,7 @@ function keepKeys(section, root, host) {
     if (["Tab", "PageUp", "PageDown"].includes(event.key)) return;
     const typing = event.composedPath()[0].tagName === "INPUT";
     if (typing || ["Escape", "Enter", " "].includes(event.key)) event.stopPropagation();
-    if (event.key !== "Escape") return;
-    root.activeElement?.blur();
-    host.closest(".jp-Cell, .jp-Notebook, section, [tabindex]")?.focus({ preventScroll: true });
+    if (event.key === "Escape") leave(host, root);
   });
 }
 
