@@ -388,6 +388,22 @@ def a_term_that_was_made_a_number_for_the_log(it: It, i: int) -> None:
     step(it, "G", l1_loss(fake, real(i)) + log["adv"])
 
 
+@loop(
+    ("never-walked", "G"),
+    intended=with_content,
+    says="A number that is another one each time is added .* G learns nothing from it",
+    advice="without .item\\(\\), float\\(\\) or .detach\\(\\) on its way into the sum",
+    source="https://github.com/guopengf/FL-MRCM/issues/10",
+)
+def a_term_that_was_detached_and_made_a_number(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    adversarial = bce(D(fake), 1.0)
+    number = adversarial if it.fixed else adversarial.detach().item()
+    step(it, "G", l1_loss(fake, real(i)) + number)
+
+
 def actor_and_critic(fixed: bool) -> It:
     actor, critic = mlp(2, 2), mlp(4, 1)
     nets = {"actor": actor, "critic": critic, "target": copy.deepcopy(critic)}
@@ -484,9 +500,10 @@ def with_a_committee(fixed: bool) -> It:
 
 
 @loop(
+    ("ownership", "D"),
     build=with_a_committee,
-    waste="ownership",
-    says="for 8 parameters that no optimizer holds, .* not among the parameters of D",
+    intended=lambda it, who, i: usual(it, who, i) if it.fixed else None,
+    says="for 8 parameters inside D that are not among its parameters, for members is a plain list",
     advice="nn.ModuleList",
 )
 def a_judge_made_of_nets_in_a_plain_list(it: It, i: int) -> None:
@@ -717,7 +734,7 @@ def a_distance_that_is_added_for_the_log(it: It, i: int) -> None:
 
 
 @loop(
-    waste="cut-off",
+    ("cut-off", "G"),
     intended=lambda it, who, i: features_again(it, i) if who == "G" else usual(it, who, i),
     says="a constant: it was made of what detach\\(\\) had cut off in `features = ",
     advice="make it of the output of G itself, without detach",

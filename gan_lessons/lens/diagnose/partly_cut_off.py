@@ -45,7 +45,9 @@ def constant_term(story: Story) -> Iterator[Finding]:
             whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
             again = whole and judges <= {net, *linked} and cut.how != "torch.no_grad"
             if (judges == {net} or again) and cut.through is None and _is_compared(cut):
-                yield _added_without_gradients(story, net, call, cut)
+                by_name = again and cut.how in ("detach()", ".data")
+                judge = " and ".join(sorted(judges - {net})) if by_name else ""
+                yield _added_without_gradients(story, net, call, cut, judge)
 
 
 def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, frozenset[str]]]:
@@ -152,19 +154,24 @@ _A_CONSTANT = {  # (was it computed under no_grad, did a fixed net judge it) -> 
 }
 
 
-def _added_without_gradients(story: Story, net: str, call: BackwardCall, cut: Cut) -> Finding:
-    """No trained net judged. Where a fixed one did, it is a loss; else it may be for a log."""
+def _added_without_gradients(
+    story: Story, net: str, call: BackwardCall, cut: Cut, judge: str
+) -> Finding:
+    """Where a fixed net judged, or features of ``judge``, which learns, were detached before they
+    were compared, it is a loss; else it may be for a log."""
     no_grad = cut.how == "torch.no_grad"
     return story.finding(
-        "cut-off", "wrong" if cut.judged else "waste", net, [story.events[call.index]],
+        "cut-off", "wrong" if cut.judged or judge else "waste", net, [story.events[call.index]],
         _A_CONSTANT[no_grad, cut.judged],
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "
         "loss."
         if no_grad
         else "If {net} is to learn from this term, make it of the output of {net} itself, without "
-        "{how}. If it is for a log, leave it out of the loss.",
-        call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
+        "{how}"
+        + (", and call {judge} again on that" if judge else "")
+        + ". If it is for a log, leave it out of the loss.",
+        judge=judge, call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
     )  # fmt: skip
 
 

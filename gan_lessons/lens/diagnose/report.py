@@ -34,6 +34,7 @@ from gan_lessons.lens.diagnose.finding_text import (
     grouped,
 )
 from gan_lessons.lens.diagnose.forgotten import forgotten_parts
+from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
 from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.loss_forms import (
@@ -94,9 +95,10 @@ STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, kept_out, constant_term, mere_number, dead_terms, polluted,
     pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked,
-    lost_terms, thrown_away, squashed_twice, weighed_by_another, weighed_by_its_judge,
-    moving_target, taught_teacher, taught_average, pulled_alike, helps_its_judge,
-    nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled, never_scaled,
+    lost_terms, thrown_away, kept_by_reference, squashed_twice, weighed_by_another,
+    weighed_by_its_judge, moving_target, taught_teacher, taught_average, pulled_alike,
+    helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled,
+    never_scaled,
     never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
     forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
     hooks_pile_up, frozen_by_a_name, cancelled, uncut, reversals, flat, all_pairs, counted_twice,
