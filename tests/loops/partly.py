@@ -630,6 +630,17 @@ def of_weighed(it: It, who: str, i: int) -> Tensor | None:
     return loss
 
 
+def of_weighed_by_hand(it: It, who: str, i: int) -> Tensor | None:
+    return of_weighed(it, who, i) if who == "D" else bce(it.nets["D"](it.nets["G"](noise(i))), 1.0)
+
+
+def judged_turns(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    step(it, "G", bce(D(fake), 1.0))
+
+
 def weighed_turns(it: It, i: int) -> None:
     G, D = it.nets.values()
     fake = G(noise(i))
@@ -659,6 +670,35 @@ def a_temperature_that_is_read_as_a_number(it: It, i: int) -> None:
 )
 def a_temperature_that_is_read_directly(it: It, i: int) -> None:
     weighed_turns(it, i)
+
+
+@loop(
+    ("cut-off", "D"),
+    build=lambda fixed: judged_by_weight(fixed, lambda heat: heat.data.exp()),
+    intended=of_weighed_by_hand,
+    says="reached heat of D, .* .data in .* cuts it off where the forward reads it",
+    advice="Leave out .data there",
+)
+def a_temperature_that_is_read_by_data(it: It, i: int) -> None:
+    judged_turns(it, i)
+
+
+@loop(build=lambda fixed: judged_by_weight(False, lambda heat: heat.detach().exp()), intended=None)
+def a_temperature_that_is_moved_by_hand(it: It, i: int) -> None:
+    """No loss is to reach it."""
+    judged_turns(it, i)
+    with torch.no_grad():
+        it.nets["D"].heat.mul_(0.99)
+
+
+def logged(heat: Tensor) -> Tensor:
+    assert heat.detach().item() > 0
+    return heat.exp()
+
+
+@loop(build=lambda fixed: judged_by_weight(False, logged), intended=None)
+def a_temperature_of_which_a_copy_is_logged(it: It, i: int) -> None:
+    judged_turns(it, i)
 
 
 def looked_at(heat: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.diagnose.straight_through import kept, straight_through
 from gan_lessons.lens.model import BackwardCall, Cut
 
+CUTS = ("detach()", "detach_()", ".data")
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
 
 RESAMPLED = (
@@ -45,7 +46,7 @@ def constant_term(story: Story) -> Iterator[Finding]:
             whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
             again = whole and judges <= {net, *linked} and cut.how != "torch.no_grad"
             if (judges == {net} or again) and cut.through is None and _is_compared(cut):
-                by_name = again and cut.how in ("detach()", ".data")
+                by_name = again and cut.how in CUTS
                 judge = " and ".join(sorted(judges - {net})) if by_name else ""
                 yield _added_without_gradients(story, net, call, cut, judge)
 
@@ -259,15 +260,23 @@ def never_received(story: Story) -> Iterator[Finding]:
 
 
 def _as_a_number(story: Story, net: str, never: list[str], step: Step) -> Finding | None:
-    """Of these parameters alone a Python number was made while the net ran."""
+    """Of these parameters alone a Python number was made while the net ran, or a detached copy,
+    and nothing else moves them."""
     for node, how, line in story.record.graph.numbers:
-        leaves = story.leaves_of(node)
-        if leaves and leaves <= {(net, name) for name in never}:
+        leaves, cut = story.leaves_of(node), how in CUTS
+        moved = {(net, name) for name in story.moved_outside.get(net, ())} if cut else {*()}
+        if leaves and leaves <= {(net, name) for name in never} - moved:
             return story.finding(
                 "cut-off", "wrong", net, [step.event],
-                "No backward reached {names} of {net}, which {step} is to move: {how}{where} makes "
-                "a Python number of it, and no gradient goes back from a number.",
-                "Leave out {how} there: compute with the tensor.",
+                "No backward reached {names} of {net}, which {step} is to move: {how}{where} cuts "
+                "it off where the forward reads it."
+                if cut
+                else "No backward reached {names} of {net}, which {step} is to move: {how}{where} "
+                "makes a Python number of it, and no gradient goes back from a number.",
+                "Leave out {how} there: compute with the parameter itself. If it is to stand "
+                "still, leave it out of the optimizer."
+                if cut
+                else "Leave out {how} there: compute with the tensor.",
                 names=some(sorted(name for _, name in leaves)), step=story.event(step.event),
                 how=how, where=story.in_line(line),
             )  # fmt: skip

@@ -85,6 +85,7 @@ from gan_lessons.lens.diagnose.useless_gradients import (
     counted_twice,
     flat,
     not_finite,
+    stepped_again,
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.diagnose.wrong_judge import wrong_judge
@@ -102,6 +103,7 @@ RULES: tuple[Rule, ...] = (
     never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
     forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
     hooks_pile_up, frozen_by_a_name, cancelled, uncut, reversals, flat, all_pairs, counted_twice,
+    stepped_again,
     not_finite, in_vain, needless_retain, memory_growth, update_kind, from_before, never_received,
     frozen, batchnorm_updates,
 )  # fmt: skip

@@ -125,6 +125,8 @@ class Operations(TorchFunctionMode):
                 self.values.went_on(name, [tensor], [])
             elif source is not None and isinstance(out, Tensor):
                 self.values.cut_off(source, how, [out])
+            elif isinstance(tensor, nn.Parameter) and torch.is_grad_enabled():
+                self.values.taken_from(tensor, how)
         return out
 
     def _slopes(
