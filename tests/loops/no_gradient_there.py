@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 from .kit import It, bce, loop, mlp, noise, real, sgd
 from .right import step
@@ -69,6 +69,51 @@ def an_entropy_that_is_subtracted_as_a_number(it: It, i: int) -> None:
 @loop(build=with_a_policy, intended=lambda it, who, i: of_entropy(it, i, as_number=False))
 def an_entropy_that_is_subtracted(it: It, i: int) -> None:
     step(it, "policy", of_entropy(it, i, as_number=False))
+
+
+def cycled(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return bce(D(fake), 1.0) + l1_loss(fake, real(i)) + mse_loss(D(fake), D(real(i)).detach())
+
+
+@loop(("cancelled", "G"), intended=cycled, says="The distance in `near = l1_loss.* is that of what "
+      "G made to itself", advice="which of the two names there is to be another one")  # fmt: skip
+def the_distance_of_a_fake_to_its_own_copy(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    step(it, "D", cycled(it, "D", i))
+    fake = G(noise(i))
+    near = l1_loss(fake, real(i) if it.fixed else fake.detach())
+    step(it, "G", bce(D(fake), 1.0) + near + mse_loss(D(fake), D(real(i)).detach()))
+
+
+@loop(("cancelled", "G"), intended=cycled,
+      says="The distance in `alike = mse_loss.* is that of what G made to itself",
+      advice="which of the two names there is to be another one")  # fmt: skip
+def the_distance_of_a_verdict_to_itself(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    step(it, "D", cycled(it, "D", i))
+    fake = G(noise(i))
+    said = D(fake)
+    alike = mse_loss(said, D(real(i)).detach() if it.fixed else said)
+    step(it, "G", bce(said, 1.0) + l1_loss(fake, real(i)) + alike)
+
+
+def halves_alike(it: It, who: str, i: int) -> Tensor:
+    """Two halves of one output are of one operation, and not the same."""
+    G, D = it.nets.values()
+    one, two = G(noise(i)).chunk(2)
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(one.detach()), 0.0)
+    return bce(D(one), 1.0) + mse_loss(one, two.detach()) + mse_loss(two, one.detach())
+
+
+@loop(intended=halves_alike)
+def two_halves_of_one_output(it: It, i: int) -> None:
+    for who in "DG":
+        step(it, who, halves_alike(it, who, i))
 
 
 def with_two_losses(fixed: bool) -> It:

@@ -369,6 +369,38 @@ def scales_in_a_plain_list_under_one_head(it: It, i: int) -> None:
     turns(it, i)
 
 
+class InHeads(nn.Module):
+    """A stem that is registered, and heads above it that a list keeps."""
+
+    def __init__(self, kept: type = list) -> None:
+        super().__init__()
+        self.stem = mlp(2, 4)
+        self.heads = kept([mlp(4, 1) for _ in range(2)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return torch.stack([head(x) for head in self.heads]).mean(0)
+
+
+def judged_by_heads(fixed: bool) -> It:
+    it = pair(fixed)
+    it.nets["D"] = InHeads(nn.ModuleList if fixed else list)
+    it.optimizers = {"g": sgd(it.nets["G"]), "d": sgd(it.nets["D"])}
+    return it
+
+
+@loop(
+    ("ownership", "D"),
+    build=judged_by_heads,
+    intended=when_fixed,
+    says="8 parameters inside D .* for heads is a plain list",
+    advice="Make heads an nn.ModuleList",
+    source="https://github.com/pytorch/pytorch/issues/715",
+)
+def heads_in_a_plain_list_above_a_stem(it: It, i: int) -> None:
+    turns(it, i)
+
+
 def with_a_fixed_net(fixed: bool) -> It:
     it = pair(fixed)
     it.second = mlp(2, 1).requires_grad_(not fixed)

@@ -198,6 +198,76 @@ def a_penalty_with_its_graph_and_a_log_of_it(it: It, i: int) -> None:
     generator_alone(it, i)
 
 
+def slope_of(D: Any, i: int) -> Tensor:
+    x = real(i).requires_grad_(True)
+    slope: Tensor = torch.autograd.grad(D(x).sum(), x, create_graph=True)[0]
+    return slope
+
+
+def to_one(slope: Tensor) -> Tensor:
+    return 10 * (slope.norm(2, 1) - 1).square().mean()
+
+
+def with_a_slope(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    if who == "G":
+        return -D(G(noise(i))).mean()
+    return D(G(noise(i)).detach()).mean() - D(real(i)).mean() + to_one(slope_of(D, i))
+
+
+def penalized(it: It, i: int, penalty: Callable[[Any], Tensor]) -> None:
+    G, D = it.nets.values()
+    step(it, "D", D(G(noise(i)).detach()).mean() - D(real(i)).mean() + penalty(D))
+    step(it, "G", with_a_slope(it, "G", i))
+
+
+@loop(
+    ("cut-off", "D"),
+    intended=with_a_slope,
+    says="penalty .* of a gradient that has its graph .* cut off from it by detach\\(\\)",
+    advice="Leave out detach\\(\\) there",
+)
+def a_penalty_on_a_detached_slope(it: It, i: int) -> None:
+    penalized(it, i, lambda D: to_one(slope_of(D, i) if it.fixed else slope_of(D, i).detach()))
+
+
+@loop(
+    ("cut-off", "D"),
+    intended=with_a_slope,
+    says="penalty .* of a gradient that has its graph .* cut off from it by torch.no_grad",
+    advice="Compute all of the penalty with gradients on",
+)
+def a_penalty_made_without_gradients(it: It, i: int) -> None:
+    slope = slope_of(it.nets["D"], i)
+    with torch.set_grad_enabled(it.fixed):
+        penalty = to_one(slope)
+    penalized(it, i, lambda D: penalty)
+
+
+@loop(
+    waste="cut-off",
+    intended=with_a_slope,
+    says="penalty .* cut off from it by detach\\(\\)",
+    advice="Leave out detach\\(\\) there. If it is for a log",
+)
+def a_penalty_that_is_detached_as_a_whole(it: It, i: int) -> None:
+    penalized(
+        it, i, lambda D: to_one(slope_of(D, i)) if it.fixed else to_one(slope_of(D, i)).detach()
+    )
+
+
+@loop(intended=None)
+def a_penalty_with_a_backward_of_its_own(it: It, i: int) -> None:
+    """And its value in the other sum, for what is printed."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    penalty = to_one(slope_of(D, i))
+    penalty.backward()
+    (D(G(noise(i)).detach()).mean() - D(real(i)).mean() + penalty.detach()).backward()
+    it.optimizers["D"].step()
+    step(it, "G", with_a_slope(it, "G", i))
+
+
 @loop(intended=None)
 def a_weight_from_the_ratio_of_two_gradients(it: It, i: int) -> None:
     """As autoencoders with a judge weigh their terms: the weight is a number on purpose."""
@@ -748,6 +818,62 @@ def the_features_of_a_fixed_net_on_a_detached_fake(it: It, i: int) -> None:
     step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
     content = mse_loss(it.features(fake if it.fixed else fake.detach()), it.features(real(i)))
     step(it, "G", bce(D(fake), 1.0) + content)
+
+
+def hooked(it: It, x: Tensor, cut: bool) -> Tensor:
+    """The features that a hook keeps while the fixed net runs."""
+    kept = list[Tensor]()
+    handle = it.features[0].register_forward_hook(
+        lambda part, given, out: kept.append(out.clone().detach() if cut else out)
+    )
+    it.features(x)
+    handle.remove()
+    return kept[0]
+
+
+def of_hooked(it: It, who: str, i: int, cut: bool = False) -> Tensor:
+    G, D = it.nets["G"], it.nets["D"]
+    fake = G(noise(i))
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return bce(D(fake), 1.0) + mse_loss(hooked(it, fake, cut), hooked(it, real(i), cut=True))
+
+
+@loop(
+    ("cut-off", "G"),
+    build=with_a_fixed_net,
+    intended=of_hooked,
+    says="what detach\\(\\) had cut off in .*through the weights of a fixed net, and G learns",
+    advice="make it of the output of G itself, without detach",
+    source="https://github.com/myscience/open-genie/issues/6",
+)
+def the_features_of_a_fixed_net_detached_in_a_hook(it: It, i: int) -> None:
+    step(it, "D", of_hooked(it, "D", i))
+    step(it, "G", of_hooked(it, "G", i, cut=not it.fixed))
+
+
+def with_a_named_fixed_net(fixed: bool) -> It:
+    it = with_a_fixed_net(fixed)
+    it.nets["features"] = it.features
+    return it
+
+
+@loop(
+    ("cut-off", "G"),
+    build=with_a_named_fixed_net,
+    intended=of_hooked,
+    says="through the weights of a fixed net, and G learns nothing",
+    advice="make it of the output of G itself, without detach",
+)
+def the_features_of_a_named_fixed_net_detached_in_a_hook(it: It, i: int) -> None:
+    step(it, "D", of_hooked(it, "D", i))
+    step(it, "G", of_hooked(it, "G", i, cut=not it.fixed))
+
+
+@loop(build=with_a_fixed_net, intended=of_hooked)
+def only_the_wanted_features_detached_in_a_hook(it: It, i: int) -> None:
+    for who in "DG":
+        step(it, who, of_hooked(it, who, i))
 
 
 @loop(

@@ -179,7 +179,12 @@ def of_nobody(story: Story) -> Iterator[Finding]:
         elif (alone := next((c for c in calls if _taught_alone(story, c)), None)) is not None:
             yield _of_nobody(story, alone, numbers, alone=True)
         elif between := forgotten(story, calls, numbers):
-            yield between
+            listed = _listed(story, numbers)
+            yield (
+                _not_registered(story, calls[0], *listed, len(numbers), sure=False)
+                if listed
+                else between
+            )
         else:
             yield _of_nobody(story, calls[0], numbers, alone=False)
 
@@ -221,6 +226,12 @@ def _in_a_plain_list(
             if {*numbers} & found and any(some and got - some for some in below):
                 return net, place
     return None
+
+
+def _listed(story: Story, found: frozenset[int]) -> tuple[str, str] | None:
+    """(net, attribute) of a list that holds all of these parameters."""
+    rows = story.record.unregistered.items()
+    return next(((n, at) for n, row in rows for at, held in row.items() if found <= {*held}), None)
 
 
 def _as_made_in_a_plain_list(

@@ -44,11 +44,16 @@ def constant_term(story: Story) -> Iterator[Finding]:
                         else _may_be_meant(story, (net, between, judge), call, cut)
                     )
             whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
-            again = whole and judges <= {net, *linked} and cut.how != "torch.no_grad"
-            if (judges == {net} or again) and cut.through is None and _is_compared(cut):
+            fixed = judges - {*story.trained}
+            again = whole and judges - fixed <= {net, *linked} and cut.how != "torch.no_grad"
+            inside = cut.through is not None and cut.through not in fixed
+            inside = inside or bool(slopes_behind(story, cut))  # a penalty: told elsewhere
+            if (judges == {net} or again) and not inside and _is_compared(cut):
                 by_name = again and cut.how in CUTS
-                judge = " and ".join(sorted(judges - {net})) if by_name else ""
-                yield _added_without_gradients(story, net, call, cut, judge)
+                judge = " and ".join(sorted(judges - fixed - {net})) if by_name else ""
+                features = by_name and (fixed or _is_judged(story, cut))
+                judged = cut.judged or bool(features)
+                yield _added_without_gradients(story, net, call, cut, judge, judged=judged)
 
 
 def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, frozenset[str]]]:
@@ -131,6 +136,16 @@ def _constant(
     )  # fmt: skip
 
 
+def _is_judged(story: Story, cut: Cut) -> bool:
+    """Had it gone through weights that no optimizer holds, outside the nets, when it was cut?"""
+    return not story.record.graph.judged.isdisjoint([cut.source, *story.reached(cut.source)])
+
+
+def slopes_behind(story: Story, cut: Cut) -> frozenset[int]:
+    """The gradients with a graph that the value was made of before it was cut off."""
+    return story.record.graph.curved & {cut.source, *story.reached(cut.source)}
+
+
 def _is_compared(cut: Cut) -> bool:
     """Was a loss made of it, after it was cut off? (A loss that is made and then detached may be
     there for what is printed.)"""
@@ -156,14 +171,14 @@ _A_CONSTANT = {  # (was it computed under no_grad, did a fixed net judge it) -> 
 
 
 def _added_without_gradients(
-    story: Story, net: str, call: BackwardCall, cut: Cut, judge: str
+    story: Story, net: str, call: BackwardCall, cut: Cut, judge: str, *, judged: bool
 ) -> Finding:
     """Where a fixed net judged, or features of ``judge``, which learns, were detached before they
     were compared, it is a loss; else it may be for a log."""
     no_grad = cut.how == "torch.no_grad"
     return story.finding(
-        "cut-off", "wrong" if cut.judged or judge else "waste", net, [story.events[call.index]],
-        _A_CONSTANT[no_grad, cut.judged],
+        "cut-off", "wrong" if judged or judge else "waste", net, [story.events[call.index]],
+        _A_CONSTANT[no_grad, judged],
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "
         "loss."

@@ -48,6 +48,10 @@ def _told(story: Story, step: Step, count: int) -> str:
     first = text.format(
         target=step.event.target, nets=" and ".join(nets), losses=" and ".join(losses), count=count
     )
+    if losses and any(state.by_hand for state in step.used.values()):
+        first += " Some of it was put into .grad by hand."
+    elif any(state.rewritten for state in step.used.values()) and not story.record.scalings:
+        first += " Something that is no backward changed it in place."
     return " ".join([first, *_through(story, step, calls, nets), *_cut(story, calls, nets)])
 
 

@@ -90,6 +90,9 @@ class LiveGraph:
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
         self.cancelled: set[int] = set()
+        self.judged: set[int] = set()
+        self.zeros: set[int] = set()
+        self.curved: set[int] = set()
         self.constants: dict[int, float] = {}
         self.labels: dict[int, float] = {}
         self.passes: dict[int, float] = {}
@@ -186,6 +189,9 @@ class LiveGraph:
             strangers=self._strangers,
             fresh=self._fresh,
             cancelled=frozenset(self.cancelled),
+            judged=frozenset(self.judged),
+            zeros=frozenset(self.zeros),
+            curved=frozenset(self.curved),
             constants=self.constants,
             labels=self.labels,
             passes=self.passes,

@@ -24,12 +24,13 @@ COMPARES = frozenset({
 })  # fmt: skip
 # A distance to a target; and those from which one may be made: ``(x - target) ** 2``.
 DISTANCES = ("MseLossBackward", "L1LossBackward", "SmoothL1LossBackward", "HuberLossBackward")
+MEANS = ("MeanBackward0", "SumBackward0")
 SHIFTS = {"SubBackward0": 1.0, "RsubBackward1": 1.0, "AddBackward0": -1.0}
 RESHAPES = ("UnsqueezeBackward", "ViewBackward", "ReshapeAliasBackward", "UnsafeViewBackward")
 
 
 class TellingNumbers:
-    """Writes ``cancelled``, ``constants``, ``labels`` and ``passes`` of ``graph``."""
+    """Writes ``cancelled``, ``zeros``, ``constants``, ``labels`` and ``passes`` of ``graph``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
@@ -53,6 +54,8 @@ class TellingNumbers:
             number = next((x for x in given if type(x) is float), None)
             if number is not None:
                 self._graph.constants[self._graph.id_of(node)] = number
+        if made.numel() == 1 and (op in MEANS or op.startswith(DISTANCES)) and _is_zero(made):
+            self._graph.zeros.add(self._graph.id_of(node))
         if op in SHIFTS or op.startswith(DISTANCES) or op in ("PowBackward0", "AbsBackward0"):
             self._label(node, op, given)
 
