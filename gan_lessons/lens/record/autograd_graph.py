@@ -94,6 +94,7 @@ class LiveGraph:
         self.zeros: set[int] = set()
         self.curved: set[int] = set()
         self.constants: dict[int, float] = {}
+        self.factors: dict[int, float] = {}
         self.labels: dict[int, float] = {}
         self.passes: dict[int, float] = {}
         self.pairs: dict[int, int] = {}
@@ -193,6 +194,7 @@ class LiveGraph:
             zeros=frozenset(self.zeros),
             curved=frozenset(self.curved),
             constants=self.constants,
+            factors=self.factors,
             labels=self.labels,
             passes=self.passes,
             pairs=self.pairs,

@@ -30,7 +30,8 @@ RESHAPES = ("UnsqueezeBackward", "ViewBackward", "ReshapeAliasBackward", "Unsafe
 
 
 class TellingNumbers:
-    """Writes ``cancelled``, ``zeros``, ``constants``, ``labels`` and ``passes`` of ``graph``."""
+    """Writes ``cancelled``, ``zeros``, ``constants``, ``factors``,
+    ``labels`` and ``passes`` of ``graph``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
@@ -54,6 +55,10 @@ class TellingNumbers:
             number = next((x for x in given if type(x) is float), None)
             if number is not None:
                 self._graph.constants[self._graph.id_of(node)] = number
+        elif op in ("MulBackward0", "DivBackward0") and made.numel() == 1:
+            number = _one_number(given)
+            if number is not None:
+                self._graph.factors[self._graph.id_of(node)] = number
         if made.numel() == 1 and (op in MEANS or op.startswith(DISTANCES)) and _is_zero(made):
             self._graph.zeros.add(self._graph.id_of(node))
         if op in SHIFTS or op.startswith(DISTANCES) or op in ("PowBackward0", "AbsBackward0"):
