@@ -35,8 +35,9 @@ def turned_round(story: Story) -> Iterator[Finding]:
             )
             mine = story.leaves_of(term) & used
             alone, shared = mine - _of_all(story, signs, term), mine & others
-            if alone and shared and not _elsewhere(story, call, alone) and call.line not in told:
-                told.add(call.line)
+            here = call.line, alone
+            if alone and shared and here not in told and not _elsewhere(story, call, alone):
+                told.add(here)
                 yield _turned_round(story, call, term, alone)
 
 

@@ -91,8 +91,7 @@ class LiveGraph:
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
         self.cancelled: set[int] = set()
         self.judged: set[int] = set()
-        self.zeros: set[int] = set()
-        self.curved: set[int] = set()
+        self.zeros, self.curved = set[int](), set[int]()
         self.constants: dict[int, float] = {}
         self.factors: dict[int, float] = {}
         self.labels: dict[int, float] = {}
