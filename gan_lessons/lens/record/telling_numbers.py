@@ -159,6 +159,8 @@ def _one_number(given: Any) -> float | None:
 
 
 def _is_zero(tensor: Tensor) -> bool:
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False  # nothing can be read there
     try:
         return tensor.numel() > 0 and not tensor.detach().any().item()
     except RuntimeError:  # fake, or on the meta device
