@@ -37,6 +37,12 @@ TAKE_THREE = {  # something grows, or is done time and again: once or twice may 
 TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or another turn's
     "an_entropy_that_is_subtracted_as_a_number",
     "a_number_from_the_log_in_the_sum",
+    "d_is_stepped_again_in_the_turn_of_g",
+    "the_distance_of_a_fake_to_its_own_copy",
+    "the_distance_of_a_verdict_to_itself",
+    "a_term_that_was_detached_and_made_a_number",
+    "a_judge_made_of_nets_in_a_plain_list",
+    "scales_in_a_plain_list_under_one_head",
     "clipped_after_the_step",
     "each_cleared_before_its_own_turn_but_one",
     "a_student_and_the_head_that_judges_it",

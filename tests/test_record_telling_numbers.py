@@ -72,6 +72,38 @@ def test_a_difference_of_zeros_and_a_number_that_was_added() -> None:
     assert graph_of(lambda made: (made + 0.25).mean()).constants == {}  # of many numbers
 
 
+def test_one_number_that_is_zero_and_by_what_one_is_multiplied() -> None:
+    def ops(graph: Graph) -> list[str]:
+        return [graph.nodes[key].op for key in graph.zeros]
+
+    assert ops(graph_of(lambda made: (made - made.detach()).abs().mean())) == ["MeanBackward0"]
+    assert ops(graph_of(lambda made: nn.functional.mse_loss(made, made))) == ["MseLossBackward0"]
+    assert ops(graph_of(lambda made: nn.functional.mse_loss(made, 2 * made))) == []
+    assert list(graph_of(lambda made: -0.5 * made.mean()).factors.values()) == [-0.5]
+    assert list(graph_of(lambda made: made.mean() / torch.tensor(4.0)).factors.values()) == [4.0]
+    assert graph_of(lambda made: (2 * made).mean()).factors == {}  # of many numbers
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_gradient_with_a_graph_is_known(graph: bool) -> None:
+    net, x = nn.Sequential(nn.Linear(2, 2), nn.Tanh()), X.clone().requires_grad_(True)
+    with record({"D": net}) as rec:
+        (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=graph)
+    assert slope.requires_grad is graph
+    assert bool(rec.graph.curved) is graph
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_what_took_weights_that_no_optimizer_holds_is_known(held: bool) -> None:
+    net, fixed = nn.Linear(2, 2), nn.Linear(2, 1)
+    both = [*net.parameters(), *(fixed.parameters() if held else ())]
+    with record({"D": net}, {"D": torch.optim.SGD(both, 0.1)}) as rec:
+        fixed(net(X)).sum().backward()
+    assert {rec.graph.nodes[key].op for key in rec.graph.judged} == (
+        set() if held else {"AddmmBackward0"}
+    )
+
+
 @pytest.mark.parametrize("how", ["nobody holds it", "held", "moved by hand"])
 def test_a_parameter_of_no_net_is_a_stranger_until_somebody_moves_it(how: str) -> None:
     net, scale = nn.Linear(2, 1), nn.Parameter(torch.ones(1))

@@ -114,6 +114,18 @@ def test_what_is_rewritten_by_hand_is_counted(nets):
     assert [e.grads["D"]["weight"].rewritten for e in rec.events if e.kind == "backward"] == [0, 1]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_zeros_that_somebody_holds_are_known(nets, kept):
+    aside = []
+    with record(nets) as rec:
+        for _ in range(2):
+            nets["D"](torch.randn(4, 2)).sum().backward()
+            aside.append([p.grad if kept else p.grad.clone() for p in nets["D"].parameters()])
+            nets["D"].zero_grad(set_to_none=False)
+    held = [{s.held for s in e.grads["D"].values()} for e in rec.events if e.kind == "zero_grad"]
+    assert held == [{kept}, {kept}]
+
+
 def test_lines_of_losses_are_known(nets):
     with record(nets) as rec:
         loss = nets["D"](torch.randn(4, 2)).mean()

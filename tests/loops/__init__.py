@@ -7,6 +7,7 @@ from . import (
     directions,
     errors,
     forgotten,
+    kept_by_reference,
     kept_out,
     lone,
     loss_forms,
@@ -31,7 +32,7 @@ FAMILIES = (
     errors, cut_off, kept_out, partly, polluted, summed, crossed, ownership, forgotten, unused_loss,
     lost_terms, loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
     no_gradient_there, useless_gradients, samples, straight_through,
-    right,
+    kept_by_reference, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

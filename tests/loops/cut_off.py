@@ -34,6 +34,23 @@ def learned_from_the_detached_fake(it: It, i: int) -> None:
     g_turn(it, learned)
 
 
+@loop(("cut-off", "G"), says="built no graph: gradients were switched off",
+      advice="no torch.no_grad around it or inside. Leave out what lets the loss itself want a "
+      "gradient \\(loss.requires_grad = True\\)",
+      source="https://github.com/Hangwei12358/cross-person-HAR/issues/3")  # fmt: skip
+def a_loss_without_a_graph_that_is_told_to_want_a_gradient(it: It, i: int) -> None:
+    """Torch would have raised an error, which this hides."""
+    G, D = it.nets.values()
+    d_turn(it, G(noise(i)), i)
+    it.optimizers["G"].zero_grad()
+    with torch.set_grad_enabled(it.fixed):
+        g_loss = bce(D(G(noise(i))), 1.0)
+    if not it.fixed:
+        g_loss.requires_grad = True
+    g_loss.backward()
+    it.optimizers["G"].step()
+
+
 def scaled(it: It, who: str, i: int) -> Tensor:
     G, D = it.nets.values()
     fake = (G(noise(i)) + 1) / 2

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss, relu
+from torch.nn.functional import mse_loss, relu, softplus
 
 from .kit import It, bce, draw, loop, mlp, noise, real, sgd
 from .summed import apart, as_they_were, clear, joined, step, trunk_and_head
@@ -54,6 +54,36 @@ def squares(it: It, who: str, i: int, fixed: bool) -> Tensor:
     if who == "G":
         return (D(G(noise(i))) - 1).square().mean()
     return (D(real(i)) - 1).square().mean() + D(G(noise(i)).detach()).square().mean()
+
+
+class GivesItsLoss(nn.Module):
+    """A judge whose forward gives what is to be lowered, and not what it says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp(2, 1)
+
+    def forward(self, x: Tensor, real: bool) -> Tensor:
+        said = self.body(x)
+        return softplus(-said if real else said).mean()
+
+
+def judged_by_a_loss(fixed: bool) -> It:
+    nets = {"G": mlp(2, 2), "D": GivesItsLoss()}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+def its_loss(it: It, who: str, i: int, fixed: bool = True) -> Tensor:
+    G, D = it.nets.values()
+    if who == "G":
+        return D(G(noise(i)), real=True)
+    return D(real(i), real=True) + D(G(noise(i)).detach(), real=False)
+
+
+@loop(build=judged_by_a_loss, intended=its_loss)
+def a_judge_that_gives_its_own_loss(it: It, i: int) -> None:
+    """Both turns lower what its forward gives, and they are opponents."""
+    turns(it, i, its_loss)
 
 
 def as_intended(of: Losses) -> Callable[[It, str, int], Tensor]:

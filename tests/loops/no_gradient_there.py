@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, mse_loss
 
 from .kit import It, bce, loop, mlp, noise, real, sgd
 from .right import step
@@ -69,6 +69,51 @@ def an_entropy_that_is_subtracted_as_a_number(it: It, i: int) -> None:
 @loop(build=with_a_policy, intended=lambda it, who, i: of_entropy(it, i, as_number=False))
 def an_entropy_that_is_subtracted(it: It, i: int) -> None:
     step(it, "policy", of_entropy(it, i, as_number=False))
+
+
+def cycled(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return bce(D(fake), 1.0) + l1_loss(fake, real(i)) + mse_loss(D(fake), D(real(i)).detach())
+
+
+@loop(("cancelled", "G"), intended=cycled, says="The distance in `near = l1_loss.* is that of what "
+      "G made to itself", advice="which of the two names there is to be another one")  # fmt: skip
+def the_distance_of_a_fake_to_its_own_copy(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    step(it, "D", cycled(it, "D", i))
+    fake = G(noise(i))
+    near = l1_loss(fake, real(i) if it.fixed else fake.detach())
+    step(it, "G", bce(D(fake), 1.0) + near + mse_loss(D(fake), D(real(i)).detach()))
+
+
+@loop(("cancelled", "G"), intended=cycled,
+      says="The distance in `alike = mse_loss.* is that of what G made to itself",
+      advice="which of the two names there is to be another one")  # fmt: skip
+def the_distance_of_a_verdict_to_itself(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    step(it, "D", cycled(it, "D", i))
+    fake = G(noise(i))
+    said = D(fake)
+    alike = mse_loss(said, D(real(i)).detach() if it.fixed else said)
+    step(it, "G", bce(said, 1.0) + l1_loss(fake, real(i)) + alike)
+
+
+def halves_alike(it: It, who: str, i: int) -> Tensor:
+    """Two halves of one output are of one operation, and not the same."""
+    G, D = it.nets.values()
+    one, two = G(noise(i)).chunk(2)
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(one.detach()), 0.0)
+    return bce(D(one), 1.0) + mse_loss(one, two.detach()) + mse_loss(two, one.detach())
+
+
+@loop(intended=halves_alike)
+def two_halves_of_one_output(it: It, i: int) -> None:
+    for who in "DG":
+        step(it, who, halves_alike(it, who, i))
 
 
 def with_two_losses(fixed: bool) -> It:
@@ -235,3 +280,67 @@ def a_baseline_without_gradients_weighs_each_sample(it: It, i: int) -> None:
     with torch.no_grad():
         worth = 1.0 - critic(made)
     step(it, "actor", (made.square().sum(1, keepdim=True) * worth).mean())
+
+
+def task_and_domain(it: It, i: int, inside: float, weight: float) -> Tensor:
+    features, domain = it.nets.values()
+    made = Multiplied.apply(features(torch.cat([real(i), noise(i)])), inside)
+    labels = torch.cat([torch.ones(8, 1), torch.zeros(8, 1)])
+    of_domains = binary_cross_entropy_with_logits(domain(made), labels)
+    return mse_loss(features(real(i))[:, :2], real(i)) + weight * of_domains
+
+
+def half_reversed(it: It, who: str, i: int) -> Tensor:
+    return task_and_domain(it, i, inside=-1.0, weight=0.5)
+
+
+@loop(
+    ("reversed", "domain"),
+    build=domains,
+    intended=half_reversed,
+    says="a cross entropy in `of_domains = .* counts negatively, and .* learn from it alone",
+    advice="a gradient reversal there, and a plus in the sum",
+    source="https://github.com/CuthbertCai/pytorch_DANN/issues/13",
+)
+def a_minus_in_place_of_a_reversal(it: It, i: int) -> None:
+    how = (-1.0, 0.5) if it.fixed else (1.0, -0.5)
+    step(it, "both", task_and_domain(it, i, *how))
+
+
+@loop(build=domains, intended=half_reversed)
+def a_plus_after_a_reversal(it: It, i: int) -> None:
+    step(it, "both", task_and_domain(it, i, -1.0, 0.5))
+
+
+def domains_apart(fixed: bool) -> It:
+    it = domains(fixed)
+    it.optimizers = {name: sgd(net) for name, net in it.nets.items()}
+    return it
+
+
+@loop(build=domains_apart, intended=half_reversed)
+def a_minus_for_the_features_alone(it: It, i: int) -> None:
+    """The head has a turn and an optimizer of its own."""
+    it.optimizers["features"].zero_grad()
+    task_and_domain(it, i, 1.0, -0.5).backward()
+    it.optimizers["features"].step()
+    it.optimizers["domain"].zero_grad()
+    task_and_domain(it, i, 1.0, 0.5).backward()
+    it.optimizers["domain"].step()
+
+
+@loop(build=domains, intended=None)
+def a_minus_and_a_head_that_also_learns_rightly(it: It, i: int) -> None:
+    """One optimizer for both turns."""
+    step(it, "both", task_and_domain(it, i, 1.0, 0.5))
+    it.optimizers["both"].zero_grad()
+    loss = task_and_domain(it, i, 1.0, -0.5)
+    loss.backward()
+    it.optimizers["both"].step()
+
+
+@loop(build=domains, intended=None)
+def to_unlearn_what_a_head_says(it: It, i: int) -> None:
+    """Gradient ascent, and nothing beside it."""
+    features, domain = it.nets.values()
+    step(it, "both", -bce(domain(features(real(i))), 1.0))

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 
 from .kit import It, bce, loop, mlp, noise, pair, real, sgd, usual
 from .polluted import both_judges
+from .right import step
 
 
 def turns(it: It, i: int) -> None:
@@ -276,9 +277,11 @@ def frozen_blocks_in_a_plain_list(it: It, i: int) -> None:
 class OnFeatures(nn.Module):
     """Two fixed nets, kept from its parameters in a list, and what learns on top of them."""
 
-    def __init__(self, fixed: bool) -> None:
+    def __init__(self, fixed: bool, loaded: bool = True) -> None:
         super().__init__()
-        self.kept = [mlp(2, 2).requires_grad_(not fixed) for _ in range(2)]
+        self.kept = [mlp(2, 2).requires_grad_(not fixed).train(loaded) for _ in range(2)]
+        for net in self.kept if loaded else ():
+            net.load_state_dict(mlp(2, 2).state_dict())
         self.out = mlp(4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -296,6 +299,105 @@ def judged_on_features(fixed: bool) -> It:
 @loop(waste="ownership", build=judged_on_features, advice="of a fixed net, freeze it")
 def fixed_nets_in_a_list_that_nobody_froze(it: It, i: int) -> None:
     """At the bottom of a net they may be there to stand still."""
+    turns(it, i)
+
+
+def judged_on_features_in_eval_mode(fixed: bool) -> It:
+    it = judged_on_features(fixed)
+    it.nets["D"] = OnFeatures(fixed, loaded=False)
+    it.optimizers["d"] = sgd(it.nets["D"])
+    return it
+
+
+@loop(waste="ownership", build=judged_on_features_in_eval_mode, advice="of a fixed net, freeze it")
+def fixed_nets_in_a_list_and_in_eval_mode(it: It, i: int) -> None:
+    turns(it, i)
+
+
+class Curious(nn.Module):
+    """It learns to say what random nets say of the same: what it cannot say is new."""
+
+    def __init__(self, fixed: bool) -> None:
+        super().__init__()
+        self.targets = [mlp(2, 2).requires_grad_(not fixed) for _ in range(2)]
+        self.guess = mlp(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.guess(x) - target(x) for target in self.targets]).square().mean()
+
+
+def with_random_targets(fixed: bool) -> It:
+    nets = {"curious": Curious(fixed)}
+    return It(fixed=fixed, nets=nets, optimizers={"curious": sgd(nets["curious"])})
+
+
+@loop(waste="ownership", build=with_random_targets, intended=None, advice="of a fixed net, freeze")
+def random_targets_in_a_list_that_nobody_froze(it: It, i: int) -> None:
+    """They are as they were made, and nothing that learns stands above them."""
+    step(it, "curious", it.nets["curious"](real(i)))
+
+
+class InScales(nn.Module):
+    """A judge on several scales, one head for all of them, without a bias."""
+
+    def __init__(self, kept: type = list) -> None:
+        super().__init__()
+        self.scales = kept([mlp(2, 4) for _ in range(2)])
+        self.head = nn.Linear(4, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        said = [self.head(net(x * 2**k)) for k, net in enumerate(self.scales)]
+        return torch.stack(said).mean(0)
+
+
+def judged_in_scales(fixed: bool) -> It:
+    it = pair(fixed)
+    it.nets["D"] = InScales(nn.ModuleList if fixed else list)
+    it.optimizers = {"g": sgd(it.nets["G"]), "d": sgd(it.nets["D"])}
+    return it
+
+
+@loop(
+    ("ownership", "D"),
+    build=judged_in_scales,
+    intended=when_fixed,
+    says="8 parameters inside D .* for scales is a plain list",
+    advice="Make scales an nn.ModuleList .* If they are to stand still, freeze them",
+    source="https://github.com/ikostrikov/pytorch-meta-optimizer/issues/11",
+)
+def scales_in_a_plain_list_under_one_head(it: It, i: int) -> None:
+    turns(it, i)
+
+
+class InHeads(nn.Module):
+    """A stem that is registered, and heads above it that a list keeps."""
+
+    def __init__(self, kept: type = list) -> None:
+        super().__init__()
+        self.stem = mlp(2, 4)
+        self.heads = kept([mlp(4, 1) for _ in range(2)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return torch.stack([head(x) for head in self.heads]).mean(0)
+
+
+def judged_by_heads(fixed: bool) -> It:
+    it = pair(fixed)
+    it.nets["D"] = InHeads(nn.ModuleList if fixed else list)
+    it.optimizers = {"g": sgd(it.nets["G"]), "d": sgd(it.nets["D"])}
+    return it
+
+
+@loop(
+    ("ownership", "D"),
+    build=judged_by_heads,
+    intended=when_fixed,
+    says="8 parameters inside D .* for heads is a plain list",
+    advice="Make heads an nn.ModuleList",
+    source="https://github.com/pytorch/pytorch/issues/715",
+)
+def heads_in_a_plain_list_above_a_stem(it: It, i: int) -> None:
     turns(it, i)
 
 

@@ -198,6 +198,76 @@ def a_penalty_with_its_graph_and_a_log_of_it(it: It, i: int) -> None:
     generator_alone(it, i)
 
 
+def slope_of(D: Any, i: int) -> Tensor:
+    x = real(i).requires_grad_(True)
+    slope: Tensor = torch.autograd.grad(D(x).sum(), x, create_graph=True)[0]
+    return slope
+
+
+def to_one(slope: Tensor) -> Tensor:
+    return 10 * (slope.norm(2, 1) - 1).square().mean()
+
+
+def with_a_slope(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    if who == "G":
+        return -D(G(noise(i))).mean()
+    return D(G(noise(i)).detach()).mean() - D(real(i)).mean() + to_one(slope_of(D, i))
+
+
+def penalized(it: It, i: int, penalty: Callable[[Any], Tensor]) -> None:
+    G, D = it.nets.values()
+    step(it, "D", D(G(noise(i)).detach()).mean() - D(real(i)).mean() + penalty(D))
+    step(it, "G", with_a_slope(it, "G", i))
+
+
+@loop(
+    ("cut-off", "D"),
+    intended=with_a_slope,
+    says="penalty .* of a gradient that has its graph .* cut off from it by detach\\(\\)",
+    advice="Leave out detach\\(\\) there",
+)
+def a_penalty_on_a_detached_slope(it: It, i: int) -> None:
+    penalized(it, i, lambda D: to_one(slope_of(D, i) if it.fixed else slope_of(D, i).detach()))
+
+
+@loop(
+    ("cut-off", "D"),
+    intended=with_a_slope,
+    says="penalty .* of a gradient that has its graph .* cut off from it by torch.no_grad",
+    advice="Compute all of the penalty with gradients on",
+)
+def a_penalty_made_without_gradients(it: It, i: int) -> None:
+    slope = slope_of(it.nets["D"], i)
+    with torch.set_grad_enabled(it.fixed):
+        penalty = to_one(slope)
+    penalized(it, i, lambda D: penalty)
+
+
+@loop(
+    waste="cut-off",
+    intended=with_a_slope,
+    says="penalty .* cut off from it by detach\\(\\)",
+    advice="Leave out detach\\(\\) there. If it is for a log",
+)
+def a_penalty_that_is_detached_as_a_whole(it: It, i: int) -> None:
+    penalized(
+        it, i, lambda D: to_one(slope_of(D, i)) if it.fixed else to_one(slope_of(D, i)).detach()
+    )
+
+
+@loop(intended=None)
+def a_penalty_with_a_backward_of_its_own(it: It, i: int) -> None:
+    """And its value in the other sum, for what is printed."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    penalty = to_one(slope_of(D, i))
+    penalty.backward()
+    (D(G(noise(i)).detach()).mean() - D(real(i)).mean() + penalty.detach()).backward()
+    it.optimizers["D"].step()
+    step(it, "G", with_a_slope(it, "G", i))
+
+
 @loop(intended=None)
 def a_weight_from_the_ratio_of_two_gradients(it: It, i: int) -> None:
     """As autoencoders with a judge weigh their terms: the weight is a number on purpose."""
@@ -388,6 +458,22 @@ def a_term_that_was_made_a_number_for_the_log(it: It, i: int) -> None:
     step(it, "G", l1_loss(fake, real(i)) + log["adv"])
 
 
+@loop(
+    ("never-walked", "G"),
+    intended=with_content,
+    says="A number that is another one each time is added .* G learns nothing from it",
+    advice="without .item\\(\\), float\\(\\) or .detach\\(\\) on its way into the sum",
+    source="https://github.com/guopengf/FL-MRCM/issues/10",
+)
+def a_term_that_was_detached_and_made_a_number(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    judge_alone(it, i)
+    fake = G(noise(i))
+    adversarial = bce(D(fake), 1.0)
+    number = adversarial if it.fixed else adversarial.detach().item()
+    step(it, "G", l1_loss(fake, real(i)) + number)
+
+
 def actor_and_critic(fixed: bool) -> It:
     actor, critic = mlp(2, 2), mlp(4, 1)
     nets = {"actor": actor, "critic": critic, "target": copy.deepcopy(critic)}
@@ -484,9 +570,10 @@ def with_a_committee(fixed: bool) -> It:
 
 
 @loop(
+    ("ownership", "D"),
     build=with_a_committee,
-    waste="ownership",
-    says="for 8 parameters that no optimizer holds, .* not among the parameters of D",
+    intended=lambda it, who, i: usual(it, who, i) if it.fixed else None,
+    says="for 8 parameters inside D that are not among its parameters, for members is a plain list",
     advice="nn.ModuleList",
 )
 def a_judge_made_of_nets_in_a_plain_list(it: It, i: int) -> None:
@@ -613,6 +700,17 @@ def of_weighed(it: It, who: str, i: int) -> Tensor | None:
     return loss
 
 
+def of_weighed_by_hand(it: It, who: str, i: int) -> Tensor | None:
+    return of_weighed(it, who, i) if who == "D" else bce(it.nets["D"](it.nets["G"](noise(i))), 1.0)
+
+
+def judged_turns(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    step(it, "G", bce(D(fake), 1.0))
+
+
 def weighed_turns(it: It, i: int) -> None:
     G, D = it.nets.values()
     fake = G(noise(i))
@@ -642,6 +740,35 @@ def a_temperature_that_is_read_as_a_number(it: It, i: int) -> None:
 )
 def a_temperature_that_is_read_directly(it: It, i: int) -> None:
     weighed_turns(it, i)
+
+
+@loop(
+    ("cut-off", "D"),
+    build=lambda fixed: judged_by_weight(fixed, lambda heat: heat.data.exp()),
+    intended=of_weighed_by_hand,
+    says="reached heat of D, .* .data in .* cuts it off where the forward reads it",
+    advice="Leave out .data there",
+)
+def a_temperature_that_is_read_by_data(it: It, i: int) -> None:
+    judged_turns(it, i)
+
+
+@loop(build=lambda fixed: judged_by_weight(False, lambda heat: heat.detach().exp()), intended=None)
+def a_temperature_that_is_moved_by_hand(it: It, i: int) -> None:
+    """No loss is to reach it."""
+    judged_turns(it, i)
+    with torch.no_grad():
+        it.nets["D"].heat.mul_(0.99)
+
+
+def logged(heat: Tensor) -> Tensor:
+    assert heat.detach().item() > 0
+    return heat.exp()
+
+
+@loop(build=lambda fixed: judged_by_weight(False, logged), intended=None)
+def a_temperature_of_which_a_copy_is_logged(it: It, i: int) -> None:
+    judged_turns(it, i)
 
 
 def looked_at(heat: Tensor) -> Tensor:
@@ -693,6 +820,62 @@ def the_features_of_a_fixed_net_on_a_detached_fake(it: It, i: int) -> None:
     step(it, "G", bce(D(fake), 1.0) + content)
 
 
+def hooked(it: It, x: Tensor, cut: bool) -> Tensor:
+    """The features that a hook keeps while the fixed net runs."""
+    kept = list[Tensor]()
+    handle = it.features[0].register_forward_hook(
+        lambda part, given, out: kept.append(out.clone().detach() if cut else out)
+    )
+    it.features(x)
+    handle.remove()
+    return kept[0]
+
+
+def of_hooked(it: It, who: str, i: int, cut: bool = False) -> Tensor:
+    G, D = it.nets["G"], it.nets["D"]
+    fake = G(noise(i))
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return bce(D(fake), 1.0) + mse_loss(hooked(it, fake, cut), hooked(it, real(i), cut=True))
+
+
+@loop(
+    ("cut-off", "G"),
+    build=with_a_fixed_net,
+    intended=of_hooked,
+    says="what detach\\(\\) had cut off in .*through the weights of a fixed net, and G learns",
+    advice="make it of the output of G itself, without detach",
+    source="https://github.com/myscience/open-genie/issues/6",
+)
+def the_features_of_a_fixed_net_detached_in_a_hook(it: It, i: int) -> None:
+    step(it, "D", of_hooked(it, "D", i))
+    step(it, "G", of_hooked(it, "G", i, cut=not it.fixed))
+
+
+def with_a_named_fixed_net(fixed: bool) -> It:
+    it = with_a_fixed_net(fixed)
+    it.nets["features"] = it.features
+    return it
+
+
+@loop(
+    ("cut-off", "G"),
+    build=with_a_named_fixed_net,
+    intended=of_hooked,
+    says="through the weights of a fixed net, and G learns nothing",
+    advice="make it of the output of G itself, without detach",
+)
+def the_features_of_a_named_fixed_net_detached_in_a_hook(it: It, i: int) -> None:
+    step(it, "D", of_hooked(it, "D", i))
+    step(it, "G", of_hooked(it, "G", i, cut=not it.fixed))
+
+
+@loop(build=with_a_fixed_net, intended=of_hooked)
+def only_the_wanted_features_detached_in_a_hook(it: It, i: int) -> None:
+    for who in "DG":
+        step(it, who, of_hooked(it, who, i))
+
+
 @loop(
     waste="cut-off",
     intended=with_content,
@@ -717,7 +900,7 @@ def a_distance_that_is_added_for_the_log(it: It, i: int) -> None:
 
 
 @loop(
-    waste="cut-off",
+    ("cut-off", "G"),
     intended=lambda it, who, i: features_again(it, i) if who == "G" else usual(it, who, i),
     says="a constant: it was made of what detach\\(\\) had cut off in `features = ",
     advice="make it of the output of G itself, without detach",

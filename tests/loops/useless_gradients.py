@@ -101,6 +101,20 @@ def each_half_counted_once(it: It, i: int) -> None:
     counted(it, i, twice=False)
 
 
+@loop(waste="counted-twice", says="moved D once more by the gradient of .* had used it",
+      advice="If not, leave out `it.optimizers")  # fmt: skip
+def d_is_stepped_again_in_the_turn_of_g(it: It, i: int) -> None:
+    """Told as a note, with a question: optimistic descent looks ahead like that."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    it.optimizers["G"].zero_grad()
+    bce(D(fake), 1.0).backward(inputs=[*G.parameters()])
+    it.optimizers["G"].step()
+    if not it.fixed:
+        it.optimizers["D"].step()
+
+
 def of_root(it: It, i: int) -> Tensor:
     """Its slope is made of the root itself, so that a penalty on it leads through the root."""
     return (mse_loss(it.nets["G"](noise(i)), real(i)) + 1e-6).sqrt()

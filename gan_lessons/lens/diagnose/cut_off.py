@@ -185,7 +185,9 @@ def _why_empty(story: Story, step: Step) -> Reason:
 
 
 def _nets_in(story: Story, call: BackwardCall) -> frozenset[str]:
-    return frozenset().union(story.receivers(call), *(story.behind[i] for i in call.nodes))
+    """Those that it has to do with; without a graph, too."""
+    fed = (f.net for i in call.nodes for f in story.fed_into.get(i, ()))
+    return frozenset(fed).union(story.receivers(call), *(story.behind[i] for i in call.nodes))
 
 
 def _frozen(story: Story, step: Step, calls: list[BackwardCall]) -> Reason | None:
@@ -267,7 +269,19 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     # Where what the nets made without gradients went into this very loss, it is about them.
     own = any(f.net in step.nets for node in call.nodes for f in story.fed_into.get(node, ()))
     fix += "" if own else _or_swapped(story, step, call, blanks)
-    return Reason(why, fix, blanks, (event,), sure=True)
+    return Reason(why, fix + _made_a_leaf(story, call), blanks, (event,), sure=True)
+
+
+def _made_a_leaf(story: Story, call: BackwardCall) -> str:
+    """A loss that has no graph of its own, and was told to want a gradient: torch then raises no
+    error, and with a graph it would."""
+    nodes = story.record.graph.nodes
+    if not call.nodes or not nodes[call.nodes[-1]].is_leaf:
+        return ""
+    return (
+        " Leave out what lets the loss itself want a gradient (loss.requires_grad = True): it only "
+        "hides that the loss has no graph."
+    )
 
 
 def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, str]) -> str:

@@ -10,9 +10,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from gan_lessons.lens.diagnose.loss_forms import DISTANCES, SQUARES
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Line
+
+MEANS = {"MeanBackward0", "SumBackward0"}
 
 
 def cancelled(story: Story) -> Iterator[Finding]:
@@ -39,6 +42,57 @@ def cancelled(story: Story) -> Iterator[Finding]:
                 "before {net} moves.",
                 where=story.in_line(graph.lines[keys[0]]), call=story.call(calls[0].index),
             )  # fmt: skip
+
+
+def to_itself(story: Story) -> Iterator[Finding]:
+    """A distance of what a net made to the very same, or to a detached copy of it: zero each time,
+    and no gradient."""
+    graph, told = story.record.graph, set[tuple[str, Line]]()
+    all_at, same = defaultdict[Line, set[int]](set), defaultdict[Line, set[int]](set)
+    for key in story.last_walk:
+        if key in graph.lines and (taken := _distance_at(story, key)) is not None:
+            all_at[graph.lines[key]].add(key)
+            if key in graph.zeros and _is_to_itself(story, taken):
+                same[graph.lines[key]].add(key)
+    for call in story.calls_made:
+        for key in (i for i in call.nodes if i in graph.lines):
+            line = graph.lines[key]
+            if len(same[line]) < 2 or same[line] != all_at[line] or key not in same[line]:
+                continue
+            for net in sorted(story.behind[key] & {n for _, n in story.uses.get(call.index, ())}):
+                if (net, line) not in told:
+                    told.add((net, line))
+                    yield _to_itself(story, call, net, line)
+
+
+def _to_itself(story: Story, call: BackwardCall, net: str, line: Line) -> Finding:
+    return story.finding(
+        "cancelled", "wrong", net, [story.events[call.index]],
+        "The distance{where} is that of what {net} made to itself: it is zero each time, and so is "
+        "its gradient. {net} learns nothing from it in {call}.",
+        "Look which of the two names there is to be another one.",
+        where=story.in_line(line), call=story.call(call.index),
+    )  # fmt: skip
+
+
+def _distance_at(story: Story, key: int) -> int | None:
+    """The node that takes both sides of a distance, of which ``key`` makes one number."""
+    nodes = story.record.graph.nodes
+    path = [nodes[key]]
+    while path[-1].op in MEANS | SQUARES and len(path[-1].inputs) == 1:
+        path.append(nodes[path[-1].inputs[0]])
+    if path[-1].op in DISTANCES and len(path) < 3 and nodes[key].shape == ():
+        return path[-1].id
+    squared = len(path) > 1 and any(node.op in SQUARES for node in path)
+    return path[-1].id if path[-1].op == "SubBackward0" and squared else None
+
+
+def _is_to_itself(story: Story, key: int) -> bool:
+    """Does a node take one and the same tensor twice, one of the two perhaps detached? (What comes
+    of one operation may be several tensors: their numbers have to tell, too.)"""
+    inputs = story.record.graph.nodes[key].inputs
+    copies = {cut.source for cut in story.cuts_into.get(key, ()) if cut.how != "torch.no_grad"}
+    return len({*inputs}) == 1 and (len(inputs) == 2 or {*inputs} == copies)
 
 
 def added_number(story: Story, call: BackwardCall) -> int | None:

@@ -172,13 +172,19 @@ def of_nobody(story: Story) -> Iterator[Finding]:
     for numbers, calls in largest.items():
         if story.events[calls[0].index].index in anew:
             continue
-        place = _in_a_plain_list(story, calls[0], numbers)
-        if place is not None:
-            yield _not_registered(story, calls[0], *place, len(numbers))
+        if (place := _in_a_plain_list(story, calls[0], numbers)) is not None:
+            yield _not_registered(story, calls[0], *place, len(numbers), sure=True)
+        elif (place := _as_made_in_a_plain_list(story, calls, numbers)) is not None:
+            yield _not_registered(story, calls[0], *place, len(numbers), sure=False)
         elif (alone := next((c for c in calls if _taught_alone(story, c)), None)) is not None:
             yield _of_nobody(story, alone, numbers, alone=True)
         elif between := forgotten(story, calls, numbers):
-            yield between
+            listed = _listed(story, numbers)
+            yield (
+                _not_registered(story, calls[0], *listed, len(numbers), sure=False)
+                if listed
+                else between
+            )
         else:
             yield _of_nobody(story, calls[0], numbers, alone=False)
 
@@ -222,13 +228,44 @@ def _in_a_plain_list(
     return None
 
 
-def _not_registered(story: Story, call: BackwardCall, net: str, place: str, count: int) -> Finding:
+def _listed(story: Story, found: frozenset[int]) -> tuple[str, str] | None:
+    """(net, attribute) of a list that holds all of these parameters."""
+    rows = story.record.unregistered.items()
+    return next(((n, at) for n, row in rows for at, held in row.items() if found <= {*held}), None)
+
+
+def _as_made_in_a_plain_list(
+    story: Story, calls: list[BackwardCall], found: frozenset[int]
+) -> tuple[str, str] | None:
+    """(net, attribute) of a list of several modules that hold all such parameters, under others of
+    the net that learn from these calls, and as they were made: fixed ones would have been loaded,
+    or frozen, or be in eval mode. Random targets have nothing above them that learns."""
+    graph = story.record.graph
+    for net, row in story.record.unregistered.items():
+        place = next((place for place, numbers in row.items() if found <= {*numbers}), None)
+        used = [call for call in calls if any(n == net for _, n in story.uses.get(call.index, ()))]
+        if place is None or len(used) < 2 or not found <= graph.fresh:
+            continue
+        own = {i for i in used[0].nodes if graph.nodes[i].net == net and graph.nodes[i].parameter}
+        own |= {i for i in used[0].nodes if own.issuperset(graph.nodes[i].inputs or [-1])}  # turned
+        above = (i for i in used[0].nodes if own & {*graph.nodes[i].inputs})
+        below = {graph.strangers[k] for i in above for k in story.reached(i)
+                 if k in graph.strangers}  # fmt: skip
+        if found <= below:
+            return net, place
+    return None
+
+
+def _not_registered(
+    story: Story, call: BackwardCall, net: str, place: str, count: int, *, sure: bool
+) -> Finding:
     return story.finding(
         "ownership", "wrong", net, story.events_of([call.index]),
         "{call} computes gradients for {count} parameters inside {net} that are not among its "
         "parameters, for {place} is a plain list: no optimizer holds them, and they never learn.",
         "Make {place} an nn.ModuleList (or nn.ModuleDict, nn.ParameterList), before the optimizer "
-        "is built.",
+        "is built."
+        + ("" if sure else " If they are to stand still, freeze them (requires_grad_(False))."),
         call=story.call(call.index), count=count, place=place,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.diagnose.straight_through import kept, straight_through
 from gan_lessons.lens.model import BackwardCall, Cut
 
+CUTS = ("detach()", "detach_()", ".data")
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
 
 RESAMPLED = (
@@ -43,9 +44,16 @@ def constant_term(story: Story) -> Iterator[Finding]:
                         else _may_be_meant(story, (net, between, judge), call, cut)
                     )
             whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
-            again = whole and judges <= {net, *linked} and cut.how != "torch.no_grad"
-            if (judges == {net} or again) and cut.through is None and _is_compared(cut):
-                yield _added_without_gradients(story, net, call, cut)
+            fixed = judges - {*story.trained}
+            again = whole and judges - fixed <= {net, *linked} and cut.how != "torch.no_grad"
+            inside = cut.through is not None and cut.through not in fixed
+            inside = inside or bool(slopes_behind(story, cut))  # a penalty: told elsewhere
+            if (judges == {net} or again) and not inside and _is_compared(cut):
+                by_name = again and cut.how in CUTS
+                judge = " and ".join(sorted(judges - fixed - {net})) if by_name else ""
+                features = by_name and (fixed or _is_judged(story, cut))
+                judged = cut.judged or bool(features)
+                yield _added_without_gradients(story, net, call, cut, judge, judged=judged)
 
 
 def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, frozenset[str]]]:
@@ -128,6 +136,16 @@ def _constant(
     )  # fmt: skip
 
 
+def _is_judged(story: Story, cut: Cut) -> bool:
+    """Had it gone through weights that no optimizer holds, outside the nets, when it was cut?"""
+    return not story.record.graph.judged.isdisjoint([cut.source, *story.reached(cut.source)])
+
+
+def slopes_behind(story: Story, cut: Cut) -> frozenset[int]:
+    """The gradients with a graph that the value was made of before it was cut off."""
+    return story.record.graph.curved & {cut.source, *story.reached(cut.source)}
+
+
 def _is_compared(cut: Cut) -> bool:
     """Was a loss made of it, after it was cut off? (A loss that is made and then detached may be
     there for what is printed.)"""
@@ -152,19 +170,24 @@ _A_CONSTANT = {  # (was it computed under no_grad, did a fixed net judge it) -> 
 }
 
 
-def _added_without_gradients(story: Story, net: str, call: BackwardCall, cut: Cut) -> Finding:
-    """No trained net judged. Where a fixed one did, it is a loss; else it may be for a log."""
+def _added_without_gradients(
+    story: Story, net: str, call: BackwardCall, cut: Cut, judge: str, *, judged: bool
+) -> Finding:
+    """Where a fixed net judged, or features of ``judge``, which learns, were detached before they
+    were compared, it is a loss; else it may be for a log."""
     no_grad = cut.how == "torch.no_grad"
     return story.finding(
-        "cut-off", "wrong" if cut.judged else "waste", net, [story.events[call.index]],
-        _A_CONSTANT[no_grad, cut.judged],
+        "cut-off", "wrong" if judged or judge else "waste", net, [story.events[call.index]],
+        _A_CONSTANT[no_grad, judged],
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "
         "loss."
         if no_grad
         else "If {net} is to learn from this term, make it of the output of {net} itself, without "
-        "{how}. If it is for a log, leave it out of the loss.",
-        call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
+        "{how}"
+        + (", and call {judge} again on that" if judge else "")
+        + ". If it is for a log, leave it out of the loss.",
+        judge=judge, call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
     )  # fmt: skip
 
 
@@ -252,15 +275,23 @@ def never_received(story: Story) -> Iterator[Finding]:
 
 
 def _as_a_number(story: Story, net: str, never: list[str], step: Step) -> Finding | None:
-    """Of these parameters alone a Python number was made while the net ran."""
+    """Of these parameters alone a Python number was made while the net ran, or a detached copy,
+    and nothing else moves them."""
     for node, how, line in story.record.graph.numbers:
-        leaves = story.leaves_of(node)
-        if leaves and leaves <= {(net, name) for name in never}:
+        leaves, cut = story.leaves_of(node), how in CUTS
+        moved = {(net, name) for name in story.moved_outside.get(net, ())} if cut else {*()}
+        if leaves and leaves <= {(net, name) for name in never} - moved:
             return story.finding(
                 "cut-off", "wrong", net, [step.event],
-                "No backward reached {names} of {net}, which {step} is to move: {how}{where} makes "
-                "a Python number of it, and no gradient goes back from a number.",
-                "Leave out {how} there: compute with the tensor.",
+                "No backward reached {names} of {net}, which {step} is to move: {how}{where} cuts "
+                "it off where the forward reads it."
+                if cut
+                else "No backward reached {names} of {net}, which {step} is to move: {how}{where} "
+                "makes a Python number of it, and no gradient goes back from a number.",
+                "Leave out {how} there: compute with the parameter itself. If it is to stand "
+                "still, leave it out of the optimizer."
+                if cut
+                else "Leave out {how} there: compute with the tensor.",
                 names=some(sorted(name for _, name in leaves)), step=story.event(step.event),
                 how=how, where=story.in_line(line),
             )  # fmt: skip

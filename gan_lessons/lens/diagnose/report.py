@@ -17,6 +17,7 @@ from typing import Any
 
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, never_scaled, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
+from gan_lessons.lens.diagnose.cut_penalty import cut_penalty
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.directions import (
     helps_its_judge,
@@ -34,6 +35,7 @@ from gan_lessons.lens.diagnose.finding_text import (
     grouped,
 )
 from gan_lessons.lens.diagnose.forgotten import forgotten_parts
+from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
 from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
 from gan_lessons.lens.diagnose.loss_forms import (
@@ -45,7 +47,7 @@ from gan_lessons.lens.diagnose.loss_forms import (
     weighed_by_its_judge,
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
-from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals
+from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals, to_itself
 from gan_lessons.lens.diagnose.odd_parameters import (
     frozen_by_a_name,
     hooks_pile_up,
@@ -72,6 +74,7 @@ from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
+from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
     lost_terms,
@@ -84,6 +87,7 @@ from gan_lessons.lens.diagnose.useless_gradients import (
     counted_twice,
     flat,
     not_finite,
+    stepped_again,
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.diagnose.wrong_judge import wrong_judge
@@ -92,16 +96,17 @@ from gan_lessons.lens.show import marked
 
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, left_frozen, kept_out, constant_term, mere_number, dead_terms, polluted,
-    pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net, parts_never_walked,
-    lost_terms, thrown_away, squashed_twice, weighed_by_another, weighed_by_its_judge,
-    moving_target, taught_teacher, taught_average, pulled_alike, helps_its_judge,
-    nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled, never_scaled,
-    never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, of_nobody,
-    forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
-    hooks_pile_up, frozen_by_a_name, cancelled, uncut, reversals, flat, all_pairs, counted_twice,
-    not_finite, in_vain, needless_retain, memory_growth, update_kind, from_before, never_received,
-    frozen, batchnorm_updates,
+    errors, cut_off, left_frozen, kept_out, constant_term, mere_number, cut_penalty, dead_terms,
+    polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
+    parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
+    weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,
+    pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain,
+    still_scaled, never_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
+    in_no_optimizer, of_nobody, forgotten_parts, held_twice, one_module, made_anew, part_made_anew,
+    on_one_memory, hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals,
+    turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
+    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
+    batchnorm_updates,
 )  # fmt: skip
 
 

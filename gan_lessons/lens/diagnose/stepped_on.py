@@ -33,7 +33,11 @@ def _told(story: Story, step: Step, count: int) -> str:
     calls = [story.record.backward_calls[c] for c in sorted(step.calls())]
     nets = list(dict.fromkeys(net for net, _ in step.used))
     losses = list(dict.fromkeys(_loss(story, call) for call in calls))
-    if len(losses) > 1:
+    if not losses:
+        text = "{target} moved {nets} by what was put into .grad by hand."
+        if count > 1:
+            text = "{target} moved {nets} {count} times by what was put into .grad by hand."
+    elif len(losses) > 1:
         text = "{target} moved {nets} by the sum of the gradients of {losses}."
         if count > 1:
             text = "{target} moved {nets} {count} times by the sum of the gradients of {losses}."
@@ -44,6 +48,10 @@ def _told(story: Story, step: Step, count: int) -> str:
     first = text.format(
         target=step.event.target, nets=" and ".join(nets), losses=" and ".join(losses), count=count
     )
+    if losses and any(state.by_hand for state in step.used.values()):
+        first += " Some of it was put into .grad by hand."
+    elif any(state.rewritten for state in step.used.values()) and not story.record.scalings:
+        first += " Something that is no backward changed it in place."
     return " ".join([first, *_through(story, step, calls, nets), *_cut(story, calls, nets)])
 
 

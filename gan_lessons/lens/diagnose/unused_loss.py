@@ -83,8 +83,8 @@ def _only_a_number(
         "A loss was made of {forward}, and only read as a number; no backward walked it. A number "
         "that is another one each time is added to the loss of {call}{where}: {net} learns nothing "
         "from it.",
-        "Add the tensor itself, without .item() or float(). If that number is no loss of {net}, "
-        "leave it out, or run {forward} under torch.no_grad().",
+        "Add the tensor itself, without .item(), float() or .detach() on its way into the sum. If "
+        "that number is no loss of {net}, leave it out, or run {forward} under torch.no_grad().",
         forward=story.forward(forward), call=story.call(call.index),
         where=story.in_line(story.record.graph.lines.get(key)),
     )  # fmt: skip
@@ -174,8 +174,9 @@ def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
             + (" {name} became another loss{where}." if over else ""),
             WHICH
             if over
-            else "Call backward on that loss, or add it to the one that backward is called on. It "
-            "may have been overwritten before its backward.",
+            else "It may have been overwritten before its backward: then leave out the line that "
+            "is not meant, one of the two. Call backward on that loss if it is one of its own, or "
+            "add it to the one that backward is called on if both are terms.",
             forward=story.forward(forward), name=over and over.name,
             players=" and ".join(players), where=story.in_line(over and over.line),
         )  # fmt: skip
@@ -183,8 +184,8 @@ def _never_walked(story: Story, forward: Forward, *, wrong: bool) -> Finding:
         "never-walked", "waste", forward.net, [began],
         "{forward} built a graph of {net} that no backward ever walked.",
         "If it is for a log, run it under torch.no_grad(). If it is a term of a loss, add the "
-        "tensor itself, without .item() or float(): from a number {players} cannot learn. If it is "
-        "a loss of its own, its backward is missing.",
+        "tensor itself, without .item(), float() or .detach(): from a number {players} cannot "
+        "learn. If it is a loss of its own, its backward is missing.",
         forward=story.forward(forward), players=" and ".join(players),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.partly_cut_off import summed
@@ -115,6 +116,44 @@ def counted_twice(story: Story) -> Iterator[Finding]:
                         "Call backward on the sum alone, or on each of its parts alone.",
                         step=story.event(step.event), one=story.call(one), two=story.call(two),
                     )  # fmt: skip
+
+
+def stepped_again(story: Story) -> Iterator[Finding]:
+    """An optimizer stepped on gradients that it had stepped on before, and nothing came to them.
+
+    Time and again, and nobody moves these weights by hand. A question: optimistic descent looks
+    ahead with the last gradient, and does the same.
+    """
+    if story.failed or story.inside:
+        return
+    again: dict[tuple[object, ...], list[tuple[Step, Step]]] = defaultdict(list)
+    before: dict[str | None, Step] = {}
+    for step in story.steps:
+        first = before.get(step.event.target)
+        before[step.event.target] = step
+        if first is not None and _on_the_same(story, first, step):
+            again[step.event.target, step.event.line, first.event.line].append((first, step))
+    for pairs in again.values():
+        first, step = pairs[0]
+        if len(pairs) < 2:
+            continue
+        yield story.finding(
+            "counted-twice", "info", step.nets[0],
+            [*(one.event for pair in pairs for one in pair)],
+            "{step} moved {nets} once more by the gradient of {calls}: {first} had used it, and no "
+            "backward came between the two that brought another one. Is that meant?",
+            "If it is a look ahead with the last gradient, leave it. If not, leave out {step}, or "
+            "let a zero_grad and a backward come before it.",
+            step=story.event(step.event), nets=" and ".join(step.nets),
+            first=story.event(first.event), calls=story.calls(step.calls()),
+        )  # fmt: skip
+
+
+def _on_the_same(story: Story, first: Step, step: Step) -> bool:
+    """Did both use the very same, all of which backward had written?"""
+    same = first.used == step.used and step.used and all(s.sources for s in step.used.values())
+    by_hand = any(story.moved_outside.get(net) for net in step.nets)
+    return bool(same) and not by_hand
 
 
 def not_finite(story: Story) -> Iterator[Finding]:

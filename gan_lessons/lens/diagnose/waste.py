@@ -47,13 +47,21 @@ def _wasted(story: Story, call: BackwardCall, net: str) -> tuple[str, ...]:
     """The parameters of ``net`` that got a gradient from this call, not all zeros, in vain."""
     row = story.events[call.index].grads[net]
     names = {n for n in story.record.in_vain(call.index).get(net, ()) if row[n].value != 0.0}
-    names -= story.moved_outside.get(net, set())
+    names -= story.moved_outside.get(net, set()) | _put_by_hand(story, call, net)
     if (step := story.evaluations.get(call.index)) is not None:  # a line search looked at it
         names -= {*step.event.holds.get(net, ())}
     if names and (story.kind(call), net) in story.kinds_used:  # an accumulation that is under way
         end = story.record.events[-1].grads[net]
         names = {n for n in names if call.index not in end[n].sources}
     return tuple(n for n in row if n in names)
+
+
+def _put_by_hand(story: Story, call: BackwardCall, net: str) -> set[str]:
+    """What the next step of ``net`` used was put there by hand: it may be made of this call's."""
+    step = story.step_after(story.events[call.index], net)
+    return (
+        set() if step is None else {k for (n, k), s in step.used.items() if n == net and s.by_hand}
+    )
 
 
 def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Finding:

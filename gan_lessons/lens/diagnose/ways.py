@@ -10,6 +10,9 @@ from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Story
 from gan_lessons.lens.model import BackwardCall, Pull
 
+MEANS = {"MeanBackward0", "SumBackward0", "MulBackward0", "DivBackward0", "AddBackward0"}
+LOSSES = ("Softplus", "LogSigmoid", "BinaryCrossEntropy", "NllLoss", "MseLoss", "SmoothL1Loss",
+          "HuberLoss")  # fmt: skip
 SHIFTS = {"SubBackward0", "RsubBackward1", "AddBackward0"}  # the label of a square knows of them
 
 
@@ -44,10 +47,23 @@ def pulls_at(
             continue
         if not learns(story, call, learner) or learns(story, call, rival) != together:
             continue
+        if _is_a_loss(story, pull.forward):
+            continue
         linked = player in behind(story, pull.forward)
         if linked or (not together and learner == judge and story.comes_from(pull.forward, player)):
             found.append(Pulled(pull, _way(story, pull, judge)))
     return found
+
+
+def _is_a_loss(story: Story, forward: int) -> bool:
+    """Is what this forward gives one number, made of a distance or of what squashes a verdict? Each
+    of its losses is to be lowered, whoever is judged."""
+    nodes, built = story.record.graph.nodes, story.built_by.get(forward, [])
+    key = max(built, default=None)
+    key = key if key is not None and nodes[key].shape == () else None
+    while key is not None and nodes[key].op in MEANS:
+        key = next((i for i in nodes[key].inputs if i in nodes), None)
+    return key is not None and nodes[key].op.startswith(LOSSES)
 
 
 def pulls_of_all_else(

@@ -22,6 +22,7 @@ class GradState:
     (known once the record is complete). ``by_hand``: written by an assignment, not by backward.
     ``before``: it holds, or was added to, what was there before the recording began.
     ``rewritten``: how often something other than backward changed it in place (clipping, scaling).
+    ``held``: it was filled with zeros where it lay, while something else held the same tensor.
     """
 
     value: float | None = None
@@ -30,6 +31,7 @@ class GradState:
     by_hand: bool = False
     before: bool = False
     rewritten: int = 0
+    held: bool = False
 
     @property
     def is_gradient(self) -> bool:

@@ -114,7 +114,11 @@ class Graph:
     ``fresh``: the numbers of strangers that nobody wrote to since they were initialized, of modules
     in training mode, which no operation without gradients took.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
+    ``zeros``: means, sums and distances that gave one number, zero.
+    ``curved``: what ``autograd.grad`` made with create_graph.
+    ``judged``: nodes outside the nets that took weights which no optimizer holds.
     ``constants``: sum -> the Python number that was added to a tensor there.
+    ``factors``: one number with a graph -> the constant that it was multiplied or divided by.
     ``labels``: distance -> the one number towards which it draws all that it takes.
     ``pairs``: operation -> n, where shapes (n, 1) and (n,) met.
     ``passes``: function of somebody's own that hands its input on as it is -> by what it multiplies
@@ -140,7 +144,11 @@ class Graph:
     strangers: Mapping[int, int] = field(default_factory=dict)
     fresh: frozenset[int] = frozenset()
     cancelled: frozenset[int] = frozenset()
+    judged: frozenset[int] = frozenset()
+    zeros: frozenset[int] = frozenset()
+    curved: frozenset[int] = frozenset()
     constants: Mapping[int, float] = field(default_factory=dict)
+    factors: Mapping[int, float] = field(default_factory=dict)
     passes: Mapping[int, float] = field(default_factory=dict)
     labels: Mapping[int, float] = field(default_factory=dict)
     pairs: Mapping[int, int] = field(default_factory=dict)

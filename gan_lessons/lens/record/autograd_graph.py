@@ -90,7 +90,10 @@ class LiveGraph:
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
         self.cancelled: set[int] = set()
+        self.judged: set[int] = set()
+        self.zeros, self.curved = set[int](), set[int]()
         self.constants: dict[int, float] = {}
+        self.factors: dict[int, float] = {}
         self.labels: dict[int, float] = {}
         self.passes: dict[int, float] = {}
         self.pairs: dict[int, int] = {}
@@ -186,7 +189,11 @@ class LiveGraph:
             strangers=self._strangers,
             fresh=self._fresh,
             cancelled=frozenset(self.cancelled),
+            judged=frozenset(self.judged),
+            zeros=frozenset(self.zeros),
+            curved=frozenset(self.curved),
             constants=self.constants,
+            factors=self.factors,
             labels=self.labels,
             passes=self.passes,
             pairs=self.pairs,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import sys
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -91,6 +93,7 @@ class Ledger:
         """Compare every ``.grad`` with what is known; ``received`` got theirs from ``call``.
         ``clearing``: a ``zero_grad`` has just run."""
         self._clearing = clearing
+        self._held = set[int]()  # columns
         found: dict[int, Content] = {}
         doubtful: list[tuple[int, Tensor, int | None]] = []
         for i, parameter in enumerate(self._parameters):
@@ -101,6 +104,8 @@ class Ledger:
                     found[i] = _NOTHING
                 continue
             as_it_was = now.ref() is grad and now.version == internals.version_of(grad)
+            if not as_it_was and _references(parameter) > _alone() + 1:  # ``grad``, here
+                self._held.add(i)
             if not as_it_was and parameter in received:
                 doubtful.append((i, grad, call))
             elif (
@@ -147,7 +152,7 @@ class Ledger:
         if old is not None:
             state, chain, epoch = old.state, old.chain, old.epoch
         else:
-            state = self._state(now.state, value, call, same)
+            state = self._state(now.state, value, call, same, i in self._held)
             goes_on = now is not _NOTHING and state.is_gradient and (same or call is not None)
             chain, epoch = (now.chain, now.epoch + 1) if goes_on else (self._new_chain(), 0)
         watched = now.watched if same else internals.is_memory_shared(grad)
@@ -155,13 +160,15 @@ class Ledger:
         content = Content(state, chain, epoch, ref, version, fingerprint, storage, watched)
         return content, old is not None and old.ref() is not grad
 
-    def _state(self, was: GradState, value: float, call: int | None, same: bool) -> GradState:
+    def _state(
+        self, was: GradState, value: float, call: int | None, same: bool, held: bool
+    ) -> GradState:
         if call is not None:
             before = was.sources[:-1] if was.sources[-1:] == (call,) else was.sources
             return replace(was, value=value, sources=(*before, call))
         still_zeros = was.value == 0.0 and was.is_gradient and not self._clearing  # clipped, say
         if value == 0.0 and not (same and still_zeros):
-            return GradState(0.0)
+            return GradState(0.0, held=same and was.is_gradient and held)
         if same:  # rewritten in place by something other than backward
             return replace(was, value=value, rewritten=was.rewritten + 1)
         return GradState(value, by_hand=self._begun, before=not self._begun)
@@ -200,6 +207,18 @@ class Ledger:
             used_by = next((event for event, epoch in uses if epoch >= content.epoch), None)
             if content.state.is_gradient:
                 object.__setattr__(content.state, "used_by", used_by)  # known only now
+
+
+def _references(parameter: Tensor) -> int:
+    return sys.getrefcount(parameter.grad)
+
+
+@functools.cache
+def _alone() -> int:
+    """The references to a ``.grad`` that nobody but its parameter holds."""
+    parameter = torch.zeros(1, requires_grad=True)
+    parameter.grad = torch.zeros(1)
+    return _references(parameter)
 
 
 class Weights:

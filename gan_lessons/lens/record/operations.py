@@ -125,6 +125,8 @@ class Operations(TorchFunctionMode):
                 self.values.went_on(name, [tensor], [])
             elif source is not None and isinstance(out, Tensor):
                 self.values.cut_off(source, how, [out])
+            elif isinstance(tensor, nn.Parameter) and torch.is_grad_enabled():
+                self.values.taken_from(tensor, how)
         return out
 
     def _slopes(
@@ -134,6 +136,8 @@ class Operations(TorchFunctionMode):
         """``autograd.grad`` made these; its arguments tell whether they have a graph."""
         if not create_graph:
             self.values.slopes(tensors_in(outputs), tensors_in(made))
+        nodes = (internals.grad_fn_of(t) for t in tensors_in(made) if create_graph)
+        self._graph.curved.update(self._graph.id_of(node) for node in nodes if node is not None)
 
     def _attribute(self, out: Tensor, tensor: Tensor) -> None:
         """An attribute was read: ``.mT`` and the like have the past of the tensor itself."""
@@ -155,12 +159,17 @@ class Operations(TorchFunctionMode):
             if new and not self._graph.running:
                 key = self._graph.id_of(node)
                 self._graph.lines[key] = caller_line()
+                if taken and any(map(self._is_fixed, (*taken[0], *taken[1].values()))):
+                    self._graph.judged.add(key)
                 if tensor.numel() == 1 and (outer := outer_lines()):
                     self._graph.outer_lines[key] = outer
             if new:
                 self.numbers.look(new, taken[0] if taken else (), tensor)
         if lost or name in READS:
             self.values.went_on(name, given or tensors_in(taken), lost)
+
+    def _is_fixed(self, given: Any) -> bool:
+        return isinstance(given, nn.Parameter) and id(given) not in self._graph.held
 
     def came_in(self, tensors: Iterable[Tensor]) -> None:
         """These go into a net; those that no recorded operation made are inputs from outside."""

@@ -24,12 +24,14 @@ COMPARES = frozenset({
 })  # fmt: skip
 # A distance to a target; and those from which one may be made: ``(x - target) ** 2``.
 DISTANCES = ("MseLossBackward", "L1LossBackward", "SmoothL1LossBackward", "HuberLossBackward")
+MEANS = ("MeanBackward0", "SumBackward0")
 SHIFTS = {"SubBackward0": 1.0, "RsubBackward1": 1.0, "AddBackward0": -1.0}
 RESHAPES = ("UnsqueezeBackward", "ViewBackward", "ReshapeAliasBackward", "UnsafeViewBackward")
 
 
 class TellingNumbers:
-    """Writes ``cancelled``, ``constants``, ``labels`` and ``passes`` of ``graph``."""
+    """Writes ``cancelled``, ``zeros``, ``constants``, ``factors``,
+    ``labels`` and ``passes`` of ``graph``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
@@ -53,6 +55,12 @@ class TellingNumbers:
             number = next((x for x in given if type(x) is float), None)
             if number is not None:
                 self._graph.constants[self._graph.id_of(node)] = number
+        elif op in ("MulBackward0", "DivBackward0") and made.numel() == 1:
+            number = _one_number(given)
+            if number is not None:
+                self._graph.factors[self._graph.id_of(node)] = number
+        if made.numel() == 1 and (op in MEANS or op.startswith(DISTANCES)) and _is_zero(made):
+            self._graph.zeros.add(self._graph.id_of(node))
         if op in SHIFTS or op.startswith(DISTANCES) or op in ("PowBackward0", "AbsBackward0"):
             self._label(node, op, given)
 
@@ -151,6 +159,8 @@ def _one_number(given: Any) -> float | None:
 
 
 def _is_zero(tensor: Tensor) -> bool:
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False  # nothing can be read there
     try:
         return tensor.numel() > 0 and not tensor.detach().any().item()
     except RuntimeError:  # fake, or on the meta device

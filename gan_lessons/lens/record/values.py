@@ -160,6 +160,11 @@ class Values:
         """What a net does inside is its own affair."""
         return frozenset() if self._graph.running or not name else frozenset([name.strip("_")])
 
+    def taken_from(self, parameter: nn.Parameter, how: str) -> None:
+        """The forward that runs reads this parameter past the graph."""
+        if self._graph.running:
+            self._numbers(how, [parameter])
+
     def _numbers(self, how: str, taken: Sequence[Tensor]) -> None:
         for tensor in (t for t in taken if t.requires_grad):
             node = torch.autograd.graph.get_gradient_edge(tensor).node

@@ -1,0 +1,101 @@
+"""A loss with a minus before it, and a head that learns from it alone: it learns to be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gan_lessons.lens.diagnose.partly_cut_off import ADDS
+from gan_lessons.lens.diagnose.quoting import some
+from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.model import BackwardCall
+
+ENTROPIES = ("NllLoss", "BinaryCrossEntropy")
+Places = frozenset[tuple[str, str]]  # (net, parameter)
+
+
+def turned_round(story: Story) -> Iterator[Finding]:
+    """A term is a cross entropy to labels times a negative number, some parameters learn from it
+    alone, and what is below them learns from another term too.
+
+    As a reversal of a whole loss: whoever wants the features to fool that head has to turn round
+    what goes on from the head, and not the head. (A player that only raises the loss of a judge
+    does not step the judge; a head that learns rightly elsewhere is left alone.)
+    """
+    if story.failed or story.inside:
+        return
+    told = set[object]()
+    for call in story.calls_made:
+        signs, used = signed_terms(story, call), _used(story, call)
+        for term, sign in signs.items():
+            op = story.record.graph.nodes[term].op
+            if sign != -1 or not op.startswith(ENTROPIES) or _is_reversed(story, term):
+                continue
+            others = frozenset[tuple[str, str]]().union(
+                *(story.leaves_of(i) for i, s in signs.items() if i != term and s == 1)
+            )
+            mine = story.leaves_of(term) & used
+            alone, shared = mine - _of_all(story, signs, term), mine & others
+            here = call.line, alone
+            if alone and shared and here not in told and not _elsewhere(story, call, alone):
+                told.add(here)
+                yield _turned_round(story, call, term, alone)
+
+
+def signed_terms(story: Story, call: BackwardCall) -> dict[int, int]:
+    """What the loss is a sum of -> 1, -1, or 0 where the sign is not known."""
+    graph, found = story.record.graph, dict[int, int]()
+    waiting = [(key, 1) for key in call.nodes[-1:]]
+    while waiting:
+        key, sign = waiting.pop()
+        node = graph.nodes[key]
+        inputs = [i for i in node.inputs if i in graph.nodes]
+        if node.op == "SubBackward0" and len(inputs) == 2:
+            waiting += [(inputs[0], sign), (inputs[1], -sign)]
+        elif node.op in ADDS and node.op != "SubBackward0":
+            waiting += [(i, sign) for i in inputs]
+        elif node.op == "NegBackward0":
+            waiting += [(i, -sign) for i in inputs]
+        elif node.op in ("MulBackward0", "DivBackward0") and len(inputs) == 1:
+            factor = graph.factors.get(key, 0.0)
+            waiting.append((inputs[0], sign * ((factor > 0) - (factor < 0))))
+        else:
+            found[key] = sign if found.get(key, sign) == sign else 0
+    return found
+
+
+def _used(story: Story, call: BackwardCall) -> Places:
+    steps = [step for step, _ in story.uses.get(call.index, ())]
+    return frozenset(k for step in steps for k, s in step.used.items() if call.index in s.sources)
+
+
+def _of_all(story: Story, signs: dict[int, int], but: int) -> Places:
+    found = (story.leaves_of(term) for term in signs if term != but)
+    return frozenset[tuple[str, str]]().union(*found)
+
+
+def _is_reversed(story: Story, term: int) -> bool:
+    """Does somebody's own function turn the gradient round behind it?"""
+    passes = story.record.graph.passes
+    return any(passes.get(i, 1.0) < 0 for i in story.reached(term))
+
+
+def _elsewhere(story: Story, call: BackwardCall, places: Places) -> bool:
+    """Do any of these learn from a call of another line as well?"""
+    made = story.record.backward_calls
+    states = (s for step in story.steps for k, s in step.used.items() if k in places)
+    return any(made[c].line != call.line for state in states for c in state.sources)
+
+
+def _turned_round(story: Story, call: BackwardCall, term: int, alone: Places) -> Finding:
+    nets = sorted({net for net, _ in alone})
+    names = sorted(name for net, name in alone if net == nets[0])
+    return story.finding(
+        "reversed", "wrong", nets[0], [story.events[call.index]],
+        "In {call} a cross entropy{where} counts negatively, and {names} of {net} learn from it "
+        "alone: they learn to be wrong, and what fools them teaches nothing.",
+        "Turn the gradient round below these parameters, on what goes into them (a gradient "
+        "reversal there, and a plus in the sum). Or step them on the positive loss, and the rest "
+        "on the negative, by an optimizer each.",
+        call=story.call(call.index), where=story.in_line(story.record.graph.lines.get(term)),
+        names=some(names),
+    )  # fmt: skip
