@@ -48,7 +48,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_record", "test_record_facts", "test_record_values", "test_record_telling_numbers",
         "test_record_json", "test_record_threads", "test_record_interrupts", "test_any_step",
         "test_steps_line_by_line", "test_moments", "test_torch_internals", "test_ranks_differ",
-        "test_record_guards",
+        "test_record_guards", "test_record_journal", "test_record_attaching",
+        "test_record_gradients", "test_record_explanations", "test_record_processes",
+        "test_odd_parameters", "test_record_graph", "test_record_quarrels", "test_record_lines",
+        "test_line_by_line", "test_telling_numbers_one_by_one",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_facts", "test_diagnose_guards", "test_diagnose_loops",
