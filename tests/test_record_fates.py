@@ -1,4 +1,4 @@
-"""What becomes of a value that no gradient follows: what it met, who judged it, where it went in."""
+"""What becomes of a value that no gradient follows: what it met, who judged it, where it went."""
 
 from __future__ import annotations
 
