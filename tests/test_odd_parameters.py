@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -55,7 +57,9 @@ def test_what_an_optimizer_holds_of_no_net() -> None:
 
 
 def test_which_parameters_only_modules_in_training_mode_own() -> None:
-    training, evaluated, both = mlp(2, 1), mlp(2, 1).eval(), nn.Linear(2, 1)
+    training: Any = mlp(2, 1)
+    evaluated: Any = mlp(2, 1).eval()
+    both = nn.Linear(2, 1)
     nobody_s, other = nn.Linear(2, 1), nn.Module()
     other.weight = both.weight
     other.eval()
@@ -77,40 +81,40 @@ def test_what_was_never_written_to_since_it_was_made() -> None:
     assert odd.as_made(names, {*map(id, net.parameters())}) == {}
 
 
-def frozen_module() -> nn.Module:
-    net = nn.Sequential(mlp(2, 2), nn.Linear(2, 2))
+def frozen_module() -> Any:
+    net: Any = nn.Sequential(mlp(2, 2), nn.Linear(2, 2))
     vars(net[0])["requires_grad"] = False
     return net
 
 
-def frozen_module_in_earnest() -> nn.Module:
+def frozen_module_in_earnest() -> Any:
     net = frozen_module()
     net[0].requires_grad_(False)
     vars(net[0])["requires_grad"] = False
     return net
 
 
-def half_frozen_module() -> nn.Module:
+def half_frozen_module() -> Any:
     net = frozen_module()
     net[0][0].requires_grad_(False)
     vars(net[0])["requires_grad"] = False
     return net
 
 
-def switched_on_module() -> nn.Module:
-    net = mlp(2, 2)
+def switched_on_module() -> Any:
+    net: Any = mlp(2, 2)
     vars(net[0])["requires_grad"] = True
     return net
 
 
-def the_net_itself() -> nn.Module:
-    net = mlp(2, 2)
+def the_net_itself() -> Any:
+    net: Any = mlp(2, 2)
     vars(net)["requires_grad"] = False
     return net
 
 
-def misspelt(word: str, value: object, trains: bool = True) -> nn.Module:
-    net = mlp(2, 2)
+def misspelt(word: str, value: object, trains: bool = True) -> Any:
+    net: Any = mlp(2, 2)
     net[0].bias.requires_grad_(trains)
     vars(net[0].bias)[word] = value
     return net
@@ -138,7 +142,7 @@ def test_what_was_frozen_in_vain(case: str) -> None:
 
 
 def test_hooks_on_modules_and_parameters_are_counted_together() -> None:
-    net = mlp(2, 2)
+    net: Any = mlp(2, 2)
     assert odd.hooks_of(net, net.parameters()) == 0
     net[0].register_full_backward_hook(lambda *_: None)
     net[2].weight.register_hook(lambda grad: 2 * grad)

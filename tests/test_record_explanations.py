@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def explained(body: Body) -> Event:
     return rec.events[-1]
 
 
-def by_hand(net: nn.Sequential) -> None:
+def by_hand(net: Any) -> None:
     with torch.no_grad():
         net[2].weight.mul_(2)
 
@@ -138,12 +139,12 @@ AGAIN: dict[Body, tuple[str, str]] = {
 @pytest.mark.parametrize("body", AGAIN, ids=lambda body: body.__name__)
 def test_a_graph_that_is_walked_again(body: Body) -> None:
     event, (what, fix) = explained(body), AGAIN[body]
-    assert what in event.what
-    assert fix in event.fix
+    assert what in str(event.what)
+    assert fix in str(event.fix)
 
 
 def test_the_last_call_that_freed_something_is_named() -> None:
-    assert "but `made.sum().backward()` has already" in explained(freed_by_two).what
+    assert "but `made.sum().backward()` has already" in str(explained(freed_by_two).what)
 
 
 def test_to_keep_the_graph_does_not_help_where_a_step_came_inside_the_call() -> None:
@@ -155,7 +156,7 @@ def test_to_keep_the_graph_does_not_help_where_a_step_came_inside_the_call() -> 
         loss.backward(retain_graph=True)
         loss.backward()
 
-    assert "inplace operation" in explained(kept).message
+    assert "inplace operation" in str(explained(kept).message)
 
 
 # Modified by an inplace operation -----------------------------------------------------------------
@@ -217,13 +218,13 @@ def a_penalty_of_weights_that_a_hand_wrote_to(G, D, og, od):
 def inside_a_forward_that_has_not_ended(G, D, og, od):
     class Judged(nn.Module):
         def forward(self, _):
-            loss = self.inner(real(0)).mean()
+            loss = layers(real(0)).mean()
             loss.backward(retain_graph=True)
             od.step()
             loss.backward()
 
+    layers = nn.Sequential(*D)
     D.append(Judged())
-    D[3].inner = nn.Sequential(*D[:3])
     D(real(0))
 
 
@@ -260,8 +261,8 @@ WRITTEN: dict[Body, tuple[str, str]] = {
 @pytest.mark.parametrize("body", WRITTEN, ids=lambda body: body.__name__)
 def test_a_tensor_that_was_written_to(body: Body) -> None:
     event, (what, fix) = explained(body), WRITTEN[body]
-    assert what in event.what
-    assert fix in event.fix
+    assert what in str(event.what)
+    assert fix in str(event.fix)
 
 
 # Does not require grad ----------------------------------------------------------------------------
@@ -310,5 +311,5 @@ NO_GRAPH: dict[Body, tuple[str, str]] = {
 @pytest.mark.parametrize("body", NO_GRAPH, ids=lambda body: body.__name__)
 def test_a_tensor_that_has_no_graph(body: Body) -> None:
     event, (what, fix) = explained(body), NO_GRAPH[body]
-    assert what in event.what
-    assert fix in event.fix
+    assert what in str(event.what)
+    assert fix in str(event.fix)

@@ -158,7 +158,7 @@ def test_the_line_of_an_instruction(
 
 def test_lines_are_kept_and_not_for_ever() -> None:
     code = SimpleNamespace(**vars(frame(SOURCE, [(1, 1, 0, 5)]).f_code))
-    made = SimpleNamespace(f_code=code, f_globals={})
+    made: Any = SimpleNamespace(f_code=code, f_globals={})
     source_lines._known.clear()
     line = source_lines._line(made, 0)
     assert source_lines._line(made, 0) is line
