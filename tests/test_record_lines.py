@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sysconfig
@@ -93,6 +94,12 @@ def test_a_library_between_is_passed_over_unless_all_is_installed() -> None:
     assert told(run(caller_line)) == "run(caller_line)"
     assert alone(lambda: run(outer_lines)) == ()
     assert [told(line) for line in alone(lambda: run(first))] == ["run(first)"]
+
+
+def test_where_all_is_installed_the_innermost_that_is_not_torch_s_is_told() -> None:
+    ask = through(PURELIB, "def ask():\n    return caller_line()\n", caller_line=caller_line)["ask"]
+    run = through(PURELIB, LIBRARY)["run"]
+    assert alone(functools.partial(run, ask)).function == "ask"
 
 
 def test_an_instrument_that_runs_the_code_ends_its_callers() -> None:
