@@ -115,3 +115,17 @@ def test_where_a_value_that_was_cut_off_leaves_for_numpy(nets) -> None:
         noise(0).numpy()
     assert [how for _, how, _ in rec.graph.left] == ["NumPy", "NumPy"]
     assert {rec.graph.nodes[key].net for key, _, _ in rec.graph.left} == {"G"}
+
+
+def test_what_is_read_off_a_value_that_was_cut_off_has_its_past(nets) -> None:
+    with record(nets) as rec:
+        cut = nets["G"](noise(0)).detach()
+        (cut.mT @ nets["D"](real(0))).mean().backward()
+    assert [(c.how, rec.graph.nodes[c.target].op) for c in rec.graph.cuts] == [
+        ("detach()", "MmBackward0")
+    ]
+    with record(nets) as rec:
+        with torch.no_grad():
+            made = nets["G"](noise(0))
+        (made.mT @ nets["D"](real(0))).mean().backward()
+    assert {rec.graph.nodes[key].op for _, key in rec.graph.fed} == {"MmBackward0"}
