@@ -29,6 +29,8 @@ PULLS = {
     "small, opposite": ([0.5, 0.25, 0.5, 0.75], [-0.5, -0.75, -0.25, -0.5], (True, False)),
     "small, alike": ([0.5, 0.25, 0.5, 0.75], [0.5, 0.75, 0.25, 0.5], (False, False)),
     "small, both down": ([-0.5, -0.25, -0.5, -0.75], [-0.5, -0.75, -0.25, -0.5], (False, False)),
+    "small, one of them mixed": ([0.5, 0.25, 0.5, 0.75], [0.5, -0.25, 0.25, 0.6], (False, False)),
+    "small, mixed and down": ([-0.5, -0.25, -0.5, -0.75], [0.5, -0.2, -0.3, -0.6], (False, False)),
     "zeros": ([0.0, 0.0, 0.0, 0.0], [-2.0, 2.0, -2.0, 2.0], (False, False)),
 }  # fmt: skip
 

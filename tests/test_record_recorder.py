@@ -175,6 +175,20 @@ def test_a_gradient_from_before_a_backward_is_looked_at_before_it(nets) -> None:
     assert [(s.sources, s.rewritten) for s in states] == [((0,), 0), ((0, 1), 1)]
 
 
+def test_memory_that_a_gradient_was_given_is_watched_from_then_on(nets) -> None:
+    D, outside = nets["D"], torch.ones(8)
+    numbers = outside.numpy()
+    with record(nets) as rec:
+        D(real(0)).mean().backward()
+        D[0].bias.grad.data = outside
+        nets["G"](noise(0))
+        numbers[:] = 2.0  # torch counts nothing there
+        nets["G"](noise(0))
+    first, second = [e.grads["D"]["0.bias"] for e in rec.events if e.target == "G"]
+    assert first.value == pytest.approx(8**0.5)
+    assert second.value == pytest.approx(2 * 8**0.5)
+
+
 def test_a_name_for_each_optimizer_that_nobody_named(nets) -> None:
     first, second = sgd(nets["D"]), sgd(nets["D"])
     stranger = sgd(mlp(2, 1))
