@@ -226,3 +226,17 @@ def test_whoever_traced_before_hears_every_line_as_before() -> None:
     assert listener.heard == ["line", "return"]
     assert [kind for name, kind in heard if name == "stepping"] == ["call", "line", "return"]
     assert [kind for name, kind in heard if name == "instrument"] == ["call", "line", "return"]
+
+
+def test_an_instrument_beside_looks_after_each_line() -> None:
+    looks = list[int]()
+    batch = data.ring(4), data.noise(4, (2,))
+    rec = record_step(
+        step_detach, tiny_gan(), *batch, lambda *_: nullcontext(lambda: looks.append(1))
+    )
+    assert len(looks) == len(rec.moments) > 3
+
+
+def test_a_step_of_a_gan_needs_one() -> None:
+    with pytest.raises(TypeError, match=r"a Gan, such as tiny_gan\(\)"):
+        record_step(lambda gan, real, noise: None, None, data.ring(4), data.noise(4, (2,)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from gan_lessons import record
 from gan_lessons.lens.model import Record
-from gan_lessons.lens.record.quarrels import MOST
+from gan_lessons.lens.record.quarrels import MOST, Quarrels
 from gan_lessons.lens.record.recording import recording
 from gan_lessons.lens.record.telling_numbers import LARGEST
 from tests.loops.kit import mlp, noise, real
@@ -130,6 +131,27 @@ def test_no_listener_is_left_on_a_graph_that_lives_on() -> None:
     gc.collect()
     assert ref() is None
     loss.backward()
+
+
+def test_an_interrupt_while_one_begins_to_listen_doubles_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    D, hear = mlp(2, 1), Quarrels._hear
+    with record({"D": D}) as rec:
+        verdict = D(real(0)).exp()
+        loss = verdict.mean() - verdict.square().sum()
+        with monkeypatch.context() as patch:
+
+            def interrupted(self: Quarrels, *given: Any) -> None:
+                hear(self, *given)
+                if len(self._handles) == 2:
+                    raise KeyboardInterrupt
+
+            patch.setattr(Quarrels, "_hear", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                loss.backward()
+        loss.backward()
+    assert len(rec.quarrels) == 1
 
 
 class Wide(nn.Module):

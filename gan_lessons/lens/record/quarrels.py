@@ -55,6 +55,7 @@ class Quarrels:
 
     def begin(self, roots: Iterable[Any]) -> None:
         """A backward begins: hear what comes to each output from those that used it."""
+        self._let_go()  # of what an interrupt has left of the last beginning
         users = self._users(roots) if self._given else {}
         for place in self._given.keys() & users.keys():
             for at in _forks(place, users):
