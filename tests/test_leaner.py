@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -627,6 +628,33 @@ def test_the_largest_factor_is_still_in_range():
     assert in_range(limit, net)
     with pytest.warns(RuntimeWarning, match="so certain of a fake"):
         assert not in_range(torch.nextafter(limit, 2 * limit), net)
+
+
+def test_where_one_fake_alone_is_certain_each_player_follows_its_own_loss():
+    """The other fakes bring the loss of D gradient, none of which may reach G."""
+    gan = mlp_gan((6,), 4, (8,), (8,), logits=True)
+    real, noise = batch_for(gan)
+    last: Any = [m for m in gan.discriminator.modules() if isinstance(m, nn.Linear)][-1]
+    noise[0] *= 4
+    with torch.no_grad():  # the logit of the first becomes -100, those of the others about 0
+        logits = gan.discriminator(gan.generator(noise)).flatten()
+        middle = logits[1:].mean()
+        factor = -100 / (logits[0] - middle)
+        last.weight.mul_(factor)
+        last.bias.copy_(factor * (last.bias - middle))
+    right = simultaneous(gan, real, noise)
+    with pytest.warns(RuntimeWarning, match="so certain of a fake") as said:
+        step_one_stage(gan, real, noise)
+    for found, expected in zip(gradients(gan), right, strict=True):
+        assert relative(found, expected) < ALLOWED[torch.float32]
+    assert said[0].filename == __file__  # at the line that called the step
+
+
+def test_while_a_cuda_graph_is_captured_nothing_is_looked_at(monkeypatch):
+    """No number can be read there: with one, this would raise."""
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    unreadable: Any = SimpleNamespace(is_cuda=True, dtype=torch.float32)
+    assert in_range(unreadable, nn.Linear(1, 1)) is True
 
 
 def test_both_losses_flat_is_no_reason_to_fall_back():

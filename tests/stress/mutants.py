@@ -48,12 +48,17 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_record", "test_record_facts", "test_record_values", "test_record_telling_numbers",
         "test_record_json", "test_record_threads", "test_record_interrupts", "test_any_step",
         "test_steps_line_by_line", "test_moments", "test_torch_internals", "test_ranks_differ",
-        "test_record_guards",
+        "test_record_guards", "test_record_journal", "test_record_attaching",
+        "test_record_gradients", "test_record_explanations", "test_record_processes",
+        "test_odd_parameters", "test_record_graph", "test_record_quarrels", "test_record_lines",
+        "test_line_by_line", "test_telling_numbers_one_by_one", "test_record_operations",
+        "test_record_recorder", "test_record_fates",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_facts", "test_diagnose_guards", "test_diagnose_loops",
         "test_diagnose_one_guard", "test_diagnose_more_guards", "test_diagnose_judges",
-        "test_diagnose_real_code", "test_loops", "test_loops_together", "test_gains",
+        "test_diagnose_real_code", "test_diagnose_scaled_loss", "test_loops",
+        "test_loops_together", "test_gains",
     ),
 }  # fmt: skip
 # Who reads what was recorded: for the rooms of the lens, after their own.

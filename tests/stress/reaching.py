@@ -76,7 +76,8 @@ class Chosen:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        limit = 20 + 20 * self.seconds[item.nodeid]
+        # A minute at least: in another order it may be the one that starts what others share.
+        limit = 60 + 20 * self.seconds[item.nodeid]
         faulthandler.dump_traceback_later(limit, exit=True, file=self.said)
         yield
         faulthandler.cancel_dump_traceback_later()

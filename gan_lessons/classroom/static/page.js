@@ -1,5 +1,4 @@
-// What our front ends share: making elements, filling in texts, keeping keys, and finding out
-// what is behind them.
+// What our front ends share: elements, texts with blanks, keys, and what is behind them.
 
 const make = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const draw = (tag, attributes, ...children) =>

@@ -167,8 +167,6 @@ class LiveGraph:
         """Take the tags off whatever still lives."""
         for node in reachable(self._live_roots()):
             node.metadata.pop(self._key, None)
-        self.outputs.clear()
-        self.inputs.clear()
 
     # What is known ----------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ def _inherited(nodes: Mapping[int, Node], inputs: tuple[int, ...]) -> str | None
     """An operation's net: that of a parameter it takes (or a view of one), else its input's."""
     found = [nodes[i] for i in inputs if nodes[i].net is not None]
     direct = [n for n in found if _is_parameter(nodes, n)]
-    return (direct or found or [Node(-1, "")])[0].net
+    return next((n.net for n in direct or found), None)
 
 
 def _is_parameter(nodes: Mapping[int, Node], node: Node) -> bool:

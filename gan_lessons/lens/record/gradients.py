@@ -35,8 +35,8 @@ def by_net(names: Names, chosen: Collection[Tensor]) -> dict[str, tuple[str, ...
 
 class Content(NamedTuple):
     """One content of one ``.grad``. A ``chain`` starts when the gradient is cleared or replaced;
-    every write to it is a new ``epoch`` of the same chain. ``watched``: others hold its memory, and
-    may write to it where torch does not count it."""
+    every write to it is a later ``epoch`` of the same chain, which has the number of its first.
+    ``watched``: others hold its memory, and may write to it where torch does not count it."""
 
     state: GradState
     chain: int
@@ -72,7 +72,7 @@ class Ledger:
         self._grads: Grads | None = None
         self._uses: dict[int, list[tuple[int, int]]] = {}  # chain -> (step event, epoch it saw)
         self._exposed: set[int] = set()  # storages
-        self._chains = 0
+        self._epochs = itertools.count()
         self._begun = False
         self.observe()
         self._begun = True
@@ -109,10 +109,7 @@ class Ledger:
             if not as_it_was and parameter in received:
                 doubtful.append((i, grad, call))
             elif (
-                not as_it_was
-                or now.watched
-                or now.storage in self._exposed
-                or (closely and parameter in closely)
+                not as_it_was or now.watched or now.storage in self._exposed or parameter in closely
             ):
                 doubtful.append((i, grad, None))
         if doubtful:
@@ -136,7 +133,8 @@ class Ledger:
         if any(c.state.by_hand and c is not self._now[i] for i, c in found.items()):
             for i in copied:
                 state = GradState(found[i].state.value, by_hand=True)
-                found[i] = found[i]._replace(state=state, chain=self._new_chain(), epoch=0)
+                epoch = next(self._epochs)
+                found[i] = found[i]._replace(state=state, chain=epoch, epoch=epoch)
 
     def _content(
         self, i: int, grad: Tensor, fingerprint: Fingerprint, call: int | None
@@ -153,8 +151,9 @@ class Ledger:
             state, chain, epoch = old.state, old.chain, old.epoch
         else:
             state = self._state(now.state, value, call, same, i in self._held)
+            epoch = next(self._epochs)
             goes_on = now is not _NOTHING and state.is_gradient and (same or call is not None)
-            chain, epoch = (now.chain, now.epoch + 1) if goes_on else (self._new_chain(), 0)
+            chain = now.chain if goes_on else epoch
         watched = now.watched if same else internals.is_memory_shared(grad)
         storage, ref = internals.storage_of(grad)[0], weakref.ref(grad)
         content = Content(state, chain, epoch, ref, version, fingerprint, storage, watched)
@@ -172,10 +171,6 @@ class Ledger:
         if same:  # rewritten in place by something other than backward
             return replace(was, value=value, rewritten=was.rewritten + 1)
         return GradState(value, by_hand=self._begun, before=not self._begun)
-
-    def _new_chain(self) -> int:
-        self._chains += 1
-        return self._chains
 
     def contents(self, parameters: Collection[Tensor]) -> list[Content]:
         """What those of these parameters that are followed hold, as last observed."""

@@ -66,13 +66,18 @@ class Failure:
         states, _ = self.graph.look([t.grad_fn for t in self.outputs])
         stale = [node for node in self._nodes() if states.get(node.id) == STALE]
         for node in reversed(stale):  # nearest to the loss first: backward meets it first
-            for net, name in sorted(self.graph.saves.get(node.id, ())):
+            for net, name in sorted(self.graph.saves.get(node.id) or self._taken(node)):
                 mover = self._mover(net, name, node)
                 if mover is not None:
                     return self._parameter_rewritten(net, name, node, mover)
         if not stale:
             return None
         return self._activation_rewritten(stale[-1])
+
+    def _taken(self, node: Node) -> set[tuple[str, str]]:
+        """The parameters that it took: what it saved was stale before anybody could read it."""
+        inputs = [self.graph.nodes[i] for i in node.inputs]
+        return {(n.net, n.parameter) for n in inputs if n.net and n.parameter}
 
     def _activation_rewritten(self, node: Node) -> Explanation:
         # Saved was what the node made, or what went into it.
@@ -110,6 +115,8 @@ class Failure:
             "Call {net} again after the step, and compute this loss from that; or run both "
             "backwards before either step, and name in each who is to receive (inputs=): each its "
             "own player."
+            if mover.kind == "step"
+            else "Call {net} again after that, and compute this loss from what it makes then."
         )
         if self._ran_since(mover, net):
             fix = (
@@ -132,10 +139,13 @@ class Failure:
         return f"`{self.record.forwards[node.forward].line.code}`"
 
     def _mover(self, net: str, name: str, node: Node) -> Event | None:
-        """The last event since the node's forward in which that parameter was rewritten."""
+        """The last event since the node was made in which that parameter was rewritten."""
         events = self.record.events
-        since = next((e.index for e in events if e.forward == node.forward), 0)
-        moved = [e for e in events if e.index > since and name in e.moved.get(net, ())]
+        ends = {e.forward: e.index + 1 for e in events if e.kind == "forward"}
+        # Of no net, or of a forward that did not end: made before the first event that saw it.
+        seen = (e.index for e in events if node.id in e.states)
+        since = ends.get(node.forward) or next(seen, len(events))
+        moved = [e for e in events[since:] if name in e.moved.get(net, ())]
         return moved[-1] if moved else None
 
     # Backward through the graph a second time -------------------------------------------------
@@ -158,11 +168,9 @@ class Failure:
         ).format(line=self.line.code, forwards=told or "an earlier computation", call=call)
         since = self.record.end_of(known[-1]).index if known else 0
         needed = {p for n in freed for p in self.graph.saves.get(n.id, ())}
-        moved = any(
-            name in event.moved.get(net, ())
-            for event in self.record.events[since + 1 :]
-            for net, name in needed
-        )
+        # A step inside that call is an event before its end.
+        later = (e for e in events if e.index > since or (known and e.call == known[-1]))
+        moved = any(name in e.moved.get(net, ()) for e in later for net, name in needed)
         return Explanation(what, self._instead_of_walking_again(nodes, freed, call, moved=moved))
 
     def _instead_of_walking_again(

@@ -153,7 +153,7 @@ def _statements(source: str) -> Mapping[int, tuple[int, int]]:
     for node in ast.walk(ast.parse(source)):  # outer statements come first
         if isinstance(node, ast.stmt | ast.ExceptHandler):
             last = node.end_lineno or node.lineno
-            if isinstance(body := getattr(node, "body", None), list) and body:
+            if body := getattr(node, "body", None):
                 last = max(node.lineno, body[0].lineno - 1)
             found |= dict.fromkeys(range(node.lineno, last + 1), (node.lineno, last))
     return found

@@ -65,7 +65,7 @@ class Operations(TorchFunctionMode):
             return self._special_call(how, name, func, args, kwargs)
         if name == "requires_grad_" or (name == "__set__" and func == internals.FREEZES):
             self._graph.freezes(args[0], caller_line())
-        if name[-1:] == "_" or "inplace" in kwargs:
+        if name[-1:] == "_" or kwargs.get("inplace"):
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)
         if name == "__get__":
@@ -108,7 +108,6 @@ class Operations(TorchFunctionMode):
         if in_place and (tensor := _subject(args, kwargs)) is not None:
             with internals.without_torch_functions():
                 if (node := internals.grad_fn_of(tensor)) is not None:
-                    self._graph.tag(node)
                     self._graph.written[self._graph.id_of(node)] = caller_line()
 
     def _special_call(self, how: str, name: str, func: Any, args: Any, kwargs: Any) -> Any:

@@ -55,11 +55,11 @@ class Quarrels:
 
     def begin(self, roots: Iterable[Any]) -> None:
         """A backward begins: hear what comes to each output from those that used it."""
-        self._let_go()
+        self._let_go()  # of what an interrupt has left of the last beginning
         users = self._users(roots) if self._given else {}
         for place in self._given.keys() & users.keys():
             for at in _forks(place, users):
-                for key, node, i in users[at] if len(users[at]) > 1 else ():
+                for key, node, i in users[at]:
                     self._hear(node, i, at, self._given[place], key)
 
     def arrive(self, node: int, at: int, grad: Tensor) -> None:
@@ -102,7 +102,7 @@ class Quarrels:
 
     def _hear(self, node: Any, i: int, place: Place, given: tuple[int, int], key: int) -> None:
         def note(grads: tuple[Tensor | None, ...], _: Any) -> None:
-            if self._journal.inside not in (None, -1) and (grad := grads[i]) is not None:
+            if (grad := grads[i]) is not None:
                 self._arrived.append(_Arrived(place, *given, key, grad))
 
         self._handles.append(node.register_hook(note))

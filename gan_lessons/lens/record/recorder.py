@@ -241,7 +241,7 @@ class Recorder:
             with self._followed(outputs if internals.graph_task() in self._tasks else ()):
                 return original(outputs, *args, **kwargs)
         line = caller_line()
-        kind: Kind = "backward" if kwargs.get("accumulate_grad", True) else "grad"
+        kind: Kind = "backward" if kwargs.get("accumulate_grad") else "grad"
         begun = self._begin(line, outputs, args) if kind == "backward" else {}
         nodes = () if begun else self._walked(outputs, args)
         call = begun.get("index")

@@ -191,7 +191,6 @@ class Values:
         found.setdefault((cut.source, cut.target), cut)
 
     def _number(self, node: Any) -> int:
-        self._graph.tag(node)
         return self._graph.id_of(node)
 
     def _makers(self, tensors: Iterable[Tensor]) -> Makers:
