@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import huber_loss, mse_loss, smooth_l1_loss
+from torch.nn.functional import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 
 from gan_lessons import record
 from gan_lessons.lens.model import Graph
@@ -130,7 +130,7 @@ def graph_of(loss: Callable[[Tensor], Tensor], net: nn.Module | None = None) -> 
     return rec.graph
 
 
-HALF = torch.full((4, 1), 0.5)
+HALF, MANY = torch.full((4, 1), 0.5), torch.arange(4.0)[:, None]
 LABELS: dict[str, tuple[Callable[[Tensor], Tensor], list[float]]] = {
     "square": (lambda v: ((v - 1.0) ** 2).mean(), [1.0]),
     "square, named": (lambda v: (v - 0.5).square().mean(), [0.5]),
@@ -144,7 +144,11 @@ LABELS: dict[str, tuple[Callable[[Tensor], Tensor], list[float]]] = {
     "mse": (lambda v: mse_loss(v, HALF), [0.5]),
     "smooth": (lambda v: smooth_l1_loss(v, HALF), [0.5]),
     "huber": (lambda v: huber_loss(v, HALF), [0.5]),
-    "towards many": (lambda v: mse_loss(v, torch.arange(4.0)[:, None]), []),
+    "towards many": (lambda v: mse_loss(v, MANY), []),
+    "a square towards many": (lambda v: ((v - MANY) ** 2).mean(), []),
+    "many turned": (lambda v: ((MANY - v) ** 2).mean(), []),
+    "absolute, towards many": (lambda v: (v - MANY).abs().mean(), []),
+    "inside": (lambda v: l1_loss(v, MANY, reduction="none").mean(), []),
     "between two that learn": (lambda v: mse_loss(v, 2 * v), []),
     "a difference of two that learn": (lambda v: (v - v.exp()).square().mean(), [0.0]),
     "another operation": (lambda v: v.exp().mean(), []),

@@ -76,7 +76,10 @@ class TellingNumbers:
         elif op.startswith(DISTANCES) and (number := _one_number(given)) is not None:
             self._graph.labels[key] = number
         elif op == "AbsBackward0" or (op == "PowBackward0" and (*given[1:], 2)[0] == 2):
-            self._graph.labels[key] = self._shifted.get(self._graph.id_of(before[0]), 0.0)
+            unknown = before[0].name() in SHIFTS and not _has_two_sides(before[0])  # towards many
+            number = self._shifted.get(self._graph.id_of(before[0]), None if unknown else 0.0)
+            if number is not None:
+                self._graph.labels[key] = number
 
     def _follow(self, custom: Any, given: Any) -> None:
         """If it hands its input on as it is, see by what its backward multiplies."""
