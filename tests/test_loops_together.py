@@ -85,6 +85,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "codes_that_are_read_from_a_detached_fake",
     "a_codebook_loss_of_what_comes_out_of_it",
     "a_codebook_without_a_loss",
+    "a_codebook_loss_of_what_a_module_hands_on",
 }  # fmt: skip
 # In one iteration that is cut out of them these lack a step, which comes later.
 LACK_A_STEP = {
