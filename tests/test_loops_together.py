@@ -68,6 +68,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "features_are_matched_and_not_added",
     "a_ratio_of_the_same_policy",
     "codes_that_are_made_anew",
+    "two_nets_that_grow_after_their_optimizers",
     "one_judge_of_a_joint_optimizer_is_never_thawed",
     "features_matched_with_the_wrong_side_detached",
     "one_term_of_two_through_numpy",
