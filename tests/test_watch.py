@@ -13,7 +13,10 @@ import torch
 from torch import nn, optim
 
 from gan_lessons import assert_sound, diagnose, record, tiny_gan, watch, watched
+from gan_lessons.lens.watch.finding_players import find_players
+from gan_lessons.lens.watch.ownership import REPLACED
 from gan_lessons.lens.watch.script_watcher import ScriptWatcher
+from gan_lessons.lens.watch.variables import Variable, unique
 from gan_lessons.steps import step_detach
 
 
@@ -185,6 +188,44 @@ def test_record_takes_a_tensor_that_is_learned():
         record({"z": z * 2}),
     ):
         pass
+
+
+def test_where_the_next_round_begins_with_players_of_its_own_the_recording_ends():
+    """A cross-validation, say: nothing was made anew behind an optimizer's back."""
+    told = list[Any]()
+    with ScriptWatcher(3, 0, print, lambda report, more: told.append(report)):
+        for _ in range(3):
+            G, D = mlp(2, 2), mlp(2, 1)
+            opts = optim.SGD(G.parameters(), 0.1), optim.SGD(D.parameters(), 0.1)
+            decays = [optim.lr_scheduler.StepLR(opt, 1) for opt in opts]  # a cycle: they live on
+            for batch in BATCHES[:2]:
+                for opt, loss in zip(opts, (D(G(batch)), D(batch)), strict=True):
+                    opt.zero_grad()
+                    loss.mean().backward(inputs=[*(G, D)[opt is opts[1]].parameters()])
+                for opt, decay in zip(opts, decays, strict=True):
+                    opt.step()
+                    decay.step()
+    (report,) = told
+    assert (report.iterations, report.seen) == (2, True)
+    assert [*report.players.nets] == ["G", "D"]
+    assert not {"ownership", "exception"} & {*report.diagnosis.codes}
+
+
+def test_players_that_go_by_the_same_words_are_numbered():
+    words = "optimizer of no net"
+    named = unique([Variable(words, words, i) for i in range(3)])
+    assert named == {words: 0, f"{words} 2": 1, f"{words} 3": 2}
+
+
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_a_net_that_another_optimizer_trains_was_not_replaced(rebuilt: bool):
+    D = mlp(2, 1)
+    stale = optim.SGD(mlp(2, 1).parameters(), 0.1)  # of an earlier round, or of a D that is gone
+    opt = optim.SGD((D if rebuilt else mlp(2, 2)).parameters(), 0.1)
+    notes = find_players({stale: "", opt: ""}).notes
+    assert [note.text for note in notes if "no longer exists" in note.text][:1] == (
+        [] if rebuilt else [REPLACED.format(net="D", optimizer="stale")]
+    )
 
 
 def test_a_script_that_trains_no_module_is_watched():

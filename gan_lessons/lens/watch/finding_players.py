@@ -59,7 +59,7 @@ def find_players(
     )
     plain = {id(v.value) for v in found if is_a(v.value, Tensor) and "[" not in v.path}
     mute = [o for o in built if not any(id(p) in plain for p in held_parameters(o))]
-    replaced = list(replaced_nets(modules, mute, named))
+    replaced = list(replaced_nets(modules, mute, named, held.keys()))
     named |= {name: net for name, net, _ in replaced}
     lost = [optimizer for _, _, optimizer in replaced]
     if nets is None:

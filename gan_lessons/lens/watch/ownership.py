@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,16 +55,18 @@ def replaced_nets(
     modules: Sequence[tuple[str, nn.Module]],
     optimizers: Iterable[Optimizer],
     nets: Mapping[str, nn.Module],
+    learning: Set[Tensor],
 ) -> Iterator[tuple[str, nn.Module, Optimizer]]:
     """(name, net, optimizer) where the optimizer holds what has just the shapes of that net, and
-    nobody owns it any more."""
+    nobody owns it any more. ``learning``: what some optimizer holds; of such a net none is to
+    be said that it does not learn."""
     owned = {p for net in nets.values() for p in net.parameters()}
     for optimizer in optimizers:
         held = held_parameters(optimizer)
         shapes = sorted(tuple(p.shape) for p in held)
         for name, module in modules if held and held.isdisjoint(owned) else ():
-            own = (p for p in module.parameters() if p.requires_grad)
-            if shapes == sorted(tuple(p.shape) for p in own):
+            own = [p for p in module.parameters() if p.requires_grad]
+            if shapes == sorted(tuple(p.shape) for p in own) and learning.isdisjoint(own):
                 yield name, module, optimizer
                 break
 

@@ -50,6 +50,8 @@ class ScriptWatcher:
     ) -> None:
         self._iterations, self._skip, self._say, self._report = iterations, after, say, report
         self.built: WeakKeyDictionary[Optimizer, str] = WeakKeyDictionary()  # and by which line
+        self._sites: WeakKeyDictionary[Optimizer, tuple[str, int]] = WeakKeyDictionary()
+        self._anew: set[tuple[str, int]] = set()  # where some were built in this recording
         self._here = os.getpid(), threading.get_ident()
         self._hooks, self._recording = Undo(), ExitStack()
         self._record: Record | None = None
@@ -110,9 +112,15 @@ class ScriptWatcher:
     ) -> None:
         original(new, *args, **options)
         if self._mine:
-            self.built[new] = caller_line().text
+            line = caller_line()
+            self.built[new], self._sites[new] = line.text, (line.file, line.number)
+            self._anew.add(self._sites[new])
             if self._record is not None and self._done == 0:
                 self._close()  # there is one more player than was thought
+
+    def _all_built_anew(self) -> bool:
+        """The next fold of a cross-validation begins, say: with nets of its own, too."""
+        return {self._sites.get(o) for o in self._players.optimizers.values()} <= self._anew
 
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._mine or torch.compiler.is_compiling():
@@ -136,7 +144,7 @@ class ScriptWatcher:
         try:
             if self._record is None:
                 self._begin(module, args)
-            elif self._done >= self._iterations:
+            elif self._done >= self._iterations or (self._done and self._all_built_anew()):
                 self._finish(self._close())
             elif len(self._record.events) >= self._limit:
                 self._look_at_the_absent(self._close())
@@ -163,6 +171,7 @@ class ScriptWatcher:
         recording = record(self._players.nets, self._players.optimizers)
         self._record = self._recording.enter_context(recording)
         self._stepped.clear()
+        self._anew.clear()
         self._done = 0
         # torch has already listed the hooks of the forward that is beginning: ours come by hand.
         for key in hooks.keys() - known:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import count, islice
 from types import BuiltinFunctionType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -125,6 +125,6 @@ def unique(variables: Sequence[Variable]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for v in variables:
         name = v.name if counts[v.name] == 1 else v.path
-        same = sum(known.split(" ")[0] == name for known in named)
-        named[f"{name} {same + 1}" if same else name] = v.value
+        numbers = (f"{name} {i}" for i in count(2))
+        named[name if name not in named else next(n for n in numbers if n not in named)] = v.value
     return named
