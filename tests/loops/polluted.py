@@ -175,6 +175,23 @@ def cleared_between_the_two_halves_of_one_loss(it: It, i: int) -> None:
     it.optimizers["G"].step()
 
 
+@loop(("thrown-away", "D"), advice="Clear once, before the first backward")
+def cleared_between_the_halves_of_a_loss_of_inputs_that_want_gradients(it: It, i: int) -> None:
+    """Nobody reads these: no attack."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    on_real = bce(D(real(i).requires_grad_()), 1.0)
+    on_real.backward()
+    if not it.fixed:
+        it.optimizers["D"].zero_grad()
+    on_fake = bce(D(G(noise(i)).detach().requires_grad_()), 0.0)
+    on_fake.backward()
+    it.optimizers["D"].step()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward()
+    it.optimizers["G"].step()
+
+
 @loop(
     ("polluted", "D"),
     advice="Clear the gradients of D \\(zero_grad\\) after each of its steps",

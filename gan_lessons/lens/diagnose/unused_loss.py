@@ -275,7 +275,8 @@ def thrown_away(story: Story) -> Iterator[Finding]:
     """A net's own gradient was cleared, no step having used it, before the next one was added.
 
     Not where weights were moved meanwhile (a look ahead), the graph was walked again (a measure),
-    what the next step used was written or changed by hand, or it happens only now and then.
+    somebody read the gradient of an input (an attack), what the next step used was written or
+    changed by hand, or it happens only now and then.
     """
     if story.failed or story.inside:
         return
@@ -283,6 +284,8 @@ def thrown_away(story: Story) -> Iterator[Finding]:
     told = story.told_events(cut_off, never_stepped, instead_of_its_own)
     for call in story.calls_made:
         if call.index in story.evaluations or story.events[call.index].index in told:
+            continue
+        if not story.record.graph.asked.isdisjoint(call.nodes):
             continue
         got = story.receivers(call)
         meant = {m for n, m in story.links(call) if m in got}  # it only passed through the others

@@ -114,6 +114,7 @@ class Graph:
     ``fresh``: the numbers of strangers that nobody wrote to since they were initialized, of modules
     in training mode, which no operation without gradients took.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
+    ``asked``: leaves that are no parameters, an input say, of which somebody read the gradient.
     ``zeros``: means, sums and distances that gave one number, zero.
     ``curved``: what ``autograd.grad`` made with create_graph.
     ``judged``: nodes outside the nets that took weights which no optimizer holds.
@@ -145,6 +146,7 @@ class Graph:
     fresh: frozenset[int] = frozenset()
     cancelled: frozenset[int] = frozenset()
     judged: frozenset[int] = frozenset()
+    asked: frozenset[int] = frozenset()
     zeros: frozenset[int] = frozenset()
     curved: frozenset[int] = frozenset()
     constants: Mapping[int, float] = field(default_factory=dict)

@@ -103,6 +103,8 @@ class LiveGraph:
         self._strangers: dict[int, int] = {}  # node of a parameter of no net -> its number
         # id -> such one, its version and what was measured of it
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
+        self.asked: set[int] = set()
+        self._inputs: dict[int, tuple[TensorWeakRef, set[int]]] = {}  # id of a leaf -> its nodes
         self.ungraded: set[int] = set()  # ids of parameters that an operation without a graph took
         self._fresh: frozenset[int] = frozenset()
         self._frozen: dict[int, Line] = {}  # id of a parameter -> where last frozen or thawed
@@ -144,6 +146,16 @@ class LiveGraph:
                 met = TensorWeakRef(variable), internals.version_of(variable), measured([variable])
                 self._strange[id(variable)] = met
             self._strangers[key] = id(variable)
+            return
+        ref, keys = self._inputs.get(id(variable), (None, set[int]()))
+        known = ref is not None and ref() is variable
+        self._inputs[id(variable)] = TensorWeakRef(variable), {*keys, key} if known else {key}
+
+    def gradient_read(self, tensor: Tensor) -> None:
+        """Somebody read the ``.grad`` of ``tensor``."""
+        ref, keys = self._inputs.get(id(tensor), (None, set[int]()))
+        if ref is not None and ref() is tensor:
+            self.asked |= keys
 
     def settle_strangers(self) -> None:
         """Keep those that no optimizer holds, that hold gradient, and that nothing has moved."""
@@ -187,6 +199,7 @@ class LiveGraph:
             strangers=self._strangers,
             fresh=self._fresh,
             cancelled=frozenset(self.cancelled),
+            asked=frozenset(self.asked),
             judged=frozenset(self.judged),
             zeros=frozenset(self.zeros),
             curved=frozenset(self.curved),

@@ -69,7 +69,9 @@ class Operations(TorchFunctionMode):
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)
         if name == "__get__":
-            if self.values.followed and func != internals.READS_GRAD and isinstance(out, Tensor):
+            if func == internals.READS_GRAD:
+                self._graph.gradient_read(args[0])
+            elif self.values.followed and isinstance(out, Tensor):
                 self._attribute(out, args[0])
         elif name != "__set__" and (
             self.values.followed
