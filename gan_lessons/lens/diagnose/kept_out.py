@@ -31,7 +31,7 @@ def kept_out(story: Story) -> Iterator[Finding]:
                 continue
             calls = [story.record.backward_calls[c] for s in steps for c in sorted(s.calls())]
             cuts = [cut for c in calls if (cut := _cut_from(story, c, net)) is not None]
-            everywhere = len(cuts) == len(calls) and not _reached(story, calls, net)
+            everywhere = cuts and len(cuts) == len(calls) and not _reached(story, calls, net)
             if everywhere and _awake(story, net):
                 yield _kept_out(story, net, steps[0], calls, cuts[0])
 
