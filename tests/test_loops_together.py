@@ -68,6 +68,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "features_are_matched_and_not_added",
     "a_ratio_of_the_same_policy",
     "codes_that_are_made_anew",
+    "two_nets_that_grow_after_their_optimizers",
     "one_judge_of_a_joint_optimizer_is_never_thawed",
     "features_matched_with_the_wrong_side_detached",
     "one_term_of_two_through_numpy",
@@ -85,6 +86,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "codes_that_are_read_from_a_detached_fake",
     "a_codebook_loss_of_what_comes_out_of_it",
     "a_codebook_without_a_loss",
+    "a_codebook_loss_of_what_a_module_hands_on",
 }  # fmt: skip
 # In one iteration that is cut out of them these lack a step, which comes later.
 LACK_A_STEP = {

@@ -322,3 +322,56 @@ def a_judge_that_an_attribute_freezes_for_g(it: It, i: int) -> None:
         it.optimizers[who].zero_grad()
         loss.backward()
         it.optimizers[who].step()
+
+
+class Grown(nn.Module):
+    """Layers between the first and the last, more of them as it grows; ``anew``: with a new last
+    one each time."""
+
+    def __init__(self, out: int, anew: bool) -> None:
+        super().__init__()
+        self.first, self.layers, self.last = nn.Linear(2, 8), nn.ModuleList(), nn.Linear(8, out)
+        self.anew = anew
+
+    def grow(self) -> None:
+        self.layers.append(nn.Linear(8, 8))
+        if self.anew:
+            self.last = nn.Linear(8, self.last.out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        for layer in self.layers:
+            x = layer(x).relu()
+        out: Tensor = self.last(x)
+        return out
+
+
+def grown(before: bool) -> It:
+    """before: they grow before their optimizers are built."""
+    nets = {"G": Grown(2, anew=True), "D": Grown(1, anew=False)}
+    if before:
+        for net in nets.values():
+            net.grow()
+    optimizers = {name: sgd(net) for name, net in nets.items()}
+    if not before:
+        for net in nets.values():
+            net.grow()
+    return It(fixed=before, nets=nets, optimizers=optimizers)
+
+
+@loop(
+    ("ownership", "D"),
+    ("ownership", "G"),
+    build=grown,
+    intended=lambda it, who, i: usual(it, who, i) if it.fixed else None,
+    says="of D, and no optimizer holds them: .* A part of G was made after its optimizer",
+    advice="Give them to the optimizer as well",
+    source="https://github.com/pytorch/pytorch/issues/54765",
+)
+def two_nets_that_grow_after_their_optimizers(it: It, i: int) -> None:
+    both(it, i)
+
+
+@loop(build=lambda fixed: grown(True))
+def two_nets_that_grow_before_their_optimizers(it: It, i: int) -> None:
+    both(it, i)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -1022,3 +1023,64 @@ def an_encoder_in_one_optimizer_that_no_judge_reaches(it: It, i: int) -> None:
     """It only learns to be near the noise."""
     step(it, "dis", judged(it, "dis", i))
     step(it, "both", judged(it, "both", i, cut=not it.fixed))
+
+
+def put_together(it: It, i: int, how: str) -> Tensor:
+    """What G is to match, of two layers of D, beside what D says."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    terms = [torch.mean(torch.abs(D[:k](fake) - D[:k](real(i)).detach())) for k in (1, 2)]
+    terms += [mse_loss(fake, real(i))]
+    matched: Callable[..., Tensor] = getattr(torch, how)
+    return bce(D(fake), 1.0) + 2 * matched(terms).sum()
+
+
+def matched_and_judged(it: It, who: str, i: int) -> Tensor | None:
+    return put_together(it, i, "stack") if who == "G" else usual(it, who, i)
+
+
+def turns_that_match(it: It, i: int, how: str) -> None:
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", loss)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of numbers that are read off a graph
+        step(it, "G", put_together(it, i, how))
+
+
+ANEW = {
+    "intended": matched_and_judged,
+    "advice": "by torch.stack\\(...\\), or add them up",
+    "source": "https://github.com/laekov/fastmoe/issues/49",
+}
+
+
+@loop(("cut-off", "G"), says="torch.tensor\\(\\) made it anew of mere numbers", **ANEW)
+def terms_that_are_made_a_new_tensor(it: It, i: int) -> None:
+    turns_that_match(it, i, "stack" if it.fixed else "tensor")
+
+
+@loop(("cut-off", "G"), says="torch.as_tensor\\(\\) made it anew of mere numbers", **ANEW)
+def terms_that_are_made_a_tensor_by_another_name(it: It, i: int) -> None:
+    turns_that_match(it, i, "stack" if it.fixed else "as_tensor")
+
+
+@loop(intended=matched_and_judged)
+def terms_that_are_stacked_and_summed(it: It, i: int) -> None:
+    turns_that_match(it, i, "stack")
+
+
+@loop(intended=usual)
+def losses_made_a_new_tensor_for_the_log(it: It, i: int) -> None:
+    """And as weights, and to tell how far a loss is from what it was."""
+    G, D = it.nets.values()
+    d_loss = usual(it, "D", i)
+    assert d_loss is not None
+    step(it, "D", d_loss)
+    g_loss = bce(D(G(noise(i))), 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        it.kept.append(torch.tensor([d_loss, g_loss]).sum())
+        shares = torch.tensor([g_loss, g_loss]).softmax(0)
+        value = torch.tensor(g_loss)
+    step(it, "G", 2 * shares[0] * (g_loss - value))

@@ -143,6 +143,67 @@ def a_codebook_loss_after_it_inside_a_net(it: It, i: int) -> None:
     step(it, "opt", of_one(it, "opt", i))
 
 
+class Codes(nn.Module):
+    """A codebook that hands on its straight-through, the codes, and what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = nn.Embedding(4, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z = self.codes(torch.cdist(x, self.codes.weight).argmin(-1))
+        return x + (z - x).detach(), z, x
+
+
+def with_codes(fixed: bool) -> It:
+    nets = {"enc": mlp(2, 2), "book": Codes(), "dec": mlp(2, 2)}
+    return It(fixed=fixed, nets=nets, optimizers={"opt": sgd(*nets.values())}, then={})
+
+
+def of_codes(it: It, i: int, after: bool, drawn: bool = True) -> Tensor:
+    """after: compare what comes out of the straight-through; drawn: teach the codes at all."""
+    z = it.nets["enc"](real(i))
+    q, codes, _ = it.nets["book"](z)
+    loss = mse_loss(it.nets["dec"](q), real(i)) + 0.25 * mse_loss(z, q.detach())
+    if drawn:
+        book_loss = mse_loss(q if after else codes, z.detach())
+        loss = loss + book_loss
+    return loss
+
+
+@loop(
+    ("cut-off", "book"),
+    build=with_codes,
+    intended=lambda it, who, i: of_codes(it, i, after=False),
+    says=AROUND,
+    advice=KEEP,
+    source="https://github.com/showlab/Olaf-World/issues/8",
+)
+def a_codebook_loss_of_what_a_module_hands_on(it: It, i: int) -> None:
+    turn(it, of_codes(it, i, after=not it.fixed))
+
+
+@loop(build=with_codes, intended=lambda it, who, i: of_codes(it, i, after=False))
+def a_codebook_loss_of_the_codes_of_a_module(it: It, i: int) -> None:
+    turn(it, of_codes(it, i, after=False))
+
+
+@loop(build=with_codes, intended=lambda it, who, i: of_codes(it, i, after=False, drawn=False))
+def a_random_codebook_that_nobody_draws(it: It, i: int) -> None:
+    """Random codes that stand still, left among the parameters: nothing compares them."""
+    turn(it, of_codes(it, i, after=False, drawn=False))
+
+
+@loop(build=with_codes, intended=lambda it, who, i: of_codes(it, i, after=False, drawn=False))
+def averaged_codes_of_a_module(it: It, i: int) -> None:
+    """Moved by hand, and not frozen, though an optimizer holds them."""
+    turn(it, of_codes(it, i, after=False, drawn=False))
+    z, book = it.nets["enc"](real(i)).detach(), it.nets["book"].codes.weight.data
+    chosen = torch.cdist(z, book).argmin(1)
+    for k in set(chosen.tolist()):
+        book[k] = book[k].lerp(z[chosen == k].mean(0), 0.1)
+
+
 @loop(
     ("cancelled", "enc"),
     build=parts("enc", "book", "dec"),

@@ -280,6 +280,25 @@ def the_gradients_of_d_in_the_turn_of_g(it: It, i: int) -> None:
     it.optimizers["G"].step()
 
 
+def backward_of(it: It, who: str, loss: Tensor) -> None:
+    """One line for both players; the advice hands it who is to receive."""
+    it.optimizers[who].zero_grad()
+    loss.backward(inputs=list(it.nets[who].parameters()) if it.fixed and who == "G" else None)
+    it.optimizers[who].step()
+
+
+@loop(
+    waste="in-vain",
+    says="gradients of D",
+    advice="turn of D, too.* in the turn of G `backward\\(inputs=list\\(G.parameters\\(\\)",
+)
+def the_gradients_of_d_in_a_line_that_both_players_share(it: It, i: int) -> None:
+    for who in "DG":
+        loss = usual(it, who, i)
+        assert loss is not None
+        backward_of(it, who, loss)
+
+
 def partly_frozen(fixed: bool) -> It:
     G, D = mlp(2, 2), mlp(2, 1)
     G[0].requires_grad_(False)

@@ -15,6 +15,8 @@ TO_LEARN = (
     "(requires_grad_(False))."
 )
 
+ALIKE = " A part of {others} was made after its optimizer; these seem to be as well."
+
 
 def forgotten(story: Story, calls: list[BackwardCall], numbers: frozenset[int]) -> Finding | None:
     """Strangers that stand between a net that learns and the loss, in each of these calls, as they
@@ -62,7 +64,8 @@ def _takers(story: Story, number: int) -> list[int]:
 def forgotten_parts(story: Story) -> Iterator[Finding]:
     """A part of a net gets gradient from losses of the rest, takes what the rest made, and no
     optimizer holds it, though it is as it was made. Where only a small part learns, on purpose or
-    beside what is fixed (adapters, prompts, a new head), nothing is said."""
+    beside what is fixed (adapters, prompts, a new head), nothing is said; unless a part of another
+    net, beside it in a loss, was made after its optimizer: then it was the same here."""
     if story.failed or story.inside:
         return
     told = {one.net for one in story.told(part_made_anew)}
@@ -76,7 +79,8 @@ def forgotten_parts(story: Story) -> Iterator[Finding]:
         free = [k for k in free if k.rpartition(".")[0] not in parents]
         size = story.record.parameters[net]
         small = sum(math.prod(size[k]) for k in free) <= sum(math.prod(size[k]) for k in held)
-        if not free or not small or story.record.evaluated.get(net):
+        alike = _made_anew_beside(story, net)
+        if not free or not (small or alike) or story.record.evaluated.get(net):
             continue
         if any(f.net == net and not f.training for f in story.record.forwards):
             continue
@@ -85,11 +89,19 @@ def forgotten_parts(story: Story) -> Iterator[Finding]:
                 "ownership", "wrong", net, story.events_of(c.index for c in calls[:2]),
                 "{call} computes gradients for {names} of {net}, and no optimizer holds them: they "
                 "never learn. They take what the rest of {net} made, in training mode and as they "
-                "were initialized.",
+                "were initialized."
+                + (ALIKE if alike else ""),
                 TO_LEARN,
-                call=story.call(calls[0].index),
-                names=some(free),
+                call=story.call(calls[0].index), names=some(free),
+                others=" and ".join(alike),
             )  # fmt: skip
+
+
+def _made_anew_beside(story: Story, net: str) -> list[str]:
+    """The nets of which a part was made after their optimizer, and that a call walked as well."""
+    rows = [{story.record.forwards[i].net for i in c.forwards} for c in story.calls_made]
+    beside = set[str]().union(*(row for row in rows if net in row))
+    return sorted(beside & {one.net for one in story.told(part_made_anew) if one.net})
 
 
 def _above(story: Story, net: str, free: set[str], held: set[str]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
-from gan_lessons.lens.diagnose.straight_through import kept
+from gan_lessons.lens.diagnose.straight_through import kept, made_after, straight_through
 from gan_lessons.lens.model import BackwardCall, Cut, Forward, Line
 
 NumPy = tuple[str, Line | None]  # how what a net made left torch, and where
@@ -17,7 +17,8 @@ def kept_out(story: Story) -> Iterator[Finding]:
     made, cut off: the other never learns by this optimizer.
 
     Each step, and with gradients on: what ran under ``torch.no_grad`` is a fixed part, left
-    among the parameters. Nor where the cut is inside a net: parts may be shared there.
+    among the parameters. Nor where the cut is inside a net: parts may be shared there. (Of a
+    straight-through inside it the loss tells, that compares what comes out with what goes in.)
     """
     if story.failed or story.inside:
         return
@@ -31,7 +32,12 @@ def kept_out(story: Story) -> Iterator[Finding]:
                 continue
             calls = [story.record.backward_calls[c] for s in steps for c in sorted(s.calls())]
             cuts = [cut for c in calls if (cut := _cut_from(story, c, net)) is not None]
-            everywhere = cuts and len(cuts) == len(calls) and not _reached(story, calls, net)
+            everywhere = bool(cuts) and len(cuts) == len(calls)
+            everywhere = everywhere and not _reached(story, calls, net)
+            if not everywhere:
+                cuts = [cut for c in calls if (cut := _compared_after(story, c, net)) is not None]
+                got = any(story.receivers(c).get(net) for c in story.calls_made)
+                everywhere = bool(cuts) and len(cuts) == len(calls) and not got
             if everywhere and _awake(story, net):
                 yield _kept_out(story, net, steps[0], calls, cuts[0])
 
@@ -59,6 +65,15 @@ def _cut_from(story: Story, call: BackwardCall, net: str) -> Cut | NumPy | None:
     left = [(how, line) for node, how, line in story.record.graph.left
             if node in mine and node < first]  # fmt: skip
     return left[0] if left else None
+
+
+def _compared_after(story: Story, call: BackwardCall, net: str) -> Cut | None:
+    """The cut of a straight-through inside the net, of which a loss here was to draw the value."""
+    for cut in story.cuts_before(call, [net]) if not call.restricted else ():
+        found = straight_through(story, cut)
+        if cut.through == net and found and made_after(story, call, found) is not None:
+            return cut
+    return None
 
 
 def _before(story: Story, forward: Forward, call: BackwardCall) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from gan_lessons.lens.diagnose.directions import helpers, helps_its_judge
+from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.opponents_loss import pulled_apart
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 
@@ -88,16 +89,23 @@ def _shared(story: Story, first: Step, second: Step) -> Finding:
 
 
 def frozen(story: Story) -> Iterator[Finding]:
-    """A net was walked through, and none of its parameters wanted a gradient."""
-    told: set[str] = set()
+    """A net was walked through, and none of its parameters got a gradient: none wanted one, or
+    the graph led past them."""
+    told = {one.net for one in story.told(kept_out)}
     for call in (c for c in story.calls_made if not c.restricted):
         for net in sorted({story.record.forwards[i].net for i in call.forwards} - told):
             if story.record.parameters[net] and not call.received.get(net):
                 told.add(net)
+                ran = (story.record.forwards[i] for i in call.forwards)
+                asleep = any(f.net == net and f.frozen is not None for f in ran)
                 yield story.finding(
-                    "frozen", "info", net, story.events_of([call.index]),
+                    "frozen" if asleep else "never-received", "info", net,
+                    story.events_of([call.index]),
                     "{net} was frozen while {call} walked through it: none of its gradients was "
-                    "computed.",
+                    "computed."
+                    if asleep
+                    else "{call} walked through {net} and came to none of its parameters, "
+                    "though not all of them are frozen: the graph leads past them.",
                     call=story.call(call.index),
                 )  # fmt: skip
 

@@ -11,12 +11,17 @@ from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.diagnose.straight_through import kept, straight_through
 from gan_lessons.lens.model import BackwardCall, Cut
 
+ANEW = ("tensor()", "as_tensor()")  # a tensor made of numbers, which were read off other ones
 CUTS = ("detach()", "detach_()", ".data")
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
 
 RESAMPLED = (
     "Draw it by rsample(), which computes the sample from what {net} made, instead of sample(), "
     "which hands no gradient on."
+)
+STACKED = (
+    "Put the terms together by torch.stack(...), or add them up: both keep the graph. "
+    "torch.{how} makes a new tensor of their numbers, and no gradient goes back from a number."
 )
 SCALES = ("MulBackward0", "DivBackward0", "NegBackward0")
 
@@ -48,10 +53,11 @@ def constant_term(story: Story) -> Iterator[Finding]:
             again = whole and judges - fixed <= {net, *linked} and cut.how != "torch.no_grad"
             inside = cut.through is not None and cut.through not in fixed
             inside = inside or bool(slopes_behind(story, cut))  # a penalty: told elsewhere
-            if (judges == {net} or again) and not inside and _is_compared(cut):
+            anew = _is_made_anew(story, cut)
+            if (judges == {net} or again) and not inside and (anew or _is_compared(cut)):
                 by_name = again and cut.how in CUTS
                 judge = " and ".join(sorted(judges - fixed - {net})) if by_name else ""
-                features = by_name and (fixed or _is_judged(story, cut))
+                features = anew or (by_name and (fixed or _is_judged(story, cut)))
                 judged = cut.judged or bool(features)
                 yield _added_without_gradients(story, net, call, cut, judge, judged=judged)
 
@@ -128,6 +134,8 @@ def _constant(
         "through {judge}.",
         SOFT_CHOICE
         if cut.how in CHOICES
+        else STACKED
+        if cut.how in ANEW
         else RESAMPLED
         if cut.line is not None and ".sample(" in cut.line.expression
         else "Compute this term with gradients on: call {judge} again for it, on what {net} made, "
@@ -156,6 +164,12 @@ def _is_compared(cut: Cut) -> bool:
     )
 
 
+def _is_made_anew(story: Story, cut: Cut) -> bool:
+    """Was a new tensor made of the number, and what had that number walked by nobody? Then no loss
+    of its own teaches what this term does not."""
+    return cut.how in ANEW and cut.source not in story.last_walk
+
+
 _A_CONSTANT = {  # (was it computed under no_grad, did a fixed net judge it) -> what is told
     (True, True): "In {call} a term made of the output of {net} is a constant: it was computed "
     "under torch.no_grad{where}, through the weights of a fixed net, and {net} learns nothing from "
@@ -176,6 +190,14 @@ def _added_without_gradients(
     """Where a fixed net judged, or features of ``judge``, which learns, were detached before they
     were compared, it is a loss; else it may be for a log."""
     no_grad = cut.how == "torch.no_grad"
+    if cut.how in ANEW:
+        return story.finding(
+            "cut-off", "wrong" if judged else "waste", net, [story.events[call.index]],
+            "In {call} a term made of the output of {net} is a constant: torch.{how} made it anew "
+            "of mere numbers{where}, and {net} learns nothing from it.",
+            STACKED,
+            call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
+        )  # fmt: skip
     return story.finding(
         "cut-off", "wrong" if judged or judge else "waste", net, [story.events[call.index]],
         _A_CONSTANT[no_grad, judged],

@@ -253,11 +253,11 @@ def _used_twice(story: Story) -> Iterator[Finding]:
                 continue  # scaled by hand in between: a sum that decays is somebody's momentum
             yield story.finding(
                 "polluted", "wrong", net, [earlier.event, step.event],
-                "{net} learns from {calls} at {step}, and had learned from {shared} before.",
+                "{step} moved {net} by the gradient of {calls} added to that of {shared} from "
+                "before: an earlier step had used that already, and nobody had cleared it since.",
                 "Clear the gradients of {net} (zero_grad) after each of its steps, or before the "
                 "next.",
-                step=story.event(step.event), calls=story.calls(state.sources),
-                shared=story.calls(again),
+                step=story.event(step.event), calls=story.calls(new), shared=story.calls(again),
             )  # fmt: skip
 
 

@@ -150,7 +150,10 @@ def stepped_again(story: Story) -> Iterator[Finding]:
 
 
 def _on_the_same(story: Story, first: Step, step: Step) -> bool:
-    """Did both use the very same, all of which backward had written?"""
+    """Did both use the very same, all of which backward had written? Where a scaler made the first,
+    the second is `polluted`."""
+    if any(s.kind == "step" and s.after == first.event.index for s in story.record.scalings):
+        return False
     same = first.used == step.used and step.used and all(s.sources for s in step.used.values())
     by_hand = any(story.moved_outside.get(net) for net in step.nets)
     return bool(same) and not by_hand

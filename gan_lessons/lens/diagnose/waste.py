@@ -72,25 +72,45 @@ def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Findi
     message = "{calls} wrote {count} gradients of {net} that no step used ({numbers} numbers)."
     if count == 1:
         message = "{calls} wrote a gradient of {net} that no step used ({numbers} numbers)."
-    fix = "Name who is to receive, all that train: `backward(inputs={users})`."
+    named = "name who is to receive, all that train: `backward(inputs={users})`."
+    if others := _others_turns(story, {*names}, {*users}):
+        named = (
+            "hand this line, which serves the turn of {others}, too, who is to receive as an "
+            "argument: in the turn of {who} `backward(inputs={users})`, in that of {others} theirs "
+            "or none."
+        )
+    fix = named[0].upper() + named[1:]
     if not users:
         fix = (
             "If {net} is to learn from this, let its optimizer step before its gradients are "
             "cleared; if that comes later in your loop, record up to there."
         )
     elif not story.steps_of(net):  # then the waste may be what the loop is about
-        fix = (
-            "If {net} is to learn from this, its own step is missing. If not, name who is to "
-            "receive, all that train: `backward(inputs={users})`."
-        )
+        fix = "If {net} is to learn from this, its own step is missing. If not, " + named
     found = story.finding(
         "in-vain", "waste", net, story.events_of(names), message, fix,
         calls=story.calls(names), count=count, users=story.parameters_of(users, min(names)),
+        who=" and ".join(users), others=" and ".join(others),
         numbers=f"{sum(math.prod(shapes[n]) for ns in names.values() for n in ns):,}",
     )  # fmt: skip
     if not users:  # then it may be a step that is missing, and nothing to be saved
         return found
     return replace(found, saves=saved_if_not_for(story.record, net, names, story.computed))
+
+
+def _others_turns(story: Story, calls: set[int], users: set[str]) -> list[str]:
+    """The nets that learn from other calls of the same line (of a helper), and not from these:
+    if the line named its players, these would no longer receive. Those that play along, that is,
+    that some call reaches together with these, or with others of which that is true."""
+    along = {n for c in calls for n in story.receivers(story.record.backward_calls[c])}
+    rows = [{*story.receivers(call)} for call in story.calls_made]
+    while more := set[str]().union(*(row for row in rows if row & along)) - along:
+        along |= more
+    places = {(line.file, line.number) for c in calls
+              if (line := story.record.backward_calls[c].line).file}  # fmt: skip
+    there = (c for c in story.calls_made if (c.line.file, c.line.number) in places)
+    taught = {n for c in there if c.index not in calls for _, n in story.uses.get(c.index, ())}
+    return sorted(taught & along - users) if users else []
 
 
 def needless_retain(story: Story) -> Iterator[Finding]:

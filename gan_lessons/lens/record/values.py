@@ -21,6 +21,7 @@ from gan_lessons.lens.record.source_lines import caller_line
 
 _LEAVES = {"numpy", "__array__"}  # ways out of torch: what comes back is a stranger
 _NUMBERS = {"item": ".item()", "tolist": ".tolist()", "__float__": "float()", "__int__": "int()"}
+_ANEW = {"tensor", "as_tensor"}  # of the numbers of all that they were given
 READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr__", "__format__"}
 
 
@@ -144,6 +145,9 @@ class Values:
                 self.mark(tensor, replace(past, judged=past.judged or judged, since=since))
             if makers:
                 self._made[id(tensor)] = TensorWeakRef(tensor), makers
+        if source is not None and name in _ANEW:
+            nodes = (internals.grad_fn_of(t) for t in taken)
+            self._graph.read.update(self._number(node) for node in nodes if node is not None)
         if source is not None and name in READS:
             self._graph.read.add(self._number(source))
         elif source is not None and past is None and name != "broadcast_tensors":  # side by side
