@@ -148,3 +148,23 @@ def test_after_an_error_and_where_steps_are_inside_a_backward_nothing_is_told() 
     assert [*turned_round(story)] == []
     story.failed, story.inside = False, {0}
     assert [*turned_round(story)] == []
+
+
+# A function that turns nothing round --------------------------------------------------------------
+
+
+def test_a_function_that_changes_nothing_is_told_to_who_goes_on_from_it_alone() -> None:
+    """Another net takes the same features past that function."""
+    features, domain, task = mlp(2, 4), mlp(4, 1), mlp(4, 1)
+    nets: dict[str, nn.Module] = {"features": features, "domain": domain, "task": task}
+    whole = sgd(*nets.values())
+
+    def turn(i: int) -> None:
+        made = features(real(i))
+        beside = task(made).exp().mean()
+        step(whole, bce(domain(Multiplied.apply(made, 1.0)), 1.0) + beside)
+
+    found = [f for f in told(nets, {"whole": whole}, turn) if f.code == "reversed"]
+    assert len(found) == 1
+    assert "domain" in found[0].message
+    assert "task" not in found[0].message
