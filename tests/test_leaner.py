@@ -627,7 +627,7 @@ def test_the_largest_factor_is_still_in_range():
     net, limit = nn.Linear(1, 1), torch.tensor([2.0**63])  # exact: the smallest normal is 2 ** -126
     assert in_range(limit, net)
     with pytest.warns(RuntimeWarning, match="so certain of a fake"):
-        assert not in_range(torch.nextafter(limit, 2 * limit), net)
+        assert in_range(torch.nextafter(limit, 2 * limit), net) is False
 
 
 def test_where_one_fake_alone_is_certain_each_player_follows_its_own_loss():

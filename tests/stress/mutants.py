@@ -57,8 +57,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_facts", "test_diagnose_guards", "test_diagnose_loops",
         "test_diagnose_one_guard", "test_diagnose_more_guards", "test_diagnose_judges",
-        "test_diagnose_real_code", "test_diagnose_scaled_loss", "test_loops",
-        "test_loops_together", "test_gains",
+        "test_diagnose_real_code", "test_diagnose_scaled_loss", "test_diagnose_left_open",
+        "test_diagnose_kept_gradients", "test_diagnose_signs", "test_diagnose_lost_terms",
+        "test_loops", "test_loops_together", "test_gains",
     ),
 }  # fmt: skip
 # Who reads what was recorded: for the rooms of the lens, after their own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
@@ -35,16 +36,17 @@ def _lost_before(
 ) -> tuple[BackwardCall, Event, BackwardCall, float] | None:
     """A call whose gradients were lost so, where they were cleared, the call that wrote there
     next, and the factor that it was stepped on with."""
-    calls = story.calls_between(story.step_before(step, net), step.event.began or step.event.index)
+    calls = story.calls_between(story.step_before(step, net), step.event.index)
     calls = [call for call in calls if net in story.receivers(call)]
-    factor = _factor(story, step, net, calls[-1]) if len(calls) > 1 else None
-    for call in calls[:-1] if factor is not None else ():
+    if len(calls) < 2 or (factor := _factor(story, step, net, calls[-1])) is None:
+        return None
+    for call in calls[:-1]:
         first, last = story.events[call.index].index, story.events[calls[-1].index].index
         between = story.record.events[first + 1 : last + 1]
         cleared = next((e for e in between if _is_held(e, net, call)), None)
         measure = not {*call.nodes[-1:]}.isdisjoint(calls[-1].nodes)
         if cleared is not None and call.index not in story.uses and not measure:
-            return call, cleared, calls[-1], factor or 0.0
+            return call, cleared, calls[-1], factor
     return None
 
 
@@ -65,8 +67,8 @@ def _factor(story: Story, step: Step, net: str, call: BackwardCall) -> float | N
         return None
     factor = ratios[0]
     by_hand = all(s.by_hand for s in states.values())
-    doubled = all(s.rewritten for s in states.values()) and abs(factor - 2) < CLOSE
-    same = all(abs(ratio - factor) <= CLOSE * factor for ratio in ratios)
+    doubled = all(s.rewritten for s in states.values()) and math.isclose(factor, 2, rel_tol=CLOSE)
+    same = all(math.isclose(ratio, factor, rel_tol=CLOSE) for ratio in ratios)
     return factor if same and (by_hand or doubled) else None
 
 

@@ -32,7 +32,8 @@ def kept_out(story: Story) -> Iterator[Finding]:
                 continue
             calls = [story.record.backward_calls[c] for s in steps for c in sorted(s.calls())]
             cuts = [cut for c in calls if (cut := _cut_from(story, c, net)) is not None]
-            everywhere = len(cuts) == len(calls) and not _reached(story, calls, net)
+            everywhere = bool(cuts) and len(cuts) == len(calls)
+            everywhere = everywhere and not _reached(story, calls, net)
             if not everywhere:
                 cuts = [cut for c in calls if (cut := _compared_after(story, c, net)) is not None]
                 got = any(story.receivers(c).get(net) for c in story.calls_made)

@@ -81,9 +81,9 @@ def _distance_at(story: Story, key: int) -> int | None:
     path = [nodes[key]]
     while path[-1].op in MEANS | SQUARES and len(path[-1].inputs) == 1:
         path.append(nodes[path[-1].inputs[0]])
-    if path[-1].op in DISTANCES and len(path) < 3 and nodes[key].shape == ():
+    if path[-1].op in DISTANCES and nodes[key].shape == ():
         return path[-1].id
-    squared = len(path) > 1 and any(node.op in SQUARES for node in path)
+    squared = any(node.op in SQUARES for node in path)
     return path[-1].id if path[-1].op == "SubBackward0" and squared else None
 
 
