@@ -89,9 +89,8 @@ class LiveGraph:
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
-        self.cancelled: set[int] = set()
-        self.judged: set[int] = set()
-        self.zeros, self.curved = set[int](), set[int]()
+        self.cancelled, self.judged = set[int](), set[int]()
+        self.zeros, self.curved, self.asked = set[int](), set[int](), set[int]()
         self.constants: dict[int, float] = {}
         self.factors: dict[int, float] = {}
         self.labels: dict[int, float] = {}
@@ -103,7 +102,6 @@ class LiveGraph:
         self._strangers: dict[int, int] = {}  # node of a parameter of no net -> its number
         # id -> such one, its version and what was measured of it
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
-        self.asked: set[int] = set()
         self._inputs: dict[int, tuple[TensorWeakRef, set[int]]] = {}  # id of a leaf -> its nodes
         self.ungraded: set[int] = set()  # ids of parameters that an operation without a graph took
         self._fresh: frozenset[int] = frozenset()
