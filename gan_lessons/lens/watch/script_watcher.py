@@ -6,6 +6,7 @@ critic steps, accumulation, and steps that a GradScaler skips are all part of on
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -138,7 +139,12 @@ class ScriptWatcher:
 
     def _before_forward(self, module: nn.Module, args: Any) -> None:
         """The one place where recording begins and ends: between two forwards."""
-        if torch.compiler.is_compiling() or not self._mine or self._awaited or self._skip > 0:
+        if torch.compiler.is_compiling() or not self._mine:
+            return
+        if self._record is None and self._anew:
+            gc.collect()  # the players of an earlier round, say, are gone, and may wait for this
+            self._anew.clear()
+        if self._awaited or self._skip > 0:
             return
         self._busy = True
         try:
@@ -171,7 +177,6 @@ class ScriptWatcher:
         recording = record(self._players.nets, self._players.optimizers)
         self._record = self._recording.enter_context(recording)
         self._stepped.clear()
-        self._anew.clear()
         self._done = 0
         # torch has already listed the hooks of the forward that is beginning: ours come by hand.
         for key in hooks.keys() - known:
