@@ -548,33 +548,3 @@ def each_turn_takes_its_own_of_a_helper_s_losses(it: It, i: int) -> None:
     step(it, "D", on_real + on_fake)
     _, _, of_g = three_losses(it, i)
     step(it, "G", of_g)
-
-
-def attacked(D: nn.Module, i: int, read: bool = True) -> Tensor:
-    """What is real, moved along the sign of its own gradient until D doubts it."""
-    x = real(i).requires_grad_()
-    for _ in range(2):
-        loss = bce(D(x), 1.0)
-        if read:
-            loss.backward()
-            slope = x.grad
-        else:
-            (slope,) = torch.autograd.grad(loss, x)
-        assert slope is not None
-        x = (x + 0.1 * slope.sign()).detach().requires_grad_()
-    return x.detach()
-
-
-def on_attacks(it: It, who: str, i: int) -> Tensor:
-    return bce(it.nets["D"](attacked(it.nets["D"], i, read=False)), 1.0)
-
-
-def judge_alone(fixed: bool) -> It:
-    D = mlp(2, 1)
-    return It(fixed=fixed, nets={"D": D}, optimizers={"D": sgd(D)}, kept=[])
-
-
-@loop(build=judge_alone, intended=on_attacks)
-def trained_on_what_attacks_it(it: It, i: int) -> None:
-    """The gradients that the attack leaves in D are cleared, and were never meant for it."""
-    step(it, "D", bce(it.nets["D"](attacked(it.nets["D"], i)), 1.0))

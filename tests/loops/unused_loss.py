@@ -400,3 +400,33 @@ def cleared_so_that_only_the_decoder_follows_the_judge(it: It, i: int) -> None:
     encoder.zero_grad()
     mse_loss(decoder(encoder(real(i))), real(i)).backward()
     it.optimizers["both"].step()
+
+
+def attacked(D: nn.Module, i: int, read: bool = True) -> Tensor:
+    """What is real, moved along the sign of its own gradient until D doubts it."""
+    x = real(i).requires_grad_()
+    for _ in range(2):
+        loss = bce(D(x), 1.0)
+        if read:
+            loss.backward()
+            slope = x.grad
+        else:
+            (slope,) = torch.autograd.grad(loss, x)
+        assert slope is not None
+        x = (x + 0.1 * slope.sign()).detach().requires_grad_()
+    return x.detach()
+
+
+def on_attacks(it: It, who: str, i: int) -> Tensor:
+    return bce(it.nets["D"](attacked(it.nets["D"], i, read=False)), 1.0)
+
+
+def judge_alone(fixed: bool) -> It:
+    D = mlp(2, 1)
+    return It(fixed=fixed, nets={"D": D}, optimizers={"D": sgd(D)}, kept=[])
+
+
+@loop(waste="in-vain", build=judge_alone, intended=on_attacks, advice="ask for that alone: torch")
+def trained_on_what_attacks_it(it: It, i: int) -> None:
+    """The gradients that the attack leaves in D are cleared, and were never meant for it."""
+    step(it, "D", bce(it.nets["D"](attacked(it.nets["D"], i, read=not it.fixed)), 1.0))

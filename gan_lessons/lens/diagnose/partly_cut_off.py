@@ -206,9 +206,10 @@ def _added_without_gradients(
         "loss."
         if no_grad
         else "If {net} is to learn from this term, make it of the output of {net} itself, without "
-        "{how}"
-        + (", and call {judge} again on that" if judge else "")
-        + ". If it is for a log, leave it out of the loss.",
+        "{how}, and call {judge} again on that. If it is for a log, leave it out of the loss."
+        if judge
+        else "If {net} is to learn from this term, make it of the output of {net} itself, without "
+        "{how}. If it is for a log, leave it out of the loss.",
         judge=judge, call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
     )  # fmt: skip
 
@@ -301,7 +302,7 @@ def _as_a_number(story: Story, net: str, never: list[str], step: Step) -> Findin
     and nothing else moves them."""
     for node, how, line in story.record.graph.numbers:
         leaves, cut = story.leaves_of(node), how in CUTS
-        moved = {(net, name) for name in story.moved_outside.get(net, ())} if cut else {*()}
+        moved = {(net, name) for name in story.moved_outside.get(net, ())} if cut else set()
         if leaves and leaves <= {(net, name) for name in never} - moved:
             return story.finding(
                 "cut-off", "wrong", net, [step.event],

@@ -64,6 +64,38 @@ def _put_by_hand(story: Story, call: BackwardCall, net: str) -> set[str]:
     )
 
 
+# (is nothing of the net ever stepped, does the line serve other turns) -> whom to name
+_NAME = {
+    (False, False): "Name who is to receive, all that train: `backward(inputs={users})`.",
+    (True, False): "If {net} is to learn from this, its own step is missing. If not, name who is "
+    "to receive, all that train: `backward(inputs={users})`.",
+    (False, True): "Hand this line, which serves the turn of {others}, too, who is to receive as "
+    "an argument: in the turn of {who} `backward(inputs={users})`, in that of {others} theirs or "
+    "none.",
+    (True, True): "If {net} is to learn from this, its own step is missing. If not, hand this "
+    "line, which serves the turn of {others}, too, who is to receive as an argument: in the turn "
+    "of {who} `backward(inputs={users})`, in that of {others} theirs or none.",
+}
+
+
+def _fix(
+    story: Story, net: str, names: dict[int, tuple[str, ...]], used: bool, shared: bool
+) -> str:
+    if used:  # where the net is never stepped, the waste may be what the loop is about
+        return _NAME[not story.steps_of(net), shared]
+    asked = story.record.graph.asked
+    if all(not asked.isdisjoint(story.record.backward_calls[i].nodes) for i in names):
+        return (
+            "If only the gradient of the input is wanted, ask for that alone: "
+            "torch.autograd.grad(loss, x), or backward(inputs=[x]). If {net} is to learn from "
+            "this, let its optimizer step before its gradients are cleared."
+        )
+    return (
+        "If {net} is to learn from this, let its optimizer step before its gradients are "
+        "cleared; if that comes later in your loop, record up to there."
+    )
+
+
 def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Finding:
     count = sum(map(len, names.values()))
     shapes = story.record.parameters[net]
@@ -72,21 +104,8 @@ def _in_vain(story: Story, net: str, names: dict[int, tuple[str, ...]]) -> Findi
     message = "{calls} wrote {count} gradients of {net} that no step used ({numbers} numbers)."
     if count == 1:
         message = "{calls} wrote a gradient of {net} that no step used ({numbers} numbers)."
-    named = "name who is to receive, all that train: `backward(inputs={users})`."
-    if others := _others_turns(story, {*names}, {*users}):
-        named = (
-            "hand this line, which serves the turn of {others}, too, who is to receive as an "
-            "argument: in the turn of {who} `backward(inputs={users})`, in that of {others} theirs "
-            "or none."
-        )
-    fix = named[0].upper() + named[1:]
-    if not users:
-        fix = (
-            "If {net} is to learn from this, let its optimizer step before its gradients are "
-            "cleared; if that comes later in your loop, record up to there."
-        )
-    elif not story.steps_of(net):  # then the waste may be what the loop is about
-        fix = "If {net} is to learn from this, its own step is missing. If not, " + named
+    others = _others_turns(story, {*names}, {*users})
+    fix = _fix(story, net, names, bool(users), bool(others))
     found = story.finding(
         "in-vain", "waste", net, story.events_of(names), message, fix,
         calls=story.calls(names), count=count, users=story.parameters_of(users, min(names)),
