@@ -172,3 +172,30 @@ def test_a_tensor_of_a_net_before_is_followed_to_those_after_it() -> None:
     assert ops[-1] == "MeanBackward0"
     (call,) = rec.backward_calls
     assert {rec.graph.nodes[key].parameter for key in call.nodes} == {None, "2.weight"}
+
+
+# Inputs of which somebody reads the gradient ------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_an_input_is_asked_for_its_gradient_in_all_graphs_that_gave_it_one(read: bool) -> None:
+    net, x = nn.Linear(2, 1), torch.ones(4, 2, requires_grad=True)
+    with record({"D": net}) as rec:
+        for _ in range(2):
+            net(x).sum().backward()  # its graph is gone, and x has another node in the next
+        if read:
+            assert x.grad is not None
+            assert net.weight.grad is not None  # a parameter is no input
+    asked = [sorted(rec.graph.asked & {*call.nodes}) for call in rec.backward_calls]
+    assert [len(keys) for keys in asked] == ([1, 1] if read else [0, 0])
+    assert len(rec.graph.asked) == 2 * read
+
+
+def test_what_took_the_place_of_an_input_is_not_that_input() -> None:
+    graph, x, y = autograd_graph.LiveGraph({}, {}), torch.ones(1), torch.ones(1)
+    graph._inputs[id(y)] = autograd_graph.TensorWeakRef(x), {7}  # x is gone, say, and y has its id
+    graph.gradient_read(y)
+    assert graph.asked == set()
+    graph._inputs[id(x)] = autograd_graph.TensorWeakRef(x), {7}
+    graph.gradient_read(x)
+    assert graph.asked == {7}
