@@ -196,6 +196,38 @@ def a_choice_inside_the_generator(it: It, i: int) -> None:
     g_turn(it, fake)
 
 
+class Reader(nn.Module):
+    """Judges tokens by their embeddings: whole numbers, or the weights of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known, self.last = nn.Embedding(2, 3), mlp(3, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        whole = not tokens.is_floating_point()
+        out: Tensor = self.last(self.known(tokens) if whole else tokens @ self.known.weight)
+        return out
+
+
+def reader(fixed: bool) -> It:
+    nets = {"G": mlp(2, 2), "D": Reader()}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+@loop(
+    ("cut-off", "G"),
+    build=reader,
+    intended=tokens,
+    says="cut by argmax\\(\\)",
+    advice=r"takes these weights \(weights @ embedding\.weight in place of embedding",
+)
+def tokens_as_whole_numbers(it: It, i: int) -> None:
+    logits = it.nets["G"](noise(i))
+    fake = torch.softmax(logits, 1) if it.fixed else logits.argmax(1)
+    d_turn(it, fake, i)
+    g_turn(it, fake)
+
+
 @loop(("cut-off", "G"), says="built no graph", advice="Run that forward with gradients on")
 def made_without_gradients(it: It, i: int) -> None:
     with torch.set_grad_enabled(it.fixed):
@@ -367,3 +399,34 @@ def a_part_of_the_net_behind_a_cut(it: It, i: int) -> None:
     fake = it.nets["G"](noise(i))
     d_turn(it, fake, i)
     g_turn(it, fake)
+
+
+def with_a_target(fixed: bool) -> It:
+    actor, critic = mlp(2, 2), mlp(4, 1)
+    optimizers = {"actor": sgd(actor), "critic": sgd(critic)}
+    it = It(nets={"actor": actor, "critic": critic}, optimizers=optimizers, fixed=fixed)
+    it.target = mlp(4, 1)
+    return it
+
+
+def of_a_critic(it: It, who: str, i: int) -> Tensor:
+    actor, critic = it.nets.values()
+    if who == "actor":
+        return -critic(torch.cat([noise(i), actor(noise(i))], 1)).mean()
+    wanted = it.target(torch.cat([noise(i), noise(i + 7)], 1)).detach()
+    return (critic(torch.cat([noise(i), real(i)], 1)) - wanted).square().mean()
+
+
+@loop(("cut-off", "critic"), build=with_a_target, intended=of_a_critic,
+      says="never reaches critic: the graph was cut by detach\\(\\) on the way",
+      advice="not on the detached copy",
+      source="https://github.com/Jacklinkk/Graph_CAVs/issues/9")  # fmt: skip
+def the_critic_is_detached_in_place_of_its_target(it: It, i: int) -> None:
+    """What the actor's backward leaves in the critic is rightly cleared before its turn."""
+    critic = it.nets["critic"]
+    value = critic(torch.cat([noise(i), real(i)], 1))
+    wanted = it.target(torch.cat([noise(i), noise(i + 7)], 1))
+    value, wanted = (value, wanted.detach()) if it.fixed else (value.detach(), wanted)
+    critic_loss = (value - wanted).square().mean()
+    step(it, "critic", critic_loss)
+    step(it, "actor", of_a_critic(it, "actor", i))

@@ -9,6 +9,8 @@ CHOICES = {f"{name}()" for name in (
 )}  # fmt: skip
 SOFT_CHOICE = (
     "No gradient passes a choice. Hand on a soft one there: softmax(logits), or "
-    "torch.nn.functional.gumbel_softmax(logits, hard=True). Or learn from the log-probability of "
+    "torch.nn.functional.gumbel_softmax(logits, hard=True); a net that takes whole numbers then "
+    "takes these weights (weights @ embedding.weight in place of embedding(tokens) or one_hot). "
+    "Or learn from the log-probability of "
     "what was chosen, weighed by the verdict as a number (REINFORCE)."
 )

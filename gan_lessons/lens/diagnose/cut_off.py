@@ -185,9 +185,11 @@ def _why_empty(story: Story, step: Step) -> Reason:
 
 
 def _nets_in(story: Story, call: BackwardCall) -> frozenset[str]:
-    """Those that it has to do with; without a graph, too."""
+    """Those that it has to do with; without a graph or cut off, too."""
     fed = (f.net for i in call.nodes for f in story.fed_into.get(i, ()))
-    return frozenset(fed).union(story.receivers(call), *(story.behind[i] for i in call.nodes))
+    cut = (story.made_from(cut) for i in call.nodes for cut in story.cuts_into.get(i, ()))
+    behind = (story.behind[i] for i in call.nodes)
+    return frozenset(fed).union(story.receivers(call), *behind, *cut)
 
 
 def _frozen(story: Story, step: Step, calls: list[BackwardCall]) -> Reason | None:
