@@ -12,7 +12,13 @@ from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import held_parameters, held_twice, watch_steps
 from gan_lessons.lens.record.recording import record
-from gan_lessons.lens.record.source_lines import caller_line, is_installed, is_stdlib
+from gan_lessons.lens.record.source_lines import (
+    caller_line,
+    is_installed,
+    is_stdlib,
+    look_into,
+    trainers,
+)
 from gan_lessons.lens.record.step_arguments import StepCall, is_own_call, of_gan, step_call
 from gan_lessons.lens.record.undo import Undo, undone
 from gan_lessons.torch_internals import (
@@ -38,6 +44,7 @@ __all__ = [
     "is_installed",
     "is_own_call",
     "is_stdlib",
+    "look_into",
     "node_of",
     "of_gan",
     "read_saved",
@@ -49,6 +56,7 @@ __all__ = [
     "step_call",
     "storage_of",
     "tensors_in",
+    "trainers",
     "undone",
     "walk",
     "watch_forwards",

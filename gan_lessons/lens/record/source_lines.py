@@ -17,6 +17,7 @@ from types import CodeType, FrameType, TracebackType
 import torch
 
 from gan_lessons.lens.model import Line
+from gan_lessons.lens.record.undo import Undo
 
 _OURS = os.path.dirname(os.path.dirname(__file__)) + os.sep  # all instruments
 _STUDIED = (
@@ -31,6 +32,9 @@ _INSTALLED = (*{f"{path}{os.sep}" for path in _PLACES.values()}, "<frozen ")
 _STDLIB = _PLACES["stdlib"] + os.sep
 _FOLDERS = ("site-packages", "dist-packages")  # of another environment, or of the user
 _TENSORS, _ENGINES = ("backward",), ("backward", "manual_backward")  # a method that runs backward
+# Libraries that run somebody's own training step: what they do around it is plumbing, too.
+_RUNNERS = {"lightning", "lightning_fabric", "pytorch_lightning", "accelerate", "ignite"}
+_opened: list[str] = []  # the folders of packages whose lines are told as if they were one's own
 NOWHERE = Line("", "", 0, "")
 _known: dict[tuple[int, int], tuple[CodeType, Line]] = {}  # (id of a code object, instruction)
 
@@ -42,7 +46,7 @@ def _is_plumbing(code: CodeType) -> bool:
 @lru_cache(maxsize=1024)
 def is_installed(file: str) -> bool:
     """Is that code a library's, and so nobody's own?"""
-    if file.startswith(_STUDIED):
+    if file.startswith((_STUDIED, *_opened)):
         return False
     return file.startswith(_INSTALLED) or _is_in_packages(file)
 
@@ -55,6 +59,35 @@ def is_stdlib(file: str) -> bool:
 
 def _is_in_packages(file: str) -> bool:
     return not {*_FOLDERS}.isdisjoint(Path(file).parts)
+
+
+def trainers() -> tuple[str, ...]:
+    """The folders of the packages between here and somebody's own code, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    found: dict[str, None] = {}
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not _is_plumbing(frame.f_code) and not is_stdlib(file):
+            if not is_installed(file):
+                break
+            parts = Path(file).parts
+            ends = [i for i, part in enumerate(parts[:-2]) if part in _FOLDERS]
+            if ends and parts[ends[-1] + 1] not in _RUNNERS:
+                found[str(Path(*parts[: ends[-1] + 2])) + os.sep] = None
+        frame = frame.f_back
+    return tuple(found)
+
+
+def look_into(folders: tuple[str, ...], undo: Undo) -> None:
+    """Until it is undone: tell the lines of these packages as if they were somebody's own."""
+
+    def close() -> None:
+        _opened[:] = [folder for folder in _opened if folder not in folders]
+        is_installed.cache_clear()
+
+    undo.callback(close)
+    _opened.extend(folders)
+    is_installed.cache_clear()
 
 
 def caller_line() -> Line:

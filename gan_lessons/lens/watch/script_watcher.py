@@ -24,13 +24,26 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import Record
-from gan_lessons.lens.record import Undo, caller_line, held_parameters, record, replace_function
+from gan_lessons.lens.record import (
+    Undo,
+    caller_line,
+    held_parameters,
+    look_into,
+    record,
+    replace_function,
+    trainers,
+)
+from gan_lessons.lens.show import visible
 from gan_lessons.lens.watch.finding_players import Players, find_players
 from gan_lessons.lens.watch.ownership import Note
 from gan_lessons.lens.watch.report import AND, NOTE, Report
 
 EVENTS = 400  # of a recording in which some optimizer does not step; the next may have twice that
 ABSENT = "{optimizers} took no step while it was watched."
+INSIDE = (
+    "`{line}` runs the whole loop, which is inside {packages}: the lines told here are those of "
+    "the package."
+)
 
 
 class ScriptWatcher:
@@ -63,6 +76,7 @@ class ScriptWatcher:
         self._limit = EVENTS
         self._awaited: set[int] = set()  # optimizers of which one must step before we begin again
         self._spare: Report | None = None  # of a recording in which not all took part
+        self._inside: tuple[Note, ...] = ()  # that the loop is in a package, whose lines are told
         self._busy = self._over = False
         self.told: set[Note] = set()
 
@@ -92,8 +106,12 @@ class ScriptWatcher:
             self._hooks.close()
         if self._over or isinstance(error, KeyboardInterrupt):
             return
-        if report is None or not (report.seen or report.players.notes):
-            report = self._spare or report
+        if self._spare is not None and (
+            report is None
+            or report.iterations < self._spare.iterations
+            or not (report.seen or report.players.notes)
+        ):
+            report = self._spare
         if report is not None:
             self._over = True
             absent = [n for n, o in report.players.optimizers.items() if o not in self._moved]
@@ -148,6 +166,8 @@ class ScriptWatcher:
             return
         self._busy = True
         try:
+            if self._record is not None and self._done == 1 and not self._inside:
+                self._look_inside(self._record)
             if self._record is None:
                 self._begin(module, args)
             elif self._done >= self._iterations or (self._done and self._all_built_anew()):
@@ -165,8 +185,9 @@ class ScriptWatcher:
         # A whole iteration without any of them: nothing trains but parameters of no module.
         if not torch.is_grad_enabled() or (other and self._skip >= 0):
             return
-        self._players = find_players(dict(self.built))
-        if not self._players.nets:
+        players = find_players(dict(self.built))
+        self._players = replace(players, notes=(*players.notes, *self._inside))
+        if not players.nets:
             return
         for note in self._players.notes:
             if note not in self.told:
@@ -194,6 +215,17 @@ class ScriptWatcher:
         self._hooks.close()
         self._over = True
         self._report(report, True)
+
+    def _look_inside(self, watched: Record) -> None:
+        """All that happened came from one line, which runs a package's trainer? Then it tells
+        nothing: begin again, and tell the trainer's own lines."""
+        places = {(event.line.file, event.line.number) for event in watched.events}
+        if len(places) == 1 and (folders := trainers()):
+            names = AND.join(os.path.basename(folder.rstrip(os.sep)) for folder in folders)
+            line = visible(" ".join(watched.events[0].line.code.split()), 80)
+            self._spare = self._close()
+            self._inside = (Note(INSIDE.format(line=line, packages=names)),)
+            look_into(folders, self._hooks)
 
     def _look_at_the_absent(self, report: Report) -> None:
         """So much has happened, and some optimizer has not stepped often enough."""
