@@ -541,3 +541,44 @@ class Helped(Trainer):
 
 def test_a_net_has_the_name_of_its_attribute_and_not_that_of_a_helper_s_argument():
     assert Helped().watched_update() == ["netG", "netD", "optG", "optD"]
+
+
+def test_what_is_no_module_may_have_something_else_under_torchs_names():
+    """skorch's nets and d3rlpy's have `_modules`, and no dict."""
+
+    class Holder:
+        def __init__(self) -> None:
+            self._modules = ["module_"]
+            self.module_ = mlp(2, 2)
+            self.optimizer_ = optim.SGD(self.module_.parameters(), 0.1)
+
+        def fit(self) -> list[str]:
+            with watch() as rec:
+                self.module_(torch.randn(4, 2)).sum().backward()
+                self.optimizer_.step()
+            return [*rec.parameters]
+
+    named = Holder().fit()
+    assert named == ["module_"]
+
+
+def test_a_net_is_not_called_self():
+    """In a method of its own it is `self`, as everything there is: its class says more."""
+
+    class Regression(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.weight
+
+        def fit(self) -> list[str]:
+            optimizer = optim.SGD(self.parameters(), 0.1)
+            with watch() as rec:
+                self(torch.randn(4, 2)).sum().backward()
+                optimizer.step()
+            return [*rec.parameters]
+
+    named = Regression().fit()
+    assert named == ["Regression"]

@@ -70,6 +70,8 @@ def variables(frames: Sequence[FrameType]) -> Iterator[Variable]:
         for name in frame.f_code.co_varnames[: frame.f_code.co_argcount]
     }
     level = [v for v in level if id(v.value) not in own or (v.name, id(v.value)) not in given]
+    # "self" names nobody: there are many.
+    level = [v._replace(name=type(v.value).__name__) if v.name == "self" else v for v in level]
     for _ in range(DEPTH + 1):
         fresh = []
         for variable in level:
@@ -87,7 +89,8 @@ def _attributes(holder: Any) -> list[Any]:
     except AttributeError:
         return []
     own = [value for key, value in attributes.items() if not key.startswith("_")]
-    return [*own, *attributes.get(internals.PARTS, {}).values()]
+    # An object that is no module may have something else under the same name (skorch's has a list).
+    return [*own, *attributes[internals.PARTS].values()] if is_a(holder, nn.Module) else own
 
 
 def _inside(holder: Variable) -> Iterator[Variable]:
