@@ -531,6 +531,47 @@ def test_a_net_that_was_replaced(run):
     note = "netG was replaced or copied after opt_g was built"
     assert note in ran.out
     assert ran.out.index(note) < ran.out.index("iteration 0"), "told before the first step"
+    assert ran.codes == {"ownership"}
+    assert "no wrong gradient" not in ran.out
+
+
+MASTERS = """
+import torch
+net = torch.nn.Linear(2, 1)
+class Wrapped:
+    def __init__(self, model):
+        self.model = [*model.parameters()]
+        self.master = [p.detach().clone().requires_grad_() for p in self.model]
+        self.opt = torch.optim.SGD(self.master, lr=0.1)
+    def step(self):
+        for master, p in zip(self.master, self.model):
+            master.grad = p.grad.clone()
+        self.opt.step()
+        with torch.no_grad():
+            for master, p in zip(self.master, self.model):
+                p.copy_(master)
+wrapped = Wrapped(net)
+for i in range(5):
+    net.zero_grad()
+    net(torch.ones(4, 2)).square().mean().backward()
+    wrapped.step()
+"""
+
+
+def test_both_nets_were_loaded_after_their_optimizers(run):
+    ran = run(GOOD.replace("for i in", "netG, netD = mlp(2, 2), mlp(2, 1)\nfor i in"))
+    assert ran.status == 1
+    assert ran.codes == {"ownership"}
+    assert [note["text"].split()[0] for note in ran.json["notes"]] == ["opt_g", "opt_d"]
+    assert "no wrong gradient" not in ran.out
+    assert "let its optimizer step before its gradients are" not in " ".join(ran.out.split())
+
+
+def test_an_optimizer_of_master_copies_is_left_alone(run):
+    """It holds none of the net, but what is copied back into it."""
+    ran = run(MASTERS)
+    assert ran.status == 0
+    assert not ran.codes
 
 
 def test_parameters_in_no_optimizer(run):

@@ -73,10 +73,30 @@ def replaced(fixed: bool) -> It:
     ("ownership", "G"),
     build=replaced,
     intended=None,
-    says="g holds none of these nets",
-    advice="as it is now",
+    says="g holds none of these nets.* What g does hold has the same shapes",
+    advice="Make g from the parameters of G as it is now",
 )
 def a_net_made_anew_after_its_optimizer(it: It, i: int) -> None:
+    turns(it, i)
+
+
+def both_replaced(fixed: bool) -> It:
+    it = pair(fixed)
+    built = [*it.nets.values()] if fixed else [mlp(2, 2), mlp(2, 1)]
+    it.optimizers = {"g": sgd(built[0]), "d": sgd(built[1])}
+    return it
+
+
+@loop(
+    ("ownership", "G"), ("ownership", "D"),
+    build=both_replaced,
+    intended=when_fixed,
+    says="What g does hold has the same shapes: G seems to have been made anew, loaded or copied",
+    advice="Make d from the parameters of D as it is now",
+    source="https://github.com/jeromerony/Progressive_Growing_of_GANs-PyTorch/issues/6",
+)  # fmt: skip
+def both_nets_loaded_after_their_optimizers(it: It, i: int) -> None:
+    """Neither optimizer finds anything, and none is there that does."""
     turns(it, i)
 
 

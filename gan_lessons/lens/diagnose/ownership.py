@@ -131,7 +131,8 @@ def in_no_optimizer(story: Story) -> Iterator[Finding]:
     that a loss only passes through gets gradients, too); or nobody used that call at all, and an
     optimizer was given that holds none of the nets.
     """
-    if story.failed or story.inside or not story.steps:
+    stepped = any(event.kind == "step" for event in story.record.events)
+    if story.failed or story.inside or not stepped:
         return
     empty = [name for name, held in story.record.holds.items() if not held]
     told = {f.net for rule in (cut_off, holds_the_wrong_net) for f in story.told(rule)}
@@ -140,20 +141,31 @@ def in_no_optimizer(story: Story) -> Iterator[Finding]:
             continue
         calls = [c for c in story.calls_made if story.receivers(c).get(net)]
         alone = [c for c in calls if not any(net in pair for pair in story.links(c))]
-        if empty:
+        if net in story.record.look_alikes.values():  # its optimizer steps on something else
+            alone = calls
+        elif empty:
             alone += [c for c in calls if c not in alone and c.index not in story.uses]
-        if not alone or not story.finite_after(net, [c.index for c in alone]):
-            continue
-        holds = (f"{name} holds {' and '.join(held) or 'none of these nets'}"
-                 for name, held in story.record.holds.items())  # fmt: skip
-        yield story.finding(
-            "ownership", "wrong", net, story.events_of(c.index for c in alone),
-            "{calls} computed gradients for {net}, and no optimizer holds {net}: it never learns. "
-            "({holds}.)",
-            "Make an optimizer from the parameters of {net} as it is now, or add them to one. If "
-            "one holds them and is stepped later, record up to there.",
-            calls=story.calls(c.index for c in alone), holds=", ".join(holds),
-        )  # fmt: skip
+        if alone and story.finite_after(net, [c.index for c in alone]):
+            yield _in_no_optimizer(story, net, [c.index for c in alone])
+
+
+def _in_no_optimizer(story: Story, net: str, calls: list[int]) -> Finding:
+    holds = (f"{name} holds {' and '.join(held) or 'none of these nets'}"
+             for name, held in story.record.holds.items())  # fmt: skip
+    alike = [name for name, other in story.record.look_alikes.items() if other == net]
+    return story.finding(
+        "ownership", "wrong", net, story.events_of(calls),
+        "{calls} computed gradients for {net}, and no optimizer holds {net}: it never learns. "
+        "({holds}.)"
+        + (" What {alike} does hold has the same shapes: {net} seems to have been made "
+           "anew, loaded or copied after {alike} was built." if alike else ""),
+        "Make {alike} from the parameters of {net} as it is now: after it was made, loaded or "
+        "copied for the last time."
+        if alike else
+        "Make an optimizer from the parameters of {net} as it is now, or add them to one. If "
+        "one holds them and is stepped later, record up to there.",
+        calls=story.calls(calls), holds=", ".join(holds), alike=" and ".join(alike),
+    )  # fmt: skip
 
 
 def of_nobody(story: Story) -> Iterator[Finding]:

@@ -42,6 +42,29 @@ def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, in
     return found
 
 
+def look_alikes(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, str]:
+    """Optimizer that holds none of these nets, and no gradient -> one of which nobody holds
+    anything, and whose parameters have just the shapes of what it does hold."""
+    held: dict[str, set[Tensor]] = {n: {p for group in o.param_groups for p in group["params"]}
+                                    for n, o in optimizers.items()}  # fmt: skip
+    known = {p for named in names.values() for p in named.values()}
+    free = {net: [p for p in named.values() if p.requires_grad] for net, named in names.items()
+            if not any(row & {*named.values()} for row in held.values())}  # fmt: skip
+    found: dict[str, str] = {}
+    for name, row in held.items():
+        idle = row.isdisjoint(known) and all(p.grad is None for p in row)
+        for net, mine in free.items() if idle else ():
+            if mine and name not in found and net not in found.values():
+                found |= {name: net} if _shapes(mine) == _shapes(row) else {}
+    return found
+
+
+def _shapes(parameters: Iterable[Tensor]) -> list[tuple[int, ...]]:
+    """Sorted; those of lazy ones are not known yet."""
+    made = (p for p in parameters if not nn.parameter.is_lazy(p))
+    return sorted(tuple(p.shape) for p in made)
+
+
 def in_training(parameters: Iterable[Tensor]) -> set[int]:
     """The ids of those that modules own, all of them in training mode."""
     wanted = {id(p) for p in parameters}
