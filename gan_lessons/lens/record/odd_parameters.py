@@ -42,6 +42,13 @@ def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, in
     return found
 
 
+def empty_groups(optimizers: Mapping[str, Optimizer]) -> dict[str, int]:
+    """Optimizer -> how many of its groups hold nothing, of those that have such beside others."""
+    rows = {name: [not group["params"] for group in o.param_groups]
+            for name, o in optimizers.items()}  # fmt: skip
+    return {name: sum(row) for name, row in rows.items() if any(row) and not all(row)}
+
+
 def look_alikes(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, str]:
     """Optimizer that holds none of these nets, and no gradient -> one of which nobody holds
     anything, and whose parameters have just the shapes of what it does hold."""

@@ -24,6 +24,7 @@ from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.lone_parameters import LoneParameters
 from gan_lessons.lens.record.odd_parameters import (
     as_made,
+    empty_groups,
     frozen_in_vain,
     hooks_of,
     look_alikes,
@@ -109,6 +110,7 @@ class Recorder:
 
     def _look_for_orphans(self) -> None:
         self._record.orphans = of_no_net(self._names, self._optimizers)
+        self._record.empty_groups = empty_groups(self._optimizers)
         self._record.look_alikes = look_alikes(self._names, self._optimizers)
 
     def _hears(self) -> bool:
