@@ -41,6 +41,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "d_is_stepped_again_in_the_turn_of_g",
     "the_distance_of_a_fake_to_its_own_copy",
     "the_distance_of_a_verdict_to_itself",
+    "a_step_that_comes_before_the_verdict",
     "a_term_that_was_detached_and_made_a_number",
     "a_judge_made_of_nets_in_a_plain_list",
     "scales_in_a_plain_list_under_one_head",

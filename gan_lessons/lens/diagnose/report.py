@@ -74,13 +74,13 @@ from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
+from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
     lost_terms,
     never_walked,
     parts_never_walked,
-    thrown_away,
 )
 from gan_lessons.lens.diagnose.useless_gradients import (
     all_pairs,
