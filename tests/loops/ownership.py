@@ -127,6 +127,48 @@ def a_second_judge_in_no_optimizer(it: It, i: int) -> None:
     it.optimizers["gen"].step()
 
 
+class Judges(nn.Module):
+    """Two of them in one module, that is never called itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mrd, self.mpd = mlp(2, 1), mlp(2, 1)
+
+
+def one_listed_again(fixed: bool) -> It:
+    """As above; nobody names the second judge, and its name is in the list of no optimizer."""
+    judges, gen = Judges(), mlp(2, 2)
+    listed = [*judges.mrd.parameters(), *(judges.mpd if fixed else judges.mrd).parameters()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        discs = optim.SGD(listed, lr=0.05)
+    nets = {"gen": gen, "mrd": judges.mrd} | ({"mpd": judges.mpd} if fixed else {})
+    optimizers = {"gen": sgd(gen), "discs": discs}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers, judges=judges)
+
+
+def listed_again(it: It, who: str, i: int) -> Tensor:
+    gen, both = it.nets["gen"], [it.judges.mrd, it.judges.mpd]
+    fake = gen(noise(i))
+    if who == "gen":
+        return bce(both[0](fake), 1.0) + bce(both[1](fake), 1.0)
+    losses = [bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0) for D in both]
+    return losses[0] + losses[1]
+
+
+@loop(
+    ("ownership", None), ("ownership", "mrd"),
+    build=one_listed_again,
+    intended=lambda it, who, i: listed_again(it, who, i) if it.fixed else None,
+    says="These are mpd.0.bias, mpd.0.weight, mpd.2.bias and 1 more of Judges",
+    advice="No optimizer holds mpd.0.bias, .* of Judges: that may have been meant where discs",
+    source="https://github.com/line/open-universe/issues/5",
+)  # fmt: skip
+def a_judge_listed_again_in_place_of_another(it: It, i: int) -> None:
+    for who in ("discs", "gen"):
+        step(it, who, listed_again(it, who, i))
+
+
 def sharing_a_block(fixed: bool) -> It:
     block = nn.Linear(8, 8)
     one, two = (nn.Sequential(nn.Linear(2, 8), block, nn.Linear(8, 2)) for _ in range(2))
@@ -239,7 +281,7 @@ def with_an_unheld_judge(fixed: bool) -> It:
     ("ownership", None),
     build=with_an_unheld_judge,
     intended=None,
-    says="teaches nobody but 4 parameters that no optimizer holds",
+    says="teaches nobody but 4 parameters that no optimizer holds.* and 1 more of Sequential",
     advice="make the optimizer after that",
 )
 def a_judge_that_was_forgotten(it: It, i: int) -> None:

@@ -32,12 +32,14 @@ def forgotten(story: Story, calls: list[BackwardCall], numbers: frozenset[int]) 
     first = min((i for i in takers if i in used[0].nodes), default=-1)
     if first < 0 or not all(behind.values()):
         return None
+    names = story.strangers(numbers)
     return story.finding(
         "ownership", "wrong", None, story.events_of(c.index for c in used[:2]),
         "{call} computes gradients for {count} parameters that no optimizer holds: they never "
-        "learn. They take what {behind} made{where}, in training mode, as they were initialized.",
+        "learn. They take what {behind} made{where}, in training mode, as they were initialized."
+        + (" These are {names}." if names else ""),
         TO_LEARN,
-        call=story.call(used[0].index), count=len(numbers),
+        call=story.call(used[0].index), count=len(numbers), names=names,
         behind=" and ".join(sorted(behind[first])), where=story.in_line(graph.lines.get(first)),
     )  # fmt: skip
 

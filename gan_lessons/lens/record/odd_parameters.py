@@ -77,10 +77,31 @@ def in_training(parameters: Iterable[Tensor]) -> set[int]:
     wanted = {id(p) for p in parameters}
     modes: dict[int, set[bool]] = defaultdict(set)
     for module in (o for o in gc.get_objects() if issubclass(type(o), nn.Module)) if wanted else ():
-        for p in internals.own_parameters(module):
+        for p in internals.own_parameters(module).values():
             if id(p) in wanted:
                 modes[id(p)].add(module.training)
     return {key for key, found in modes.items() if found == {True}}
+
+
+def places_of(parameters: Iterable[Tensor]) -> dict[int, Place]:
+    """The id of each that a module owns -> the class of the outermost module that it is in, and its
+    name there."""
+    wanted = {id(p) for p in parameters}
+    modules = [o for o in gc.get_objects() if issubclass(type(o), nn.Module)] if wanted else []
+    outer: dict[int, tuple[nn.Module, str]] = {}
+    for module in modules:
+        parts: Mapping[str, nn.Module | None] = vars(module).get(internals.PARTS, {})
+        outer |= {id(part): (module, name) for name, part in parts.items()}
+    found: dict[int, Place] = {}
+    for module in modules:
+        for name, p in internals.own_parameters(module).items():
+            if id(p) in wanted:
+                root, path = module, name
+                while id(root) in outer and len(path) < _LONGEST:
+                    root, inside = outer[id(root)]
+                    path = f"{inside}.{path}"
+                found.setdefault(id(p), (type(root).__name__, path))
+    return found
 
 
 def as_made(names: Names, held: Collection[int]) -> dict[str, tuple[str, ...]]:
@@ -158,5 +179,6 @@ def _parameters_in(value: object) -> list[list[nn.Parameter]]:
     return modules + [[p] for p in items if isinstance(p, nn.Parameter)]
 
 
+_LONGEST = 200  # characters of a name; modules may be inside each other, in a circle
 _OWN = frozenset(vars(nn.Module()))
 _STRIDED = Tensor().layout
