@@ -463,6 +463,30 @@ def test_an_optimizer_that_never_steps_in_a_short_script_is_named(run):
     assert (ran.status, ran.json["status"], ran.json["idle"]) == (2, 2, ["opt_g"])
 
 
+FOLLOWED = """
+import copy
+value = mlp(2, 1)
+target = copy.deepcopy(value)
+opt, idle = optim.SGD(value.parameters(), 0.1), optim.SGD(target.parameters(), 0.1)
+for i in range(6):
+    opt.zero_grad()
+    (value(real()) - 1.0 - 0.9 * target(real()).detach()).square().mean().backward()
+    opt.step()
+    with torch.no_grad():
+        for p, followed in zip(target.parameters(), value.parameters()):
+            p.lerp_(followed, 0.1)
+"""
+
+
+def test_a_target_net_may_have_an_optimizer_that_never_steps(run):
+    """It was built as its original was, and follows by hand. Where it does not, that is told."""
+    ran = run(HEAD + FOLLOWED)
+    assert (ran.status, ran.json["idle"]) == (0, ["idle"])
+    assert "idle never stepped, in the whole script; what it holds was moved by hand." in ran.out
+    ran = run((HEAD + FOLLOWED).replace("p.lerp_(followed, 0.1)", "pass"))
+    assert (ran.status, ran.json["idle"]) == (2, ["idle"])
+
+
 def test_one_fault_is_one_finding_with_the_lines_as_an_editor_opens_them(run):
     ran = run(GOOD.replace("Adam(netD.parameters())", "Adam(netG.parameters())"))
     assert [(f["code"], f["severity"]) for f in ran.json["findings"]] == [("ownership", "wrong")]
