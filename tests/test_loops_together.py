@@ -27,8 +27,8 @@ from tests.loops.kit import ITERATIONS
 # What these say counts or lists all nets, or all that is alive: only codes and nets are compared.
 ABOUT_ALL = {
     "a_net_made_anew_after_its_optimizer", "a_second_judge_in_no_optimizer",
-    "both_nets_loaded_after_their_optimizers", "a_judge_that_was_forgotten",
-    "features_of_a_fixed_net_that_nobody_froze",
+    "both_nets_loaded_after_their_optimizers", "a_judge_listed_again_in_place_of_another",
+    "a_judge_that_was_forgotten", "features_of_a_fixed_net_that_nobody_froze",
     "a_running_sum_of_losses", "losses_kept_with_their_graphs", "averaged_weights_with_a_graph",
 }  # fmt: skip
 TAKE_THREE = {  # something grows, or is done time and again: once or twice may be a set-up

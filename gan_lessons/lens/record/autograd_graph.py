@@ -104,8 +104,7 @@ class LiveGraph:
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
         self._inputs: dict[int, tuple[TensorWeakRef, set[int]]] = {}  # id of a leaf -> its nodes
         self.ungraded: set[int] = set()  # ids of parameters that an operation without a graph took
-        self._fresh: frozenset[int] = frozenset()
-        self._places: dict[int, Place] = {}
+        self._fresh, self._places = frozenset[int](), dict[int, Place]()
         self._frozen: dict[int, Line] = {}  # id of a parameter -> where last frozen or thawed
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self._saved: dict[int, tuple[Saved, ...]] = {}
