@@ -191,10 +191,10 @@ def own_tensors(module: nn.Module) -> list[tuple[str, Tensor | None]]:
     return [*module._parameters.items(), *module._buffers.items()]
 
 
-def own_parameters(module: nn.Module) -> Collection[nn.Parameter | None]:
+def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
     """Of one whose class forgot ``super().__init__()``, which a traceback may keep alive: none."""
     found: dict[str, nn.Parameter | None] = vars(module).get("_parameters", {})
-    return found.values()
+    return found
 
 
 def parts_of(module: nn.Module) -> Collection[nn.Module | None]:

@@ -463,6 +463,30 @@ def test_an_optimizer_that_never_steps_in_a_short_script_is_named(run):
     assert (ran.status, ran.json["status"], ran.json["idle"]) == (2, 2, ["opt_g"])
 
 
+FOLLOWED = """
+import copy
+value = mlp(2, 1)
+target = copy.deepcopy(value)
+opt, idle = optim.SGD(value.parameters(), 0.1), optim.SGD(target.parameters(), 0.1)
+for i in range(6):
+    opt.zero_grad()
+    (value(real()) - 1.0 - 0.9 * target(real()).detach()).square().mean().backward()
+    opt.step()
+    with torch.no_grad():
+        for p, followed in zip(target.parameters(), value.parameters()):
+            p.lerp_(followed, 0.1)
+"""
+
+
+def test_a_target_net_may_have_an_optimizer_that_never_steps(run):
+    """It was built as its original was, and follows by hand. Where it does not, that is told."""
+    ran = run(HEAD + FOLLOWED)
+    assert (ran.status, ran.json["idle"]) == (0, ["idle"])
+    assert "idle never stepped, in the whole script; what it holds was moved by hand." in ran.out
+    ran = run((HEAD + FOLLOWED).replace("p.lerp_(followed, 0.1)", "pass"))
+    assert (ran.status, ran.json["idle"]) == (2, ["idle"])
+
+
 def test_one_fault_is_one_finding_with_the_lines_as_an_editor_opens_them(run):
     ran = run(GOOD.replace("Adam(netD.parameters())", "Adam(netG.parameters())"))
     assert [(f["code"], f["severity"]) for f in ran.json["findings"]] == [("ownership", "wrong")]
@@ -531,6 +555,47 @@ def test_a_net_that_was_replaced(run):
     note = "netG was replaced or copied after opt_g was built"
     assert note in ran.out
     assert ran.out.index(note) < ran.out.index("iteration 0"), "told before the first step"
+    assert ran.codes == {"ownership"}
+    assert "no wrong gradient" not in ran.out
+
+
+MASTERS = """
+import torch
+net = torch.nn.Linear(2, 1)
+class Wrapped:
+    def __init__(self, model):
+        self.model = [*model.parameters()]
+        self.master = [p.detach().clone().requires_grad_() for p in self.model]
+        self.opt = torch.optim.SGD(self.master, lr=0.1)
+    def step(self):
+        for master, p in zip(self.master, self.model):
+            master.grad = p.grad.clone()
+        self.opt.step()
+        with torch.no_grad():
+            for master, p in zip(self.master, self.model):
+                p.copy_(master)
+wrapped = Wrapped(net)
+for i in range(5):
+    net.zero_grad()
+    net(torch.ones(4, 2)).square().mean().backward()
+    wrapped.step()
+"""
+
+
+def test_both_nets_were_loaded_after_their_optimizers(run):
+    ran = run(GOOD.replace("for i in", "netG, netD = mlp(2, 2), mlp(2, 1)\nfor i in"))
+    assert ran.status == 1
+    assert ran.codes == {"ownership"}
+    assert [note["text"].split()[0] for note in ran.json["notes"]] == ["opt_g", "opt_d"]
+    assert "no wrong gradient" not in ran.out
+    assert "let its optimizer step before its gradients are" not in " ".join(ran.out.split())
+
+
+def test_an_optimizer_of_master_copies_is_left_alone(run):
+    """It holds none of the net, but what is copied back into it."""
+    ran = run(MASTERS)
+    assert ran.status == 0
+    assert not ran.codes
 
 
 def test_parameters_in_no_optimizer(run):

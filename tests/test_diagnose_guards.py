@@ -36,11 +36,11 @@ from gan_lessons.lens.diagnose.processes_apart import ranks_differ
 from gan_lessons.lens.diagnose.quoting import Quotes
 from gan_lessons.lens.diagnose.report import _joined
 from gan_lessons.lens.diagnose.story import Rule, Story
+from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
     never_walked,
     parts_never_walked,
-    thrown_away,
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
 from gan_lessons.lens.model import Record

@@ -27,6 +27,7 @@ from tests.loops.kit import ITERATIONS
 # What these say counts or lists all nets, or all that is alive: only codes and nets are compared.
 ABOUT_ALL = {
     "a_net_made_anew_after_its_optimizer", "a_second_judge_in_no_optimizer",
+    "both_nets_loaded_after_their_optimizers", "a_judge_listed_again_in_place_of_another",
     "a_judge_that_was_forgotten", "features_of_a_fixed_net_that_nobody_froze",
     "a_running_sum_of_losses", "losses_kept_with_their_graphs", "averaged_weights_with_a_graph",
 }  # fmt: skip
@@ -40,6 +41,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "d_is_stepped_again_in_the_turn_of_g",
     "the_distance_of_a_fake_to_its_own_copy",
     "the_distance_of_a_verdict_to_itself",
+    "a_step_that_comes_before_the_verdict",
     "a_term_that_was_detached_and_made_a_number",
     "a_judge_made_of_nets_in_a_plain_list",
     "scales_in_a_plain_list_under_one_head",
@@ -78,6 +80,8 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "the_loss_of_g_overwritten_by_a_plainer_one",
     "the_real_samples_of_one_go_to_the_other_judge",
     "the_fakes_of_one_go_to_the_other_judge",
+    "an_iterator_that_was_used_up",
+    "an_empty_group_beside_what_was_loaded",
     "an_adapter_that_no_optimizer_holds",
     "the_way_back_is_in_no_optimizer",
     "the_part_in_the_middle_is_in_no_optimizer",

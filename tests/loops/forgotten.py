@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.nn.functional import cross_entropy, l1_loss, mse_loss
 
 from .kit import It, bce, draw, loop, mlp, noise, real, sgd
@@ -241,3 +243,64 @@ def with_an_adapter_in_eval_mode(fixed: bool) -> It:
 def a_fixed_adapter_that_is_in_eval_mode(it: It, i: int) -> None:
     """A random projection, which nobody froze."""
     step(it, "opt", distilled(it, "opt", i))
+
+
+def in_groups(net: Whole, first: Iterable[Tensor]) -> It:
+    """A rate for each part, as people have it."""
+    groups = [{"params": first, "lr": 0.1}, {"params": net.enc.parameters()}]
+    return It(fixed=False, nets={"net": net}, optimizers={"opt": optim.SGD(groups, lr=0.05)})
+
+
+def with_what_is_left(fixed: bool) -> It:
+    """All but the encoder; they are counted first, and an iterator is empty after that."""
+    net = Whole()
+    own = {*net.enc.parameters()}
+    rest: Iterable[Tensor] = filter(lambda p: p not in own, net.parameters())
+    rest = list(rest) if fixed else rest
+    assert sum(p.numel() for p in rest) == 62
+    it = in_groups(net, rest)
+    it.fixed = fixed
+    return it
+
+
+def rebuilt(it: It, who: str, i: int) -> Tensor | None:
+    return mse_loss(it.nets["net"](real(i)), real(i)) if it.fixed else None
+
+
+@loop(
+    ("ownership", "net"),
+    build=with_what_is_left,
+    intended=rebuilt,
+    says="mid.weight, mid.bias, dec.0.weight and 3 more of net.* A group of opt holds nothing",
+    advice="Hand it a list",
+    source="https://github.com/SSL92/hyperIQA/issues/32",
+)
+def an_iterator_that_was_used_up(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+def on_what_was_loaded(fixed: bool) -> It:
+    """A switch says that the upper part stands still: its group stays, and gets nothing."""
+    net = Whole()
+    net.load_state_dict(Whole().state_dict())
+    for part in (net.mid, net.dec):
+        part.requires_grad_(not fixed)
+    return in_groups(net, [])
+
+
+@loop(waste="ownership", build=on_what_was_loaded, intended=None, advice="stand still, freeze them")
+def an_empty_group_beside_what_was_loaded(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
+def without_a_bias(fixed: bool) -> It:
+    """A group for what has one number a unit, of which there is nothing here."""
+    net = nn.Sequential(nn.Linear(2, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
+    flat = [p for p in net.parameters() if p.ndim == 1]
+    groups = [{"params": flat, "weight_decay": 0.0}, {"params": net.parameters()}]
+    return It(fixed=False, nets={"net": net}, optimizers={"opt": optim.SGD(groups, lr=0.05)})
+
+
+@loop(build=without_a_bias, intended=lambda it, who, i: mse_loss(it.nets["net"](real(i)), real(i)))
+def an_empty_group_where_all_is_held(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))

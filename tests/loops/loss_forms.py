@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, cross_entropy, mse_loss
 
 from .kit import It, bce, draw, loop, mlp, noise, real, sgd
+from .right import step
 
 
 def probabilities(fixed: bool) -> It:
@@ -308,3 +309,22 @@ def two_critics_that_are_both_clamped(it: It, i: int) -> None:
     with torch.no_grad():
         for p in (p for net in it.nets.values() for p in net.parameters()):
             p.clamp_(-0.1, 0.1)
+
+
+def by_its_critic(it: It, who: str, i: int) -> Tensor:
+    value, critic = it.nets.values()
+    said = critic(real(i))
+    return mse_loss(value(real(i)), said) if who == "value" else mse_loss(said, noise(i)[:, :1])
+
+
+def with_a_critic(fixed: bool) -> It:
+    nets = {"value": mlp(2, 1), "critic": mlp(2, 1)}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+@loop(build=with_a_critic, intended=by_its_critic)
+def a_value_that_learns_what_its_critic_says(it: It, i: int) -> None:
+    """No detach; what that leaves in the critic is cleared before its own turn. No teacher is drawn
+    to a student here: the critic learns nothing from this."""
+    for who in ("value", "critic"):
+        step(it, who, by_its_critic(it, who, i))

@@ -73,10 +73,30 @@ def replaced(fixed: bool) -> It:
     ("ownership", "G"),
     build=replaced,
     intended=None,
-    says="g holds none of these nets",
-    advice="as it is now",
+    says="g holds none of these nets.* What g does hold has the same shapes",
+    advice="Make g from the parameters of G as it is now",
 )
 def a_net_made_anew_after_its_optimizer(it: It, i: int) -> None:
+    turns(it, i)
+
+
+def both_replaced(fixed: bool) -> It:
+    it = pair(fixed)
+    built = [*it.nets.values()] if fixed else [mlp(2, 2), mlp(2, 1)]
+    it.optimizers = {"g": sgd(built[0]), "d": sgd(built[1])}
+    return it
+
+
+@loop(
+    ("ownership", "G"), ("ownership", "D"),
+    build=both_replaced,
+    intended=when_fixed,
+    says="What g does hold has the same shapes: G seems to have been made anew, loaded or copied",
+    advice="Make d from the parameters of D as it is now",
+    source="https://github.com/jeromerony/Progressive_Growing_of_GANs-PyTorch/issues/6",
+)  # fmt: skip
+def both_nets_loaded_after_their_optimizers(it: It, i: int) -> None:
+    """Neither optimizer finds anything, and none is there that does."""
     turns(it, i)
 
 
@@ -105,6 +125,48 @@ def a_second_judge_in_no_optimizer(it: It, i: int) -> None:
     it.optimizers["gen"].zero_grad()
     both_judges(it, "gen", i).backward()
     it.optimizers["gen"].step()
+
+
+class Judges(nn.Module):
+    """Two of them in one module, that is never called itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mrd, self.mpd = mlp(2, 1), mlp(2, 1)
+
+
+def one_listed_again(fixed: bool) -> It:
+    """As above; nobody names the second judge, and its name is in the list of no optimizer."""
+    judges, gen = Judges(), mlp(2, 2)
+    listed = [*judges.mrd.parameters(), *(judges.mpd if fixed else judges.mrd).parameters()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        discs = optim.SGD(listed, lr=0.05)
+    nets = {"gen": gen, "mrd": judges.mrd} | ({"mpd": judges.mpd} if fixed else {})
+    optimizers = {"gen": sgd(gen), "discs": discs}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers, judges=judges)
+
+
+def listed_again(it: It, who: str, i: int) -> Tensor:
+    gen, both = it.nets["gen"], [it.judges.mrd, it.judges.mpd]
+    fake = gen(noise(i))
+    if who == "gen":
+        return bce(both[0](fake), 1.0) + bce(both[1](fake), 1.0)
+    losses = [bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0) for D in both]
+    return losses[0] + losses[1]
+
+
+@loop(
+    ("ownership", None), ("ownership", "mrd"),
+    build=one_listed_again,
+    intended=lambda it, who, i: listed_again(it, who, i) if it.fixed else None,
+    says="These are mpd.0.bias, mpd.0.weight, mpd.2.bias and 1 more of Judges",
+    advice="No optimizer holds mpd.0.bias, .* of Judges: that may have been meant where discs",
+    source="https://github.com/line/open-universe/issues/5",
+)  # fmt: skip
+def a_judge_listed_again_in_place_of_another(it: It, i: int) -> None:
+    for who in ("discs", "gen"):
+        step(it, who, listed_again(it, who, i))
 
 
 def sharing_a_block(fixed: bool) -> It:
@@ -219,7 +281,7 @@ def with_an_unheld_judge(fixed: bool) -> It:
     ("ownership", None),
     build=with_an_unheld_judge,
     intended=None,
-    says="teaches nobody but 4 parameters that no optimizer holds",
+    says="teaches nobody but 4 parameters that no optimizer holds.* and 1 more of Sequential",
     advice="make the optimizer after that",
 )
 def a_judge_that_was_forgotten(it: It, i: int) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from .kit import It, bce, loop, mlp, noise, real, sgd, usual
+from .kit import It, bce, loop, mlp, noise, pair, real, sgd, usual
 from .polluted import both_judges, two_judges
 from .right import step
 
@@ -430,3 +430,74 @@ def judge_alone(fixed: bool) -> It:
 def trained_on_what_attacks_it(it: It, i: int) -> None:
     """The gradients that the attack leaves in D are cleared, and were never meant for it."""
     step(it, "D", bce(it.nets["D"](attacked(it.nets["D"], i, read=not it.fixed)), 1.0))
+
+
+def rebuilding(fixed: bool) -> It:
+    it = pair(fixed)
+    it.optimizers = {"g": sgd(it.nets["G"]), "d": sgd(it.nets["D"])}
+    return it
+
+
+def rebuilt_and_judged(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "g":
+        return mse_loss(fake, real(i)) + bce(D(fake), 1.0)
+    return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+
+
+def judged_after_its_step(it: It, i: int, apart: bool = False) -> None:
+    """g steps on the first of its losses, and by the time of the next step the other is gone."""
+    G, D = it.nets.values()
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    mse_loss(G(noise(i)), real(i)).backward()
+    if not it.fixed:
+        it.optimizers["g"].step()
+    if apart:
+        it.optimizers["g"].zero_grad()
+    D.requires_grad_(False)
+    verdict = bce(D(G(noise(i))), 1.0)
+    verdict.backward()
+    D.requires_grad_(True)
+    if it.fixed or (apart and i == 0):
+        it.optimizers["g"].step()
+    rebuilt_and_judged(it, "d", i).backward()
+    it.optimizers["d"].step()
+
+
+@loop(
+    ("thrown-away", "G"),
+    build=rebuilding,
+    intended=rebuilt_and_judged,
+    says=r"threw away what `verdict.backward\(\)` had computed for G.* comes before that call",
+    advice=r"Let `it.optimizers\[.g.\].step\(\)` come after `verdict.backward\(\)`, and before",
+    source="https://github.com/MyeongJin-Kim/Learning-Texture-Invariant-Representation/issues/10",
+)
+def a_step_that_comes_before_the_verdict(it: It, i: int) -> None:
+    judged_after_its_step(it, i)
+
+
+@loop(build=rebuilding, intended=None)
+def a_verdict_that_moves_g_only_now_and_then(it: It, i: int) -> None:
+    judged_after_its_step(it, i, apart=True)
+
+
+def coding(fixed: bool) -> It:
+    nets = {"E": mlp(2, 2), "G": mlp(2, 2), "D": mlp(2, 1)}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+def coded(it: It, who: str, i: int) -> Tensor:
+    E, G, D = it.nets.values()
+    fake = G(E(noise(i)))
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return bce(D(fake), 1.0) if who == "E" else mse_loss(fake, real(i))
+
+
+@loop(build=coding, intended=coded)
+def a_verdict_that_is_for_the_encoder_alone(it: It, i: int) -> None:
+    """What it leaves in G is cleared before the turn of G, after that of D."""
+    for who in ("E", "D", "G"):
+        step(it, who, coded(it, who, i))

@@ -32,12 +32,14 @@ def forgotten(story: Story, calls: list[BackwardCall], numbers: frozenset[int]) 
     first = min((i for i in takers if i in used[0].nodes), default=-1)
     if first < 0 or not all(behind.values()):
         return None
+    names = story.strangers(numbers)
     return story.finding(
         "ownership", "wrong", None, story.events_of(c.index for c in used[:2]),
         "{call} computes gradients for {count} parameters that no optimizer holds: they never "
-        "learn. They take what {behind} made{where}, in training mode, as they were initialized.",
+        "learn. They take what {behind} made{where}, in training mode, as they were initialized."
+        + (" These are {names}." if names else ""),
         TO_LEARN,
-        call=story.call(used[0].index), count=len(numbers),
+        call=story.call(used[0].index), count=len(numbers), names=names,
         behind=" and ".join(sorted(behind[first])), where=story.in_line(graph.lines.get(first)),
     )  # fmt: skip
 
@@ -61,6 +63,50 @@ def _takers(story: Story, number: int) -> list[int]:
     return found
 
 
+def emptied(story: Story) -> Iterator[Finding]:
+    """A group of an optimizer holds nothing, and no optimizer holds a part of its net that gets
+    gradient from the losses of the rest: an iterator was used up before the optimizer came, say.
+
+    Wrong where that part is as it was made. Waste where it was loaded, or stands in eval mode: it
+    may have been left out on purpose."""
+    if story.failed or story.inside:
+        return
+    told = {one.net for one in story.told(part_made_anew)}
+    for target in story.record.empty_groups:
+        for net in (n for n in story.record.holds.get(target, {}) if n not in told):
+            calls = [story.record.backward_calls[c] for c in sorted(story.calls_of(net))]
+            free = _learning_nowhere(story, net, calls)
+            if not free:
+                continue
+            told.add(net)
+            sure = {*free} <= {*story.record.as_made.get(net, ())} and _trains(story, net)
+            yield story.finding(
+                "ownership", "wrong" if sure else "waste", net,
+                story.events_of(c.index for c in calls[:2]),
+                "{call} computes gradients for {names} of {net}, and no optimizer holds them: they "
+                "never learn. A group of {target} holds nothing.",
+                "If they were to be in that group: parameters(), filter() and generators can be "
+                "gone through once, and are empty then. Hand it a list: list(...). If they are to "
+                "stand still, freeze them (requires_grad_(False)).",
+                call=story.call(calls[0].index), names=some(free), target=target,
+            )  # fmt: skip
+
+
+def _learning_nowhere(story: Story, net: str, calls: list[BackwardCall]) -> list[str]:
+    """The parameters of ``net`` that no optimizer holds, that nothing moves, and that got gradient
+    from several of these calls."""
+    held = {k for row in story.record.holds.values() for k in row.get(net, ())}
+    return [k for k in story.record.parameters[net] if k not in held
+            and k not in story.moved_outside.get(net, ())
+            and sum(k in c.received.get(net, ()) for c in calls) > 1]  # fmt: skip
+
+
+def _trains(story: Story, net: str) -> bool:
+    """Was all of it in training mode, all the time?"""
+    ran = (f.training for f in story.record.forwards if f.net == net)
+    return not story.record.evaluated.get(net) and all(ran)
+
+
 def forgotten_parts(story: Story) -> Iterator[Finding]:
     """A part of a net gets gradient from losses of the rest, takes what the rest made, and no
     optimizer holds it, though it is as it was made. Where only a small part learns, on purpose or
@@ -68,21 +114,18 @@ def forgotten_parts(story: Story) -> Iterator[Finding]:
     net, beside it in a loss, was made after its optimizer: then it was the same here."""
     if story.failed or story.inside:
         return
-    told = {one.net for one in story.told(part_made_anew)}
+    told = {one.net for rule in (part_made_anew, emptied) for one in story.told(rule)}
     for net in (net for net in story.trained if net not in told):
         calls = [story.record.backward_calls[c] for c in sorted(story.calls_of(net))]
         held = {k for row in story.record.holds.values() for k in row.get(net, ())}
-        free = [k for k in story.record.as_made.get(net, ()) if k not in held
-                and k not in story.moved_outside.get(net, ())
-                and sum(k in c.received.get(net, ()) for c in calls) > 1]  # fmt: skip
+        made = {*story.record.as_made.get(net, ())}
+        free = [k for k in _learning_nowhere(story, net, calls) if k in made]
         parents = {k.rpartition(".")[0] for k in held}
         free = [k for k in free if k.rpartition(".")[0] not in parents]
         size = story.record.parameters[net]
         small = sum(math.prod(size[k]) for k in free) <= sum(math.prod(size[k]) for k in held)
         alike = _made_anew_beside(story, net)
-        if not free or not (small or alike) or story.record.evaluated.get(net):
-            continue
-        if any(f.net == net and not f.training for f in story.record.forwards):
+        if not free or not (small or alike) or not _trains(story, net):
             continue
         if _above(story, net, {*free}, held):
             yield story.finding(

@@ -236,6 +236,8 @@ def taught_teacher(story: Story) -> Iterator[Finding]:
             for teacher, student in (sides, sides[::-1]):
                 if teacher & known or not student & known or not {*teacher} <= used:
                     continue
+                if not student & used:  # nothing is drawn but this side: it is no teacher
+                    continue
                 net, name = min(teacher)
                 asleep = all(k in story.record.evaluated.get(n, ()) for n, k in teacher)
                 ran = {f.training for f in story.record.forwards if f.net == net}

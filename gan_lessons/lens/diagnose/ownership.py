@@ -131,7 +131,8 @@ def in_no_optimizer(story: Story) -> Iterator[Finding]:
     that a loss only passes through gets gradients, too); or nobody used that call at all, and an
     optimizer was given that holds none of the nets.
     """
-    if story.failed or story.inside or not story.steps:
+    stepped = any(event.kind == "step" for event in story.record.events)
+    if story.failed or story.inside or not stepped:
         return
     empty = [name for name, held in story.record.holds.items() if not held]
     told = {f.net for rule in (cut_off, holds_the_wrong_net) for f in story.told(rule)}
@@ -140,20 +141,31 @@ def in_no_optimizer(story: Story) -> Iterator[Finding]:
             continue
         calls = [c for c in story.calls_made if story.receivers(c).get(net)]
         alone = [c for c in calls if not any(net in pair for pair in story.links(c))]
-        if empty:
+        if net in story.record.look_alikes.values():  # its optimizer steps on something else
+            alone = calls
+        elif empty:
             alone += [c for c in calls if c not in alone and c.index not in story.uses]
-        if not alone or not story.finite_after(net, [c.index for c in alone]):
-            continue
-        holds = (f"{name} holds {' and '.join(held) or 'none of these nets'}"
-                 for name, held in story.record.holds.items())  # fmt: skip
-        yield story.finding(
-            "ownership", "wrong", net, story.events_of(c.index for c in alone),
-            "{calls} computed gradients for {net}, and no optimizer holds {net}: it never learns. "
-            "({holds}.)",
-            "Make an optimizer from the parameters of {net} as it is now, or add them to one. If "
-            "one holds them and is stepped later, record up to there.",
-            calls=story.calls(c.index for c in alone), holds=", ".join(holds),
-        )  # fmt: skip
+        if alone and story.finite_after(net, [c.index for c in alone]):
+            yield _in_no_optimizer(story, net, [c.index for c in alone])
+
+
+def _in_no_optimizer(story: Story, net: str, calls: list[int]) -> Finding:
+    holds = (f"{name} holds {' and '.join(held) or 'none of these nets'}"
+             for name, held in story.record.holds.items())  # fmt: skip
+    alike = [name for name, other in story.record.look_alikes.items() if other == net]
+    return story.finding(
+        "ownership", "wrong", net, story.events_of(calls),
+        "{calls} computed gradients for {net}, and no optimizer holds {net}: it never learns. "
+        "({holds}.)"
+        + (" What {alike} does hold has the same shapes: {net} seems to have been made "
+           "anew, loaded or copied after {alike} was built." if alike else ""),
+        "Make {alike} from the parameters of {net} as it is now: after it was made, loaded or "
+        "copied for the last time."
+        if alike else
+        "Make an optimizer from the parameters of {net} as it is now, or add them to one. If "
+        "one holds them and is stepped later, record up to there.",
+        calls=story.calls(calls), holds=", ".join(holds), alike=" and ".join(alike),
+    )  # fmt: skip
 
 
 def of_nobody(story: Story) -> Iterator[Finding]:
@@ -195,18 +207,20 @@ def _of_nobody(story: Story, call: BackwardCall, found: frozenset[int], *, alone
         f.net for f in forwards for i in call.nodes
         if graph.nodes[i].forward == f.index and graph.strangers.keys() & graph.nodes[i].inputs
     )  # fmt: skip
+    names = story.strangers(found)
     return story.finding(
         "ownership", "wrong" if alone else "waste", next(iter(inside), None),
         story.events_of([call.index]),
-        "A term of the loss of {call} teaches nobody but {count} parameters that no optimizer "
-        "holds, and that are not among those of {nets}: they never learn."
-        if alone else
-        "{call} computes gradients for {count} parameters that no optimizer holds, and that "
-        "are not among the parameters of {nets}.",
+        ("A term of the loss of {call} teaches nobody but {count} parameters that no optimizer "
+         "holds, and that are not among those of {nets}: they never learn."
+         if alone else
+         "{call} computes gradients for {count} parameters that no optimizer holds, and that "
+         "are not among the parameters of {nets}.")
+        + (" These are {names}." if names else ""),
         "If they are to learn, register them (a list of nets is an nn.ModuleList), and make "
-        "the optimizer after that. If they are of a fixed net, freeze it "
+        "the optimizer after that, from them as well. If they are of a fixed net, freeze it "
         "(requires_grad_(False)).",
-        call=story.call(call.index), count=len(found),
+        call=story.call(call.index), count=len(found), names=names,
         nets=" and ".join(inside or story.record.parameters),
     )  # fmt: skip
 
@@ -290,13 +304,28 @@ def held_twice(story: Story) -> Iterator[Finding]:
         nets = [net for net in twice if net in story.record.parameters]
         if steps and nets:
             names = [f"{net}'s {name}" for net in nets for name in twice[net]]
+            free = _beside_in_none(story, target)
             yield story.finding(
                 "ownership", "wrong", nets[0], steps,
                 "{target} holds {names} more than once: {step} moves it each time.",
-                "Give it each parameter once: list({{p: None for p in parameters}}).",
-                target=target, step=story.event(steps[0]),
+                "Give it each parameter once: list({{p: None for p in parameters}})."
+                + (" No optimizer holds {free}: that may have been meant where {target} was given "
+                   "the others again." if free else ""),
+                target=target, step=story.event(steps[0]), free=free,
                 names=names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others",
             )  # fmt: skip
+
+
+def _beside_in_none(story: Story, target: str) -> str:
+    """What got gradient from the calls on which this optimizer stepped, and never learns from any:
+    nets, and parameters of no named net."""
+    calls = [story.record.backward_calls[c] for c in sorted(story.used_by[target])]
+    nets = {one.net for one in story.told(in_no_optimizer) if one.net}
+    nets &= {net for call in calls for net in story.receivers(call)}
+    graph, told = story.record.graph, story.told_events(of_nobody)
+    wrong = (c for c in calls if story.events[c.index].index in told)
+    numbers = {graph.strangers[i] for c in wrong for i in c.nodes if i in graph.strangers}
+    return " and ".join(filter(None, [*sorted(nets), story.strangers(numbers)]))
 
 
 def one_module(story: Story) -> Iterator[Finding]:

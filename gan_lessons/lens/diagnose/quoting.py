@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -100,6 +100,20 @@ class Quotes:
             else:
                 found.append(f"[p for p in {net}.parameters() if p.requires_grad]")
         return " + ".join(found)
+
+    def strangers(self, numbers: Iterable[int]) -> str:
+        """Parameters of no named net, by the outermost modules that own them; "" where none does.
+
+        ``conv.0.weight, conv.0.bias and 2 more of Judge``; of several modules, each by its own."""
+        rows: dict[str, list[str]] = defaultdict(list)
+        places = self.record.graph.places
+        for number in dict.fromkeys(numbers):
+            if number in places:
+                rows[places[number][0]].append(places[number][1])
+        told = {kind: [*dict.fromkeys(sorted(names))] for kind, names in rows.items()}
+        more = {kind: sorted((Counter(names) - Counter(told[kind])).elements())
+                for kind, names in rows.items()}  # fmt: skip
+        return " and ".join(f"{some(told[k] + more[k])} of {k}" for k in sorted(rows))
 
 
 def _short(line: Line) -> str:

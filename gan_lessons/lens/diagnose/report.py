@@ -34,7 +34,7 @@ from gan_lessons.lens.diagnose.finding_text import (
     evidence,
     grouped,
 )
-from gan_lessons.lens.diagnose.forgotten import forgotten_parts
+from gan_lessons.lens.diagnose.forgotten import emptied, forgotten_parts
 from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
 from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
@@ -74,13 +74,13 @@ from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
+from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
     lost_terms,
     never_walked,
     parts_never_walked,
-    thrown_away,
 )
 from gan_lessons.lens.diagnose.useless_gradients import (
     all_pairs,
@@ -102,9 +102,9 @@ RULES: tuple[Rule, ...] = (
     weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,
     pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain,
     still_scaled, never_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
-    in_no_optimizer, of_nobody, forgotten_parts, held_twice, one_module, made_anew, part_made_anew,
-    on_one_memory, hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals,
-    turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
+    in_no_optimizer, of_nobody, emptied, forgotten_parts, held_twice, one_module, made_anew,
+    part_made_anew, on_one_memory, hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut,
+    reversals, turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
     needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
     batchnorm_updates,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from gan_lessons.lens.diagnose.ownership import exchanged, in_no_optimizer, neve
 from gan_lessons.lens.diagnose.polluted import instead_of_its_own, not_meant_for
 from gan_lessons.lens.diagnose.saving import saved_if_freed, saved_if_not_for
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.diagnose.unused_loss import thrown_away
+from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.model import BackwardCall
 
 
@@ -24,7 +24,8 @@ def in_vain(story: Story) -> Iterator[Finding]:
     failing = any(map(story.told, (never_stepped, cut_off, instead_of_its_own)))
     told = story.told_events(thrown_away, in_no_optimizer)
     crossed = {story.record.events[i].line for i in story.told_events(exchanged)}
-    lost = {(one.net, event) for one in story.told(thrown_away) for event in one.events}
+    lines = {i: story.record.events[i].line for f in story.told(thrown_away) for i in f.events}
+    lost = {(one.net, lines[i]) for one in story.told(thrown_away) for i in one.events}
     calls = [
         c
         for c in story.calls_made
@@ -34,7 +35,7 @@ def in_vain(story: Story) -> Iterator[Finding]:
         wasted: dict[tuple[object, ...], dict[int, tuple[str, ...]]] = {}
         for call in (c for c in calls if c.line not in crossed):
             names = _wasted(story, call, net)
-            if (net, story.events[call.index].index) in lost:
+            if (net, call.line) in lost:
                 continue
             if names and story.finite_after(net, [call.index]):
                 users = tuple(sorted({n for _, n in story.uses.get(call.index, ())} - {net}))

@@ -113,6 +113,8 @@ class Graph:
     holds it, and at the end it held gradient.
     ``fresh``: the numbers of strangers that nobody wrote to since they were initialized, of modules
     in training mode, which no operation without gradients took.
+    ``places``: the number of a stranger that a module owns -> the class of the outermost module
+    that it is in, and its name there.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
     ``asked``: leaves that are no parameters, an input say, of which somebody read the gradient.
     ``zeros``: means, sums and distances that gave one number, zero.
@@ -144,6 +146,7 @@ class Graph:
     slopes: tuple[Cut, ...] = ()
     strangers: Mapping[int, int] = field(default_factory=dict)
     fresh: frozenset[int] = frozenset()
+    places: Mapping[int, tuple[str, str]] = field(default_factory=dict)
     cancelled: frozenset[int] = frozenset()
     judged: frozenset[int] = frozenset()
     asked: frozenset[int] = frozenset()

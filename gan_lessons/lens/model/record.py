@@ -52,6 +52,9 @@ class Record:
     and hold no gradient. ``evaluated``: net in training -> parameters of its parts in eval mode.
     ``as_made``: net -> its parameters that train, that no optimizer held when the recording began,
     and that nobody had written to since they were initialized.
+    ``look_alikes``: optimizer that held none of the nets at the end, and no gradient -> one that
+    nobody held, of just the shapes of what it did hold.
+    ``empty_groups``: optimizer -> how many of its groups held nothing at the end, beside others.
     ``frozen_in_vain``: net -> what stood at False on it at each of its steps, and freezes nothing,
     such as an attribute ``requires_grad`` of a module; "" for nothing.
     ``unregistered``: net -> attribute that is a plain list (or dict) -> the numbers, as in
@@ -78,6 +81,8 @@ class Record:
     orphans: Mapping[str, int] = field(default_factory=dict)
     evaluated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     as_made: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    look_alikes: Mapping[str, str] = field(default_factory=dict)
+    empty_groups: Mapping[str, int] = field(default_factory=dict)
     frozen_in_vain: Mapping[str, str] = field(default_factory=dict)
     unregistered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     complete: bool = False

@@ -39,7 +39,7 @@ from gan_lessons.lens.record.autograd_nodes import (
     walk,
 )
 from gan_lessons.lens.record.gradients import Fingerprint, alike, measured
-from gan_lessons.lens.record.odd_parameters import AS_MADE, in_training
+from gan_lessons.lens.record.odd_parameters import AS_MADE, Place, in_training, places_of
 from gan_lessons.lens.record.source_lines import NOWHERE
 
 _numbers = itertools.count()
@@ -104,7 +104,7 @@ class LiveGraph:
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
         self._inputs: dict[int, tuple[TensorWeakRef, set[int]]] = {}  # id of a leaf -> its nodes
         self.ungraded: set[int] = set()  # ids of parameters that an operation without a graph took
-        self._fresh: frozenset[int] = frozenset()
+        self._fresh, self._places = frozenset[int](), dict[int, Place]()
         self._frozen: dict[int, Line] = {}  # id of a parameter -> where last frozen or thawed
         self.saves: dict[int, set[tuple[str, str]]] = {}  # node -> parameters that it saved
         self._saved: dict[int, tuple[Saved, ...]] = {}
@@ -169,6 +169,8 @@ class LiveGraph:
         versions = {key: self._strange[key][1] for key in left - self.ungraded}
         new = [self._strange[key][0]() for key, version in versions.items() if version == AS_MADE]
         self._fresh = frozenset(in_training([p for p in new if p is not None]))
+        kept = (self._strange[key][0]() for key in left)
+        self._places = places_of([p for p in kept if p is not None])
         for node, key in list(self._strangers.items()):
             if key not in left:
                 del self._strangers[node]
@@ -196,6 +198,7 @@ class LiveGraph:
             slopes=tuple(self.slopes.values()),
             strangers=self._strangers,
             fresh=self._fresh,
+            places=self._places,
             cancelled=frozenset(self.cancelled),
             asked=frozenset(self.asked),
             judged=frozenset(self.judged),

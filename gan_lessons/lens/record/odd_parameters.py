@@ -42,15 +42,66 @@ def of_no_net(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, in
     return found
 
 
+def empty_groups(optimizers: Mapping[str, Optimizer]) -> dict[str, int]:
+    """Optimizer -> how many of its groups hold nothing, of those that have such beside others."""
+    rows = {name: [not group["params"] for group in o.param_groups]
+            for name, o in optimizers.items()}  # fmt: skip
+    return {name: sum(row) for name, row in rows.items() if any(row) and not all(row)}
+
+
+def look_alikes(names: Names, optimizers: Mapping[str, Optimizer]) -> dict[str, str]:
+    """Optimizer that holds none of these nets, and no gradient -> one of which nobody holds
+    anything, and whose parameters have just the shapes of what it does hold."""
+    held: dict[str, set[Tensor]] = {n: {p for group in o.param_groups for p in group["params"]}
+                                    for n, o in optimizers.items()}  # fmt: skip
+    known = {p for named in names.values() for p in named.values()}
+    free = {net: [p for p in named.values() if p.requires_grad] for net, named in names.items()
+            if not any(row & {*named.values()} for row in held.values())}  # fmt: skip
+    found: dict[str, str] = {}
+    for name, row in held.items():
+        idle = row.isdisjoint(known) and all(p.grad is None for p in row)
+        for net, mine in free.items() if idle else ():
+            if mine and name not in found and net not in found.values():
+                found |= {name: net} if _shapes(mine) == _shapes(row) else {}
+    return found
+
+
+def _shapes(parameters: Iterable[Tensor]) -> list[tuple[int, ...]]:
+    """Sorted; those of lazy ones are not known yet."""
+    made = (p for p in parameters if not nn.parameter.is_lazy(p))
+    return sorted(tuple(p.shape) for p in made)
+
+
 def in_training(parameters: Iterable[Tensor]) -> set[int]:
     """The ids of those that modules own, all of them in training mode."""
     wanted = {id(p) for p in parameters}
     modes: dict[int, set[bool]] = defaultdict(set)
     for module in (o for o in gc.get_objects() if issubclass(type(o), nn.Module)) if wanted else ():
-        for p in internals.own_parameters(module):
+        for p in internals.own_parameters(module).values():
             if id(p) in wanted:
                 modes[id(p)].add(module.training)
     return {key for key, found in modes.items() if found == {True}}
+
+
+def places_of(parameters: Iterable[Tensor]) -> dict[int, Place]:
+    """The id of each that a module owns -> the class of the outermost module that it is in, and its
+    name there."""
+    wanted = {id(p) for p in parameters}
+    modules = [o for o in gc.get_objects() if issubclass(type(o), nn.Module)] if wanted else []
+    outer: dict[int, tuple[nn.Module, str]] = {}
+    for module in modules:
+        parts: Mapping[str, nn.Module | None] = vars(module).get(internals.PARTS, {})
+        outer |= {id(part): (module, name) for name, part in parts.items()}
+    found: dict[int, Place] = {}
+    for module in modules:
+        for name, p in internals.own_parameters(module).items():
+            if id(p) in wanted:
+                root, path = module, name
+                while id(root) in outer and len(path) < _LONGEST:
+                    root, inside = outer[id(root)]
+                    path = f"{inside}.{path}"
+                found.setdefault(id(p), (type(root).__name__, path))
+    return found
 
 
 def as_made(names: Names, held: Collection[int]) -> dict[str, tuple[str, ...]]:
@@ -128,5 +179,6 @@ def _parameters_in(value: object) -> list[list[nn.Parameter]]:
     return modules + [[p] for p in items if isinstance(p, nn.Parameter)]
 
 
+_LONGEST = 200  # characters of a name; modules may be inside each other, in a circle
 _OWN = frozenset(vars(nn.Module()))
 _STRIDED = Tensor().layout

@@ -22,7 +22,14 @@ from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_ne
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.lone_parameters import LoneParameters
-from gan_lessons.lens.record.odd_parameters import as_made, frozen_in_vain, hooks_of, of_no_net
+from gan_lessons.lens.record.odd_parameters import (
+    as_made,
+    empty_groups,
+    frozen_in_vain,
+    hooks_of,
+    look_alikes,
+    of_no_net,
+)
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import (
     held_parameters,
@@ -103,6 +110,8 @@ class Recorder:
 
     def _look_for_orphans(self) -> None:
         self._record.orphans = of_no_net(self._names, self._optimizers)
+        self._record.empty_groups = empty_groups(self._optimizers)
+        self._record.look_alikes = look_alikes(self._names, self._optimizers)
 
     def _hears(self) -> bool:
         """Is what happens here ours to hear? Then operations are too, also where a step raised."""

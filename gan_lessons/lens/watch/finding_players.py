@@ -69,9 +69,7 @@ def find_players(
     playing = {o: s for o, s in built.items() if o in lost or held_parameters(o) & owned}
     optimizers = _name_optimizers(playing, found, named)
     names = {id(o): name for name, o in optimizers.items()}
-    notes = [
-        Note(REPLACED.format(net=name, optimizer=names[id(o)]), True) for name, _, o in replaced
-    ]
+    notes = [Note(REPLACED.format(net=name, optimizer=names[id(o)])) for name, _, o in replaced]
     gone = {name for name, _, _ in replaced}
     rest = {name: net for name, net in named.items() if name not in gone}
     notes += ownership(rest, optimizers)

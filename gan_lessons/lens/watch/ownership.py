@@ -28,18 +28,17 @@ SHARED = (
     "whatever gradient it finds there."
 )
 REPLACED = (
-    "{optimizer} holds the parameters of a net that no longer exists, and none of {net}, which has "
-    "the same shapes: {net} was replaced or copied after {optimizer} was built, and will not "
-    "learn. Build the optimizer after the net."
+    "{optimizer} holds parameters of just the shapes of those of {net}, and none of {net} itself. "
+    "If {net} was replaced or copied after {optimizer} was built, it will not learn: build the "
+    "optimizer after the net."
 )
 
 
 @dataclass(frozen=True)
 class Note:
-    """What ownership alone tells, before any step. ``wrong``: the loop cannot be right."""
+    """What ownership alone tells, before any step. What comes of it is for the record to show."""
 
     text: str
-    wrong: bool = False
 
 
 def holders_of(optimizers: Iterable[Optimizer]) -> dict[Tensor, frozenset[int]]:

@@ -24,6 +24,7 @@ VERSION = 1  # of the JSON report
 WATCHED = "gan-lessons watched {count} {iterations} of {players}."
 NO_WHOLE_ONE = "gan-lessons watched {players}; no iteration was complete."
 NEVER_STEPPED = "{optimizers} never stepped, in the whole script."
+BY_HAND = "{optimizers} never stepped, in the whole script; what it holds was moved by hand."
 ITERATIONS = ("iteration", "iterations")
 PLAYER = "{net} ({count} parameters, {optimizers})"
 IN_NONE = "in no optimizer"
@@ -70,10 +71,19 @@ class Report:
     @property
     def status(self) -> int:
         """1: an error or a wrong gradient. 2: nothing was seen, or no step of an optimizer in the
-        whole script. 0: neither."""
-        if not self.diagnosis.sound or any(note.wrong for note in self.players.notes):
+        whole script, and nothing else moved what it holds. 0: neither."""
+        if not self.diagnosis.sound:
             return 1
-        return 0 if self.seen and not self.idle else 2
+        return 0 if self.seen and all(map(self._is_moved_by_hand, self.idle)) else 2
+
+    def _is_moved_by_hand(self, optimizer: str) -> bool:
+        """Was all that this one holds rewritten, though no optimizer that steps holds it? So a
+        target net follows, that was built with an optimizer as its original was."""
+        rec = self.record
+        moved = {net for row in [rec.moved, *(e.moved for e in rec.events)] for net in row}
+        moved -= {net for name, row in rec.holds.items() if name not in self.idle for net in row}
+        mine = rec.holds.get(optimizer, {}).keys()
+        return bool(mine) and mine <= moved
 
     # For people -------------------------------------------------------------------------------
 
@@ -81,7 +91,10 @@ class Report:
         """All of it, less the notes that were told before."""
         notes = (note for note in self.players.notes if note not in told)
         blocks = [self._watched(), *(NOTE.format(text=note.text) for note in notes)]
-        blocks += [NEVER_STEPPED.format(optimizers=AND.join(self.idle))] if self.idle else []
+        by_hand = [name for name in self.idle if self._is_moved_by_hand(name)]
+        idle = [name for name in self.idle if name not in by_hand]
+        blocks += [NEVER_STEPPED.format(optimizers=AND.join(idle))] if idle else []
+        blocks += [BY_HAND.format(optimizers=name) for name in by_hand]
         blocks.append(self.diagnosis.text(self._lines) if self.seen else NOTHING)
         return "\n\n".join(blocks)
 
