@@ -41,7 +41,6 @@ from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, 
 from gan_lessons.lens.diagnose.loss_forms import (
     moving_target,
     squashed_twice,
-    taught_average,
     taught_teacher,
     weighed_by_another,
     weighed_by_its_judge,
@@ -74,6 +73,7 @@ from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
+from gan_lessons.lens.diagnose.taught_average import taught_average
 from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
