@@ -107,40 +107,6 @@ def _holds_another_net(story: Story) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def left_frozen(story: Story) -> Iterator[Finding]:
-    """One line froze two nets of an optimizer; one of them was thawed for the loss that both have
-    a term in, the other gets no gradient any more. (A net that is frozen for itself, or under the
-    one that learns, may be meant to stand still.)"""
-    for net in story.trained:
-        got = [c.index for c in story.record.backward_calls if c.received.get(net)]
-        calls = [c for c in story.calls_made if c.index > max(got, default=-1)]
-        found = [one for c in calls if (one := _left_frozen(story, net, c)) is not None]
-        if len(found) > 1:  # once it may be the turn of the other
-            yield found[0]
-
-
-def _left_frozen(story: Story, net: str, call: BackwardCall) -> Finding | None:
-    nodes, forwards = story.record.graph.nodes, story.record.forwards
-    terms = (f for i in call.nodes if nodes[i].net is None for f in story.fed_into.get(i, ()))
-    lines = (f.frozen for f in terms if f.net == net and f.frozen is not None)
-    frozen = next((line for line in lines if line.text), None)
-    if frozen is None:
-        return None
-    for step, other in story.uses.get(call.index, ()):
-        beside = net in step.nets and other != net
-        if beside and any(f.net == other and f.frozen == frozen for f in forwards):
-            return story.finding(
-                "cut-off", "wrong", net, [story.events[call.index], step.event],
-                "{net} learns nothing from {call}: it stayed frozen, although {target} holds it. "
-                "{frozen} had frozen {other} as well, which was thawed again.",
-                "Thaw {net} (requires_grad_(True)) where {other} is thawed. If it is to stand "
-                "still, leave it out of {target}.",
-                call=story.call(call.index), target=step.event.target, other=other,
-                frozen=story.quoted(frozen),
-            )  # fmt: skip
-    return None
-
-
 def _may_have_cleared(story: Story, step: Step) -> bool:
     """It ran a backward (a closure), or moved weights and holds nothing now: what it used may be
     gone already. Zeros that it holds were there before: they move weights by momentum alone."""

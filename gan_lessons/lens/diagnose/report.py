@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, never_scaled, still_scaled
-from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
+from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.cut_penalty import cut_penalty
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.directions import (
@@ -38,6 +38,7 @@ from gan_lessons.lens.diagnose.forgotten import forgotten_parts
 from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
 from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
+from gan_lessons.lens.diagnose.left_frozen import frozen_for_another, left_frozen
 from gan_lessons.lens.diagnose.loss_forms import (
     moving_target,
     squashed_twice,
@@ -96,7 +97,8 @@ from gan_lessons.lens.show import marked
 
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, left_frozen, kept_out, constant_term, mere_number, cut_penalty, dead_terms,
+    errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, mere_number,
+    cut_penalty, dead_terms,
     polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
     parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,
