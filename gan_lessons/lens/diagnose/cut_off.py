@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,6 +22,16 @@ _SEEN = {
 _NOT_NAMED = (
     "inputs= of {call} names no parameter of {nets}.",
     "Name the parameters of {nets} in inputs=.",
+)
+MADE_ANEW = (
+    "{call} walks through {nets} and reaches parameters of the same shapes as those that this "
+    "optimizer holds, which were made anew.",
+    "Write new values into the old tensors (under torch.no_grad(), by `copy_`, `clamp_` and other "
+    "operations in place) instead of making new ones, or build the optimizer anew as well.",
+)
+FROZEN = (
+    "{call} walks through {nets}, and no parameter of {nets} wants a gradient.",
+    "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over.",
 )
 NO_WAY = "{call} has no way to {nets}."
 FROM_ITSELF = (
@@ -202,8 +212,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     if call.restricted:
         why, fix = _NOT_NAMED
     elif any(story.through(call, net) for net in step.nets):
-        why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
-        fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
+        why, fix = MADE_ANEW if _made_anew(story, step, call) else FROZEN
     elif cuts := story.cuts_before(call, step.nets):
         blanks |= {"how": cuts[0].how, "where": story.in_line(cuts[0].line)}
         why = "{call} never reaches {nets}: the graph was cut by {how} on the way{where}."
@@ -236,6 +245,14 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     own = any(f.net in step.nets for node in call.nodes for f in story.fed_into.get(node, ()))
     fix += "" if own else _or_swapped(story, step, call, blanks)
     return Reason(why, fix + _made_a_leaf(story, call), blanks, (event,), sure=True)
+
+
+def _made_anew(story: Story, step: Step, call: BackwardCall) -> bool:
+    """Did the call reach, of the shape of each parameter of the step, one that is in no net?"""
+    nodes, rows = (story.record.graph.nodes[i] for i in call.nodes), story.record.parameters
+    reached = Counter(node.shape for node in nodes if node.is_leaf and node.net is None)
+    wanted = Counter(rows[net][k] for net, names in step.event.holds.items() for k in names)
+    return wanted <= reached
 
 
 def _made_a_leaf(story: Story, call: BackwardCall) -> str:
