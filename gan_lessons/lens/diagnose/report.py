@@ -48,6 +48,7 @@ from gan_lessons.lens.diagnose.loss_forms import (
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
 from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals, to_itself
+from gan_lessons.lens.diagnose.number_made_anew import number_made_anew
 from gan_lessons.lens.diagnose.odd_parameters import (
     frozen_by_a_name,
     hooks_pile_up,
@@ -98,7 +99,7 @@ from gan_lessons.lens.show import marked
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, mere_number,
-    cut_penalty, dead_terms,
+    number_made_anew, cut_penalty, dead_terms,
     polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
     parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,

@@ -115,6 +115,7 @@ class Graph:
     in training mode, which no operation without gradients took.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
     ``asked``: leaves that are no parameters, an input say, of which somebody read the gradient.
+    ``anew``: leaves of one number, not zero, that no optimizer holds and one graph alone took.
     ``zeros``: means, sums and distances that gave one number, zero.
     ``curved``: what ``autograd.grad`` made with create_graph.
     ``judged``: nodes outside the nets that took weights which no optimizer holds.
@@ -147,6 +148,7 @@ class Graph:
     cancelled: frozenset[int] = frozenset()
     judged: frozenset[int] = frozenset()
     asked: frozenset[int] = frozenset()
+    anew: frozenset[int] = frozenset()
     zeros: frozenset[int] = frozenset()
     curved: frozenset[int] = frozenset()
     constants: Mapping[int, float] = field(default_factory=dict)

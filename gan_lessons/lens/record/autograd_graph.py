@@ -89,12 +89,10 @@ class LiveGraph:
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
-        self.cancelled, self.judged = set[int](), set[int]()
+        self.cancelled, self.judged, self.anew = set[int](), set[int](), set[int]()
         self.zeros, self.curved, self.asked = set[int](), set[int](), set[int]()
-        self.constants: dict[int, float] = {}
-        self.factors: dict[int, float] = {}
-        self.labels: dict[int, float] = {}
-        self.passes: dict[int, float] = {}
+        self.constants, self.factors = dict[int, float](), dict[int, float]()
+        self.labels, self.passes = dict[int, float](), dict[int, float]()
         self.pairs: dict[int, int] = {}
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
@@ -198,6 +196,7 @@ class LiveGraph:
             fresh=self._fresh,
             cancelled=frozenset(self.cancelled),
             asked=frozenset(self.asked),
+            anew=frozenset(self.anew),
             judged=frozenset(self.judged),
             zeros=frozenset(self.zeros),
             curved=frozenset(self.curved),
