@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gan_lessons.lens.diagnose.checkpointed import checkpointed
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, never_scaled, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.cut_penalty import cut_penalty
@@ -99,7 +100,7 @@ from gan_lessons.lens.show import marked
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, mere_number,
-    number_made_anew, cut_penalty, dead_terms,
+    number_made_anew, checkpointed, cut_penalty, dead_terms,
     polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
     parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,
