@@ -1086,7 +1086,7 @@ def losses_made_a_new_tensor_for_the_log(it: It, i: int) -> None:
     step(it, "G", 2 * shares[0] * (g_loss - value))
 
 
-def actor_and_critic(fixed: bool) -> It:
+def with_kept_parameters(fixed: bool) -> It:
     """The parameters of the critic are kept, to freeze and thaw them: a generator is used up."""
     nets = {"enc": mlp(2, 2), "critic": mlp(2, 1), "actor": mlp(2, 2)}
     optimizers = {"q": sgd(nets["enc"], nets["critic"]), "actor": sgd(nets["actor"])}
@@ -1105,7 +1105,7 @@ def of_actor_or_critic(it: It, who: str, i: int) -> Tensor:
 
 @loop(
     ("cut-off", "critic"),
-    build=actor_and_critic,
+    build=with_kept_parameters,
     intended=of_actor_or_critic,
     says="`p.requires_grad = False` had frozen it for .*, and it was never thawed again",
     advice="Thaw critic .*make it anew, or a list of it",
@@ -1120,7 +1120,7 @@ def a_critic_thawed_by_a_generator_that_is_used_up(it: It, i: int) -> None:
         p.requires_grad = True
 
 
-@loop(build=actor_and_critic, intended=None)
+@loop(build=with_kept_parameters, intended=None)
 def a_critic_that_stands_still_after_a_warm_up(it: It, i: int) -> None:
     """Frozen for good before a turn of its own, in which the encoder learns on."""
     if i == 1:
@@ -1129,7 +1129,7 @@ def a_critic_that_stands_still_after_a_warm_up(it: It, i: int) -> None:
     step(it, "actor", of_actor_or_critic(it, "actor", i))
 
 
-@loop(build=actor_and_critic, intended=None)
+@loop(build=with_kept_parameters, intended=None)
 def an_encoder_that_learns_twice_through_a_frozen_critic(it: It, i: int) -> None:
     """It is thawed for its own turn, once in each iteration."""
     critic = it.nets["critic"]
