@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._device import DeviceContext as DeviceContext  # of ``with torch.device(...)``
@@ -26,6 +27,8 @@ without_torch_functions = torch._C.DisableTorchFunction
 # One function leads into the engine, however `backward` or `grad` was imported.
 ENGINE = (torch.autograd, "_engine_run_backward")
 CLIPS = (torch.nn.utils.clip_grad, "_clip_grads_with_norm_")  # however it was imported
+# What runs a part of a net without a graph, to run it again in the backward (use_reentrant=True).
+CHECKPOINTS = (torch.utils.checkpoint.CheckpointFunction, "apply")
 # Number of the backward that this thread of the engine works for, -1 for none.
 graph_task = torch._C._current_graph_task_id
 # The 2-norms of tensors of one device and dtype in one call, which is faster.

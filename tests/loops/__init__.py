@@ -1,6 +1,7 @@
 """Training loops as people write them, right and wrong, each with its truth by autograd.grad."""
 
 from . import (
+    checkpointed,
     clipping,
     crossed,
     cut_off,
@@ -29,9 +30,9 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, kept_out, partly, polluted, summed, crossed, ownership, forgotten, unused_loss,
-    lost_terms, loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
-    no_gradient_there, useless_gradients, samples, straight_through,
+    errors, cut_off, kept_out, checkpointed, partly, polluted, summed, crossed, ownership,
+    forgotten, unused_loss, lost_terms, loss_forms, clipping, directions, other_form, wrong_judge,
+    lone, odd_parameters, no_gradient_there, useless_gradients, samples, straight_through,
     kept_by_reference, right,
 )  # fmt: skip
 

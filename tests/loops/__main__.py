@@ -51,6 +51,10 @@ nothing:
 - one backward for the losses of two opponents, `(d_loss + g_loss).backward()`, where the two losses
   do not pull each number of a verdict apart (labels of each sample's own): only that the backward
   is shared is noted;
+- a net that is moved by hand towards a copy that stands still: an average the wrong way round, or
+  an anchor;
+- two backward calls in one step, the second at weights that were moved by hand in between: a
+  clearing that was forgotten (sharpness-aware steps), or a sum on purpose (adversarial weights);
 - a term whose branch was never entered: that values were made for it without gradients and used by
   nothing;
 - data: the class labels of somebody else, real samples where fakes belong, the code of the batch

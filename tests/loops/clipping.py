@@ -133,6 +133,45 @@ def stepped_past_the_scaler(it: It, i: int) -> None:
     scaled_turns(it, i, unscale=False, plain="" if it.fixed else "G", clip=False)
 
 
+def with_its_scale(it: It, i: int, how: str) -> None:
+    """All is scaled, and clipped far above its norm. how: who takes the scale off, for G."""
+    G, D = it.nets.values()
+    for who in "DG":
+        optimizer = it.optimizers[who]
+        optimizer.zero_grad()
+        fake = G(noise(i))
+        loss = bce(D(fake), 1.0) if who == "G" else (
+            bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))  # fmt: skip
+        it.scaler.scale(loss).backward(inputs=list(it.nets[who].parameters()))
+        if how == "hand" and who == "G":
+            for p in G.parameters():
+                assert p.grad is not None
+                p.grad.div_(it.scaler.get_scale())
+        if who == "D" or how == "scaler":
+            it.scaler.unscale_(optimizer)
+        clip_grad_norm_(it.nets[who].parameters(), 1e9)
+        if who == "D" or how == "scaler":
+            it.scaler.step(optimizer)
+        else:
+            optimizer.step()
+    it.scaler.update()
+
+
+@loop(
+    ("still-scaled", "G"),
+    build=scaled,
+    says="nothing took that off",
+    advice="instead of `optimizer.step",
+)
+def clipped_and_stepped_past_the_scaler(it: It, i: int) -> None:
+    with_its_scale(it, i, "scaler" if it.fixed else "nobody")
+
+
+@loop(build=scaled)
+def unscaled_by_hand_and_clipped(it: It, i: int) -> None:
+    with_its_scale(it, i, "hand")
+
+
 def one_loss_that_is_not_scaled(it: It, i: int, by_hand: bool) -> None:
     """``by_hand``: multiplied by the scale without the scaler."""
     G, D = it.nets.values()

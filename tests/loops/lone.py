@@ -138,3 +138,36 @@ def codes_of_samples_that_take_turns(it: It, i: int) -> None:
     mse_loss(it.nets["G"](batch), real(0)[:2]).backward()
     for optimizer in it.optimizers.values():
         optimizer.step()
+
+
+def of_soft_actor(fixed: bool) -> It:
+    it = weighed(fixed)
+    it.nets["critic"] = mlp(2, 1)
+    it.optimizers["critic"] = sgd(it.nets["critic"])
+    return it
+
+
+def in_one_sum(it: It, i: int) -> Tensor:
+    """The weight is detached in the term of the actor, beside what the critic says."""
+    made = it.nets["actor"](noise(i))
+    weight, entropy = it.nets["log_alpha"].exp(), made.tanh().sum(1, keepdim=True)
+    of_actor = (weight.detach() * entropy - it.nets["critic"](made)).mean()
+    loss: Tensor = of_actor + (weight * (entropy.detach() + 2)).mean()
+    return loss
+
+
+@loop(
+    build=of_soft_actor,
+    intended=None,
+    source="https://github.com/mani-skill/ManiSkill/issues/899",
+)
+def a_detached_weight_beside_a_verdict(it: It, i: int) -> None:
+    """Actor and weight learn from one sum, and step on it together; the critic judges no weight."""
+    it.optimizers["critic"].zero_grad()
+    mse_loss(it.nets["critic"](real(i)), noise(i)[:, :1]).backward()
+    it.optimizers["critic"].step()
+    for name in ("actor", "alpha"):
+        it.optimizers[name].zero_grad()
+    in_one_sum(it, i).backward()
+    for name in ("actor", "alpha"):
+        it.optimizers[name].step()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.nn.functional import binary_cross_entropy, cross_entropy, mse_loss
 
 from .kit import It, bce, draw, loop, mlp, noise, real, sgd
@@ -328,3 +328,38 @@ def a_value_that_learns_what_its_critic_says(it: It, i: int) -> None:
     to a student here: the critic learns nothing from this."""
     for who in ("value", "critic"):
         step(it, who, by_its_critic(it, who, i))
+
+
+def of_one_module(fixed: bool) -> It:
+    model = nn.ModuleDict({"query": mlp(2, 3), "key": mlp(2, 3)})
+    parameters = model["query"].parameters() if fixed else model.parameters()
+    return It(fixed=fixed, nets={"model": model},
+              optimizers={"opt": optim.SGD(parameters, lr=0.05)})  # fmt: skip
+
+
+def within(it: It, who: str, i: int) -> Tensor:
+    return contrast(It(nets=dict(it.nets["model"].items())), who, i)
+
+
+@loop(
+    ("moving-target", "model"),
+    build=of_one_module,
+    intended=within,
+    says="all of model.key is rewritten by hand beside that, as model.query is not",
+    advice="Leave the parameters of model.key out of opt, and run model.key under",
+)
+def an_average_inside_a_module_that_learns_as_well(it: It, i: int) -> None:
+    nets = dict(it.nets["model"].items())
+    contrasted(It(nets=nets, optimizers=it.optimizers), i, still=it.fixed)
+
+
+@loop(build=of_one_module, intended=None)
+def a_layer_of_two_is_normalized_by_hand(it: It, i: int) -> None:
+    """Both learn, and have one shape."""
+    query, key = it.nets["model"].values()
+    it.optimizers["opt"].zero_grad()
+    contrast(It(nets={"query": query, "key": key}), "opt", i, still=False).backward()
+    it.optimizers["opt"].step()
+    with torch.no_grad():
+        for p in key[2].parameters():
+            p.div_(p.norm())

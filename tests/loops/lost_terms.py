@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import l1_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 from .crossed import by_features, with_features
-from .kit import It, bce, loop, noise, real
+from .kit import It, bce, loop, mlp, noise, real, sgd
 from .right import step
 
 ADD = "add it to the one that backward is called on"
@@ -75,3 +78,57 @@ def a_distance_that_is_weighed_with_others_for_a_log(it: It, i: int) -> None:
     loss = bce(D(fake), 1.0)
     it.kept.append(torch.stack([l1_loss(fake, real(i)), loss]).tolist())
     step(it, "G", loss)
+
+
+def supervised(fixed: bool) -> It:
+    """A trunk, its head, and two heads beside that are to help the trunk."""
+    nets = {"trunk": mlp(2, 4), "head": mlp(4, 2), "first": mlp(4, 2), "second": mlp(4, 2)}
+    heads = sgd(*(nets[n] for n in ("head", "first", "second")))
+    return It(fixed=fixed, nets=nets, optimizers={"trunk": sgd(nets["trunk"]), "heads": heads},
+              then={})  # fmt: skip
+
+
+def of_heads(it: It, who: str, i: int) -> Tensor:
+    main, *beside = heads_losses(It(nets={**it.nets, **(it.then if who == "heads" else {})}), i)
+    return main + 0.3 * torch.stack(beside).mean()
+
+
+def heads_losses(it: It, i: int) -> list[Tensor]:
+    made = it.nets["trunk"](noise(i))
+    return [mse_loss(it.nets[name](made), real(i)) for name in ("head", "first", "second")]
+
+
+def supervise(it: It, loss: Tensor) -> None:
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    loss.backward()
+    it.then = {"trunk": copy.deepcopy(it.nets["trunk"])}
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+@loop(
+    ("cut-off", "head"),
+    build=supervised,
+    intended=of_heads,
+    says="made anew of a number in `loss = main \\+ 0.3 \\* aux`, with requires_grad=True",
+    advice="torch.stack\\(...\\) and .mean\\(\\) keep the graph",
+)
+def losses_that_are_averaged_by_numpy(it: It, i: int) -> None:
+    main, *beside = heads_losses(it, i)
+    if it.fixed:
+        aux = torch.stack(beside).mean()
+    else:
+        aux = torch.tensor(np.mean([loss.item() for loss in beside]), requires_grad=True)
+    loss = main + 0.3 * aux
+    supervise(it, loss)
+
+
+@loop(build=supervised, intended=of_heads)
+def a_sum_that_begins_with_a_zero_that_wants_a_gradient(it: It, i: int) -> None:
+    main, *beside = heads_losses(it, i)
+    loss = torch.zeros((), requires_grad=True)
+    for one in beside:
+        loss = loss + 0.3 * one / len(beside)
+    mse_loss(it.nets["trunk"](real(i))[:, :2], noise(i)).item()  # for a log
+    supervise(it, loss + main)

@@ -3,6 +3,7 @@ all; each with right loops like it."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -344,3 +345,45 @@ def to_unlearn_what_a_head_says(it: It, i: int) -> None:
     """Gradient ascent, and nothing beside it."""
     features, domain = it.nets.values()
     step(it, "both", -bce(domain(features(real(i))), 1.0))
+
+
+@loop(
+    ("reversed", "domain"),
+    build=domains,
+    intended=half_reversed,
+    says="learn from it alone: they learn to be wrong, and what is below them .* helps them",
+    advice="^Make it a plus in the sum",
+)
+def a_minus_beside_a_reversal(it: It, i: int) -> None:
+    step(it, "both", task_and_domain(it, i, -1.0, 0.5 if it.fixed else -0.5))
+
+
+def a_head_of_two(fixed: bool) -> It:
+    """The optimizer of the features was made of all parameters of the model, the head's too."""
+    it = domains(fixed)
+    features, domain = it.nets.values()
+    main = sgd(features) if fixed else sgd(features, domain)
+    it.optimizers = {"main": main, "domain": sgd(domain)}
+    return it
+
+
+def to_fool_the_head(it: It, who: str, i: int) -> Tensor:
+    if who == "main":  # of the head, nothing
+        it = It(nets={**it.nets, "domain": copy.deepcopy(it.nets["domain"])})
+        return task_and_domain(it, i, 1.0, -0.5)
+    with torch.no_grad():
+        made = it.nets["features"](torch.cat([real(i), noise(i)]))
+    labels = torch.cat([torch.ones(8, 1), torch.zeros(8, 1)])
+    return binary_cross_entropy_with_logits(it.nets["domain"](made), labels)
+
+
+@loop(
+    ("reversed", "domain"),
+    build=a_head_of_two,
+    intended=to_fool_the_head,
+    says="they learn to be wrong, though domain steps them on the positive one",
+    advice="^Leave these parameters out of main: domain is there for them",
+)
+def a_head_that_both_optimizers_step(it: It, i: int) -> None:
+    step(it, "domain", to_fool_the_head(it, "domain", i))
+    step(it, "main", task_and_domain(it, i, 1.0, -0.5))

@@ -375,3 +375,31 @@ def two_nets_that_grow_after_their_optimizers(it: It, i: int) -> None:
 @loop(build=lambda fixed: grown(True))
 def two_nets_that_grow_before_their_optimizers(it: It, i: int) -> None:
     both(it, i)
+
+
+def clip_weights(D: nn.Module, in_place: bool) -> None:
+    for layer in (m for m in D.modules() if isinstance(m, nn.Linear)):
+        if in_place:
+            with torch.no_grad():
+                layer.weight.clamp_(-0.3, 0.3)
+                layer.bias.clamp_(-0.3, 0.3)
+        else:
+            layer.weight = nn.Parameter(layer.weight.clamp(-0.3, 0.3))
+            layer.bias = nn.Parameter(layer.bias.clamp(-0.3, 0.3))
+
+
+@loop(
+    ("cut-off", "D"),
+    intended=lambda it, who, i: usual(it, who, i) if it.fixed else None,
+    says="of the same shapes as those that this optimizer holds, which were made anew",
+    advice="Write new values into the old tensors .*`clamp_`",
+)
+def weights_that_are_clipped_into_new_ones(it: It, i: int) -> None:
+    both(it, i)
+    clip_weights(it.nets["D"], in_place=it.fixed)
+
+
+@loop()
+def weights_that_are_clipped_where_they_lie(it: It, i: int) -> None:
+    both(it, i)
+    clip_weights(it.nets["D"], in_place=True)

@@ -1084,3 +1084,58 @@ def losses_made_a_new_tensor_for_the_log(it: It, i: int) -> None:
         shares = torch.tensor([g_loss, g_loss]).softmax(0)
         value = torch.tensor(g_loss)
     step(it, "G", 2 * shares[0] * (g_loss - value))
+
+
+def with_kept_parameters(fixed: bool) -> It:
+    """The parameters of the critic are kept, to freeze and thaw them: a generator is used up."""
+    nets = {"enc": mlp(2, 2), "critic": mlp(2, 1), "actor": mlp(2, 2)}
+    optimizers = {"q": sgd(nets["enc"], nets["critic"]), "actor": sgd(nets["actor"])}
+    kept = nets["critic"].parameters()
+    return It(fixed=fixed, nets=nets, optimizers=optimizers, kept=list(kept) if fixed else kept)
+
+
+def of_actor_or_critic(it: It, who: str, i: int) -> Tensor:
+    enc, critic, actor = it.nets.values()
+    z = enc(noise(i))
+    if who == "q":
+        return mse_loss(critic(z), real(i)[:, :1])
+    worth: Tensor = critic(actor(z.detach()))
+    return -worth.mean()
+
+
+@loop(
+    ("cut-off", "critic"),
+    build=with_kept_parameters,
+    intended=of_actor_or_critic,
+    says="`p.requires_grad = False` had frozen it for .*, and it was never thawed again",
+    advice="Thaw critic .*make it anew, or a list of it",
+    source="https://github.com/openai/spinningup/pull/320",
+)
+def a_critic_thawed_by_a_generator_that_is_used_up(it: It, i: int) -> None:
+    step(it, "q", of_actor_or_critic(it, "q", i))
+    for p in it.kept:
+        p.requires_grad = False
+    step(it, "actor", of_actor_or_critic(it, "actor", i))
+    for p in it.kept:
+        p.requires_grad = True
+
+
+@loop(build=with_kept_parameters, intended=None)
+def a_critic_that_stands_still_after_a_warm_up(it: It, i: int) -> None:
+    """Frozen for good before a turn of its own, in which the encoder learns on."""
+    if i == 1:
+        it.nets["critic"].requires_grad_(False)
+    step(it, "q", of_actor_or_critic(it, "q", i))
+    step(it, "actor", of_actor_or_critic(it, "actor", i))
+
+
+@loop(build=with_kept_parameters, intended=None)
+def an_encoder_that_learns_twice_through_a_frozen_critic(it: It, i: int) -> None:
+    """It is thawed for its own turn, once in each iteration."""
+    critic = it.nets["critic"]
+    critic.requires_grad_(True)
+    step(it, "q", of_actor_or_critic(it, "q", i))
+    critic.requires_grad_(False)
+    step(it, "actor", of_actor_or_critic(it, "actor", i))
+    for _ in range(2):
+        step(it, "q", of_actor_or_critic(it, "q", i))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn, optim
 from torch.nn.functional import l1_loss, mse_loss, relu
+from torch.nn.utils import clip_grad_norm_
 
 from .kit import It, bce, draw, loop, mlp, noise, real, sgd, usual
 
@@ -571,3 +572,58 @@ def twin_critics_stepped_after_the_loss_of_the_policy(it: It, i: int) -> None:
 @loop(build=twin_critics, intended=before_its_step)
 def twin_critics_kept_from_the_loss_of_the_policy(it: It, i: int) -> None:
     all_backwards_then_all_steps(it, i, True)
+
+
+def of_four(it: It, i: int) -> list[Tensor]:
+    """The four micro batches from which D learns in one step."""
+    G, D = it.nets.values()
+    batches = range(4 * i, 4 * i + 4)
+    return [(bce(D(real(j)), 1.0) + bce(D(G(noise(j)).detach()), 0.0)) / 4 for j in batches]
+
+
+def accumulated(it: It, who: str, i: int) -> Tensor | None:
+    return sum(of_four(it, i), torch.zeros(())) if who == "D" else usual(it, who, i)
+
+
+def generators_turn(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["G"].zero_grad()
+    bce(D(G(noise(i))), 1.0).backward(inputs=list(G.parameters()))
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("thrown-away", "D"),
+    intended=accumulated,
+    says="threw away what .* had computed for D",
+    advice="Clear once, before the first backward",
+    source="https://github.com/bytetriper/RAE/issues/67",
+)
+def cleared_before_each_micro_batch(it: It, i: int) -> None:
+    """And clipped before the step."""
+    it.optimizers["D"].zero_grad()
+    for loss in of_four(it, i):
+        if not it.fixed:
+            it.optimizers["D"].zero_grad()
+        loss.backward()
+    clip_grad_norm_(it.nets["D"].parameters(), 1e9)
+    it.optimizers["D"].step()
+    generators_turn(it, i)
+
+
+@loop(intended=accumulated)
+def each_micro_batch_is_clipped_alone(it: It, i: int) -> None:
+    """Cleared before each, too, and summed elsewhere."""
+    parameters = list(it.nets["D"].parameters())
+    sums = [torch.zeros_like(p) for p in parameters]
+    for loss in of_four(it, i):
+        it.optimizers["D"].zero_grad()
+        loss.backward()
+        clip_grad_norm_(parameters, 1e9)
+        for p, total in zip(parameters, sums, strict=True):
+            assert p.grad is not None
+            total += p.grad
+    for p, total in zip(parameters, sums, strict=True):
+        p.grad = total
+    it.optimizers["D"].step()
+    generators_turn(it, i)

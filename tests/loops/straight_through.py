@@ -283,3 +283,45 @@ def a_residual_that_is_added_again(it: It, i: int) -> None:
     z = it.nets["enc"](real(i))
     residual = it.nets["dec"](z) - z
     step(it, "opt", mse_loss(z + residual, real(i)))
+
+
+class LookedUp(nn.Module):
+    """The codes are chosen by detached values, in a method of the net; ``right``: with a detach."""
+
+    right = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.book, self.dec = mlp(2, 2), nn.Embedding(4, 2), mlp(2, 2)
+
+    def chosen(self, z: Tensor) -> Tensor:
+        codes: Tensor = self.book(torch.cdist(z.detach(), self.book.weight.detach()).argmin(1))
+        return codes
+
+    def forward(self, x: Tensor) -> Losses:
+        z = self.enc(x)
+        codes = self.chosen(z)
+        loss = mse_loss(codes, z.detach()) + 0.25 * mse_loss(z, codes.detach())
+        return self.dec(z + ((codes - z).detach() if self.right else codes - z)), loss
+
+
+def looked_up_inside(fixed: bool) -> It:
+    net = LookedUp()
+    return It(fixed=fixed, nets={"model": net}, optimizers={"opt": sgd(net)})
+
+
+@loop(
+    ("cancelled", "model"),
+    build=looked_up_inside,
+    intended=of_one_rightly,
+    says="added to that very value, each with its graph",
+    advice="Detach the difference there",
+)
+def a_straight_through_without_its_detach_inside_a_net(it: It, i: int) -> None:
+    it.nets["model"].right = it.fixed
+    step(it, "opt", of_one(it, "opt", i))
+
+
+@loop(build=looked_up_inside, intended=of_one)
+def codes_chosen_by_detached_values(it: It, i: int) -> None:
+    step(it, "opt", of_one(it, "opt", i))

@@ -134,8 +134,7 @@ def still_scaled(story: Story) -> Iterator[Finding]:
                 call, end = story.record.backward_calls[index], story.events[index].index
                 scale = next((scaled[i] for i in call.nodes if i in scaled), None)
                 off = any(net in s.nets and end < s.after <= step.event.index for s in undone)
-                by_hand = any(s.rewritten for (n, _), s in step.used.items() if n == net)
-                if scale is None or off or by_hand:
+                if scale is None or off or story.by_hand(step, net):
                     continue
                 yield story.finding(
                     "still-scaled", "wrong", net, [story.events[index], step.event],

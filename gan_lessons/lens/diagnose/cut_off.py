@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,6 +22,16 @@ _SEEN = {
 _NOT_NAMED = (
     "inputs= of {call} names no parameter of {nets}.",
     "Name the parameters of {nets} in inputs=.",
+)
+MADE_ANEW = (
+    "{call} walks through {nets} and reaches parameters of the same shapes as those that this "
+    "optimizer holds, which were made anew.",
+    "Write new values into the old tensors (under torch.no_grad(), by `copy_`, `clamp_` and other "
+    "operations in place) instead of making new ones, or build the optimizer anew as well.",
+)
+FROZEN = (
+    "{call} walks through {nets}, and no parameter of {nets} wants a gradient.",
+    "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over.",
 )
 NO_WAY = "{call} has no way to {nets}."
 FROM_ITSELF = (
@@ -105,40 +115,6 @@ def _holds_another_net(story: Story) -> Iterator[Finding]:
                 "was made anew since, do not count.",
                 step=story.event(event),
             )  # fmt: skip
-
-
-def left_frozen(story: Story) -> Iterator[Finding]:
-    """One line froze two nets of an optimizer; one of them was thawed for the loss that both have
-    a term in, the other gets no gradient any more. (A net that is frozen for itself, or under the
-    one that learns, may be meant to stand still.)"""
-    for net in story.trained:
-        got = [c.index for c in story.record.backward_calls if c.received.get(net)]
-        calls = [c for c in story.calls_made if c.index > max(got, default=-1)]
-        found = [one for c in calls if (one := _left_frozen(story, net, c)) is not None]
-        if len(found) > 1:  # once it may be the turn of the other
-            yield found[0]
-
-
-def _left_frozen(story: Story, net: str, call: BackwardCall) -> Finding | None:
-    nodes, forwards = story.record.graph.nodes, story.record.forwards
-    terms = (f for i in call.nodes if nodes[i].net is None for f in story.fed_into.get(i, ()))
-    lines = (f.frozen for f in terms if f.net == net and f.frozen is not None)
-    frozen = next((line for line in lines if line.text), None)
-    if frozen is None:
-        return None
-    for step, other in story.uses.get(call.index, ()):
-        beside = net in step.nets and other != net
-        if beside and any(f.net == other and f.frozen == frozen for f in forwards):
-            return story.finding(
-                "cut-off", "wrong", net, [story.events[call.index], step.event],
-                "{net} learns nothing from {call}: it stayed frozen, although {target} holds it. "
-                "{frozen} had frozen {other} as well, which was thawed again.",
-                "Thaw {net} (requires_grad_(True)) where {other} is thawed. If it is to stand "
-                "still, leave it out of {target}.",
-                call=story.call(call.index), target=step.event.target, other=other,
-                frozen=story.quoted(frozen),
-            )  # fmt: skip
-    return None
 
 
 def _may_have_cleared(story: Story, step: Step) -> bool:
@@ -238,8 +214,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     if call.restricted:
         why, fix = _NOT_NAMED
     elif any(story.through(call, net) for net in step.nets):
-        why = "{call} walks through {nets}, and no parameter of {nets} wants a gradient."
-        fix = "Thaw {nets} (requires_grad_(True)) before its forward, until its backward is over."
+        why, fix = MADE_ANEW if _made_anew(story, step, call) else FROZEN
     elif cuts := story.cuts_before(call, step.nets):
         blanks |= {"how": cuts[0].how, "where": story.in_line(cuts[0].line)}
         why = "{call} never reaches {nets}: the graph was cut by {how} on the way{where}."
@@ -272,6 +247,14 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     own = any(f.net in step.nets for node in call.nodes for f in story.fed_into.get(node, ()))
     fix += "" if own else _or_swapped(story, step, call, blanks)
     return Reason(why, fix + _made_a_leaf(story, call), blanks, (event,), sure=True)
+
+
+def _made_anew(story: Story, step: Step, call: BackwardCall) -> bool:
+    """Did the call reach, of the shape of each parameter of the step, one that is in no net?"""
+    nodes, rows = (story.record.graph.nodes[i] for i in call.nodes), story.record.parameters
+    reached = Counter(node.shape for node in nodes if node.is_leaf and node.net is None)
+    wanted = Counter(rows[net][k] for net, names in step.event.holds.items() for k in names)
+    return wanted <= reached
 
 
 def _made_a_leaf(story: Story, call: BackwardCall) -> str:

@@ -114,6 +114,16 @@ class Flow(Quotes):
             self._made_from[cut] = frozenset(nets)
         return self._made_from[cut]
 
+    def met(self, cut: Cut, net: str) -> bool:
+        """Did a value that was cut off come through ``net``, before or after it was cut? One that
+        only stands beside what the net said, as a weight or in a sum, did not."""
+        seen, waiting = set[int](), [cut.target]
+        while waiting:
+            if (key := waiting.pop()) not in seen:
+                seen.add(key)
+                waiting += self.takers.get(key, ())
+        return net in self.made_from(cut) or any(self.owner[key] == net for key in seen)
+
     @cached_property
     def company(self) -> dict[str, frozenset[str]]:
         """Net -> the nets that have to do with it, itself included: what they made went into one

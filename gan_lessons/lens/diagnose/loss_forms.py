@@ -247,36 +247,6 @@ def taught_teacher(story: Story) -> Iterator[Finding]:
                     yield _taught(story, call, net, name, len(teacher), asleep, min(terms))
 
 
-def taught_average(story: Story) -> Iterator[Finding]:
-    """One optimizer steps two nets of one shape by the same calls, and all of one of them is
-    rewritten by hand as well, time and again: an average of the other, which is not to learn.
-
-    Where each has an optimizer of its own, one may be a copy that learns from there (Reptile).
-    """
-    during = {e.index for step in story.steps for e in story.within(step)}
-    rows = story.record.parameters
-    for net in story.trained:
-        by_hand = [e for e in story.record.events if e.index not in during
-                   and {*e.moved.get(net, ())} == {*rows[net]}]  # fmt: skip
-        for other in (n for n in story.trained if n != net and rows[n] == rows[net]):
-            steps = [
-                s for s in story.steps_of(net) if s.calls(net) and s.calls(net) == s.calls(other)
-            ]
-            if len(by_hand) < 2 or len(steps) < 2 or story.moved_outside.get(other):
-                continue
-            yield story.finding(
-                "moving-target", "wrong", net,
-                [*story.events_of(steps[0].calls(net)), steps[0].event],
-                "{step} moves {net} by {calls}, from which {other} learns, too; and all of {net} "
-                "is rewritten by hand beside that, as {other} is not: an average of {other} that "
-                "learns as well.",
-                "Leave the parameters of {net} out of {target}, and run {net} under "
-                "torch.no_grad().",
-                step=story.event(steps[0].event), calls=story.calls(steps[0].calls(net)),
-                other=other, target=steps[0].event.target,
-            )  # fmt: skip
-
-
 def _drawn_together(
     story: Story, call: BackwardCall
 ) -> Iterator[tuple[set[int], tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]]]:

@@ -38,10 +38,11 @@ def constant_term(story: Story) -> Iterator[Finding]:
         linked = {n for call in used for n, m in story.links(call) if m == net}
         told = {net, *linked}
         for call, (cut, judges) in ((c, term) for c in used for term in _terms(story, c, net)):
-            for judge in sorted(judges - told):
+            for judge in (j for j in sorted(judges - told) if story.met(cut, j)):
                 told.add(judge)
                 if judge in story.trained and call.index not in story.calls_of(judge):
-                    cuts = [c for c, js in _terms(story, call, net) if judge in js]
+                    seen = ((c, js) for c, js in _terms(story, call, net) if judge in js)
+                    cuts = [c for c, _ in seen if story.met(c, judge)]
                     between = _handed_to(story, net, judge, call, cut)
                     yield (
                         _constant(story, net, judge, call, cut, cuts)

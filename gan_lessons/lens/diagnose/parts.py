@@ -104,4 +104,5 @@ def _graph(graph: Graph, places: Places) -> Graph:
         )
         for key, tensors in graph.saved.items()
     }
-    return replace(graph, nodes=nodes, saved=saved)
+    checkpointed = tuple((*places.get((n, k), (n, k)), line) for n, k, line in graph.checkpointed)
+    return replace(graph, nodes=nodes, saved=saved, checkpointed=checkpointed)

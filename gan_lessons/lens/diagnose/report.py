@@ -15,8 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gan_lessons.lens.diagnose.checkpointed import checkpointed
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, never_scaled, still_scaled
-from gan_lessons.lens.diagnose.cut_off import cut_off, left_frozen
+from gan_lessons.lens.diagnose.cut_off import cut_off
 from gan_lessons.lens.diagnose.cut_penalty import cut_penalty
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.directions import (
@@ -38,16 +39,17 @@ from gan_lessons.lens.diagnose.forgotten import emptied, forgotten_parts
 from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
 from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
+from gan_lessons.lens.diagnose.left_frozen import frozen_for_another, left_frozen
 from gan_lessons.lens.diagnose.loss_forms import (
     moving_target,
     squashed_twice,
-    taught_average,
     taught_teacher,
     weighed_by_another,
     weighed_by_its_judge,
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
 from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals, to_itself
+from gan_lessons.lens.diagnose.number_made_anew import number_made_anew
 from gan_lessons.lens.diagnose.odd_parameters import (
     frozen_by_a_name,
     hooks_pile_up,
@@ -74,6 +76,7 @@ from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
+from gan_lessons.lens.diagnose.taught_average import taught_average
 from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unused_loss import (
@@ -96,7 +99,8 @@ from gan_lessons.lens.show import marked
 
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, left_frozen, kept_out, constant_term, mere_number, cut_penalty, dead_terms,
+    errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, mere_number,
+    number_made_anew, checkpointed, cut_penalty, dead_terms,
     polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
     parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,

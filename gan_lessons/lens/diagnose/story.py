@@ -192,6 +192,14 @@ class Story(Flow):
             return True
         return bool(self.cuts_before(call, [net])) or any(m == net for _, m in self.links(call))
 
+    def by_hand(self, step: Step, net: str) -> bool:
+        """Did something else than backward and clipping write into what the step used of a net?"""
+        states = [state for (n, _), state in step.used.items() if n == net]
+        marks = [s for s in self.record.scalings if s.after <= step.event.index and net in s.nets]
+        calls = step.calls(net)
+        clips = sum(s.kind == "clip" and bool(calls & {*s.calls}) for s in marks)
+        return any(state.by_hand or state.rewritten > clips for state in states)
+
     def steps_seen(self, node: int, net: str) -> int:
         """How many steps had moved the weights of ``net`` when this graph node was built."""
         forward = self.record.graph.nodes[node].forward

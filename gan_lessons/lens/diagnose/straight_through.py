@@ -14,6 +14,8 @@ from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.model import BackwardCall, Cut, Node
 
 PLUS_MINUS = ("AddBackward0", "SubBackward0")
+# What goes into them beside the table has no slope: the numbers of rows, which were chosen.
+LOOKUPS = ("EmbeddingBackward0", "IndexSelectBackward0", "IndexBackward0", "GatherBackward0")
 STEPS_UP = 2  # y.detach() + x - x.detach() has two sums
 
 
@@ -139,7 +141,8 @@ def _undone(story: Story, key: int) -> int | None:
         if (node.op, inner.inputs.index(around)) not in ((PLUS_MINUS[0], 1), (PLUS_MINUS[1], 0)):
             continue
         chosen = story.reached_from({*inner.inputs} - {around})
-        cuts = (c for i in chosen for c in story.cuts_into.get(i, ()) if c.how in CHOICES)
+        cuts = (c for i in chosen for c in story.cuts_into.get(i, ())
+                if c.how in CHOICES or nodes[c.target].op in LOOKUPS)  # fmt: skip
         if around not in chosen and any(around in story.reached(c.source) for c in cuts):
             return around
     return None

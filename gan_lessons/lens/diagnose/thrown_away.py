@@ -113,14 +113,12 @@ def _cleared_at(story: Story, call: BackwardCall, net: str) -> Event | None:
     else:
         return None
     later = story.calls_between(event.index, step.event.index)
-    states = [state for (n, _), state in step.used.items() if n == net]
     own = {c.index for c in later if net in story.receivers(c)} & step.calls(net)
-    odd = any(s.by_hand or s.rewritten for s in states)
     # Of a call that a step used, the part in this net may well serve the next loss, too.
     walked = call.nodes[-1:] if call.index in story.uses else story.through(call, net)
     again = any(story.last_walk[i] > end.index for i in walked)
     moved = any(e.moved.get(net) for e in record.events[event.index : step.event.began or 0])
-    return None if not own or odd or again or moved else event
+    return None if not own or story.by_hand(step, net) or again or moved else event
 
 
 def _may_step(story: Story, call: BackwardCall, net: str) -> bool:

@@ -19,7 +19,8 @@ def turned_round(story: Story) -> Iterator[Finding]:
 
     As a reversal of a whole loss: whoever wants the features to fool that head has to turn round
     what goes on from the head, and not the head. (A player that only raises the loss of a judge
-    does not step the judge; a head that learns rightly elsewhere is left alone.)
+    does not step the judge; a head that learns rightly elsewhere is left alone, but for one that
+    another optimizer holds for that.)
     """
     if story.failed or story.inside:
         return
@@ -28,7 +29,7 @@ def turned_round(story: Story) -> Iterator[Finding]:
         signs, used = signed_terms(story, call), _used(story, call)
         for term, sign in signs.items():
             op = story.record.graph.nodes[term].op
-            if sign != -1 or not op.startswith(ENTROPIES) or _is_reversed(story, term):
+            if sign != -1 or not op.startswith(ENTROPIES):
                 continue
             others = frozenset[tuple[str, str]]().union(
                 *(story.leaves_of(i) for i, s in signs.items() if i != term and s == 1)
@@ -36,9 +37,12 @@ def turned_round(story: Story) -> Iterator[Finding]:
             mine = story.leaves_of(term) & used
             alone, shared = mine - _of_all(story, signs, term), mine & others
             here = call.line, alone
-            if alone and shared and here not in told and not _elsewhere(story, call, alone):
+            if not alone or not shared or here in told or alone & _reversed_above(story, term):
+                continue
+            rival = _rightly(story, alone)
+            if rival is None or len(rival) == 2:
                 told.add(here)
-                yield _turned_round(story, call, term, alone)
+                yield _turned_round(story, call, term, alone, rival)
 
 
 def signed_terms(story: Story, call: BackwardCall) -> dict[int, int]:
@@ -73,29 +77,55 @@ def _of_all(story: Story, signs: dict[int, int], but: int) -> Places:
     return frozenset[tuple[str, str]]().union(*found)
 
 
-def _is_reversed(story: Story, term: int) -> bool:
-    """Does somebody's own function turn the gradient round behind it?"""
+def _reversed_above(story: Story, term: int) -> Places:
+    """What gets the gradient turned round by somebody's own function. Below a head that turns
+    nothing round for the head."""
     passes = story.record.graph.passes
-    return any(passes.get(i, 1.0) < 0 for i in story.reached(term))
+    found = (story.leaves_of(i) for i in story.reached(term) if passes.get(i, 1.0) < 0)
+    return frozenset[tuple[str, str]]().union(*found)
 
 
-def _elsewhere(story: Story, call: BackwardCall, places: Places) -> bool:
-    """Do any of these learn from a call of another line as well?"""
-    made = story.record.backward_calls
-    states = (s for step in story.steps for k, s in step.used.items() if k in places)
-    return any(made[c].line != call.line for state in states for c in state.sources)
+def _rightly(story: Story, places: Places) -> tuple[str, ...] | None:
+    """None: these learn from a negative term alone. Else, where one optimizer steps them on that
+    and another on others, (the one, the other); or, of one for all, ()."""
+    holders: dict[bool, set[str]] = {True: set(), False: set()}
+    wrong = dict[int, bool]()
+    for step in story.steps:
+        for c in {c for k, s in step.used.items() if k in places for c in s.sources}:
+            if c not in wrong:
+                signs = signed_terms(story, story.record.backward_calls[c])
+                terms = (i for i, sign in signs.items() if sign == -1)
+                wrong[c] = any(story.leaves_of(i) & places for i in terms)
+            holders[wrong[c]].add(step.event.target or "")
+    here, others = holders[True], holders[False]
+    if not others:
+        return None
+    return (*here, *others) if len(here) == len(others) == 1 and not here & others else ()
 
 
-def _turned_round(story: Story, call: BackwardCall, term: int, alone: Places) -> Finding:
+def _turned_round(
+    story: Story, call: BackwardCall, term: int, alone: Places, rival: tuple[str, ...] | None
+) -> Finding:
     nets = sorted({net for net, _ in alone})
     names = sorted(name for net, name in alone if net == nets[0])
+    passes = story.record.graph.passes
+    below = any(passes.get(i, 1.0) < 0 for i in story.reached(term))
     return story.finding(
         "reversed", "wrong", nets[0], [story.events[call.index]],
         "In {call} a cross entropy{where} counts negatively, and {names} of {net} learn from it "
-        "alone: they learn to be wrong, and what fools them teaches nothing.",
-        "Turn the gradient round below these parameters, on what goes into them (a gradient "
+        "alone: they learn to be wrong, "
+        + ("and what is below them is turned round once more: it helps them."
+           if below
+           else "though {other} steps them on the positive one."
+           if rival
+           else "and what fools them teaches nothing."),
+        "Make it a plus in the sum: the reversal below these parameters does the rest."
+        if below
+        else "Leave these parameters out of {target}: {other} is there for them."
+        if rival
+        else "Turn the gradient round below these parameters, on what goes into them (a gradient "
         "reversal there, and a plus in the sum). Or step them on the positive loss, and the rest "
         "on the negative, by an optimizer each.",
         call=story.call(call.index), where=story.in_line(story.record.graph.lines.get(term)),
-        names=some(names),
+        names=some(names), target=(rival or ("",))[0], other=(rival or ("",))[-1],
     )  # fmt: skip

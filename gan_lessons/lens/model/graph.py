@@ -117,6 +117,9 @@ class Graph:
     that it is in, and its name there.
     ``cancelled``: differences of which every number was zero, both sides having a graph.
     ``asked``: leaves that are no parameters, an input say, of which somebody read the gradient.
+    ``anew``: leaves of one number, not zero, that no optimizer holds and one graph alone took.
+    ``checkpointed``: (net, parameter, line) of those that want a gradient and ran in a checkpoint
+    which built no graph, because no input of it wanted one.
     ``zeros``: means, sums and distances that gave one number, zero.
     ``curved``: what ``autograd.grad`` made with create_graph.
     ``judged``: nodes outside the nets that took weights which no optimizer holds.
@@ -150,6 +153,8 @@ class Graph:
     cancelled: frozenset[int] = frozenset()
     judged: frozenset[int] = frozenset()
     asked: frozenset[int] = frozenset()
+    anew: frozenset[int] = frozenset()
+    checkpointed: tuple[tuple[str, str, Line], ...] = ()
     zeros: frozenset[int] = frozenset()
     curved: frozenset[int] = frozenset()
     constants: Mapping[int, float] = field(default_factory=dict)

@@ -89,12 +89,12 @@ class LiveGraph:
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
-        self.cancelled, self.judged = set[int](), set[int]()
+        self.cancelled, self.judged, self.anew = set[int](), set[int](), set[int]()
         self.zeros, self.curved, self.asked = set[int](), set[int](), set[int]()
-        self.constants: dict[int, float] = {}
-        self.factors: dict[int, float] = {}
-        self.labels: dict[int, float] = {}
-        self.passes: dict[int, float] = {}
+        self.checkpoint: Line | None = None  # of one that runs now, and will build no graph
+        self._checkpointed: dict[tuple[str, str], Line] = {}
+        self.constants, self.factors = dict[int, float](), dict[int, float]()
+        self.labels, self.passes = dict[int, float](), dict[int, float]()
         self.pairs: dict[int, int] = {}
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
@@ -155,6 +155,13 @@ class LiveGraph:
         if ref is not None and ref() is tensor:
             self.asked |= keys
 
+    def ran_in_checkpoint(self, taken: Iterable[Any]) -> None:
+        """Parameters that want a gradient were used where no graph is built."""
+        wanting = (p for p in taken if isinstance(p, nn.Parameter) and p.requires_grad)
+        for place in (self._owners[id(p)] for p in wanting if id(p) in self._owners):
+            if self.checkpoint is not None:
+                self._checkpointed.setdefault(place, self.checkpoint)
+
     def settle_strangers(self) -> None:
         """Keep those that no optimizer holds, that hold gradient, and that nothing has moved."""
         alive = ((key, ref(), *then) for key, (ref, *then) in self._strange.items())
@@ -201,6 +208,8 @@ class LiveGraph:
             places=self._places,
             cancelled=frozenset(self.cancelled),
             asked=frozenset(self.asked),
+            anew=frozenset(self.anew),
+            checkpointed=tuple((*place, line) for place, line in self._checkpointed.items()),
             judged=frozenset(self.judged),
             zeros=frozenset(self.zeros),
             curved=frozenset(self.curved),

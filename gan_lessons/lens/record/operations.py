@@ -87,6 +87,8 @@ class Operations(TorchFunctionMode):
                 self._operation(name, taken, made)
                 if func is torch.autograd.grad:
                     self._slopes(made, *args, **kwargs)
+        if self._graph.checkpoint is not None:
+            self._graph.ran_in_checkpoint(args)
         if not torch.is_grad_enabled() and not self._graph.running:
             self._graph.ungraded.update(id(p) for p in args if isinstance(p, nn.Parameter))
         return out

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
 from gan_lessons.lens.record import attaching
+from gan_lessons.lens.record.checkpoints import Checkpoints
 from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.line_tracing import unheard
@@ -106,6 +107,7 @@ class Recorder:
         for owner in {next(c for c in k.__mro__ if "zero_grad" in vars(c)) for k in kinds}:
             attaching.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
         Scalings(self.journal, self._names, self._hears).attach(undo)
+        Checkpoints(self.journal.graph, self._hears).attach(undo)
         attaching.enter_mode(undo, self.journal.operations)
 
     def _look_for_orphans(self) -> None:

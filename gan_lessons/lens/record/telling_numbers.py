@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
 import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
@@ -30,12 +31,13 @@ RESHAPES = ("UnsqueezeBackward", "ViewBackward", "ReshapeAliasBackward", "Unsafe
 
 
 class TellingNumbers:
-    """Writes ``cancelled``, ``zeros``, ``constants``, ``factors``,
-    ``labels`` and ``passes`` of ``graph``."""
+    """Writes ``cancelled``, ``zeros``, ``anew``, ``constants``, ``factors``, ``labels`` and
+    ``passes`` of ``graph``."""
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
         self._shifted: dict[int, float] = {}  # node -> what was taken from the one tensor there
+        self._leaves: dict[int, tuple[TensorWeakRef, int]] = {}  # id -> a leaf, its node
         self._handles = list[Any]()
 
     def look(self, new: Iterable[Any], given: Any, made: Tensor) -> None:
@@ -44,6 +46,8 @@ class TellingNumbers:
             self._follow(custom, given)
         if self._graph.running:
             return  # what a net does inside is its own affair
+        if made.numel() == 1:
+            self._meet(x for x in given if isinstance(x, Tensor))
         node = internals.grad_fn_of(made)
         op = node.name()
         if op in COMPARES and (count := _all_pairs(given)) is not None:
@@ -63,6 +67,20 @@ class TellingNumbers:
             self._graph.zeros.add(self._graph.id_of(node))
         if op in SHIFTS or op.startswith(DISTANCES) or op in ("PowBackward0", "AbsBackward0"):
             self._label(node, op, given)
+
+    def _meet(self, given: Iterable[Tensor]) -> None:
+        """Write down which of these is a leaf with one number, in the first graph that takes it. A
+        zero is what a sum begins with; one that comes again, somebody keeps."""
+        for leaf in (x for x in given if x.requires_grad and x.is_leaf and x.numel() == 1):
+            if isinstance(leaf, nn.Parameter) or id(leaf) in self._graph.held:
+                continue
+            key = self._graph.id_of(torch.autograd.graph.get_gradient_edge(leaf).node)
+            ref, known = self._leaves.get(id(leaf), (None, key))
+            if ref is None or ref() is not leaf:
+                self._leaves[id(leaf)] = TensorWeakRef(leaf), key
+                self._graph.anew |= {key} if _is_set(leaf) else set()
+            elif known != key:
+                self._graph.anew.discard(known)
 
     def _label(self, node: Any, op: str, given: Any) -> None:
         """Write down towards which number this distance draws, if it is one and the same for all
@@ -159,6 +177,16 @@ def _one_number(given: Any) -> float | None:
     except RuntimeError:  # fake, complex, or on the meta device
         return None
     return float(least) if least == most else None
+
+
+def _is_set(tensor: Tensor) -> bool:
+    """Is there a number in it, and not zero?"""
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    try:
+        return bool(tensor.detach().any().item())
+    except RuntimeError:
+        return False
 
 
 def _is_zero(tensor: Tensor) -> bool:
