@@ -22,6 +22,7 @@ from . import (
     samples,
     straight_through,
     summed,
+    unregistered,
     unused_loss,
     useless_gradients,
     wrong_judge,
@@ -29,9 +30,9 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, kept_out, partly, polluted, summed, crossed, ownership, forgotten, unused_loss,
-    lost_terms, loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
-    no_gradient_there, useless_gradients, samples, straight_through,
+    errors, cut_off, kept_out, partly, polluted, summed, crossed, ownership, unregistered,
+    forgotten, unused_loss, lost_terms, loss_forms, clipping, directions, other_form, wrong_judge,
+    lone, odd_parameters, no_gradient_there, useless_gradients, samples, straight_through,
     kept_by_reference, right,
 )  # fmt: skip
 

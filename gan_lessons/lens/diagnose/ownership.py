@@ -9,7 +9,10 @@ from gan_lessons.lens.diagnose.forgotten import forgotten
 from gan_lessons.lens.diagnose.odd_parameters import made_anew
 from gan_lessons.lens.diagnose.partly_cut_off import summed, without_pupils
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.diagnose.unregistered import come_later
 from gan_lessons.lens.model import BackwardCall
+
+OF_WEIGHTS = {"SoftmaxBackward0", "SigmoidBackward0", "SelectBackward0", "UnbindBackward0"}
 
 
 def never_stepped(story: Story) -> Iterator[Finding]:
@@ -165,8 +168,11 @@ def of_nobody(story: Story) -> Iterator[Finding]:
     """
     graph, found = story.record.graph, dict[frozenset[int], list[BackwardCall]]()
     anew = story.told_events(made_anew, holds_the_wrong_net, cut_off)
+    later = {number for one in story.told(come_later)
+             for number in story.record.come_later[one.net or ""].values()}  # fmt: skip
     for call in (c for c in story.calls_made if not c.restricted):
-        if numbers := frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers):
+        numbers = frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers)
+        if numbers := numbers - later:
             found.setdefault(numbers, []).append(call)
     largest = {n: c for n, c in found.items() if not any(n < other for other in found)}
     for numbers, calls in largest.items():
@@ -248,6 +254,9 @@ def _as_made_in_a_plain_list(
             continue
         own = {i for i in used[0].nodes if graph.nodes[i].net == net and graph.nodes[i].parameter}
         own |= {i for i in used[0].nodes if own.issuperset(graph.nodes[i].inputs or [-1])}  # turned
+        for i in used[0].nodes:  # or a row of weights, softmaxed and read one by one
+            only = own.issuperset(graph.nodes[i].inputs or [-1])
+            own |= {i} if only and graph.nodes[i].op in OF_WEIGHTS else set()
         above = (i for i in used[0].nodes if own & {*graph.nodes[i].inputs})
         below = {graph.strangers[k] for i in above for k in story.reached(i)
                  if k in graph.strangers}  # fmt: skip
