@@ -1,4 +1,4 @@
-"""Operations that choose, past which no gradient goes, and what to hand on in their place."""
+"""Operations that choose or draw, past which no gradient goes, and what to do in their place."""
 
 from __future__ import annotations
 
@@ -11,4 +11,8 @@ SOFT_CHOICE = (
     "No gradient passes a choice. Hand on a soft one there: softmax(logits), or "
     "torch.nn.functional.gumbel_softmax(logits, hard=True). Or learn from the log-probability of "
     "what was chosen, weighed by the verdict as a number (REINFORCE)."
+)
+RESAMPLED = (
+    "Draw it by rsample(), which computes the sample from what {net} made, instead of sample(), "
+    "which hands no gradient on."
 )
