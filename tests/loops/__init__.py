@@ -23,6 +23,7 @@ from . import (
     samples,
     straight_through,
     summed,
+    unregistered,
     unused_loss,
     useless_gradients,
     wrong_judge,
@@ -31,6 +32,7 @@ from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
     errors, cut_off, kept_out, checkpointed, partly, polluted, summed, crossed, ownership,
+    unregistered,
     forgotten, unused_loss, lost_terms, loss_forms, clipping, directions, other_form, wrong_judge,
     lone, odd_parameters, no_gradient_there, useless_gradients, samples, straight_through,
     kept_by_reference, right,

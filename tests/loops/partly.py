@@ -257,6 +257,40 @@ def a_penalty_that_is_detached_as_a_whole(it: It, i: int) -> None:
     )
 
 
+@loop(
+    ("never-walked", "D"),
+    intended=with_a_slope,
+    says="penalty on a gradient.* is added to the loss of .* when that is over in `total = ",
+    advice="Add it to the loss before `loss.backward",
+)
+def a_penalty_that_is_added_after_the_backward(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    loss = D(G(noise(i)).detach()).mean() - D(real(i)).mean()
+    if it.fixed:
+        loss = loss + to_one(slope_of(D, i))
+    loss.backward()
+    if not it.fixed:
+        total = loss + to_one(slope_of(D, i))
+        it.kept.append(total.item())
+    it.optimizers["D"].step()
+    step(it, "G", with_a_slope(it, "G", i))
+
+
+@loop(intended=with_a_slope)
+def a_penalty_that_is_added_again_for_the_log(it: It, i: int) -> None:
+    """It has a backward of its own, and is in the sum that is printed."""
+    G, D = it.nets.values()
+    it.optimizers["D"].zero_grad()
+    loss = D(G(noise(i)).detach()).mean() - D(real(i)).mean()
+    loss.backward()
+    penalty = to_one(slope_of(D, i))
+    penalty.backward()
+    it.kept.append((loss + penalty).item())
+    it.optimizers["D"].step()
+    step(it, "G", with_a_slope(it, "G", i))
+
+
 @loop(intended=None)
 def a_penalty_with_a_backward_of_its_own(it: It, i: int) -> None:
     """And its value in the other sum, for what is printed."""
@@ -1139,3 +1173,63 @@ def an_encoder_that_learns_twice_through_a_frozen_critic(it: It, i: int) -> None
     step(it, "actor", of_actor_or_critic(it, "actor", i))
     for _ in range(2):
         step(it, "q", of_actor_or_critic(it, "q", i))
+
+
+def matched(it: It, i: int, cut: str = "target") -> Tensor:
+    """What D says of the fake, and how far two layers of D are from what they make of real ones."""
+    G, D = it.nets.values()
+    fake, total = G(noise(i)), torch.zeros(())
+    for k in (1, 2):
+        if cut == "difference":
+            total = total + torch.mean(torch.abs(D[:k](fake) - D[:k](real(i))).detach())
+        else:
+            total = total + torch.mean(torch.abs(D[:k](fake) - D[:k](real(i)).detach()))
+    return bce(D(fake), 1.0) + 2 * total
+
+
+@loop(
+    ("cut-off", "G"),
+    intended=lambda it, who, i: matched(it, i) if who == "G" else usual(it, who, i),
+    says="a distance to the output of G, and a constant: detach\\(\\) in `total = ",
+    advice="move detach\\(\\) to the target",
+    source="https://github.com/yuval-reshef/StreamVC/issues/3",
+)
+def a_difference_of_features_that_is_cut_off(it: It, i: int) -> None:
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", loss)
+    step(it, "G", matched(it, i, "target" if it.fixed else "difference"))
+
+
+def distances(it: It, who: str, i: int) -> Tensor | None:
+    fake = it.nets["G"](noise(i))
+    apart = (fake - real(i)).abs()
+    return bce(it.nets["D"](fake), 1.0) + apart.mean() if who == "G" else usual(it, who, i)
+
+
+@loop(
+    ("cut-off", "G"),
+    intended=distances,
+    says="a distance to the output of G, and a constant",
+    advice="move detach\\(\\) to the target",
+)
+def a_distance_that_is_cut_off_before_its_mean(it: It, i: int) -> None:
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", loss)
+    fake, wanted = it.nets["G"](noise(i)), real(i)
+    apart = (fake - wanted.detach()).abs() if it.fixed else (fake - wanted).abs().detach()
+    step(it, "G", bce(it.nets["D"](fake), 1.0) + apart.mean())
+
+
+@loop(intended=distances)
+def a_distance_that_is_taken_from_itself(it: It, i: int) -> None:
+    """Its value is zero, and its gradient that of the distance; the other one weighs samples."""
+    loss = usual(it, "D", i)
+    assert loss is not None
+    step(it, "D", loss)
+    fake = it.nets["G"](noise(i))
+    apart = (fake - real(i)).abs()
+    weight = 1 + 0 * (fake - real(i)).abs().detach()
+    zero = weight * apart - apart.detach()
+    step(it, "G", bce(it.nets["D"](fake), 1.0) + zero.mean())

@@ -1,4 +1,4 @@
-"""Operations that choose, past which no gradient goes, and what to hand on in their place."""
+"""Operations that choose or draw, past which no gradient goes, and what to do in their place."""
 
 from __future__ import annotations
 
@@ -13,4 +13,8 @@ SOFT_CHOICE = (
     "takes these weights (weights @ embedding.weight in place of embedding(tokens) or one_hot). "
     "Or learn from the log-probability of "
     "what was chosen, weighed by the verdict as a number (REINFORCE)."
+)
+RESAMPLED = (
+    "Draw it by rsample(), which computes the sample from what {net} made, instead of sample(), "
+    "which hands no gradient on."
 )

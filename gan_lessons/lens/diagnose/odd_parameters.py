@@ -22,12 +22,11 @@ def made_anew(story: Story) -> Iterator[Finding]:
         return
     told = {(f.net or "", name) for f in story.told(cut_off)
             for name in story.record.parameters.get(f.net or "", ())}  # fmt: skip
-    before = dict[tuple[Line, tuple[int, ...]], int]()  # (line, shape) of strange leaves -> times
+    before = set[tuple[Line, tuple[str, ...], tuple[int, ...]]]()  # shapes of strange leaves there
     for call in story.calls_made:
-        shapes = [
-            shape for shape in _strange_shapes(story, call) if (call.line, shape) not in before
-        ]
-        before |= {(call.line, shape): call.index for shape in _strange_shapes(story, call)}
+        kind = story.kind(call)
+        shapes = [s for s in _strange_shapes(story, call) if (*kind, s) not in before]
+        before |= {(*kind, shape) for shape in _strange_shapes(story, call)}
         lost = defaultdict[tuple[int, str], list[str]](list)
         for place, mover in _lost(story, call).items():
             net, name = place
@@ -59,9 +58,11 @@ def _strange_shapes(story: Story, call: BackwardCall) -> list[tuple[int, ...]]:
 
 def _lost(story: Story, call: BackwardCall) -> dict[tuple[str, str], Step]:
     """What an earlier call of this line had reached and a step used, and no call reaches from here
-    on, each with that step."""
-    calls = story.record.backward_calls
-    earlier = [c for c in calls[: call.index] if c.line == call.line]
+    on, each with that step. (A helper's line serves several players: what else it reached has to
+    be the same.)"""
+    calls, now_got = story.record.backward_calls, story.receivers(call).keys()
+    earlier = [c for c in calls[: call.index] if c.line == call.line
+               and (not now_got or now_got & story.receivers(c).keys())]  # fmt: skip
     reached = {(n, k) for c in earlier for n, ks in c.received.items() for k in ks}
     late = {(n, k) for c in calls[call.index :] for n, ks in c.received.items() for k in ks}
     now, gone = story.events[call.index].index, reached - late

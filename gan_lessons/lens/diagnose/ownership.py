@@ -9,7 +9,10 @@ from gan_lessons.lens.diagnose.forgotten import forgotten
 from gan_lessons.lens.diagnose.odd_parameters import made_anew
 from gan_lessons.lens.diagnose.partly_cut_off import summed, without_pupils
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.diagnose.unregistered import come_later
 from gan_lessons.lens.model import BackwardCall
+
+OF_WEIGHTS = {"SoftmaxBackward0", "SigmoidBackward0", "SelectBackward0", "UnbindBackward0"}
 
 
 def never_stepped(story: Story) -> Iterator[Finding]:
@@ -177,8 +180,11 @@ def of_nobody(story: Story) -> Iterator[Finding]:
     """
     graph, found = story.record.graph, dict[frozenset[int], list[BackwardCall]]()
     anew = story.told_events(made_anew, holds_the_wrong_net, cut_off)
+    later = {number for one in story.told(come_later)
+             for number in story.record.come_later[one.net or ""].values()}  # fmt: skip
     for call in (c for c in story.calls_made if not c.restricted):
-        if numbers := frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers):
+        numbers = frozenset(graph.strangers[i] for i in call.nodes if i in graph.strangers)
+        if numbers := numbers - later:
             found.setdefault(numbers, []).append(call)
     largest = {n: c for n, c in found.items() if not any(n < other for other in found)}
     for numbers, calls in largest.items():
@@ -262,6 +268,9 @@ def _as_made_in_a_plain_list(
             continue
         own = {i for i in used[0].nodes if graph.nodes[i].net == net and graph.nodes[i].parameter}
         own |= {i for i in used[0].nodes if own.issuperset(graph.nodes[i].inputs or [-1])}  # turned
+        for i in used[0].nodes:  # or a row of weights, softmaxed and read one by one
+            only = own.issuperset(graph.nodes[i].inputs or [-1])
+            own |= {i} if only and graph.nodes[i].op in OF_WEIGHTS else set()
         above = (i for i in used[0].nodes if own & {*graph.nodes[i].inputs})
         below = {graph.strangers[k] for i in above for k in story.reached(i)
                  if k in graph.strangers}  # fmt: skip
@@ -295,37 +304,6 @@ def _taught_alone(story: Story, call: BackwardCall) -> bool:
         if numbers and not story.behind[term] & others:
             return True
     return False
-
-
-def held_twice(story: Story) -> Iterator[Finding]:
-    """An optimizer lists a parameter more than once, so each of its steps moves it as often."""
-    for target, twice in story.record.twice.items():
-        steps = [step.event for step in story.steps if step.event.target == target]
-        nets = [net for net in twice if net in story.record.parameters]
-        if steps and nets:
-            names = [f"{net}'s {name}" for net in nets for name in twice[net]]
-            free = _beside_in_none(story, target)
-            yield story.finding(
-                "ownership", "wrong", nets[0], steps,
-                "{target} holds {names} more than once: {step} moves it each time.",
-                "Give it each parameter once: list({{p: None for p in parameters}})."
-                + (" No optimizer holds {free}: that may have been meant where {target} was given "
-                   "the others again." if free else ""),
-                target=target, step=story.event(steps[0]), free=free,
-                names=names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others",
-            )  # fmt: skip
-
-
-def _beside_in_none(story: Story, target: str) -> str:
-    """What got gradient from the calls on which this optimizer stepped, and never learns from any:
-    nets, and parameters of no named net."""
-    calls = [story.record.backward_calls[c] for c in sorted(story.used_by[target])]
-    nets = {one.net for one in story.told(in_no_optimizer) if one.net}
-    nets &= {net for call in calls for net in story.receivers(call)}
-    graph, told = story.record.graph, story.told_events(of_nobody)
-    wrong = (c for c in calls if story.events[c.index].index in told)
-    numbers = {graph.strangers[i] for c in wrong for i in c.nodes if i in graph.strangers}
-    return " and ".join(filter(None, [*sorted(nets), story.strangers(numbers)]))
 
 
 def one_module(story: Story) -> Iterator[Finding]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.choices import CHOICES, SOFT_CHOICE
+from gan_lessons.lens.diagnose.choices import CHOICES, RESAMPLED, SOFT_CHOICE
+from gan_lessons.lens.diagnose.cut_distance import cut_distance, is_a_distance
 from gan_lessons.lens.diagnose.quoting import some
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.diagnose.straight_through import kept, straight_through
@@ -15,10 +16,6 @@ ANEW = ("tensor()", "as_tensor()")  # a tensor made of numbers, which were read 
 CUTS = ("detach()", "detach_()", ".data")
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
 
-RESAMPLED = (
-    "Draw it by rsample(), which computes the sample from what {net} made, instead of sample(), "
-    "which hands no gradient on."
-)
 STACKED = (
     "Put the terms together by torch.stack(...), or add them up: both keep the graph. "
     "torch.{how} makes a new tensor of their numbers, and no gradient goes back from a number."
@@ -55,12 +52,17 @@ def constant_term(story: Story) -> Iterator[Finding]:
             inside = cut.through is not None and cut.through not in fixed
             inside = inside or bool(slopes_behind(story, cut))  # a penalty: told elsewhere
             anew = _is_made_anew(story, cut)
-            if (judges == {net} or again) and not inside and (anew or _is_compared(cut)):
+            apart = not anew and is_a_distance(story, cut)
+            if (judges == {net} or again) and not inside and (anew or apart or _is_compared(cut)):
                 by_name = again and cut.how in CUTS
                 judge = " and ".join(sorted(judges - fixed - {net})) if by_name else ""
                 features = anew or (by_name and (fixed or _is_judged(story, cut)))
                 judged = cut.judged or bool(features)
-                yield _added_without_gradients(story, net, call, cut, judge, judged=judged)
+                yield (
+                    cut_distance(story, net, call, cut)
+                    if apart
+                    else _added_without_gradients(story, net, call, cut, judge, judged=judged)
+                )
 
 
 def _terms(story: Story, call: BackwardCall, net: str) -> Iterator[tuple[Cut, frozenset[str]]]:

@@ -18,13 +18,14 @@ from typing import Any
 from gan_lessons.lens.diagnose.checkpointed import checkpointed
 from gan_lessons.lens.diagnose.clipping import clipped_in_vain, never_scaled, still_scaled
 from gan_lessons.lens.diagnose.cut_off import cut_off
-from gan_lessons.lens.diagnose.cut_penalty import cut_penalty
+from gan_lessons.lens.diagnose.cut_penalty import added_too_late, cut_penalty
 from gan_lessons.lens.diagnose.dead_terms import dead_terms
 from gan_lessons.lens.diagnose.directions import (
     helps_its_judge,
     nothing_to_tell_apart,
     pulled_alike,
 )
+from gan_lessons.lens.diagnose.drawn import drawn
 from gan_lessons.lens.diagnose.errors import errors
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
@@ -36,6 +37,7 @@ from gan_lessons.lens.diagnose.finding_text import (
     grouped,
 )
 from gan_lessons.lens.diagnose.forgotten import emptied, forgotten_parts
+from gan_lessons.lens.diagnose.held_twice import held_twice
 from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
 from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import batchnorm_updates, frozen, update_kind
@@ -61,7 +63,6 @@ from gan_lessons.lens.diagnose.opponents_loss import follows_its_opponent, pulle
 from gan_lessons.lens.diagnose.other_form import other_form
 from gan_lessons.lens.diagnose.ownership import (
     exchanged,
-    held_twice,
     holds_the_wrong_net,
     in_no_optimizer,
     never_stepped,
@@ -79,6 +80,7 @@ from gan_lessons.lens.diagnose.straight_through import uncut
 from gan_lessons.lens.diagnose.taught_average import taught_average
 from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.turned_round import turned_round
+from gan_lessons.lens.diagnose.unregistered import come_later, plain_tensors
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
     lost_terms,
@@ -99,18 +101,18 @@ from gan_lessons.lens.show import marked
 
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
-    errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, mere_number,
-    number_made_anew, checkpointed, cut_penalty, dead_terms,
+    errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, drawn, mere_number,
+    number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms,
     polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
     parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,
     pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain,
     still_scaled, never_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
-    in_no_optimizer, of_nobody, emptied, forgotten_parts, held_twice, one_module, made_anew,
-    part_made_anew, on_one_memory, hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut,
-    reversals, turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
-    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
-    batchnorm_updates,
+    in_no_optimizer, come_later, plain_tensors, of_nobody, emptied, forgotten_parts, held_twice,
+    one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, frozen_by_a_name,
+    cancelled, to_itself, uncut, reversals, turned_round, flat, all_pairs, counted_twice,
+    stepped_again, not_finite, in_vain, needless_retain, memory_growth, update_kind, from_before,
+    never_received, frozen, batchnorm_updates,
 )  # fmt: skip
 
 

@@ -207,6 +207,10 @@ class Story(Flow):
             return self.record.forwards[forward].weights
         return self._version_before(bisect_left(self._newest, node), net)
 
+    def built_after(self, node: int, call: BackwardCall) -> bool:
+        """Was this graph node built when the call had ended?"""
+        return bisect_left(self._newest, node) > self.events[call.index].index
+
     def within(self, step: Step) -> list[Event]:
         """What happened between the beginning and the end of a step, its end included."""
         return self.record.events[step.event.began or 0 : step.event.index + 1]

@@ -58,7 +58,9 @@ class Record:
     ``frozen_in_vain``: net -> what stood at False on it at each of its steps, and freezes nothing,
     such as an attribute ``requires_grad`` of a module; "" for nothing.
     ``unregistered``: net -> attribute that is a plain list (or dict) -> the numbers, as in
-    ``Graph.strangers``, of the parameters in it.
+    ``Graph.strangers``, of the parameters in it. ``come_later``: net -> parameter that it got while
+    the recording ran -> its number. ``plain``: net -> attribute that holds a tensor which wants a
+    gradient and is no parameter -> its leaves; nobody read that gradient, or moved the tensor.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -85,6 +87,8 @@ class Record:
     empty_groups: Mapping[str, int] = field(default_factory=dict)
     frozen_in_vain: Mapping[str, str] = field(default_factory=dict)
     unregistered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    come_later: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    plain: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     complete: bool = False
 
     @property

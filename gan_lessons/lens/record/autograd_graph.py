@@ -162,6 +162,13 @@ class LiveGraph:
             if self.checkpoint is not None:
                 self._checkpointed.setdefault(place, self.checkpoint)
 
+    def taken_unread(self, tensor: Tensor) -> tuple[int, ...]:
+        """The leaves of ``tensor``, one for each graph, if it still is as it was made and nobody
+        read its ``.grad``."""
+        ref, keys = self._inputs.get(id(tensor), (None, set[int]()))
+        same = ref is not None and ref() is tensor and not internals.version_of(tensor)
+        return tuple(sorted(keys)) if same and self.asked.isdisjoint(keys) else ()
+
     def settle_strangers(self) -> None:
         """Keep those that no optimizer holds, that hold gradient, and that nothing has moved."""
         alive = ((key, ref(), *then) for key, (ref, *then) in self._strange.items())

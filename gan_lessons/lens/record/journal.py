@@ -19,7 +19,13 @@ from gan_lessons.lens.record.gradients import (
     Weights,
 )
 from gan_lessons.lens.record.graph_errors import Failure
-from gan_lessons.lens.record.odd_parameters import in_eval_mode, in_plain_lists, on_one_memory
+from gan_lessons.lens.record.odd_parameters import (
+    come_later,
+    in_eval_mode,
+    in_plain_lists,
+    on_one_memory,
+    plain_tensors,
+)
 from gan_lessons.lens.record.operations import Operations
 from gan_lessons.lens.record.processes import begun, drifted
 from gan_lessons.lens.record.source_lines import NOWHERE, raising_line
@@ -136,6 +142,8 @@ class Journal(Generic[AnyRecord]):
                     found = drifted(self._key, *began, self._weights.measured_now, steps)
                     record.processes, record.apart = found
             record.unregistered = in_plain_lists(self._nets)
+            record.come_later = come_later(self._nets, self._names)
+            record.plain = self._plain_tensors()
             record.aliased = (*record.aliased, *on_one_memory(self._names))
             now = self._batchnorm_updates()
             record.batchnorm = {net: now[net] - before for net, before in self._batchnorm.items()}
@@ -145,6 +153,16 @@ class Journal(Generic[AnyRecord]):
             self.operations.values.clear()
             self.operations.numbers.clear()
             self._raised = None
+
+    def _plain_tensors(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        """Those that no optimizer holds, and that hold a gradient which nobody read."""
+        found: dict[str, dict[str, tuple[int, ...]]] = {}
+        for net, place, tensor in plain_tensors(self._nets):
+            idle = id(tensor) not in self.graph.held and tensor.grad is not None
+            if idle and (leaves := self.graph.taken_unread(tensor)):
+                row = found.setdefault(net, {})
+                row[place] = (*row.get(place, ()), *leaves)
+        return found
 
     def _shapes(self) -> dict[str, dict[str, tuple[int, ...]]]:
         return {net: {k: _shape(p) for k, p in d.items()} for net, d in self._names.items()}

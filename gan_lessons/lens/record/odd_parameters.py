@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -168,6 +168,30 @@ def in_plain_lists(nets: Mapping[str, nn.Module]) -> dict[str, dict[str, tuple[i
                     numbers = tuple(id(p) for one in inside for p in one)
                     found.setdefault(net, {})[place] = numbers
     return found
+
+
+def come_later(nets: Mapping[str, nn.Module], names: Names) -> dict[str, dict[str, int]]:
+    """Net -> parameters that it has by now and did not have before, each with its number (as in
+    ``Graph.strangers``): a part that its first forward built, a block by which it grew."""
+    known = {id(p) for named in names.values() for p in named.values()}
+    found = {
+        net: {name: id(p) for name, p in module.named_parameters() if id(p) not in known}
+        for net, module in nets.items()
+    }
+    return {net: row for net, row in found.items() if row}
+
+
+def plain_tensors(nets: Mapping[str, nn.Module]) -> Iterator[tuple[str, str, Tensor]]:
+    """(net, attribute, tensor) of leaves that want a gradient and are no parameters, so that torch
+    registers none of them."""
+    for net, module in nets.items():
+        for path, part in module.named_modules():
+            for name, value in vars(part).items():
+                many = [*value.values()] if isinstance(value, dict) else [value]
+                many = [*value] if isinstance(value, (list, tuple)) else many
+                for one in many if name not in _OWN else ():
+                    if type(one) is Tensor and one.is_leaf and one.requires_grad:
+                        yield net, f"{path}.{name}".removeprefix("."), one
 
 
 def _parameters_in(value: object) -> list[list[nn.Parameter]]:

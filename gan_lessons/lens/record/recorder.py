@@ -17,20 +17,12 @@ from torch.optim import Optimizer
 
 import gan_lessons.torch_internals as internals
 from gan_lessons.lens.model import BackwardCall, Forward, Kind, Line
-from gan_lessons.lens.record import attaching
+from gan_lessons.lens.record import attaching, odd_parameters
 from gan_lessons.lens.record.checkpoints import Checkpoints
 from gan_lessons.lens.record.gradients import Content, Fingerprint, alike, by_net
 from gan_lessons.lens.record.journal import AnyRecord, Journal
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.lone_parameters import LoneParameters
-from gan_lessons.lens.record.odd_parameters import (
-    as_made,
-    empty_groups,
-    frozen_in_vain,
-    hooks_of,
-    look_alikes,
-    of_no_net,
-)
 from gan_lessons.lens.record.operations import tensors_in
 from gan_lessons.lens.record.optimizer_steps import (
     held_parameters,
@@ -80,7 +72,7 @@ class Recorder:
         for name, optimizer in optimizers.items():
             self._graph.held.update(map(id, held_parameters(optimizer)))
             self._tell_twice(name, optimizer)
-        self._record.as_made = as_made(self._names, self._graph.held)
+        self._record.as_made = odd_parameters.as_made(self._names, self._graph.held)
         alike = [(n, {*named.values()}) for n, named in self._names.items() if named]
         groups = (tuple(n for n, found in alike if found == mine) for _, mine in alike)
         self._record.shared = tuple({group: None for group in groups if len(group) > 1})
@@ -111,9 +103,9 @@ class Recorder:
         attaching.enter_mode(undo, self.journal.operations)
 
     def _look_for_orphans(self) -> None:
-        self._record.orphans = of_no_net(self._names, self._optimizers)
-        self._record.empty_groups = empty_groups(self._optimizers)
-        self._record.look_alikes = look_alikes(self._names, self._optimizers)
+        self._record.orphans = odd_parameters.of_no_net(self._names, self._optimizers)
+        self._record.empty_groups = odd_parameters.empty_groups(self._optimizers)
+        self._record.look_alikes = odd_parameters.look_alikes(self._names, self._optimizers)
 
     def _hears(self) -> bool:
         """Is what happens here ours to hear? Then operations are too, also where a step raised."""
@@ -206,12 +198,14 @@ class Recorder:
         closure_ran = len(record.backward_calls) > done.calls  # backward, inside the step
         used = self.journal.contents(held) if closure_ran else done.found
         details = {"holds": holds, "began": done.events, "call": None if inside == -1 else inside}
-        details["hooks"] = {n: hooks_of(self._nets[n], self._names[n].values()) for n in holds}
+        details["hooks"] = {
+            n: odd_parameters.hooks_of(self._nets[n], self._names[n].values()) for n in holds
+        }
         if done.weights and not closure_ran:
             same = map(alike, done.weights, self.journal.weights(held))
             details["stood_still"] = all(same)
         for net in holds:  # as it stands at each step of the net, else it is nothing
-            here = frozen_in_vain(self._nets[net])
+            here = odd_parameters.frozen_in_vain(self._nets[net])
             before = record.frozen_in_vain.get(net, here)
             record.frozen_in_vain = {**record.frozen_in_vain, net: before if here else ""}
         self.journal.stepped(held, used)
