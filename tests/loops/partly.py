@@ -1175,7 +1175,7 @@ def an_encoder_that_learns_twice_through_a_frozen_critic(it: It, i: int) -> None
         step(it, "q", of_actor_or_critic(it, "q", i))
 
 
-def matched(it: It, i: int, cut: str = "target") -> Tensor:
+def matched_layers(it: It, i: int, cut: str = "target") -> Tensor:
     """What D says of the fake, and how far two layers of D are from what they make of real ones."""
     G, D = it.nets.values()
     fake, total = G(noise(i)), torch.zeros(())
@@ -1189,7 +1189,7 @@ def matched(it: It, i: int, cut: str = "target") -> Tensor:
 
 @loop(
     ("cut-off", "G"),
-    intended=lambda it, who, i: matched(it, i) if who == "G" else usual(it, who, i),
+    intended=lambda it, who, i: matched_layers(it, i) if who == "G" else usual(it, who, i),
     says="a distance to the output of G, and a constant: detach\\(\\) in `total = ",
     advice="move detach\\(\\) to the target",
     source="https://github.com/yuval-reshef/StreamVC/issues/3",
@@ -1198,7 +1198,7 @@ def a_difference_of_features_that_is_cut_off(it: It, i: int) -> None:
     loss = usual(it, "D", i)
     assert loss is not None
     step(it, "D", loss)
-    step(it, "G", matched(it, i, "target" if it.fixed else "difference"))
+    step(it, "G", matched_layers(it, i, "target" if it.fixed else "difference"))
 
 
 def distances(it: It, who: str, i: int) -> Tensor | None:
