@@ -64,6 +64,21 @@ def write_notebook(tmp_path: Path):
     return write
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[object]:
+    """In the tests of ``diagnose``: all that it says is, word for word, as it was read. After a
+    change that is meant, ``python -m tests.said``."""
+    if not pyfuncitem.path.stem.startswith("test_diagnose"):
+        return (yield)
+    from tests import said  # with torch: not for every test
+
+    with said.noted() as made:
+        result = yield
+    if not said.ANEW:
+        assert said.whole(made) == said.read(pyfuncitem.path.stem).get(pyfuncitem.name, "")
+    return result
+
+
 # How the tests go to the workers of pytest-xdist: a file at a time, for its fixtures' sake, and of
 # the lessons each alone. What takes longest begins, so that no core is idle in the end.
 LESSONS = "tests/browser/test_lessons.py"

@@ -59,13 +59,17 @@ def _strange_shapes(story: Story, call: BackwardCall) -> list[tuple[int, ...]]:
 
 def _lost(story: Story, call: BackwardCall) -> dict[tuple[str, str], Step]:
     """What an earlier call of this line had reached and a step used, and no call reaches from here
-    on, each with that step."""
+    on, though its optimizer steps again (else it is another's turn of a line that they share, and
+    the recording ends before its own); each with that step."""
     calls = story.record.backward_calls
     earlier = [c for c in calls[: call.index] if c.line == call.line]
     reached = {(n, k) for c in earlier for n, ks in c.received.items() for k in ks}
     late = {(n, k) for c in calls[call.index :] for n, ks in c.received.items() for k in ks}
     now, gone = story.events[call.index].index, reached - late
-    steps = (step for step in story.steps if gone and step.event.index < now)
+    if not gone:
+        return {}
+    again = {step.event.target for step in story.steps if step.event.index > now}
+    steps = (s for s in story.steps if s.event.index < now and s.event.target in again)
     return {place: s for s in steps for place in s.used if place in gone}
 
 
