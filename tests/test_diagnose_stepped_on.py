@@ -138,3 +138,19 @@ def test_what_is_cut_off_is_told_of_those_that_train_and_have_no_way() -> None:
     told = stepped(nets, {"G": og, "D": od, "E": oe}, turn)
     assert [line for line in told if "What G made was cut off." in line] == [told[1]]
     assert not any("What E" in line or "other made" in line for line in told)
+
+
+def test_of_two_losses_the_older_weights_are_told() -> None:
+    G, D = mlp(2, 2), mlp(2, 1)
+    og, od = sgd(G), sgd(D)
+
+    def turn(i: int) -> None:
+        og.zero_grad()
+        bce(D(G(noise(i))), 1.0).backward(inputs=[*G.parameters()])
+        step(od, bce(D(real(i)), 1.0) + bce(D(G(noise(i)).detach()), 0.0))
+        bce(D(G(real(i))), 1.0).backward(inputs=[*G.parameters()])
+        og.step()
+
+    told = " ".join(stepped({"G": G, "D": D}, {"G": og, "D": od}, turn))
+    assert "It came through D as it was before its last step." in told
+    assert "at that moment" not in told
