@@ -52,6 +52,9 @@ class Noting:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        # What an earlier test has left in a cache this one would run for itself.
+        for kept in vars(getattr(item, "module", None) or object).values():
+            getattr(kept, "cache_clear", lambda: None)()
         self.test, start = item.nodeid, time.perf_counter()
         yield
         self.seconds[item.nodeid] = time.perf_counter() - start
