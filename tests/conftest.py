@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import nbformat
@@ -65,7 +65,7 @@ def write_notebook(tmp_path: Path):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[object]:
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """In the tests of ``diagnose``: all that it says is, word for word, as it was read. After a
     change that is meant, ``python -m tests.said``."""
     if not pyfuncitem.path.stem.startswith("test_diagnose"):
