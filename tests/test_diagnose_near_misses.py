@@ -52,7 +52,7 @@ def test_an_average_among_the_parameters_of_an_optimizer_is_not_kept_out() -> No
             for p, q in zip(average.parameters(), online.parameters(), strict=True):
                 p.lerp_(q, 0.1)
 
-    nets = {"online": online, "average": average}
+    nets: dict[str, nn.Module] = {"online": online, "average": average}
     assert of_code(told(nets, {"both": both}, turn, 3), "cut-off") == []
 
 

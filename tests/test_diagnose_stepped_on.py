@@ -112,7 +112,7 @@ def test_whose_weights_the_gradient_came_through(trained: bool, late: bool) -> N
             g_loss.backward(inputs=[*G.parameters()])
         og.step()
 
-    nets = {"G": G, "D": D, "fixed": fixed}
+    nets: dict[str, nn.Module] = {"G": G, "D": D, "fixed": fixed}
     told = " ".join(stepped(nets, {"G": og, "D": od}, turn))
     seen = "before its last step" if late else "at that moment"
     assert f"It came through D as it was {seen}." in told
@@ -134,7 +134,7 @@ def test_what_is_cut_off_is_told_of_those_that_train_and_have_no_way() -> None:
         od.step()
         step(og, bce(D(G(noise(i))), 1.0))
 
-    nets = {"G": G, "D": D, "E": E, "other": other}
+    nets: dict[str, nn.Module] = {"G": G, "D": D, "E": E, "other": other}
     told = stepped(nets, {"G": og, "D": od, "E": oe}, turn)
     assert [line for line in told if "What G made was cut off." in line] == [told[1]]
     assert not any("What E" in line or "other made" in line for line in told)
