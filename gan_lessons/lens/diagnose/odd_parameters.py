@@ -157,7 +157,7 @@ def frozen_by_a_name(story: Story) -> Iterator[Finding]:
     a module, or on a parameter under a name that torch does not know. Where an optimizer holds
     nothing else, it is one that a player has for another's turn."""
     for net, place in story.record.frozen_in_vain.items():
-        path, _, word = place.rpartition(".")
+        path = place.rpartition(".")[0]
         steps = [s for s in story.steps_of(net) if s.used]
         for step in steps[:1]:
             mine = [
@@ -176,5 +176,5 @@ def frozen_by_a_name(story: Story) -> Iterator[Finding]:
                 "moves {count} parameters there all the same.",
                 "To freeze them, call requires_grad_(False) on the module, or set requires_grad "
                 "of each parameter. If they are to learn, leave that line out.",
-                place=place, step=story.event(step.event), count=len(mine), word=word,
+                place=place, step=story.event(step.event), count=len(mine),
             )  # fmt: skip
