@@ -112,6 +112,21 @@ def test_of_two_nets_on_one_memory_the_first_is_named() -> None:
     assert (one.severity, one.net) == ("wrong", "a")
 
 
+def test_fixed_nets_on_one_memory_hide_no_others_that_are_on_one() -> None:
+    first, second = mlp(2, 1).requires_grad_(False), mlp(2, 1).requires_grad_(False)
+    a, b = mlp(2, 1), mlp(2, 1)
+    for one, other in ((first, second), (a, b)):
+        weight = one[0].weight
+        assert isinstance(weight, Tensor)
+        other[0].weight = nn.Parameter(weight.data, requires_grad=weight.requires_grad)
+    both = sgd(a, b)
+    found = told(
+        {"first": first, "second": second, "a": a, "b": b}, {"both": both},
+        lambda i: step(both, bce(a(real(i)) * first(real(i)), 1.0) + bce(b(real(i)), 0.0)),
+    )  # fmt: skip
+    assert [one.net for one in of_code(found, "ownership")] == ["a"]
+
+
 # Whose gradient -----------------------------------------------------------------------------------
 
 
@@ -305,3 +320,19 @@ def test_a_longer_way_in_each_iteration_is_no_graph_that_is_kept() -> None:
 
     found = told({"G": G, "D": D}, {"G": og, "D": od}, turn, 4)
     assert of_code(found, "memory-growth") == []
+
+
+@pytest.mark.parametrize("asked", ["each", "the first", "none"])
+def test_to_ask_for_an_input_alone_is_advised_where_each_call_was_for_one(asked: str) -> None:
+    """Of one line; where the gradient of the input is not read, its loss may be one to learn."""
+    D = mlp(2, 1)
+
+    def turn(i: int) -> None:
+        x = real(i).requires_grad_()
+        D.zero_grad()
+        bce(D(x), 0.0).backward()
+        if asked == "each" or (asked == "the first" and i == 0):
+            assert x.grad is not None
+
+    (one,) = of_code(told({"D": D}, {}, turn), "in-vain")
+    assert ("ask for that alone" in one.fix) is (asked == "each")

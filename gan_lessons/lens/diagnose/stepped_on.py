@@ -75,7 +75,7 @@ def _through(story: Story, step: Step, calls: list[BackwardCall], nets: list[str
         seen = {story.steps_seen(i, net) for call in calls for i in story.through(call, net)}
         if net not in story.trained:
             yield "It came through {net}, which nobody trains.".format(net=net)
-        elif min(seen, default=0) < story.steps_until(net, step):
+        elif min(seen) < story.steps_until(net, step):
             yield "It came through {net} as it was before its last step.".format(net=net)
         else:
             yield "It came through {net} as it was at that moment.".format(net=net)
