@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from gan_lessons import diagnose, record
 from gan_lessons.lens.diagnose import Finding
 from tests.loops.kit import bce, draw, mlp, noise, real, sgd
+from tests.loops.no_gradient_there import Multiplied
 from tests.test_diagnose_one_guard import grave, told
 from tests.test_diagnose_real_code import step
 
@@ -165,6 +166,26 @@ def test_a_closure_of_two_losses_that_never_clears_adds_up() -> None:
     found = told({"D": D}, {"D": od}, turn)
     assert grave(found) == {("polluted", "D")}
     assert "evaluates its closure again and again" in of_code(found, "polluted")[0].message
+
+
+@pytest.mark.parametrize("past_it", ["nobody", "one that learns", "one that is fixed"])
+def test_a_function_that_does_nothing_is_between_the_judge_and_those_behind_it(
+    past_it: str,
+) -> None:
+    """Not between the judge and whoever it takes from without that function."""
+    G, E, D = mlp(2, 2), mlp(2, 2), mlp(2, 1)
+    both = sgd(G, D, *([E] if past_it == "one that learns" else []))
+
+    def turn(i: int) -> None:
+        made: Tensor = Multiplied.apply(G(noise(i)), 1.0)
+        if past_it != "nobody":
+            made = made + E(real(i))
+        step(both, (D(made) - 1).square().mean())
+
+    nets: dict[str, nn.Module] = {"G": G, "E": E, "D": D}
+    (one,) = of_code(told(nets, {"both": both}, turn), "reversed")
+    assert (one.severity, one.net) == ("waste", "G")
+    assert "hands on what goes from G into D" in one.message
 
 
 def bent(verdict: Tensor) -> Tensor:
