@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import nbformat
@@ -62,6 +62,21 @@ def write_notebook(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """In the tests of ``diagnose``: all that it says is, word for word, as it was read. After a
+    change that is meant, ``python -m tests.said``."""
+    if not pyfuncitem.path.stem.startswith("test_diagnose"):
+        return (yield)
+    from tests import said  # with torch: not for every test
+
+    with said.noted() as made:
+        result = yield
+    if not said.ANEW:
+        assert said.whole(made) == said.read(pyfuncitem.path.stem).get(pyfuncitem.name, "")
+    return result
 
 
 # How the tests go to the workers of pytest-xdist: a file at a time, for its fixtures' sake, and of

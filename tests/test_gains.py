@@ -51,6 +51,12 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (2, 3, 8, 8),
     ),
     "square": (lambda: nn.Sequential(nn.Conv1d(3, 3, 3), nn.ConvTranspose1d(3, 3, 3)), (3, 3, 3)),
+    "transposed in groups": (
+        lambda: nn.Sequential(
+            nn.ConvTranspose2d(4, 4, 3, 2, groups=2), nn.ConvTranspose2d(4, 4, 2, groups=4)
+        ),
+        (2, 4, 5, 3),
+    ),
     "norms": (
         lambda: nn.Sequential(
             nn.utils.spectral_norm(nn.Conv2d(3, 6, 3)),

@@ -21,6 +21,7 @@ from torch import nn
 
 from gan_lessons import diagnose, record
 from gan_lessons.lens.diagnose import Diagnosis
+from tests import said as said_in
 from tests.loops import LOOPS, Loop
 from tests.loops.kit import ITERATIONS
 
@@ -105,6 +106,8 @@ FAULTY = [one for one in LOOPS if one.faulty]
 GOING_ON = [one for one in FAULTY if one.family != "errors"]  # an error ends it all
 CROWD = [one for one in LOOPS if one.family != "errors" and one.name not in ABOUT_ALL]
 CROWDS = 20
+NEIGHBOURS = [CROWD[i : i + 10] for i in range(0, len(CROWD), 10)]  # of a family, as a rule
+SOONER = "test_loops_together"  # where that is stored
 
 Said = set[tuple[str, ...]]  # code, severity, net; message and fix
 
@@ -173,11 +176,22 @@ def test_of_each_it_is_said_what_is_said_of_it_alone(one: Loop) -> None:
 @pytest.mark.parametrize("crowd", range(CROWDS))
 def test_in_a_crowd_of_loops_each_is_told_as_alone(crowd: int) -> None:
     """Of all families, right ones and wrong ones, faults before and after each other."""
-    numbered = {f"_{i}": one for i, one in enumerate(CROWD[crowd::CROWDS], 10)}
+    is_told_as_alone(CROWD[crowd::CROWDS])
+
+
+def is_told_as_alone(crowd: list[Loop]) -> None:
+    numbered = {f"_{i}": one for i, one in enumerate(crowd, 10)}
     n = max(map(iterations_of, numbered.values()))
     expected = Said().union(*(said(alone(one, n), added) for added, one in numbered.items()))
     together = diagnosed(numbered, n)
     assert _of_its_own(said(together)) == _of_its_own(expected)
+
+
+@pytest.mark.parametrize("place", range(len(NEIGHBOURS)))
+@pytest.mark.parametrize("backwards", [False, True])
+def test_among_those_of_its_family_each_is_told_as_alone(place: int, backwards: bool) -> None:
+    """What a rule leaves alone, before and after what it tells."""
+    is_told_as_alone(NEIGHBOURS[place][:: -1 if backwards else 1])
 
 
 def _of_its_own(all_said: Said) -> Said:
@@ -217,3 +231,16 @@ def test_after_one_iteration_only_what_is_sure_is_told(one: Loop) -> None:
 def test_a_right_loop_is_left_alone_however_soon_it_is_cut_off(one: Loop, iterations: int) -> None:
     if iterations == 2 or one.name not in LACK_A_STEP:
         assert faults(one, alone(one, iterations)) == set()
+
+
+def told_after_each(one: Loop) -> str:
+    """All that is told after one iteration and after two, notes as well."""
+    rows = {n: [(f.severity, f.code, f.net) for f in alone(one, n).findings] for n in (1, 2)}
+    told = {n: [f"{s}: {c}" + (f" ({net})" if net else "") for s, c, net in rows[n]] for n in rows}
+    return "\n".join(f"after {n}: {', '.join(told[n]) or 'nothing'}" for n in told)
+
+
+@pytest.mark.parametrize("one", LOOPS, ids=named)
+def test_all_that_is_told_so_soon_is_as_it_was_read(one: Loop) -> None:
+    """After a change that is meant, ``python -m tests.said``, and read."""
+    assert told_after_each(one) == said_in.read(SOONER).get(one.name)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from gan_lessons.lens.diagnose import Diagnosis
 from gan_lessons.lens.diagnose.finding_text import evidence
 
 from .kit import LOOPS, Loop, Verdict
@@ -26,15 +27,14 @@ def path_of(family: str) -> Path:
 
 def whole(one: Loop, judge: Judge) -> str:
     """What is said of a loop, and what once it is mended."""
-    told = [f"### {one.name}", _said(judge(one))]
+    told = [f"### {one.name}", words(judge(one).diagnosis)]
     if one.faulty:
-        told += [f"### {one.name}, mended", _said(judge(one, fixed=True))]
+        told += [f"### {one.name}, mended", words(judge(one, fixed=True).diagnosis)]
     return "\n\n".join(told)
 
 
-def _said(verdict: Verdict) -> str:
+def words(told: Diagnosis) -> str:
     """Without the numbers of lines, which move with what stands above them."""
-    told = verdict.diagnosis
     findings = [
         replace(
             one,

@@ -58,15 +58,19 @@ def _strange_shapes(story: Story, call: BackwardCall) -> list[tuple[int, ...]]:
 
 def _lost(story: Story, call: BackwardCall) -> dict[tuple[str, str], Step]:
     """What an earlier call of this line had reached and a step used, and no call reaches from here
-    on, each with that step. (A helper's line serves several players: what else it reached has to
-    be the same.)"""
+    on, though its optimizer steps again (else it is another's turn of a line that they share, and
+    the recording ends before its own); each with that step. (A helper's line serves several
+    players: what else it reached has to be the same.)"""
     calls, now_got = story.record.backward_calls, story.receivers(call).keys()
     earlier = [c for c in calls[: call.index] if c.line == call.line
                and (not now_got or now_got & story.receivers(c).keys())]  # fmt: skip
     reached = {(n, k) for c in earlier for n, ks in c.received.items() for k in ks}
     late = {(n, k) for c in calls[call.index :] for n, ks in c.received.items() for k in ks}
     now, gone = story.events[call.index].index, reached - late
-    steps = (step for step in story.steps if gone and step.event.index < now)
+    if not gone:
+        return {}
+    again = {step.event.target for step in story.steps if step.event.index > now}
+    steps = (s for s in story.steps if s.event.index < now and s.event.target in again)
     return {place: s for s in steps for place in s.used if place in gone}
 
 
@@ -154,7 +158,7 @@ def frozen_by_a_name(story: Story) -> Iterator[Finding]:
     a module, or on a parameter under a name that torch does not know. Where an optimizer holds
     nothing else, it is one that a player has for another's turn."""
     for net, place in story.record.frozen_in_vain.items():
-        path, _, word = place.rpartition(".")
+        path = place.rpartition(".")[0]
         steps = [s for s in story.steps_of(net) if s.used]
         for step in steps[:1]:
             mine = [
@@ -173,5 +177,5 @@ def frozen_by_a_name(story: Story) -> Iterator[Finding]:
                 "moves {count} parameters there all the same.",
                 "To freeze them, call requires_grad_(False) on the module, or set requires_grad "
                 "of each parameter. If they are to learn, leave that line out.",
-                place=place, step=story.event(step.event), count=len(mine), word=word,
+                place=place, step=story.event(step.event), count=len(mine),
             )  # fmt: skip

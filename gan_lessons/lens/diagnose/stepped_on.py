@@ -33,7 +33,13 @@ def _told(story: Story, step: Step, count: int) -> str:
     calls = [story.record.backward_calls[c] for c in sorted(step.calls())]
     nets = list(dict.fromkeys(net for net, _ in step.used))
     losses = list(dict.fromkeys(_loss(story, call) for call in calls))
-    if not losses:
+    if not losses and any(state.before for state in step.used.values()):
+        text = "{target} moved {nets} by what .grad held from before the recording."
+        if count > 1:
+            text = (
+                "{target} moved {nets} {count} times by what .grad held from before the recording."
+            )
+    elif not losses:
         text = "{target} moved {nets} by what was put into .grad by hand."
         if count > 1:
             text = "{target} moved {nets} {count} times by what was put into .grad by hand."
@@ -69,7 +75,7 @@ def _through(story: Story, step: Step, calls: list[BackwardCall], nets: list[str
         seen = {story.steps_seen(i, net) for call in calls for i in story.through(call, net)}
         if net not in story.trained:
             yield "It came through {net}, which nobody trains.".format(net=net)
-        elif min(seen, default=0) < story.steps_until(net, step):
+        elif min(seen) < story.steps_until(net, step):
             yield "It came through {net} as it was before its last step.".format(net=net)
         else:
             yield "It came through {net} as it was at that moment.".format(net=net)
