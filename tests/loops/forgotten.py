@@ -293,6 +293,19 @@ def an_empty_group_beside_what_was_loaded(it: It, i: int) -> None:
     step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
 
 
+def on_random_features(fixed: bool) -> It:
+    """The same switch for the part below, which is as it was made: random features, perhaps."""
+    net = Whole()
+    net.enc.requires_grad_(not fixed)
+    groups = [{"params": [], "lr": 0.1}, {"params": [*net.mid.parameters(), *net.dec.parameters()]}]
+    return It(fixed=fixed, nets={"net": net}, optimizers={"opt": optim.SGD(groups, lr=0.05)})
+
+
+@loop(waste="ownership", build=on_random_features, intended=None, advice="stand still, freeze them")
+def an_empty_group_beside_random_features(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
 def without_a_bias(fixed: bool) -> It:
     """A group for what has one number a unit, of which there is nothing here."""
     net = nn.Sequential(nn.Linear(2, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
