@@ -606,6 +606,22 @@ def test_parameters_in_no_optimizer(run):
     assert [note["text"].startswith(text) for note in ran.json["notes"]] == [True]
 
 
+def test_an_iterator_that_was_used_up_before_its_optimizer_came(run):
+    """Counting went through it; the optimizer was given what was left of it, which is nothing."""
+    groups = """first = {*netD[0].parameters()}
+rest = filter(lambda p: p not in first, netD.parameters())
+print(sum(p.numel() for p in rest), "in the rest")
+opt_d = optim.Adam([{"params": rest, "lr": 0.01}, {"params": netD[0].parameters()}])
+for i in"""
+    ran = run(GOOD.replace("for i in", groups))
+    assert ran.status == 1
+    assert ran.codes == {"ownership"}
+    assert "no wrong gradient" not in ran.out
+    assert "A group of opt_d holds nothing." in " ".join(ran.out.split())
+    assert run(GOOD.replace("for i in", groups.replace("filter(", "list(filter(").replace(
+        "netD.parameters())\nprint", "netD.parameters()))\nprint"))).status == 0  # fmt: skip
+
+
 def test_parameters_in_two_optimizers_and_twice_in_one(run):
     both = "Adam([*netD.parameters(), *netG[0].parameters()])"
     ran = run(GOOD.replace("Adam(netD.parameters())", both))

@@ -86,6 +86,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "the_fakes_of_one_go_to_the_other_judge",
     "an_iterator_that_was_used_up",
     "an_empty_group_beside_what_was_loaded",
+    "an_empty_group_beside_random_features",
     "an_adapter_that_no_optimizer_holds",
     "the_way_back_is_in_no_optimizer",
     "the_part_in_the_middle_is_in_no_optimizer",

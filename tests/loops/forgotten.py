@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
@@ -247,7 +248,7 @@ def a_fixed_adapter_that_is_in_eval_mode(it: It, i: int) -> None:
 
 def in_groups(net: Whole, first: Iterable[Tensor]) -> It:
     """A rate for each part, as people have it."""
-    groups = [{"params": first, "lr": 0.1}, {"params": net.enc.parameters()}]
+    groups: list[dict[str, Any]] = [{"params": first, "lr": 0.1}, {"params": net.enc.parameters()}]
     return It(fixed=False, nets={"net": net}, optimizers={"opt": optim.SGD(groups, lr=0.05)})
 
 
@@ -293,11 +294,30 @@ def an_empty_group_beside_what_was_loaded(it: It, i: int) -> None:
     step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
 
 
+def on_random_features(fixed: bool) -> It:
+    """The same switch for the part below, which is as it was made: random features, perhaps."""
+    net = Whole()
+    net.enc.requires_grad_(not fixed)
+    groups: list[dict[str, Any]] = [
+        {"params": [], "lr": 0.1},
+        {"params": [*net.mid.parameters(), *net.dec.parameters()]},
+    ]
+    return It(fixed=fixed, nets={"net": net}, optimizers={"opt": optim.SGD(groups, lr=0.05)})
+
+
+@loop(waste="ownership", build=on_random_features, intended=None, advice="stand still, freeze them")
+def an_empty_group_beside_random_features(it: It, i: int) -> None:
+    step(it, "opt", mse_loss(it.nets["net"](real(i)), real(i)))
+
+
 def without_a_bias(fixed: bool) -> It:
     """A group for what has one number a unit, of which there is nothing here."""
     net = nn.Sequential(nn.Linear(2, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
     flat = [p for p in net.parameters() if p.ndim == 1]
-    groups = [{"params": flat, "weight_decay": 0.0}, {"params": net.parameters()}]
+    groups: list[dict[str, Any]] = [
+        {"params": flat, "weight_decay": 0.0},
+        {"params": net.parameters()},
+    ]
     return It(fixed=False, nets={"net": net}, optimizers={"opt": optim.SGD(groups, lr=0.05)})
 
 

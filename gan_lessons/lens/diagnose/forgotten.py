@@ -67,8 +67,8 @@ def emptied(story: Story) -> Iterator[Finding]:
     """A group of an optimizer holds nothing, and no optimizer holds a part of its net that gets
     gradient from the losses of the rest: an iterator was used up before the optimizer came, say.
 
-    Wrong where that part is as it was made. Waste where it was loaded, or stands in eval mode: it
-    may have been left out on purpose."""
+    Wrong where that part is as it was made, and takes what the rest made. Waste where it was
+    loaded, is in eval mode, or stands below the rest: it may have been left out on purpose."""
     if story.failed or story.inside:
         return
     told = {one.net for one in story.told(part_made_anew)}
@@ -79,7 +79,9 @@ def emptied(story: Story) -> Iterator[Finding]:
             if not free:
                 continue
             told.add(net)
+            held = {k for row in story.record.holds.values() for k in row.get(net, ())}
             sure = {*free} <= {*story.record.as_made.get(net, ())} and _trains(story, net)
+            sure = sure and _above(story, net, {*free}, held)
             yield story.finding(
                 "ownership", "wrong" if sure else "waste", net,
                 story.events_of(c.index for c in calls[:2]),
