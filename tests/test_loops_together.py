@@ -35,9 +35,14 @@ ABOUT_ALL = {
 TAKE_THREE = {  # something grows, or is done time and again: once or twice may be a set-up
     "a_hook_that_is_registered_again", "a_running_sum_of_losses", "losses_kept_with_their_graphs",
     "averaged_weights_with_a_graph", "an_average_that_learns_as_well",
+    "an_average_inside_a_module_that_learns_as_well",
+    "a_critic_thawed_by_a_generator_that_is_used_up",
 }  # fmt: skip
 TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or another turn's
     "an_entropy_that_is_subtracted_as_a_number",
+    "a_checkpoint_of_what_wants_no_gradient",
+    "losses_that_are_averaged_by_numpy",
+    "weights_that_are_clipped_into_new_ones",
     "a_number_from_the_log_in_the_sum",
     "d_is_stepped_again_in_the_turn_of_g",
     "the_distance_of_a_fake_to_its_own_copy",

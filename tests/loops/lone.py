@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, optim
 from torch.nn.functional import mse_loss
@@ -171,3 +173,48 @@ def a_detached_weight_beside_a_verdict(it: It, i: int) -> None:
     in_one_sum(it, i).backward()
     for name in ("actor", "alpha"):
         it.optimizers[name].step()
+
+
+def of_soft_policy(fixed: bool) -> It:
+    it = weighed(fixed)
+    it.then = {}
+    return it
+
+
+def of_entropy(it: It, i: int, detached: bool) -> Tensor:
+    entropy = it.nets["actor"](noise(i)).tanh().sum(1, keepdim=True)
+    weight = it.nets["log_alpha"].exp()
+    mine = entropy.detach() if detached else entropy
+    loss: Tensor = (weight.detach() * entropy + 0.1 * entropy.square()).mean()
+    return loss - (weight * (mine + 2)).mean()
+
+
+def of_entropy_rightly(it: It, who: str, i: int) -> Tensor:
+    nets = {**it.nets, **(it.then if who == "alpha" else {})}  # the actor has moved since
+    return of_entropy(It(nets=nets), i, detached=True)
+
+
+def both_step(it: It, loss: Tensor) -> None:
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    loss.backward()
+    it.then = {"actor": copy.deepcopy(it.nets["actor"])}
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+@loop(
+    ("polluted", "actor"),
+    build=of_soft_policy,
+    intended=of_entropy_rightly,
+    says="log_alpha weighs the same twice: detached in .* The second teaches actor as well",
+    advice="^Detach the other factor of the second",
+    source="https://github.com/mani-skill/ManiSkill/issues/899",
+)
+def the_loss_of_a_weight_that_the_actor_follows(it: It, i: int) -> None:
+    both_step(it, of_entropy(it, i, detached=it.fixed))
+
+
+@loop(build=of_soft_policy, intended=of_entropy_rightly)
+def the_loss_of_a_weight_that_is_its_own(it: It, i: int) -> None:
+    both_step(it, of_entropy(it, i, detached=True))

@@ -130,5 +130,4 @@ def a_sum_that_begins_with_a_zero_that_wants_a_gradient(it: It, i: int) -> None:
     loss = torch.zeros((), requires_grad=True)
     for one in beside:
         loss = loss + 0.3 * one / len(beside)
-    mse_loss(it.nets["trunk"](real(i))[:, :2], noise(i)).item()  # for a log
     supervise(it, loss + main)

@@ -15,15 +15,14 @@ def number_made_anew(story: Story) -> Iterator[Finding]:
     gradient: the number was read off something, and the graph of that was lost."""
     if story.failed or story.inside:
         return
-    graph, found = story.record.graph, defaultdict[Line, list[BackwardCall]](list)
+    graph, found = story.record.graph, defaultdict[tuple[str, Line], list[BackwardCall]](list)
     for call in (c for c in story.calls_made if c.index in story.uses):
         for term in summed(story, call)[1] & (graph.anew - graph.asked):
             above = (line for i in story.takers.get(term, ()) if (line := graph.lines.get(i)))
             if (line := next(above, None)) is not None:
-                found[line].append(call)
-    for line, calls in found.items():
+                found[min(net for _, net in story.uses[call.index]), line].append(call)
+    for (net, line), calls in found.items():
         if len(calls) > 1:
-            net = min(net for _, net in story.uses[calls[0].index])
             yield story.finding(
                 "cut-off", "wrong", net, story.events_of(c.index for c in calls),
                 "In {call} a term is a tensor that was made anew of a number{where}, with "

@@ -95,6 +95,7 @@ from gan_lessons.lens.diagnose.useless_gradients import (
     stepped_again,
 )
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
+from gan_lessons.lens.diagnose.weighed_twice import weighed_twice
 from gan_lessons.lens.diagnose.wrong_judge import wrong_judge
 from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked
@@ -105,7 +106,8 @@ RULES: tuple[Rule, ...] = (
     number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms,
     polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
     parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
-    weighed_by_another, weighed_by_its_judge, moving_target, taught_teacher, taught_average,
+    weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target, taught_teacher,
+    taught_average,
     pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain,
     still_scaled, never_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
     in_no_optimizer, come_later, plain_tensors, of_nobody, emptied, forgotten_parts, held_twice,

@@ -86,8 +86,8 @@ def _reversed_above(story: Story, term: int) -> Places:
 
 
 def _rightly(story: Story, places: Places) -> tuple[str, ...] | None:
-    """None: these learn from a negative term alone. Else, where one optimizer steps them on that
-    and another on others, (the one, the other); or, of one for all, ()."""
+    """None: these learn from a negative term alone. Else, where an optimizer of more than these
+    steps them on that and one of these alone on others, (the one, the other); or else ()."""
     holders: dict[bool, set[str]] = {True: set(), False: set()}
     wrong = dict[int, bool]()
     for step in story.steps:
@@ -100,7 +100,15 @@ def _rightly(story: Story, places: Places) -> tuple[str, ...] | None:
     here, others = holders[True], holders[False]
     if not others:
         return None
-    return (*here, *others) if len(here) == len(others) == 1 and not here & others else ()
+    if not len(here) == len(others) == 1 or here & others:
+        return ()
+    alone = _held(story, *others) <= places < _held(story, *here)
+    return (*here, *others) if alone else ()
+
+
+def _held(story: Story, target: str) -> Places:
+    held = story.record.holds.get(target, {})
+    return frozenset((net, name) for net, names in held.items() for name in names)
 
 
 def _turned_round(
