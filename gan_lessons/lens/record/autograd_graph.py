@@ -149,11 +149,13 @@ class LiveGraph:
         known = ref is not None and ref() is variable
         self._inputs[id(variable)] = TensorWeakRef(variable), {*keys, key} if known else {key}
 
-    def gradient_read(self, tensor: Tensor) -> None:
-        """Somebody read the ``.grad`` of ``tensor``."""
+    def gradient_read(self, tensor: Tensor) -> int | None:
+        """Somebody read the ``.grad`` of ``tensor``. Its last leaf, if it is an input."""
         ref, keys = self._inputs.get(id(tensor), (None, set[int]()))
-        if ref is not None and ref() is tensor:
-            self.asked |= keys
+        if ref is None or ref() is not tensor:
+            return None
+        self.asked |= keys
+        return max(keys)
 
     def taken_unread(self, tensor: Tensor) -> tuple[int, ...]:
         """The leaves of ``tensor``, one for each graph, if it still is as it was made and nobody
