@@ -103,6 +103,7 @@ class LiveGraph:
         # id -> such one, its version and what was measured of it
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
         self._inputs: dict[int, tuple[TensorWeakRef, set[int]]] = {}  # id of a leaf -> its nodes
+        self.asked_by_hand, self.asked_nodes = set[int](), set[int]()  # by autograd.grad, for what
         self.ungraded: set[int] = set()  # ids of parameters that an operation without a graph took
         self._fresh: frozenset[int] = frozenset()
         self._frozen: dict[int, Line] = {}  # id of a parameter -> where last frozen or thawed
@@ -158,11 +159,18 @@ class LiveGraph:
         return max(keys)
 
     def taken_unread(self, tensor: Tensor) -> tuple[int, ...]:
-        """The leaves of ``tensor``, one for each graph, if it still is as it was made and nobody
-        read its ``.grad``."""
+        """The leaves of ``tensor``, one for each graph, if it still is as it was made, and nobody
+        read its ``.grad`` or asked for a gradient there (a coordinate, say)."""
         ref, keys = self._inputs.get(id(tensor), (None, set[int]()))
         same = ref is not None and ref() is tensor and not internals.version_of(tensor)
-        return tuple(sorted(keys)) if same and self.asked.isdisjoint(keys) else ()
+        if not same or id(tensor) in self.asked_by_hand or not self.asked.isdisjoint(keys):
+            return ()
+        waiting, behind = [*self.asked_nodes], set[int]()  # of a part of it, too
+        while waiting:
+            if (key := waiting.pop()) not in behind:
+                behind.add(key)
+                waiting += self.nodes[key].inputs
+        return tuple(sorted(keys)) if behind.isdisjoint(keys) else ()
 
     def settle_strangers(self) -> None:
         """Keep those that no optimizer holds, that hold gradient, and that nothing has moved."""

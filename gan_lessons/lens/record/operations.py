@@ -137,6 +137,10 @@ class Operations(TorchFunctionMode):
         retain_graph: Any = None, create_graph: bool = False, *_: Any, **__: Any,
     ) -> None:  # fmt: skip
         """``autograd.grad`` made these; its arguments tell whether they have a graph."""
+        asked = tensors_in(inputs)
+        self._graph.asked_by_hand.update(id(t) for t in asked)
+        made_by = (internals.grad_fn_of(t) for t in asked)
+        self._graph.asked_nodes.update(self._graph.id_of(n) for n in made_by if n is not None)
         if not create_graph:
             self.values.slopes(tensors_in(outputs), tensors_in(made))
         nodes = (internals.grad_fn_of(t) for t in tensors_in(made) if create_graph)
