@@ -83,13 +83,12 @@ class LiveGraph:
         self.nodes: dict[int, Node] = {}
         self.cuts: dict[tuple[int, int], Cut] = {}
         self.slopes: dict[tuple[int, int], Cut] = {}
-        self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
         self.numbers: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
-        self.cancelled, self.judged = set[int](), set[int]()
+        self.cancelled, self.judged, self.read = set[int](), set[int](), set[int]()
         self.zeros, self.curved, self.asked = set[int](), set[int](), set[int]()
         self.constants: dict[int, float] = {}
         self.factors: dict[int, float] = {}
