@@ -52,6 +52,7 @@ TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or 
     "a_judge_made_of_nets_in_a_plain_list",
     "scales_in_a_plain_list_under_one_head",
     "weighed_scales_in_a_plain_list",
+    "one_term_through_numpy_after_an_operation",
     "two_nets_that_grow",
     "a_strength_that_is_a_mere_tensor",
     "clipped_after_the_step",

@@ -7,6 +7,7 @@ from . import (
     cut_off,
     directions,
     errors,
+    for_the_input,
     forgotten,
     kept_by_reference,
     kept_out,
@@ -21,6 +22,7 @@ from . import (
     polluted,
     right,
     samples,
+    stand_ins,
     straight_through,
     summed,
     unregistered,
@@ -31,11 +33,10 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, kept_out, checkpointed, partly, polluted, summed, crossed, ownership,
-    unregistered,
-    forgotten, unused_loss, lost_terms, loss_forms, clipping, directions, other_form, wrong_judge,
-    lone, odd_parameters, no_gradient_there, useless_gradients, samples, straight_through,
-    kept_by_reference, right,
+    errors, cut_off, kept_out, checkpointed, partly, polluted, for_the_input, summed, crossed,
+    ownership, unregistered, forgotten, unused_loss, lost_terms, loss_forms, clipping, directions,
+    other_form, wrong_judge, lone, odd_parameters, no_gradient_there, useless_gradients, samples,
+    stand_ins, straight_through, kept_by_reference, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

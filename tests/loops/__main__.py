@@ -47,7 +47,12 @@ nothing:
 - which of two branches was to stand still: where the wrong one was detached, only a head that gets
   no gradient at all is told;
 - two parts of one net, cut apart, that both learn from something: a linear probe or training by
-  stages is cut there too (so is a code that was drawn from `mu.data`);
+  stages is cut there too (so is a code that was drawn from `mu.data`, or by `sample()` where no
+  line has a divergence, a "kl", of what it was drawn by);
+- an attack, or a sampler, whose backward stands in the loop itself, and leaves gradients in the
+  net: its loss may be one to learn from as well (in a function of its own it is told);
+- what moves a net without a gradient, or keeps it: a learning rate of 0, a state that was put back
+  from the live weights (`state_dict()` without a copy), momentum that goes on in a frozen net;
 - one backward for the losses of two opponents, `(d_loss + g_loss).backward()`, where the two losses
   do not pull each number of a verdict apart (labels of each sample's own): only that the backward
   is shared is noted;

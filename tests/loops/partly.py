@@ -456,6 +456,30 @@ def one_term_through_numpy_and_a_log_of_it(it: It, i: int) -> None:
     step(it, "G", -D(rows).mean() - 0.1 * (fake[:4] - fake[4:]).abs().mean())
 
 
+def within(it: It, who: str, i: int) -> Tensor | None:
+    G, D = it.nets.values()
+    fake = G(noise(i)).tanh()
+    if who == "D":
+        return bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0)
+    return -D(fake).mean() - 0.1 * (fake[:4] - fake[4:]).abs().mean()
+
+
+@loop(
+    intended=within,
+    waste="cut-off",
+    says="teaches nobody, and what G made left torch for NumPy in `rows = ",
+    advice="stay in torch",
+)
+def one_term_through_numpy_after_an_operation(it: It, i: int) -> None:
+    G, D = it.nets.values()
+    loss = within(it, "D", i)
+    assert loss is not None
+    step(it, "D", loss)
+    fake = G(noise(i)).tanh()
+    rows = fake if it.fixed else torch.from_numpy(fake.detach().numpy().copy())
+    step(it, "G", -D(rows).mean() - 0.1 * (fake[:4] - fake[4:]).abs().mean())
+
+
 @loop(intended=None)
 def plotted_beside_a_term_that_is_a_constant(it: It, i: int) -> None:
     """The whole distance between real and fake as the loss of G: one half of it is for nobody."""
@@ -1175,7 +1199,7 @@ def an_encoder_that_learns_twice_through_a_frozen_critic(it: It, i: int) -> None
         step(it, "q", of_actor_or_critic(it, "q", i))
 
 
-def matched_layers(it: It, i: int, cut: str = "target") -> Tensor:
+def features_apart(it: It, i: int, cut: str = "target") -> Tensor:
     """What D says of the fake, and how far two layers of D are from what they make of real ones."""
     G, D = it.nets.values()
     fake, total = G(noise(i)), torch.zeros(())
@@ -1189,7 +1213,7 @@ def matched_layers(it: It, i: int, cut: str = "target") -> Tensor:
 
 @loop(
     ("cut-off", "G"),
-    intended=lambda it, who, i: matched_layers(it, i) if who == "G" else usual(it, who, i),
+    intended=lambda it, who, i: features_apart(it, i) if who == "G" else usual(it, who, i),
     says="a distance to the output of G, and a constant: detach\\(\\) in `total = ",
     advice="move detach\\(\\) to the target",
     source="https://github.com/yuval-reshef/StreamVC/issues/3",
@@ -1198,7 +1222,7 @@ def a_difference_of_features_that_is_cut_off(it: It, i: int) -> None:
     loss = usual(it, "D", i)
     assert loss is not None
     step(it, "D", loss)
-    step(it, "G", matched_layers(it, i, "target" if it.fixed else "difference"))
+    step(it, "G", features_apart(it, i, "target" if it.fixed else "difference"))
 
 
 def distances(it: It, who: str, i: int) -> Tensor | None:

@@ -118,7 +118,8 @@ def with_its_divergence(it: It, i: int, enc: Codes, dec: Codes, drawn: bool) -> 
 
 
 def by_two_nets(it: It, who: str, i: int, drawn: bool = False) -> Tensor:
-    return with_its_divergence(it, i, *it.nets.values(), drawn)
+    enc, dec = it.nets.values()
+    return with_its_divergence(it, i, enc, dec, drawn)
 
 
 @loop(

@@ -9,6 +9,7 @@ from torch import Tensor, nn, optim
 
 from .kit import It, loop, mlp, noise, pair, sgd
 from .ownership import turns, when_fixed
+from .right import step
 
 
 class Lazy(nn.Module):
@@ -179,6 +180,57 @@ class Watching(nn.Module):
 
 @loop(build=lambda fixed: judged_by(Watching(), fixed))
 def a_net_that_keeps_its_input(it: It, i: int) -> None:
+    turns(it, i)
+
+
+class OfPlaces(nn.Module):
+    """A net of coordinates that it keeps, and whose slope there is a part of its loss (a PINN)."""
+
+    def __init__(self, by_columns: bool) -> None:
+        super().__init__()
+        self.net, self.by_columns = mlp(2, 1), by_columns
+        self.places = noise(0).requires_grad_()
+
+    def forward(self) -> Tensor:
+        one, two = self.places[:, :1], self.places[:, 1:]
+        value = self.net(torch.cat([one, two], 1))
+        asked = [one, two] if self.by_columns else [self.places]
+        slope = torch.cat(torch.autograd.grad(value.sum(), asked, create_graph=True), 1)
+        return (value.square() + (slope - 1).square()).mean()
+
+
+def of_places(by_columns: bool) -> It:
+    net = OfPlaces(by_columns)
+    return It(fixed=False, nets={"net": net}, optimizers={"net": sgd(net)})
+
+
+@loop(build=lambda fixed: of_places(False), intended=lambda it, who, i: it.nets["net"]())
+def coordinates_that_want_a_gradient(it: It, i: int) -> None:
+    step(it, "net", it.nets["net"]())
+
+
+@loop(build=lambda fixed: of_places(True), intended=lambda it, who, i: it.nets["net"]())
+def columns_of_coordinates_that_want_a_gradient(it: It, i: int) -> None:
+    step(it, "net", it.nets["net"]())
+
+
+class OfLatents(nn.Module):
+    """It keeps the last latent, a leaf, which both turns of an iteration go through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp(2, 1)
+        self.latent = torch.zeros(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.requires_grad:
+            self.latent = x.detach().clone().requires_grad_()
+        out: Tensor = self.net(x + 0 * self.latent)
+        return out
+
+
+@loop(build=lambda fixed: judged_by(OfLatents(), fixed))
+def a_latent_that_is_made_each_time(it: It, i: int) -> None:
     turns(it, i)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.choices import CHOICES, SOFT_CHOICE
+from gan_lessons.lens.diagnose.stand_ins import STAND_INS, WITH_THEIR_GRAPH, cut_stand_ins
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.diagnose.straight_through import kept
 from gan_lessons.lens.model import BackwardCall, Event, Forward
@@ -149,7 +150,7 @@ def _why_empty(story: Story, step: Step) -> Reason:
         call = next((c for c in late if story.events[c.index].index > after), call)
         return cleared if call in wrote else _never_arrived(story, step, call)
     if idle:
-        return _never_arrived(story, step, call)
+        return _with_stand_ins(story, step, call) or _never_arrived(story, step, call)
     if (frozen := _frozen(story, step, calls)) is not None:
         return frozen
     why = "{call}, which came before it, does not reach {nets}."
@@ -206,6 +207,13 @@ def _cleared(story: Story, step: Step, call: BackwardCall) -> Reason:
         break
     why = "Something had cleared what {call} wrote, between there and {clearing}."
     return Reason(why, fix, blanks, (written,))
+
+
+def _with_stand_ins(story: Story, step: Step, call: BackwardCall) -> Reason | None:
+    if call.restricted or (cut := cut_stand_ins(story, step, call)) is None:
+        return None
+    blanks = {"call": story.call(call.index), "how": cut.how, "where": story.in_line(cut.line)}
+    return Reason(STAND_INS, WITH_THEIR_GRAPH, blanks, (story.events[call.index],), sure=True)
 
 
 def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:

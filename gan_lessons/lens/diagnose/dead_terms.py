@@ -50,7 +50,9 @@ def _taught_by(story: Story, term: int, judge: str) -> bool:
     graph = story.record.graph
 
     def place(node: int) -> object:
-        return graph.lines.get(node), graph.outer_lines.get(node, ())[:1]
+        forward = graph.nodes[node].forward  # a verdict of which only a mean is taken is the net's
+        ran = None if forward is None else story.record.forwards[forward].line
+        return graph.lines.get(node, ran), graph.outer_lines.get(node, ())[:1]
 
     own = (story.record.backward_calls[c] for c in story.calls_of(judge))
     return any(place(t) == place(term) for call in own for t in summed(story, call)[1])
@@ -87,9 +89,9 @@ def _through_numpy(story: Story, call: BackwardCall, judge: str, net: str) -> li
     if any((judge, net) in story.links(c) for c in calls):
         return []
     nodes, first = story.record.graph.nodes, min(story.through(call, judge), default=-1)
+    made = {i for i in nodes if nodes[i].net == net and nodes[i].forward in call.forwards}
     places = [line for node, _, line in story.record.graph.left
-              if node < first and net in story.behind[node] and nodes[node].forward in call.forwards
-              ]  # fmt: skip
+              if node < first and made & story.reached(node)]  # fmt: skip
     return list(dict.fromkeys(places))
 
 

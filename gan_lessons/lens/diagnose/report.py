@@ -36,6 +36,7 @@ from gan_lessons.lens.diagnose.finding_text import (
     evidence,
     grouped,
 )
+from gan_lessons.lens.diagnose.for_the_input import for_the_input
 from gan_lessons.lens.diagnose.forgotten import emptied, forgotten_parts
 from gan_lessons.lens.diagnose.held_twice import held_twice
 from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
@@ -103,18 +104,17 @@ from gan_lessons.lens.show import marked
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, drawn, mere_number,
-    number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms,
-    polluted, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
+    number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms, polluted,
+    for_the_input, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
     parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target, taught_teacher,
-    taught_average,
-    pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain,
-    still_scaled, never_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net,
-    in_no_optimizer, come_later, plain_tensors, of_nobody, emptied, forgotten_parts, held_twice,
-    one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, frozen_by_a_name,
-    cancelled, to_itself, uncut, reversals, turned_round, flat, all_pairs, counted_twice,
-    stepped_again, not_finite, in_vain, needless_retain, memory_growth, update_kind, from_before,
-    never_received, frozen, batchnorm_updates,
+    taught_average, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
+    clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ, exchanged,
+    holds_the_wrong_net, in_no_optimizer, come_later, plain_tensors, of_nobody, emptied,
+    forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
+    hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals, turned_round, flat,
+    all_pairs, counted_twice, stepped_again, not_finite, in_vain, needless_retain, memory_growth,
+    update_kind, from_before, never_received, frozen, batchnorm_updates,
 )  # fmt: skip
 
 

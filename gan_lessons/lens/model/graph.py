@@ -102,13 +102,15 @@ class Graph:
     ``saved``: node -> what it saved, as far as that could be looked at while it was held.
     ``read``: nodes whose value was taken out of the graph (printed, ``item()``, detached).
     ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
-    ``numbers``: (node, how, line) where a value became a Python number while a net ran.
+    ``numbers``: (node, how, line) where a value became a Python number while a net ran, or one that
+    an operation with a graph took later.
     ``fed``: (forward, node): what went into this node came through a forward that built no graph;
     of each net the last.
     ``lines``: node -> its line, of those that no net made (a loss, say). ``outer_lines``: of those
     that made a single number, the lines that called this one, the nearest first.
     ``slopes``: (as cuts) ``source`` was differentiated by ``autograd.grad`` without create_graph,
-    and what was computed from that gradient went into ``target``.
+    and what was computed from that gradient went into ``target``; or it is an input, of which the
+    ``.grad`` was read.
     ``strangers``: leaf -> a number for its parameter, where that is of no named net, no optimizer
     holds it, and at the end it held gradient.
     ``fresh``: the numbers of strangers that nobody wrote to since they were initialized, of modules

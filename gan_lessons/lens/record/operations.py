@@ -70,7 +70,7 @@ class Operations(TorchFunctionMode):
         out = func(*args, **kwargs)
         if name == "__get__":
             if func == internals.READS_GRAD:
-                self._graph.gradient_read(args[0])
+                self.values.gradient_of(self._graph.gradient_read(args[0]), out)
             elif self.values.followed and isinstance(out, Tensor):
                 self._attribute(out, args[0])
         elif name != "__set__" and (
@@ -128,6 +128,8 @@ class Operations(TorchFunctionMode):
                 self.values.went_on(name, [tensor], [])
             elif source is not None and isinstance(out, Tensor):
                 self.values.cut_off(source, how, [out])
+            elif tensor is not None and isinstance(out, Tensor) and self.values.followed:
+                self.values.handed_on(tensor, out)  # it had no graph before, either
             elif isinstance(tensor, nn.Parameter) and torch.is_grad_enabled():
                 self.values.taken_from(tensor, how)
         return out
@@ -137,6 +139,10 @@ class Operations(TorchFunctionMode):
         retain_graph: Any = None, create_graph: bool = False, *_: Any, **__: Any,
     ) -> None:  # fmt: skip
         """``autograd.grad`` made these; its arguments tell whether they have a graph."""
+        asked = tensors_in(inputs)
+        self._graph.asked_by_hand.update(id(t) for t in asked)
+        made_by = (internals.grad_fn_of(t) for t in asked)
+        self._graph.asked_nodes.update(self._graph.id_of(n) for n in made_by if n is not None)
         if not create_graph:
             self.values.slopes(tensors_in(outputs), tensors_in(made))
         nodes = (internals.grad_fn_of(t) for t in tensors_in(made) if create_graph)
@@ -159,6 +165,8 @@ class Operations(TorchFunctionMode):
             self._graph.outputs.append(TensorWeakRef(tensor))
             if given:
                 self.values.went_into(new or [node], given)
+            if taken:
+                self.values.used(taken[0])
             if new and not self._graph.running:
                 key = self._graph.id_of(node)
                 self._graph.lines[key] = caller_line()
@@ -168,6 +176,8 @@ class Operations(TorchFunctionMode):
                     self._graph.outer_lines[key] = outer
             if new:
                 self.numbers.look(new, taken[0] if taken else (), tensor)
+        if type(made) is float:
+            self.values.became(made, name, tensors_in(taken))
         if lost or name in READS:
             self.values.went_on(name, given or tensors_in(taken), lost)
 

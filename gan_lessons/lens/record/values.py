@@ -52,6 +52,7 @@ class Values:
         self._detached: dict[int, tuple[TensorWeakRef, Detached]] = {}
         self._made: dict[int, tuple[TensorWeakRef, Makers]] = {}
         self._storages: dict[int, tuple[StorageWeakRef, Detached]] = {}
+        self._read: dict[float, tuple[int, str, Line]] = {}  # numbers that nothing has taken yet
 
     @property
     def followed(self) -> bool:
@@ -112,6 +113,11 @@ class Values:
             for tensor in (t for t in made if not t.requires_grad):
                 self.mark(tensor, Detached(self._number(source), SLOPE, caller_line()))
 
+    def gradient_of(self, leaf: int | None, gradient: Tensor | None) -> None:
+        """``gradient`` is the ``.grad`` of an input."""
+        if leaf is not None and gradient is not None and not gradient.requires_grad:
+            self.mark(gradient, Detached(leaf, SLOPE, caller_line()))
+
     def came_out(self, tensor: Tensor) -> None:
         """The forward that runs made this tensor without a graph."""
         if self._graph.running:
@@ -164,6 +170,19 @@ class Values:
         """What a net does inside is its own affair."""
         return frozenset() if self._graph.running or not name else frozenset([name.strip("_")])
 
+    def became(self, number: float, name: str, taken: Sequence[Tensor]) -> None:
+        """Outside the nets these were read as a Python number: it may be printed, or computed with;
+        ``used`` tells."""
+        if name in _NUMBERS and not self._graph.running:
+            for tensor in (t for t in taken if t.requires_grad):
+                node = torch.autograd.graph.get_gradient_edge(tensor).node
+                self._read[number] = self._number(node), _NUMBERS[name], caller_line()
+
+    def used(self, numbers: Iterable[Any]) -> None:
+        """An operation with a graph took these arguments."""
+        for number in (x for x in numbers if type(x) is float and x in self._read):
+            self._graph.numbers.append(self._read.pop(number))
+
     def taken_from(self, parameter: nn.Parameter, how: str) -> None:
         """The forward that runs reads this parameter past the graph."""
         if self._graph.running:
@@ -179,6 +198,7 @@ class Values:
         self._detached.clear()
         self._storages.clear()
         self._made.clear()
+        self._read.clear()
 
     def _cut(self, tensor: Tensor, past: Detached, new: Sequence[Any]) -> None:
         """Say where a detached tensor went in: at its own leaf if it was made one, else at the
