@@ -83,13 +83,13 @@ class LiveGraph:
         self.nodes: dict[int, Node] = {}
         self.cuts: dict[tuple[int, int], Cut] = {}
         self.slopes: dict[tuple[int, int], Cut] = {}
+        self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
         self.numbers: list[tuple[int, str, Line]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
-        self.cancelled, self.judged = set[int](), set[int]()
-        self.anew, self.read = set[int](), set[int]()
+        self.cancelled, self.judged, self.anew = set[int](), set[int](), set[int]()
         self.zeros, self.curved, self.asked = set[int](), set[int](), set[int]()
         self.checkpoint: Line | None = None  # of one that runs now, and will build no graph
         self._checkpointed: dict[tuple[str, str], Line] = {}
@@ -103,7 +103,6 @@ class LiveGraph:
         # id -> such one, its version and what was measured of it
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
         self._inputs: dict[int, tuple[TensorWeakRef, set[int]]] = {}  # id of a leaf -> its nodes
-        self.asked_by_hand, self.asked_nodes = set[int](), set[int]()  # by autograd.grad, for what
         self.ungraded: set[int] = set()  # ids of parameters that an operation without a graph took
         self._fresh, self._places = frozenset[int](), dict[int, Place]()
         self._frozen: dict[int, Line] = {}  # id of a parameter -> where last frozen or thawed
@@ -150,13 +149,15 @@ class LiveGraph:
         known = ref is not None and ref() is variable
         self._inputs[id(variable)] = TensorWeakRef(variable), {*keys, key} if known else {key}
 
+    def leaves_of(self, tensor: Tensor) -> set[int]:
+        """The leaves of an input, one for each graph."""
+        ref, keys = self._inputs.get(id(tensor), (None, set[int]()))
+        return keys if ref is not None and ref() is tensor else set()
+
     def gradient_read(self, tensor: Tensor) -> int | None:
         """Somebody read the ``.grad`` of ``tensor``. Its last leaf, if it is an input."""
-        ref, keys = self._inputs.get(id(tensor), (None, set[int]()))
-        if ref is None or ref() is not tensor:
-            return None
-        self.asked |= keys
-        return max(keys)
+        self.asked |= (keys := self.leaves_of(tensor))
+        return max(keys, default=None)
 
     def ran_in_checkpoint(self, taken: Iterable[Any]) -> None:
         """Parameters that want a gradient were used where no graph is built."""
@@ -164,20 +165,6 @@ class LiveGraph:
         for place in (self._owners[id(p)] for p in wanting if id(p) in self._owners):
             if self.checkpoint is not None:
                 self._checkpointed.setdefault(place, self.checkpoint)
-
-    def taken_unread(self, tensor: Tensor) -> tuple[int, ...]:
-        """The leaves of ``tensor``, one for each graph, if it still is as it was made, and nobody
-        read its ``.grad`` or asked for a gradient there (a coordinate, say)."""
-        ref, keys = self._inputs.get(id(tensor), (None, set[int]()))
-        same = ref is not None and ref() is tensor and not internals.version_of(tensor)
-        if not same or id(tensor) in self.asked_by_hand or not self.asked.isdisjoint(keys):
-            return ()
-        waiting, behind = [*self.asked_nodes], set[int]()  # of a part of it, too
-        while waiting:
-            if (key := waiting.pop()) not in behind:
-                behind.add(key)
-                waiting += self.nodes[key].inputs
-        return tuple(sorted(keys)) if behind.isdisjoint(keys) else ()
 
     def settle_strangers(self) -> None:
         """Keep those that no optimizer holds, that hold gradient, and that nothing has moved."""

@@ -159,7 +159,7 @@ class Journal(Generic[AnyRecord]):
         found: dict[str, dict[str, tuple[int, ...]]] = {}
         for net, place, tensor in plain_tensors(self._nets):
             idle = id(tensor) not in self.graph.held and tensor.grad is not None
-            if idle and (leaves := self.graph.taken_unread(tensor)):
+            if idle and (leaves := self.operations.unread.leaves(tensor)):
                 row = found.setdefault(net, {})
                 row[place] = (*row.get(place, ()), *leaves)
         return found

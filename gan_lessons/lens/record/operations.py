@@ -16,6 +16,7 @@ from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
+from gan_lessons.lens.record.unread import Unread
 from gan_lessons.lens.record.values import READS, Values
 
 
@@ -48,6 +49,7 @@ class Operations(TorchFunctionMode):
         self._graph, self._exposed = graph, exposed
         self.values = Values(graph)
         self.numbers = TellingNumbers(graph)
+        self.unread = Unread(graph)
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
 
@@ -139,10 +141,7 @@ class Operations(TorchFunctionMode):
         retain_graph: Any = None, create_graph: bool = False, *_: Any, **__: Any,
     ) -> None:  # fmt: skip
         """``autograd.grad`` made these; its arguments tell whether they have a graph."""
-        asked = tensors_in(inputs)
-        self._graph.asked_by_hand.update(id(t) for t in asked)
-        made_by = (internals.grad_fn_of(t) for t in asked)
-        self._graph.asked_nodes.update(self._graph.id_of(n) for n in made_by if n is not None)
+        self.unread.asked(tensors_in(inputs))
         if not create_graph:
             self.values.slopes(tensors_in(outputs), tensors_in(made))
         nodes = (internals.grad_fn_of(t) for t in tensors_in(made) if create_graph)
