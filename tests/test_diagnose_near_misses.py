@@ -264,6 +264,23 @@ def test_a_target_of_its_own_making_is_told_in_whatever_distance(how: str) -> No
     assert len(found) == (how not in ("no distance", "only a difference"))
 
 
+@pytest.mark.parametrize("distance", [True, False])
+def test_a_weight_has_a_loss_of_its_own_if_a_distance_beside_it_draws_it(distance: bool) -> None:
+    """In one iteration: no other call tells."""
+    policy, value = mlp(2, 3), mlp(2, 1)
+    both = sgd(policy, value)
+
+    def turn(i: int) -> None:
+        logits = policy(real(i)).log_softmax(1)
+        picked = logits.gather(1, torch.multinomial(logits.exp(), 1))
+        said = value(noise(i))
+        own = mse_loss(said, torch.ones_like(said)) if distance else said.exp().mean()
+        step(both, own - (picked * (1 - value(real(i)))).mean())
+
+    found = told({"policy": policy, "value": value}, {"both": both}, turn, 1)
+    assert (("polluted", "value") in grave(found)) is distance
+
+
 def test_a_softmax_before_cross_entropy_is_told_with_the_line_of_that_loss() -> None:
     """And through a change of shape; other lines are in the same backward."""
     D = mlp(2, 3, nn.Softmax(1))
