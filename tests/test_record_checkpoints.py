@@ -1,6 +1,7 @@
 """Checkpoints that build no graph are heard while a recording runs, and nothing of it is left."""
 
 import warnings
+from contextlib import ExitStack
 
 import torch
 from torch import nn
@@ -41,4 +42,16 @@ def test_two_recordings_at_once_leave_nothing() -> None:
     with record({"net": net}, {"opt": optimizer}):
         checkpointed(wants=False)
         assert "apply" in vars(CheckpointFunction)
+    assert "apply" not in vars(CheckpointFunction)
+
+
+def test_two_recordings_that_end_in_the_order_they_began_leave_nothing() -> None:
+    net = nn.Linear(2, 2)
+    optimizer = SGD(net.parameters(), lr=0.1)
+    first, second = (ExitStack() for _ in range(2))
+    for stack in (first, second):
+        stack.enter_context(record({"net": net}, {"opt": optimizer}))
+    first.close()
+    assert "apply" in vars(CheckpointFunction)
+    second.close()
     assert "apply" not in vars(CheckpointFunction)

@@ -202,12 +202,13 @@ class Values:
 
     def _cut(self, tensor: Tensor, past: Detached, new: Sequence[Any]) -> None:
         """Say where a detached tensor went in: at its own leaf if it was made one, else at the
-        first of the ``new`` nodes that lacks an input."""
+        first of the ``new`` nodes that lacks an input, or, where none does (it took the tensor as
+        an index), at the first that is no leaf."""
         if tensor.requires_grad and internals.base_of(tensor) is None:
             target = torch.autograd.graph.get_gradient_edge(tensor).node
         else:
             lacking = (n for n in new if any(child is None for child, _ in n.next_functions))
-            target = next(lacking, new[0])
+            target = next(lacking, next((n for n in new if n.next_functions), new[0]))
         key = self._number(target)
         since = tuple(sorted(past.since))
         cut = Cut(past.source, key, past.how, past.line, past.through, past.judged, since)
