@@ -430,3 +430,37 @@ def the_critic_is_detached_in_place_of_its_target(it: It, i: int) -> None:
     critic_loss = (value - wanted).square().mean()
     step(it, "critic", critic_loss)
     step(it, "actor", of_a_critic(it, "actor", i))
+
+
+def weighed(fixed: bool) -> It:
+    net, weights = mlp(2, 1), nn.Parameter(torch.tensor([0.2, 0.4]))
+    optimizers = {"net": sgd(net), "weights": torch.optim.SGD([weights], lr=0.05)}
+    return It(nets={"net": net, "weights": weights}, optimizers=optimizers, fixed=fixed)
+
+
+def by_weights(it: It, who: str, i: int) -> Tensor:
+    net, weights = it.nets.values()
+    made = net(noise(i))
+    terms = torch.stack([made.square().mean(), (made - real(i)[:, :1]).abs().mean()])
+    total: Tensor = (weights * terms).sum()
+    return total if who == "net" else -total
+
+
+@loop(
+    ("cut-off", "weights"),
+    build=weighed,
+    intended=by_weights,
+    says="had cleared what .* wrote",
+    advice="writes into net as well: clear net after it, as now",
+)
+def cleared_with_what_another_has_to_lose(it: It, i: int) -> None:
+    """What the ascent of the weights leaves in the net has to go, and not what it gave them."""
+    if it.fixed:
+        it.optimizers["weights"].zero_grad()
+    ascent = by_weights(it, "weights", i)
+    ascent.backward()
+    if not it.fixed:
+        it.optimizers["weights"].zero_grad()
+    it.optimizers["net"].zero_grad()
+    it.optimizers["weights"].step()
+    step(it, "net", by_weights(it, "net", i))

@@ -627,3 +627,37 @@ def each_micro_batch_is_clipped_alone(it: It, i: int) -> None:
         p.grad = total
     it.optimizers["D"].step()
     generators_turn(it, i)
+
+
+def with_an_encoder_of_two_parts(fixed: bool) -> It:
+    nets = {"embed": mlp(2, 3), "enc": mlp(3, 2), "dec": mlp(2, 2)}
+    optimizers = {"D": sgd(nets["dec"]), "E": sgd(nets["embed"], nets["enc"])}
+    return It(nets=nets, optimizers=optimizers, fixed=fixed)
+
+
+def of_the_whole(it: It, who: str, i: int) -> Tensor:
+    embed, enc, dec = it.nets.values()
+    made = dec(enc(embed(noise(i))))
+    loss: Tensor = (made - real(i)).square().mean()
+    return loss + made.abs().mean() if who == "D" else loss
+
+
+@loop(
+    ("polluted", "embed"),
+    ("polluted", "enc"),
+    build=with_an_encoder_of_two_parts,
+    intended=of_the_whole,
+    says="moved (embed|enc) by the sum",
+    advice="Clear the gradients of (embed|enc) \\(zero_grad\\) between",
+    source="https://github.com/wiseodd/controlled-text-generation/issues/27",
+)
+def two_parts_of_one_optimizer_keep_what_the_decoder_learned_from(it: It, i: int) -> None:
+    """One of them stands below the other: that it learns from the same call makes it no rival."""
+    it.optimizers["D"].zero_grad()
+    of_the_whole(it, "D", i).backward()
+    it.optimizers["D"].step()
+    if it.fixed:
+        it.optimizers["E"].zero_grad()
+    of_the_whole(it, "E", i).backward()
+    it.optimizers["E"].step()
+    it.optimizers["E"].zero_grad()

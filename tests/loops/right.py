@@ -548,3 +548,38 @@ def each_turn_takes_its_own_of_a_helper_s_losses(it: It, i: int) -> None:
     step(it, "D", on_real + on_fake)
     _, _, of_g = three_losses(it, i)
     step(it, "G", of_g)
+
+
+class Shifted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.shift = nn.Parameter(torch.randn(2, 1)), torch.zeros(2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ (self.weight + self.shift)
+
+
+def with_shifts(fixed: bool) -> It:
+    net = Shifted()
+    return It(nets={"net": net}, optimizers={"opt": sgd(net)}, fixed=fixed, ahead=torch.zeros(2, 1))
+
+
+def of_both(it: It, who: str, i: int) -> Tensor:
+    net = it.nets["net"]
+    net.shift = torch.zeros(2, 1)
+    plain = bce(net(real(i)), 1.0)
+    net.shift = it.ahead
+    loss: Tensor = plain + bce(net(real(i)), 1.0)
+    return loss
+
+
+@loop(build=with_shifts, intended=of_both)
+def trained_on_weights_that_its_gradient_shifts(it: It, i: int) -> None:
+    """What that backward gave was computed with, and cleared: it has served."""
+    net = it.nets["net"]
+    net.shift = torch.zeros(2, 1)
+    it.optimizers["opt"].zero_grad()
+    bce(net(real(i)), 1.0).backward()
+    gradient = net.weight.grad.detach().clone()
+    it.ahead = 0.1 * gradient / gradient.norm()
+    step(it, "opt", of_both(it, "opt", i))

@@ -197,6 +197,13 @@ def _cleared(story: Story, step: Step, call: BackwardCall) -> Reason:
     """Something cleared what the call had written, at the first event that holds nothing."""
     written, blanks = story.events[call.index], {"call": story.call(call.index)}
     fix = "Clear before backward, not between backward and step."
+    users = {net for _, net in story.uses.get(call.index, ())}
+    if others := sorted({*story.receivers(call)} & {*story.trained} - {*step.nets} - users):
+        blanks["others"] = " and ".join(others)
+        fix = (
+            "Clear {nets} before backward, not between backward and step. {call} writes into "
+            "{others} as well: clear {others} after it, as now, before what {others} is to step on."
+        )
     for event in story.record.events[written.index + 1 : step.event.index + 1]:
         if any(event.grads[net][k].value for net, ks in step.event.holds.items() for k in ks):
             continue
@@ -284,7 +291,7 @@ def _or_swapped(story: Story, step: Step, call: BackwardCall, blanks: dict[str, 
         graph = story.record.graph
         blanks["count"] = str(len({graph.strangers[i] for i in call.nodes if i in graph.strangers}))
         blanks["target"] = step.event.target or ""
-        if blanks["count"] == "0":
+        if blanks["count"] == "0" or story.cuts_before(call, step.nets):
             return ""
         return (
             " Or, if {call} is for another net: {target} holds {nets}, and no optimizer holds "

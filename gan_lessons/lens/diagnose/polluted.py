@@ -128,7 +128,7 @@ def _mixture(story: Story, step: Step, net: str, other: Step, foreign: Foreign) 
     mine = {c for c in step.calls(net) if (story.kind(made[c]), net) not in foreign}
     theirs = {c for c in story.used_by[other.event.target]
               if any((story.kind(made[c]), n) not in foreign for n in other.nets)}  # fmt: skip
-    own = {b for b in mine - theirs if not _has_a_partner(story, b, net, foreign)}
+    own = {b for b in mine - theirs if not _has_a_partner(story, b, net, step, foreign)}
     shared = (step.calls(net) & other.calls()) - own
     for a in shared:
         for rival, through in ((r, t) for r in other.nets for t in (r, *story.copies_of(r))):
@@ -147,11 +147,11 @@ def _mixture(story: Story, step: Step, net: str, other: Step, foreign: Foreign) 
     return None
 
 
-def _has_a_partner(story: Story, call: int, net: str, foreign: Foreign) -> bool:
-    """Did the call go through ``net`` to another net that learned from it as well? Then it is as
-    shared as the one in question: a head that serves two encoders, say."""
+def _has_a_partner(story: Story, call: int, net: str, step: Step, foreign: Foreign) -> bool:
+    """Did the call go through ``net`` to a net of another optimizer that learned from it as well?
+    Then it is as shared as the one in question: a head that serves two encoders, say."""
     made = story.record.backward_calls[call]
-    lower = {m for n, m in story.links(made) if n == net}
+    lower = {m for n, m in story.links(made) if n == net} - {*step.nets}
     return any(n in lower and (story.kind(made), n) not in foreign for _, n in story.uses[call])
 
 

@@ -211,6 +211,15 @@ class Story(Flow):
         """Was this graph node built when the call had ended?"""
         return bisect_left(self._newest, node) > self.events[call.index].index
 
+    def computed_with(self, call: BackwardCall, net: str) -> set[str]:
+        """The parameters of ``net`` whose gradient of this call somebody's own code computed with,
+        while it was there."""
+        found, left = set[str](), {*call.received.get(net, ())}
+        for event in self.record.events[self.events[call.index].index + 1 :]:
+            found |= {name for n, name in event.computed_with if n == net and name in left}
+            left = {k for k in left if call.index in event.grads[net][k].sources}
+        return found
+
     def within(self, step: Step) -> list[Event]:
         """What happened between the beginning and the end of a step, its end included."""
         return self.record.events[step.event.began or 0 : step.event.index + 1]

@@ -16,10 +16,10 @@ def thrown_away(story: Story) -> Iterator[Finding]:
     """A net's own gradient was cleared, no step having used it, before the next one was added.
 
     Not where weights were moved meanwhile (a look ahead), the graph was walked again (a measure),
-    somebody read the gradient of an input (an attack), what the next step used was written or
-    changed by hand, or it happens only now and then. Where others step before it is cleared, only
-    if it came through one of them, and no step ever uses what this line computes: the step of this
-    net comes too early.
+    somebody read the gradient of an input (an attack) or computed with this one before it was
+    cleared, what the next step used was written or changed by hand, or it happens only now and
+    then. Where others step before it is cleared, only if it came through one of them, and no step
+    ever uses what this line computes: the step of this net comes too early.
     """
     if story.failed or story.inside:
         return
@@ -111,6 +111,8 @@ def _cleared_at(story: Story, call: BackwardCall, net: str) -> Event | None:
         if not any(call.index in event.grads[net][name].sources for name in names):
             break
     else:
+        return None
+    if story.computed_with(call, net):
         return None
     later = story.calls_between(event.index, step.event.index)
     own = {c.index for c in later if net in story.receivers(c)} & step.calls(net)

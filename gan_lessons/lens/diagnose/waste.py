@@ -49,6 +49,7 @@ def _wasted(story: Story, call: BackwardCall, net: str) -> tuple[str, ...]:
     row = story.events[call.index].grads[net]
     names = {n for n in story.record.in_vain(call.index).get(net, ()) if row[n].value != 0.0}
     names -= story.moved_outside.get(net, set()) | _put_by_hand(story, call, net)
+    names -= story.computed_with(call, net)
     if (step := story.evaluations.get(call.index)) is not None:  # a line search looked at it
         names -= {*step.event.holds.get(net, ())}
     if names and (story.kind(call), net) in story.kinds_used:  # an accumulation that is under way

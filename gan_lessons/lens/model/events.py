@@ -138,8 +138,9 @@ class Event:
     ``stood_still``: the weights kept their values. (Momentum and weight decay move them by zeros.)
     Of a "grad", ``nodes``: ids of the graph nodes that it walked. Of a step, ``hooks``: net -> how
     many hooks stand on what backward brings to it.
-    ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters rewritten since the
-    event before. ``states``: graph node -> "held", "freed", "stale", "nothing" or "unknown".
+    ``computed_with``: (net, parameter) of the gradients that somebody's code computed with since
+    the event before. ``grads``: net -> parameter -> GradState. ``moved``: net -> parameters
+    rewritten since then. ``states``: graph node -> "held", "freed", "stale", "nothing", "unknown".
     Of errors, ``message``: the exception; ``what`` happened in plain words, and how to ``fix`` it
     (None where it is none of the three that graphs raise).
     """
@@ -162,6 +163,7 @@ class Event:
     stood_still: bool | None = None
     nodes: tuple[int, ...] = ()
     hooks: Mapping[str, int] = field(default_factory=dict)
+    computed_with: tuple[tuple[str, str], ...] = ()
 
     @property
     def explanation(self) -> str | None:

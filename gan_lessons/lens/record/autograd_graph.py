@@ -159,6 +159,9 @@ class LiveGraph:
         self.asked |= (keys := self.leaves_of(tensor))
         return max(keys, default=None)
 
+    def place_of(self, parameter: Tensor) -> tuple[str, str] | None:
+        return self._owners.get(id(parameter))
+
     def ran_in_checkpoint(self, taken: Iterable[Any]) -> None:
         """Parameters that want a gradient were used where no graph is built."""
         wanting = (p for p in taken if isinstance(p, nn.Parameter) and p.requires_grad)

@@ -81,9 +81,12 @@ class Journal(Generic[AnyRecord]):
             inside = self.inside is not None
             states, held = ({}, HeldBytes()) if inside else self.graph.look(roots)
             self.operations.values.forget_the_dead()
+            self.operations.reads.forget_the_dead()
             self._ledger.observe(clearing=kind == "zero_grad")
             grads, moved = self._ledger.grads(), self._weights.moved()
         record.graph = self.graph.graph()
+        if reads := self.operations.reads.found:
+            details["computed_with"], self.operations.reads.found = tuple(reads), {}
         event = Event(index, kind, target, line, grads, moved, held, states, **details)
         record.events.append(event)
 

@@ -13,6 +13,7 @@ from torch.utils.weak import TensorWeakRef
 
 import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
+from gan_lessons.lens.record.gradient_reads import GradientReads
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
@@ -49,7 +50,7 @@ class Operations(TorchFunctionMode):
         self._graph, self._exposed = graph, exposed
         self.values = Values(graph)
         self.numbers = TellingNumbers(graph)
-        self.unread = Unread(graph)
+        self.unread, self.reads = Unread(graph), GradientReads()
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
 
@@ -64,15 +65,18 @@ class Operations(TorchFunctionMode):
         __tracebackhide__ = True
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
+            self.reads.taken(name, args, None)
             return self._special_call(how, name, func, args, kwargs)
         if name == "requires_grad_" or (name == "__set__" and func == internals.FREEZES):
             self._graph.freezes(args[0], caller_line())
         if name[-1:] == "_" or kwargs.get("inplace"):
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)
+        self.reads.taken(name, args, out)
         if name == "__get__":
             if func == internals.READS_GRAD:
                 self.values.gradient_of(self._graph.gradient_read(args[0]), out)
+                self.reads.given(self._graph.place_of(args[0]), out)
             elif self.values.followed and isinstance(out, Tensor):
                 self._attribute(out, args[0])
         elif name != "__set__" and (

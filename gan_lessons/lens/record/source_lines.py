@@ -39,8 +39,9 @@ NOWHERE = Line("", "", 0, "")
 _known: dict[tuple[int, int], tuple[CodeType, Line]] = {}  # (id of a code object, instruction)
 
 
-def _is_plumbing(code: CodeType) -> bool:
-    return code.co_filename.startswith((_TORCH, _OURS))
+def is_plumbing(code: CodeType, *, ours_alone: bool = False) -> bool:
+    """Is that code torch's, or an instrument's?"""
+    return code.co_filename.startswith(_OURS if ours_alone else (_TORCH, _OURS))
 
 
 @lru_cache(maxsize=1024)
@@ -67,7 +68,7 @@ def trainers() -> tuple[str, ...]:
     found: dict[str, None] = {}
     while frame is not None:
         file = frame.f_code.co_filename
-        if not _is_plumbing(frame.f_code) and not is_stdlib(file):
+        if not is_plumbing(frame.f_code) and not is_stdlib(file):
             if not is_installed(file):
                 break
             parts = Path(file).parts
@@ -96,7 +97,7 @@ def caller_line() -> Line:
     frame: FrameType | None = sys._getframe(1)
     library: FrameType | None = None
     while frame is not None:
-        if not _is_plumbing(frame.f_code):
+        if not is_plumbing(frame.f_code):
             if not is_installed(frame.f_code.co_filename):
                 break
             library = library or frame
@@ -114,7 +115,7 @@ def outer_lines(most: int = 3) -> tuple[Line, ...]:
         file = frame.f_code.co_filename
         if found and file.startswith(_OURS):
             break
-        if not _is_plumbing(frame.f_code) and not is_installed(file):
+        if not is_plumbing(frame.f_code) and not is_installed(file):
             found.append(_line(frame, frame.f_lasti))
         frame = frame.f_back
     return tuple(found[1:])
@@ -125,7 +126,7 @@ def raising_line(traceback: TracebackType | None) -> Line:
     own = library = NOWHERE
     while traceback is not None:
         frame = traceback.tb_frame
-        if not _is_plumbing(frame.f_code):
+        if not is_plumbing(frame.f_code):
             library = _line(frame, traceback.tb_lasti)
             own = own if is_installed(frame.f_code.co_filename) else library
         traceback = traceback.tb_next
@@ -167,7 +168,7 @@ def _read_line(frame: FrameType, instruction: int) -> Line:
 def is_engines(line: Line) -> bool:
     """Was torch called by a library, and not by this line itself, which ``caller_line`` told?"""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_plumbing(frame.f_code):
+    while frame is not None and is_plumbing(frame.f_code):
         frame = frame.f_back
     return frame is not None and frame.f_code.co_filename != line.file
 
