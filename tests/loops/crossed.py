@@ -327,3 +327,49 @@ def of_domain(it: It, i: int, sign: float) -> Tensor:
 )
 def a_reversal_by_a_factor_that_is_negative_too(it: It, i: int) -> None:
     step(it, "both", of_domain(it, i, 1.0 if it.fixed else -1.0))
+
+
+class GradientReversal(nn.Module):
+    """The method ``backward`` of a module is one that nobody calls."""
+
+    def __init__(self, right: bool) -> None:
+        super().__init__()
+        self.right = right
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = GradReverse.apply(x, 1.0) if self.right else x
+        return out
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return -grad
+
+
+def with_a_module_that_reverses(fixed: bool) -> It:
+    domain = nn.Sequential(GradientReversal(fixed), mlp(4, 1))
+    nets = {"features": mlp(2, 4), "domain": domain}
+    return It(fixed=fixed, nets=nets, optimizers={"both": sgd(*nets.values())})
+
+
+def of_domain_below(it: It, who: str, i: int) -> Tensor:
+    features, domain = it.nets.values()
+    it_is, domain[0].right = domain[0].right, True
+    loss = of_domain_as_it_is(features, domain, i)
+    domain[0].right = it_is
+    return loss
+
+
+def of_domain_as_it_is(features: nn.Module, domain: nn.Module, i: int) -> Tensor:
+    told = [bce(domain(features(x)), label) for x, label in ((real(i), 1.0), (noise(i), 0.0))]
+    return mse_loss(features(real(i))[:, :2], real(i)) + told[0] + told[1]
+
+
+@loop(
+    ("reversed", "domain"),
+    build=with_a_module_that_reverses,
+    intended=of_domain_below,
+    says="0 of domain has the name of a reversal, and is a module: torch never calls its method",
+    advice="Make it a torch.autograd.Function",
+    source="https://github.com/hash2430/pitchtron/issues/3",
+)
+def a_reversal_that_is_a_module(it: It, i: int) -> None:
+    step(it, "both", of_domain_as_it_is(*it.nets.values(), i))

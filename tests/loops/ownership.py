@@ -483,3 +483,42 @@ def features_of_a_fixed_net_that_nobody_froze(it: It, i: int) -> None:
     distance = (it.second(fake) - it.second(real(i))).square().mean()
     (bce(D(fake), 1.0) + distance).backward()
     it.optimizers["G"].step()
+
+
+class Bands(nn.Module):
+    """Judges the whole and each number, by nets in a list."""
+
+    def __init__(self, registered: bool) -> None:
+        super().__init__()
+        self.whole, bands = mlp(2, 1), [mlp(1, 1) for _ in range(2)]
+        self.bands = nn.ModuleList(bands) if registered else bands
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.whole(x), *(band(x[:, [i]]) for i, band in enumerate(self.bands))]
+
+
+def with_bands(fixed: bool) -> It:
+    nets: dict[str, nn.Module] = {"G": mlp(2, 2), "D": Bands(fixed)}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+def by_bands(it: It, who: str, i: int) -> Tensor:
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    if who == "G":
+        return sum((bce(said, 1.0) for said in D(fake)), torch.zeros(()))
+    told = zip(D(real(i)), D(fake.detach()), strict=True)
+    return sum((bce(a, 1.0) + bce(b, 0.0) for a, b in told), torch.zeros(()))
+
+
+@loop(
+    ("ownership", "D"),
+    build=with_bands,
+    intended=None,
+    says="8 parameters inside D that are not among its parameters, for bands is a plain list",
+    advice="Make bands an nn.ModuleList",
+)
+def judges_of_bands_in_a_plain_list(it: It, i: int) -> None:
+    """In D's turn their terms are for them alone."""
+    for who in ("D", "G"):
+        step(it, who, by_bands(it, who, i))

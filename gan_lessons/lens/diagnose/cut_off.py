@@ -200,9 +200,9 @@ def _cleared(story: Story, step: Step, call: BackwardCall) -> Reason:
     users = {net for _, net in story.uses.get(call.index, ())}
     if others := sorted({*story.receivers(call)} & {*story.trained} - {*step.nets} - users):
         blanks["others"] = " and ".join(others)
-        fix = (
-            "Clear {nets} before backward, not between backward and step. {call} writes into "
-            "{others} as well: clear {others} after it, as now, before what {others} is to step on."
+        fix += (
+            " {call} writes into {others} as well: clear {others} after it, as now, before what "
+            "{others} is to step on."
         )
     for event in story.record.events[written.index + 1 : step.event.index + 1]:
         if any(event.grads[net][k].value for net, ks in step.event.holds.items() for k in ks):

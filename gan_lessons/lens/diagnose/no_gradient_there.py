@@ -6,14 +6,13 @@ not at all.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.loss_forms import DISTANCES, SQUARES
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
-from gan_lessons.lens.model import BackwardCall, Line
+from gan_lessons.lens.model import REVERSAL, BackwardCall, Line
 
 MEANS = {"MeanBackward0", "SumBackward0"}
 
@@ -137,6 +136,21 @@ def reversals(story: Story) -> Iterator[Finding]:
                     yield one
 
 
+def uncalled_reversals(story: Story) -> Iterator[Finding]:
+    """A module with the name of a reversal, whose ``backward`` is a mere method."""
+    for net, path in story.record.unreversed.items():
+        calls = [c for c in story.calls_made if story.through(c, net)]
+        for call in calls[:1]:
+            yield story.finding(
+                "reversed", "wrong", net, [story.events[call.index]],
+                "{path} of {net} has the name of a reversal, and is a module: torch never calls "
+                "its method backward, and in {call} the gradient goes on as it comes.",
+                "Make it a torch.autograd.Function whose backward turns the gradient round, and "
+                "call its apply in the forward.",
+                path=path, call=story.call(call.index),
+            )  # fmt: skip
+
+
 def _of_the_judge(story: Story, call: BackwardCall, key: int, judge: str) -> Finding:
     return story.finding(
         "reversed", "wrong", judge, [story.events[call.index]],
@@ -149,7 +163,7 @@ def _of_the_judge(story: Story, call: BackwardCall, key: int, judge: str) -> Fin
 
 def _not_reversed(story: Story, call: BackwardCall, key: int, judge: str, net: str) -> Finding:
     factor, op = story.record.graph.passes[key], story.record.graph.nodes[key].op
-    if re.search("revers(?!ib)|rev_?grad|grl", op, re.IGNORECASE):
+    if REVERSAL.search(op):
         return story.finding(
             "reversed", "wrong", net, [story.events[call.index]],
             "{op}, between {net} and {judge}, has the name of a reversal, and in {call} it does "

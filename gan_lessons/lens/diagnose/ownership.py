@@ -195,7 +195,12 @@ def of_nobody(story: Story) -> Iterator[Finding]:
         elif (place := _as_made_in_a_plain_list(story, calls, numbers)) is not None:
             yield _not_registered(story, calls[0], *place, len(numbers), sure=False)
         elif (alone := next((c for c in calls if _taught_alone(story, c)), None)) is not None:
-            yield _of_nobody(story, alone, numbers, alone=True)
+            listed = _listed(story, numbers)
+            yield (
+                _not_registered(story, alone, *listed, len(numbers), sure=False)
+                if listed
+                else _of_nobody(story, alone, numbers, alone=True)
+            )
         elif between := forgotten(story, calls, numbers):
             listed = _listed(story, numbers)
             yield (
@@ -301,7 +306,9 @@ def _taught_alone(story: Story, call: BackwardCall) -> bool:
     for term in summed(story, call)[1] if pupils else ():
         numbers = {graph.strangers[i] for i in story.reached(term) if i in graph.strangers}
         others = pupils if numbers <= graph.fresh else {*story.trained}
-        if numbers and not story.behind[term] & others:
+        # In a list of the net that learns they are behind it, and no parameter of its own is.
+        within = {net for net, _ in story.leaves_of(term)} if numbers <= graph.fresh else None
+        if numbers and not (story.behind[term] if within is None else within) & others:
             return True
     return False
 

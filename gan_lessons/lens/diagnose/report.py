@@ -51,7 +51,12 @@ from gan_lessons.lens.diagnose.loss_forms import (
     weighed_by_its_judge,
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
-from gan_lessons.lens.diagnose.no_gradient_there import cancelled, reversals, to_itself
+from gan_lessons.lens.diagnose.no_gradient_there import (
+    cancelled,
+    reversals,
+    to_itself,
+    uncalled_reversals,
+)
 from gan_lessons.lens.diagnose.number_made_anew import number_made_anew
 from gan_lessons.lens.diagnose.odd_parameters import (
     frozen_by_a_name,
@@ -112,9 +117,10 @@ RULES: tuple[Rule, ...] = (
     clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ, exchanged,
     holds_the_wrong_net, in_no_optimizer, come_later, plain_tensors, of_nobody, emptied,
     forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
-    hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals, turned_round, flat,
-    all_pairs, counted_twice, stepped_again, not_finite, in_vain, needless_retain, memory_growth,
-    update_kind, from_before, never_received, frozen, batchnorm_updates,
+    hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals, uncalled_reversals,
+    turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
+    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
+    batchnorm_updates,
 )  # fmt: skip
 
 

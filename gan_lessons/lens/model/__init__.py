@@ -19,6 +19,7 @@ from gan_lessons.lens.model.graph import (
     INPLACE,
     NO_GRAPH,
     NOTHING,
+    REVERSAL,
     SECOND_BACKWARD,
     STALE,
     STATES,
@@ -33,8 +34,8 @@ from gan_lessons.lens.model.line import Line
 from gan_lessons.lens.model.record import Record, StepRecord
 
 __all__ = [
-    "FOLDABLE", "FREED", "HELD", "INPLACE", "NOTHING", "NO_GRAPH", "SECOND_BACKWARD", "STALE",
-    "STATES", "UNKNOWN", "BackwardCall", "Cut", "Event", "Forward", "GradState", "Graph",
+    "FOLDABLE", "FREED", "HELD", "INPLACE", "NOTHING", "NO_GRAPH", "REVERSAL", "SECOND_BACKWARD",
+    "STALE", "STATES", "UNKNOWN", "BackwardCall", "Cut", "Event", "Forward", "GradState", "Graph",
     "HeldBytes", "Kind", "Line", "Moment", "Node", "Pull", "Quarrel", "Record", "Saved",
     "Scaling", "StepRecord", "from_plain", "to_plain",
 ]  # fmt: skip

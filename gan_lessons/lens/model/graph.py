@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ STATES = (HELD, FREED, STALE, NOTHING, UNKNOWN)
 INPLACE = "one of the variables needed for gradient computation has been modified by an inplace"
 SECOND_BACKWARD = "Trying to backward through the graph a second time"
 NO_GRAPH = "does not require grad and does not have a grad_fn"
+
+# What functions and modules are called that reverse a gradient.
+REVERSAL = re.compile("revers(?!ib)|rev_?grad|grl", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

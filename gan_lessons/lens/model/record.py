@@ -55,6 +55,8 @@ class Record:
     ``look_alikes``: optimizer that held none of the nets at the end, and no gradient -> one that
     nobody held, of just the shapes of what it did hold.
     ``empty_groups``: optimizer -> how many of its groups held nothing at the end, beside others.
+    ``unreversed``: net -> the module in it that has the name of a reversal and a ``backward`` which
+    torch never calls, and that handed on what has a graph.
     ``frozen_in_vain``: net -> what stood at False on it at each of its steps, and freezes nothing,
     such as an attribute ``requires_grad`` of a module; "" for nothing.
     ``unregistered``: net -> attribute that is a plain list (or dict) -> the numbers, as in
@@ -86,6 +88,7 @@ class Record:
     look_alikes: Mapping[str, str] = field(default_factory=dict)
     empty_groups: Mapping[str, int] = field(default_factory=dict)
     frozen_in_vain: Mapping[str, str] = field(default_factory=dict)
+    unreversed: dict[str, str] = field(default_factory=dict)
     unregistered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     come_later: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     plain: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
