@@ -73,6 +73,7 @@ class Story(Flow):
             c for c in record.backward_calls
             if c.error is None and c.index in self.events and c.index not in self.inside
         ]  # fmt: skip
+        self._computing = [e.index for e in record.events if e.computed_with]
         self.began = {e.forward: e.index for e in record.events if e.kind == "forward"}
         # (call, judge) -> its forward -> to which numbers distances draw that; see ``ways``
         self.labels: dict[tuple[int, str], dict[int, set[float]] | None] = {}
@@ -214,10 +215,13 @@ class Story(Flow):
     def computed_with(self, call: BackwardCall, net: str) -> set[str]:
         """The parameters of ``net`` whose gradient of this call somebody's own code computed with,
         while it was there."""
-        found, left = set[str](), {*call.received.get(net, ())}
-        for event in self.record.events[self.events[call.index].index + 1 :]:
-            found |= {name for n, name in event.computed_with if n == net and name in left}
-            left = {k for k in left if call.index in event.grads[net][k].sources}
+        found, events, end = set[str](), self.record.events, self.events[call.index].index
+        for index in self._computing[bisect_right(self._computing, end) :]:
+            grads = events[index - 1].grads[net]
+            left = {k for k in call.received.get(net, ()) if call.index in grads[k].sources}
+            if not left:
+                break
+            found |= {name for n, name in events[index].computed_with if n == net and name in left}
         return found
 
     def within(self, step: Step) -> list[Event]:

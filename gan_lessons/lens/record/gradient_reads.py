@@ -6,9 +6,9 @@ They have served then, whether or not a step uses them.
 from __future__ import annotations
 
 import sys
-from types import FrameType
 from typing import Any
 
+import torch.overrides
 from torch import Tensor
 from torch.utils.weak import TensorWeakRef
 
@@ -32,11 +32,11 @@ class GradientReads:
         if place is not None and isinstance(gradient, Tensor) and not _by_torch():
             self._given[id(gradient)] = TensorWeakRef(gradient), place
 
-    def taken(self, name: str, args: Any, out: Any) -> None:
-        """The operation ``name`` took these arguments."""
+    def taken(self, func: Any, name: str, args: Any, out: Any) -> None:
+        """The operation ``func`` took these arguments."""
         for tensor in (x for x in args if isinstance(x, Tensor)) if self._given else ():
             ref, place = self._given.get(id(tensor), (None, None))
-            if ref is None or place is None or ref() is not tensor or _by_torch():
+            if ref is None or place is None or ref() is not tensor or _by_torch(func):
                 continue
             if name in _READS and isinstance(out, Tensor):
                 self.given(place, out)  # .data
@@ -47,9 +47,14 @@ class GradientReads:
         self._given = {key: one for key, one in self._given.items() if one[0]() is not None}
 
 
-def _by_torch() -> bool:
-    """Did torch itself ask (an optimizer, a clipping, a zero_grad)?"""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and is_plumbing(frame.f_code, ours_alone=True):
+def _by_torch(func: Any = None) -> bool:
+    """Did torch itself ask (an optimizer, a clipping, a zero_grad)? What it writes in Python, as
+    Tensor.norm, comes by from within."""
+    itself, frame = getattr(func, "__code__", None), sys._getframe(1)
+    while frame is not None and (
+        is_plumbing(frame.f_code, ours_alone=True)
+        or frame.f_code is itself
+        or frame.f_code.co_filename == torch.overrides.__file__
+    ):
         frame = frame.f_back
     return frame is None or is_plumbing(frame.f_code)

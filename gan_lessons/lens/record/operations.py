@@ -65,14 +65,15 @@ class Operations(TorchFunctionMode):
         __tracebackhide__ = True
         name = getattr(func, "__name__", "")
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
-            self.reads.taken(name, args, None)
-            return self._special_call(how, name, func, args, kwargs)
+            out = self._special_call(how, name, func, args, kwargs)
+            self.reads.taken(func, name, args, out)
+            return out
         if name == "requires_grad_" or (name == "__set__" and func == internals.FREEZES):
             self._graph.freezes(args[0], caller_line())
         if name[-1:] == "_" or kwargs.get("inplace"):
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)
-        self.reads.taken(name, args, out)
+        self.reads.taken(func, name, args, out)
         if name == "__get__":
             if func == internals.READS_GRAD:
                 self.values.gradient_of(self._graph.gradient_read(args[0]), out)
