@@ -372,4 +372,5 @@ def of_domain_as_it_is(features: nn.Module, domain: nn.Module, i: int) -> Tensor
     source="https://github.com/hash2430/pitchtron/issues/3",
 )
 def a_reversal_that_is_a_module(it: It, i: int) -> None:
-    step(it, "both", of_domain_as_it_is(*it.nets.values(), i))
+    features, domain = it.nets.values()
+    step(it, "both", of_domain_as_it_is(features, domain, i))

@@ -6,6 +6,7 @@ They have served then, whether or not a step uses them.
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any
 
 import torch.overrides
@@ -50,7 +51,8 @@ class GradientReads:
 def _by_torch(func: Any = None) -> bool:
     """Did torch itself ask (an optimizer, a clipping, a zero_grad)? What it writes in Python, as
     Tensor.norm, comes by from within."""
-    itself, frame = getattr(func, "__code__", None), sys._getframe(1)
+    itself = getattr(func, "__code__", None)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and (
         is_plumbing(frame.f_code, ours_alone=True)
         or frame.f_code is itself
