@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gan_lessons.__main__ import main
-from gan_lessons.lens.record import is_installed, look_into, source_lines, undone
+from gan_lessons.lens.record import is_installed, look_into, source_lines, trainers, undone
 
 PACKAGE = '''
 """A trainer as it is installed."""
@@ -32,6 +32,7 @@ class Trainer:
     def fit(self, batches):
         for x in batches:
             self.train_step(x)
+        self.encoder(batches[-1])
 
     def train_step(self, x):
         code = self.encoder(x)
@@ -44,6 +45,10 @@ class Trainer:
         judge_loss.backward()
         self.encoder_optimizer.step()
         self.judge_optimizer.step()
+
+
+def run(net, x):
+    return net(x)
 
 
 def step_on(loss, optimizer):
@@ -112,7 +117,7 @@ def test_a_right_loop_of_a_package_is_left_alone(run: Run) -> None:
 
 
 def test_what_was_seen_of_a_short_loop_is_told_all_the_same(run: Run) -> None:
-    """One iteration: it was seen from outside, and there is no second one to see within."""
+    """One iteration: it was seen from outside, and there is no second whole one to see within."""
     status, out, told = run(SCRIPT.format(clear=False, count=1))
     assert status == 1
     assert told["iterations"] == 1
@@ -124,11 +129,11 @@ def test_a_helper_of_a_package_leaves_the_loop_ones_own(run: Run) -> None:
     status, out, told = run(
         """
         import torch
-        from trainers_of_others import step_on
+        from trainers_of_others import run, step_on
         net = torch.nn.Linear(2, 1)
         optimizer = torch.optim.SGD(net.parameters(), 0.1)
         for x in torch.randn(8, 4, 2):
-            loss = net(x).square().mean()
+            loss = run(net, x).square().mean()
             step_on(loss, optimizer)
         """
     )
@@ -152,3 +157,16 @@ def test_a_folder_is_open_until_it_is_undone(tmp_path: Path) -> None:
         assert not is_installed(folder + "x.py")
         assert is_installed(other + "x.py")
     assert is_installed(folder + "x.py")
+
+
+@pytest.mark.parametrize(
+    ("package", "found"), [("some", True), ("lightning", False), ("accelerate", False)]
+)
+def test_who_runs_somebodys_own_step_is_no_trainer(
+    package: str, found: bool, tmp_path: Path
+) -> None:
+    folder = f"{tmp_path}/site-packages/{package}/"
+    library: dict[str, Any] = {}
+    source = "def fit(step):\n    return step()\n"
+    exec(compile(source, f"{folder}parts/x.py", "exec"), library)
+    assert library["fit"](trainers) == ((folder,) if found else ())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
-from gan_lessons import record
+from gan_lessons import diagnose, record
 
 PLACES = [("net", "weight")]
 
@@ -54,9 +54,10 @@ def test_what_is_computed_with_is_told_with_the_next_event(
         lambda net, _: net.weight.grad.detach_().zero_(),
         lambda net, _: clip_grad_norm_(net.parameters(), 1.0),
         lambda _, optimizer: optimizer.step(),
+        lambda net, optimizer: (net.weight.grad is None, optimizer.step()),
         lambda net, _: net.weight.norm(),
     ],
-    ids=["None", "shape", "zero", "data", "detach", "clip", "step", "weight"],
+    ids=["None", "shape", "zero", "data", "detach", "clip", "step", "None, then step", "weight"],
 )
 def test_what_is_only_looked_at_or_cleared_or_torchs_own_work_is_not(
     between: Callable[[nn.Linear, SGD], object],
@@ -88,6 +89,12 @@ class ReversalByFunction(Reversal):
         return turned
 
 
+class ReversalThatLearns(Reversal):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+
 class Plain(Reversal):
     """No name of a reversal: somebody's backward pass by hand, say."""
 
@@ -98,6 +105,7 @@ class Plain(Reversal):
         (Reversal, True, {"net": "1"}),
         (Reversal, False, {}),
         (ReversalByFunction, True, {}),
+        (ReversalThatLearns, True, {}),
         (Plain, True, {}),
     ],
 )
@@ -111,3 +119,33 @@ def test_a_module_that_is_to_reverse(
     assert rec.unreversed == found
     assert not net[1]._forward_hooks
     assert not net[1]._forward_pre_hooks
+
+
+def test_a_module_that_is_to_reverse_is_told_of_a_net_that_a_backward_walked() -> None:
+    net, other = nn.Sequential(nn.Linear(2, 2), Reversal()), nn.Linear(2, 1)
+    optimizers = {"opt": SGD([*net.parameters(), *other.parameters()], lr=0.1)}
+    for walked, told in ((net, True), (other, False)):
+        with record({"net": net, "other": other}, optimizers) as rec:
+            made = {id(n): n(torch.ones(1, 2)) for n in (net, other)}
+            made[id(walked)].sum().backward()
+            optimizers["opt"].step()
+        assert rec.unreversed == {"net": "1"}
+        assert ("reversed" in diagnose(rec).codes) is told
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_who_stepped_on_it_is_not_to_be_cleared_after_it(used: bool) -> None:
+    """One loss of two players, of which one was cleared before its step."""
+    one, two = nn.Linear(2, 2), nn.Linear(2, 1)
+    opt_one, opt_two = SGD(one.parameters(), lr=0.1), SGD(two.parameters(), lr=0.1)
+    with record({"one": one, "two": two}, {"one": opt_one, "two": opt_two}) as rec:
+        for _ in range(2):
+            opt_two.zero_grad()
+            two(one(torch.ones(1, 2))).sum().backward()
+            if used:
+                opt_two.step()
+            opt_one.zero_grad()
+            opt_one.step()
+    told = next(f for f in diagnose(rec).findings if (f.code, f.net) == ("cut-off", "one"))
+    assert told.fix.startswith("Clear before backward, not between backward and step.")
+    assert ("writes into two as well" in told.fix) is not used

@@ -502,6 +502,13 @@ def with_bands(fixed: bool) -> It:
     return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
 
 
+def with_loaded_bands(fixed: bool) -> It:
+    it = with_bands(fixed)
+    for band in it.nets["D"].bands:
+        band.load_state_dict({key: 2 * value for key, value in band.state_dict().items()})
+    return it
+
+
 def by_bands(it: It, who: str, i: int) -> Tensor:
     G, D = it.nets.values()
     fake = G(noise(i))
@@ -520,5 +527,12 @@ def by_bands(it: It, who: str, i: int) -> Tensor:
 )
 def judges_of_bands_in_a_plain_list(it: It, i: int) -> None:
     """In D's turn their terms are for them alone."""
+    for who in ("D", "G"):
+        step(it, who, by_bands(it, who, i))
+
+
+@loop(waste="ownership", build=with_loaded_bands, intended=None, advice="to learn, register them")
+def judges_of_bands_in_a_plain_list_that_were_loaded(it: It, i: int) -> None:
+    """They may be meant to stand still, and their terms in D's turn to be looked at."""
     for who in ("D", "G"):
         step(it, who, by_bands(it, who, i))

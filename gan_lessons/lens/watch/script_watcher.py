@@ -189,7 +189,7 @@ class ScriptWatcher:
         self._players = replace(players, notes=(*players.notes, *self._inside))
         if not players.nets:
             return
-        for note in self._players.notes:
+        for note in players.notes:  # (where the loop is comes with the lines, if they are told)
             if note not in self.told:
                 self.told.add(note)
                 self._say(NOTE.format(text=note.text))
