@@ -120,6 +120,11 @@ def version_of(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
+def is_capturing(tensor: Tensor) -> bool:
+    """Can no number of it be read, because a CUDA graph is captured?"""
+    return bool(tensor.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
 def storage_of(tensor: Tensor) -> tuple[int, int]:
     """(identity, bytes) of a tensor's storage; a tensor without one counts for itself."""
     try:

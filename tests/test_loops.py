@@ -18,6 +18,11 @@ QUIET = {"memory-growth", "never-walked", "ownership", "cut-off", "moving-target
 MAY_BE_MEANT = {  # right loops that are asked about something: what it would be if not meant
     "looked_at_for_a_log": "never-walked",
     "a_watermark_is_to_be_found": "pulled-alike",
+    "a_mark_in_the_picture_that_it_got": "pulled-alike",
+    "a_mark_with_a_message": "pulled-alike",
+    "a_mark_in_a_part_of_the_picture": "pulled-alike",
+    "a_mark_that_a_decoder_makes": "pulled-alike",
+    "a_mark_near_what_was_made_before": "pulled-alike",
     "a_code_with_a_loss_of_its_own_is_kept_from_the_judge": "cut-off",
     "an_encoder_that_is_kept_from_the_judge_in_one_term_of_two": "cut-off",
     "each_turn_takes_its_own_of_a_helper_s_losses": "never-walked",

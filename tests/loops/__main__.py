@@ -40,8 +40,9 @@ nothing:
 - what the backward of a function of your own computes, where its forward changes the values: ask
   `torch.autograd.gradcheck`;
 - what a hook does to a gradient (that hooks pile up is told);
-- a player that is told to look false beside a distance to the truth (`L1Loss`): a watermark looks
-  the same, and only what it computes in vain is told;
+- a player that is told to look false beside a distance to what it was given itself (`L1Loss`, of
+  an inpainting net, say): a watermark's maker stays near its picture and helps its judge, too (it
+  is told as waste; beside a distance to a truth that no net was given, as wrong);
 - how much a term weighs: micro-batches that are summed and not averaged, a mean where the sum over
   classes was meant (of `kl_div` torch itself warns);
 - which of two branches was to stand still: where the wrong one was detached, only a head that gets

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from gan_lessons.lens.diagnose.overwritten import lost_numbers
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.diagnose.truths import is_drawn_to_a_truth
 from gan_lessons.lens.diagnose.ways import (
     Pulled,
     Way,
@@ -47,7 +48,8 @@ def pulled_alike(story: Story) -> Iterator[Finding]:
 
     Waste, for they may be meant to work together: the record knows who pulls which way, and not who
     is to be whose opponent. Wrong where the judge learns to tell the player from all else, and the
-    player follows nothing but that verdict (a watermark's maker also stays near a picture). Only
+    player follows nothing but that verdict, or else is drawn to a truth that it had not been given
+    (a watermark's maker helps its judge, and stays near the picture that it got). Only
     where every number of every verdict has one sign, each time; of a loss that is a distance, only
     where all are drawn to one number, and all else to another.
     """
@@ -63,7 +65,10 @@ def pulled_alike(story: Story) -> Iterator[Finding]:
         kept = all(story.comes_from(pull.forward, player) for pull, _ in mine)
         if not apart and (not kept or way.by == "label"):
             continue
-        sure = apart and _follows_nothing_else(story, learned, judge, player)
+        sure = apart and (
+            _follows_nothing_else(story, learned, judge, player)
+            or is_drawn_to_a_truth(story, learned, judge, player)
+        )
         yield story.finding(
             "pulled-alike", "wrong" if sure else "waste", judge,
             story.events_of([*judges, *learned]),

@@ -133,6 +133,7 @@ class Graph:
     ``factors``: one number with a graph -> the constant that it was multiplied or divided by.
     ``labels``: distance -> the one number towards which it draws all that it takes.
     ``pairs``: operation -> n, where shapes (n, 1) and (n,) met.
+    ``targets``: what is compared with a tensor without a graph -> the nets that were given that.
     ``passes``: function of somebody's own that hands its input on as it is -> by what it multiplies
     the gradient.
 
@@ -168,6 +169,7 @@ class Graph:
     passes: Mapping[int, float] = field(default_factory=dict)
     labels: Mapping[int, float] = field(default_factory=dict)
     pairs: Mapping[int, int] = field(default_factory=dict)
+    targets: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
 
 # Operations that only turn a parameter on its way into a layer; a picture may leave them out.

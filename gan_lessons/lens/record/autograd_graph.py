@@ -95,7 +95,7 @@ class LiveGraph:
         self._checkpointed: dict[tuple[str, str], Line] = {}
         self.constants, self.factors = dict[int, float](), dict[int, float]()
         self.labels, self.passes = dict[int, float](), dict[int, float]()
-        self.pairs: dict[int, int] = {}
+        self.pairs, self.targets = dict[int, int](), dict[int, frozenset[str]]()
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
         self.names: dict[int, str] = {}
         self.held: set[int] = set()  # ids of what some optimizer holds
@@ -225,6 +225,7 @@ class LiveGraph:
             labels=self.labels,
             passes=self.passes,
             pairs=self.pairs,
+            targets=self.targets,
         )
 
     def freezes(self, tensor: Tensor, line: Line) -> None:

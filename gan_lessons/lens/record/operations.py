@@ -16,6 +16,7 @@ from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.gradient_reads import GradientReads
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines
+from gan_lessons.lens.record.targets import Targets
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
 from gan_lessons.lens.record.unread import Unread
 from gan_lessons.lens.record.values import READS, Values
@@ -49,7 +50,7 @@ class Operations(TorchFunctionMode):
         super().__init__()
         self._graph, self._exposed = graph, exposed
         self.values = Values(graph)
-        self.numbers = TellingNumbers(graph)
+        self.numbers, self.targets = TellingNumbers(graph), Targets(graph)
         self.unread, self.reads = Unread(graph), GradientReads()
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
@@ -180,6 +181,8 @@ class Operations(TorchFunctionMode):
                     self._graph.outer_lines[key] = outer
             if new:
                 self.numbers.look(new, taken[0] if taken else (), tensor)
+            if new and taken and not self._graph.running:
+                self.targets.look(new, taken[0], self.values)
         if type(made) is float:
             self.values.became(made, name, tensors_in(taken))
         if lost or name in READS:
@@ -188,9 +191,10 @@ class Operations(TorchFunctionMode):
     def _is_fixed(self, given: Any) -> bool:
         return isinstance(given, nn.Parameter) and id(given) not in self._graph.held
 
-    def came_in(self, tensors: Iterable[Tensor]) -> None:
+    def came_in(self, net: str, tensors: list[Tensor]) -> None:
         """These go into a net; those that no recorded operation made are inputs from outside."""
         with internals.without_torch_functions():
+            self.targets.known(net, tensors)
             for tensor in tensors:
                 if tensor.grad_fn is None and self.values.recognise(tensor) is None:
                     self._graph.inputs.append(TensorWeakRef(tensor))
@@ -201,7 +205,9 @@ class Operations(TorchFunctionMode):
         with internals.without_torch_functions():
             made = list(tensors)
             self._operation("", (), made)
-            for tensor in (t for t in made if internals.grad_fn_of(t) is None):
+            lost = [t for t in made if internals.grad_fn_of(t) is None]
+            self.targets.known(self._graph.running[-1].net, lost)
+            for tensor in lost:
                 self.values.came_out(tensor)
 
 

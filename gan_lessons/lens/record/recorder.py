@@ -128,7 +128,7 @@ class Recorder:
         forward = Forward(index, name, line, module.training, self._versions[name], during, frozen)
         self._record.forwards.append(forward)
         if not self._graph.running:
-            self.journal.operations.came_in(tensors_in([args, kwargs]))
+            self.journal.operations.came_in(name, tensors_in([args, kwargs]))
         self._graph.running.append(forward)
 
     @unheard

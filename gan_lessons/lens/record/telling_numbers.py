@@ -170,7 +170,7 @@ def _one_number(given: Any) -> float | None:
         return float(other)
     if not isinstance(other, Tensor) or not 0 < other.numel() <= LARGEST:
         return None
-    if other.is_cuda and torch.cuda.is_current_stream_capturing():
+    if internals.is_capturing(other):
         return None  # nothing can be read there
     try:
         least, most = torch.stack(torch.aminmax(other)).tolist()
@@ -181,7 +181,7 @@ def _one_number(given: Any) -> float | None:
 
 def _is_set(tensor: Tensor) -> bool:
     """Is there a number in it, and not zero?"""
-    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+    if internals.is_capturing(tensor):
         return False
     try:
         return bool(tensor.detach().any().item())
@@ -190,7 +190,7 @@ def _is_set(tensor: Tensor) -> bool:
 
 
 def _is_zero(tensor: Tensor) -> bool:
-    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+    if internals.is_capturing(tensor):
         return False  # nothing can be read there
     try:
         return tensor.numel() > 0 and not tensor.detach().any().item()
