@@ -19,6 +19,7 @@ MAY_BE_MEANT = {  # right loops that are asked about something: what it would be
     "looked_at_for_a_log": "never-walked",
     "a_watermark_is_to_be_found": "pulled-alike",
     "a_mark_in_the_picture_that_it_got": "pulled-alike",
+    "a_density_that_learns_from_all_it_sees": "pulled-alike",
     "a_mark_with_a_message": "pulled-alike",
     "a_mark_in_a_part_of_the_picture": "pulled-alike",
     "a_mark_that_a_decoder_makes": "pulled-alike",

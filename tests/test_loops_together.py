@@ -40,7 +40,8 @@ TAKE_THREE = {  # something grows, or is done time and again: once or twice may 
 }  # fmt: skip
 TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or another turn's
     "told_to_look_false_beside_a_distance_to_the_truth", "told_to_look_false_in_pairs",
-    "a_mask_that_is_to_look_false",
+    "a_mask_that_is_to_look_false", "a_judge_with_one_label_for_all",
+    "a_judge_that_draws_all_to_one_number",
     "an_entropy_that_is_subtracted_as_a_number",
     "a_checkpoint_of_what_wants_no_gradient",
     "losses_that_are_averaged_by_numpy",

@@ -25,6 +25,7 @@ from . import (
     stand_ins,
     straight_through,
     summed,
+    terms_without_gradients,
     truths,
     unregistered,
     unused_loss,
@@ -37,7 +38,7 @@ FAMILIES = (
     errors, cut_off, kept_out, checkpointed, partly, polluted, for_the_input, summed, crossed,
     ownership, unregistered, forgotten, unused_loss, lost_terms, loss_forms, clipping, directions,
     truths, other_form, wrong_judge, lone, odd_parameters, no_gradient_there, useless_gradients,
-    samples, stand_ins, straight_through, kept_by_reference, right,
+    samples, terms_without_gradients, stand_ins, straight_through, kept_by_reference, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

@@ -111,13 +111,77 @@ def a_critic_that_helps(it: It, i: int) -> None:
 
 
 @loop(
-    waste="pulled-alike",
+    ("pulled-alike", "D"),
     intended=as_intended(margins),
     says="lowers what D says of the output of G, and what it says of all else as well",
-    advice="the wrong sign",
+    advice="One of the terms of the loss of D has the wrong sign or the wrong label",
 )
 def a_judge_that_calls_everything_false(it: It, i: int) -> None:
     turns(it, i, margins)
+
+
+def one_label(it: It, who: str, i: int, fixed: bool) -> Tensor:
+    G, D = it.nets.values()
+    if who == "G":
+        return bce(D(G(noise(i))), 1.0)
+    return 0.5 * (bce(D(real(i)), 1.0 if fixed else 0.0) + bce(D(G(noise(i)).detach()), 0.0))
+
+
+@loop(
+    ("pulled-alike", "D"),
+    intended=as_intended(one_label),
+    says="lowers what D says of the output of G, and what it says of all else as well",
+    advice="the wrong label",
+)
+def a_judge_with_one_label_for_all(it: It, i: int) -> None:
+    turns(it, i, one_label)
+
+
+def one_number(it: It, who: str, i: int, fixed: bool) -> Tensor:
+    G, D = it.nets.values()
+    if who == "G":
+        return (D(G(noise(i))) - 1).square().mean()
+    of_fake = D(G(noise(i)).detach()) - (0.0 if fixed else 1.0)
+    return mse_loss(D(real(i)), torch.ones(8, 1)) + of_fake.square().mean()
+
+
+@loop(
+    ("pulled-alike", "D"),
+    intended=as_intended(one_number),
+    says="draws what D says of the output of G towards 1, and what it says of all else as well",
+    advice="the wrong label",
+)
+def a_judge_that_draws_all_to_one_number(it: It, i: int) -> None:
+    turns(it, i, one_number)
+
+
+class Density(nn.Module):
+    """The logarithm of a normal density around a mean that it learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -(x - self.mean).square().sum(1)
+
+
+def density_and_finder(fixed: bool) -> It:
+    nets = {"G": mlp(2, 2), "D": Density()}
+    return It(fixed=fixed, nets=nets, optimizers={name: sgd(net) for name, net in nets.items()})
+
+
+def unlikely(it: It, who: str, i: int, fixed: bool = True) -> Tensor:
+    """One looks for what the other holds for unlikely, which learns that from it, and the data."""
+    G, D = it.nets.values()
+    if who == "G":
+        return D(G(noise(i))).mean()
+    return -D(real(i)).mean() - D(G(noise(i)).detach()).mean()
+
+
+@loop(build=density_and_finder, intended=as_intended(unlikely))
+def a_density_that_learns_from_all_it_sees(it: It, i: int) -> None:
+    right_turns(it, i, unlikely)
 
 
 def right_turns(it: It, i: int, of: Losses) -> None:

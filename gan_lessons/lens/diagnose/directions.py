@@ -12,6 +12,7 @@ from gan_lessons.lens.diagnose.ways import (
     Pulled,
     Way,
     by_call,
+    has_a_label,
     pulls_at,
     pulls_of_all_else,
 )
@@ -40,6 +41,15 @@ _TOGETHER = {
     0: "{net} and {player} both step on {mine}, which draws what {net} says of the output of "
     "{player} towards {label} and what it says of all else elsewhere: {net} learns to tell them "
     "apart, and {player} helps it.",
+}
+
+_ALL_ALIKE = {
+    -1: "{calls} raises what {net} says of the output of {player}, and what it says of all else as "
+    "well: {net} does not learn to tell them apart.",
+    1: "{calls} lowers what {net} says of the output of {player}, and what it says of all else as "
+    "well: {net} does not learn to tell them apart.",
+    0: "{calls} draws what {net} says of the output of {player} towards {label}, and what it says "
+    "of all else as well: {net} does not learn to tell them apart.",
 }
 
 
@@ -155,7 +165,12 @@ def _follows_nothing_else(story: Story, calls: Iterable[int], judge: str, player
 
 
 def nothing_to_tell_apart(story: Story) -> Iterator[Finding]:
-    """A judge is pulled the same way on what a player made and on everything else."""
+    """A judge is pulled the same way on what a player made and on everything else.
+
+    Wrong where its verdicts go into what a label makes a loss (a cross entropy, a hinge), or are
+    drawn to a number: then it has nothing to learn. Waste where they are raised or lowered as they
+    are: a logarithm of a density rises on all data. (Or drawn to zero, as a penalty does.)
+    """
     for judge, player in sorted({pair for c in story.calls_made for pair in story.links(c)}):
         own = [one for one in pulls_at(story, judge, judge, player)
                if story.comes_from(one.pull.forward, player)]  # fmt: skip
@@ -163,15 +178,14 @@ def nothing_to_tell_apart(story: Story) -> Iterator[Finding]:
         calls = {pull.call for pull, _ in own + other}
         ways = {way for _, way in own}, {way for _, way in other}
         way = next(iter(ways[0]), None)
-        if ways[0] == ways[1] and len(ways[0]) == 1 and way and way.by == "sign" and len(calls) > 1:
+        if ways[0] == ways[1] and len(ways[0]) == 1 and way and len(calls) > 1:
+            sure = way.number != 0 and all(has_a_label(story, pull) for pull, _ in own + other)
             yield story.finding(
-                "pulled-alike", "waste", judge, story.events_of(calls),
-                "{calls} raises what {net} says of the output of {player}, and what it says of "
-                "all else as well: {net} does not learn to tell them apart."
-                if way.number < 0
-                else "{calls} lowers what {net} says of the output of {player}, and what it says "
-                "of all else as well: {net} does not learn to tell them apart.",
-                "If {net} is to tell them apart, one of the terms of its loss has the wrong sign "
-                "or the wrong label.",
-                calls=story.calls(calls), player=player,
+                "pulled-alike", "wrong" if sure else "waste", judge, story.events_of(calls),
+                _ALL_ALIKE[_sign(way)],
+                "One of the terms of the loss of {net} has the wrong sign or the wrong label."
+                if sure
+                else "If {net} is to tell them apart, one of the terms of its loss has the wrong "
+                "sign or the wrong label.",
+                calls=story.calls(calls), player=player, label=f"{way.number:g}",
             )  # fmt: skip

@@ -84,6 +84,7 @@ from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
 from gan_lessons.lens.diagnose.taught_average import taught_average
+from gan_lessons.lens.diagnose.terms_without_gradients import ran_without_gradients
 from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unregistered import come_later, plain_tensors
@@ -109,9 +110,9 @@ from gan_lessons.lens.show import marked
 STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, drawn, mere_number,
-    number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms, polluted,
-    for_the_input, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
-    parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
+    ran_without_gradients, number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms,
+    polluted, for_the_input, pulled_apart, follows_its_opponent, stale_weights, never_walked,
+    idle_net, parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target, taught_teacher,
     taught_average, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
     clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ, exchanged,

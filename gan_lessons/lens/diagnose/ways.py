@@ -13,6 +13,7 @@ from gan_lessons.lens.model import BackwardCall, Pull
 MEANS = {"MeanBackward0", "SumBackward0", "MulBackward0", "DivBackward0", "AddBackward0"}
 LOSSES = ("Softplus", "LogSigmoid", "BinaryCrossEntropy", "NllLoss", "MseLoss", "SmoothL1Loss",
           "HuberLoss")  # fmt: skip
+LABELLED = ("Softplus", "LogSigmoid", "BinaryCrossEntropy", "Relu")  # the last of a hinge
 SHIFTS = {"SubBackward0", "RsubBackward1", "AddBackward0"}  # the label of a square knows of them
 
 
@@ -136,6 +137,20 @@ def _drawn(story: Story, call: BackwardCall, judge: str) -> dict[int, set[float]
             return None
         found.setdefault(forward, set()).add(graph.labels[term])
     return None if others & {*found} else found
+
+
+def has_a_label(story: Story, pull: Pull) -> bool:
+    """Did this verdict go into what a label makes a loss, a distance to a number included, and into
+    nothing else?"""
+    nodes, walked = story.record.graph.nodes, {*story.record.backward_calls[pull.call].nodes}
+    waiting, found = [max(story.built_by.get(pull.forward, [-1]))], set[str]()
+    while waiting:
+        for taker in walked.intersection(story.takers.get(waiting.pop(), ())):
+            if nodes[taker].op in RESHAPES | SHIFTS | {"NegBackward0"}:
+                waiting.append(taker)
+            else:
+                found.add(nodes[taker].op)
+    return bool(found) and all(op.startswith(LABELLED) or op in DISTANCES | SQUARES for op in found)
 
 
 def _verdict(story: Story, term: int) -> int | None:
