@@ -108,6 +108,8 @@ class Graph:
     ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
     ``numbers``: (node, how, line) where a value became a Python number while a net ran, or one that
     an operation with a graph took later.
+    ``numbered``: (node, node): outside the nets the first was read as a Python number, and the
+    second took that number.
     ``fed``: (forward, node): what went into this node came through a forward that built no graph;
     of each net the last.
     ``lines``: node -> its line, of those that no net made (a loss, say). ``outer_lines``: of those
@@ -149,6 +151,7 @@ class Graph:
     read: frozenset[int] = frozenset()
     left: tuple[tuple[int, str, Line], ...] = ()
     numbers: tuple[tuple[int, str, Line], ...] = ()
+    numbered: tuple[tuple[int, int], ...] = ()
     fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
     outer_lines: Mapping[int, tuple[Line, ...]] = field(default_factory=dict)

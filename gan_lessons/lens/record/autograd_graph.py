@@ -86,6 +86,7 @@ class LiveGraph:
         self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
         self.numbers: list[tuple[int, str, Line]] = []
+        self.numbered: list[tuple[int, int]] = []
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
@@ -206,6 +207,7 @@ class LiveGraph:
             read=frozenset(self.read),
             left=tuple(self.left),
             numbers=tuple(self.numbers),
+            numbered=tuple(self.numbered),
             fed=tuple(self.fed),
             lines=self.lines,
             outer_lines=self.outer_lines,

@@ -170,7 +170,7 @@ class Operations(TorchFunctionMode):
             if given:
                 self.values.went_into(new or [node], given)
             if taken:
-                self.values.used(taken[0])
+                self.values.used(taken[0], node)
             if new and not self._graph.running:
                 key = self._graph.id_of(node)
                 self._graph.lines[key] = caller_line()
