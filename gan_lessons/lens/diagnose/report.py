@@ -84,6 +84,7 @@ from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
 from gan_lessons.lens.diagnose.taught_average import taught_average
+from gan_lessons.lens.diagnose.thawed_late import thawed_late
 from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unregistered import come_later, plain_tensors
@@ -115,8 +116,8 @@ RULES: tuple[Rule, ...] = (
     weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target, taught_teacher,
     taught_average, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
     clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ, exchanged,
-    holds_the_wrong_net, in_no_optimizer, come_later, plain_tensors, of_nobody, emptied,
-    forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
+    holds_the_wrong_net, in_no_optimizer, come_later, plain_tensors, thawed_late, of_nobody,
+    emptied, forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
     hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals, uncalled_reversals,
     turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
     needless_retain, memory_growth, update_kind, from_before, never_received, frozen,

@@ -147,6 +147,7 @@ class Journal(Generic[AnyRecord]):
             record.unregistered = in_plain_lists(self._nets)
             record.come_later = come_later(self._nets, self._names)
             record.plain = self._plain_tensors()
+            record.thawed = self.operations.thawing.once(self._names, self.graph.held)
             record.aliased = (*record.aliased, *on_one_memory(self._names))
             now = self._batchnorm_updates()
             record.batchnorm = {net: now[net] - before for net, before in self._batchnorm.items()}

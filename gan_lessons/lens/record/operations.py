@@ -17,6 +17,7 @@ from gan_lessons.lens.record.gradient_reads import GradientReads
 from gan_lessons.lens.record.line_tracing import unheard
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
+from gan_lessons.lens.record.thawing import Thawing
 from gan_lessons.lens.record.unread import Unread
 from gan_lessons.lens.record.values import READS, Values
 
@@ -51,6 +52,7 @@ class Operations(TorchFunctionMode):
         self.values = Values(graph)
         self.numbers = TellingNumbers(graph)
         self.unread, self.reads = Unread(graph), GradientReads()
+        self.thawing = Thawing()
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
 
@@ -69,7 +71,8 @@ class Operations(TorchFunctionMode):
             self.reads.taken(func, name, args, out)
             return out
         if name == "requires_grad_" or (name == "__set__" and func == internals.FREEZES):
-            self._graph.freezes(args[0], caller_line())
+            self._graph.freezes(args[0], line := caller_line())
+            self.thawing.switched(args[0], line)
         if name[-1:] == "_" or kwargs.get("inplace"):
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)
