@@ -20,6 +20,7 @@ from . import (
     ownership,
     partly,
     polluted,
+    put_back,
     right,
     samples,
     stand_ins,
@@ -35,9 +36,9 @@ from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
     errors, cut_off, kept_out, checkpointed, partly, polluted, for_the_input, summed, crossed,
-    ownership, unregistered, thawed, forgotten, unused_loss, lost_terms, loss_forms, clipping,
-    directions, other_form, wrong_judge, lone, odd_parameters, no_gradient_there, useless_gradients,
-    samples, stand_ins, straight_through, kept_by_reference, right,
+    ownership, unregistered, thawed, put_back, forgotten, unused_loss, lost_terms, loss_forms,
+    clipping, directions, other_form, wrong_judge, lone, odd_parameters, no_gradient_there,
+    useless_gradients, samples, stand_ins, straight_through, kept_by_reference, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

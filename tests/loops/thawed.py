@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn, optim
 
-from .kit import It, bce, loop, mlp, noise, real, sgd
+from .kit import It, bce, loop, mlp, noise, pair, real, sgd
 
 
 def with_a_trunk(fixed: bool) -> It:
@@ -77,3 +78,53 @@ def a_trunk_that_stands_still_in_a_judge_that_begins_later(it: It, i: int) -> No
             p.requires_grad = True
     for who in ("D", "G") if i else ("G",):
         turn(it, who, i)
+
+
+def frozen_early(fixed: bool) -> It:
+    it = pair(fixed)
+    D = it.nets["D"]
+    it.optimizers["D"] = optim.SGD(D.parameters(), lr=0.05, momentum=0.9)
+    return it
+
+
+def of_frozen(it: It, who: str, i: int) -> Tensor | None:
+    """Of a frozen judge nothing is to move, by whatever gradient."""
+    return of_turns(it, who, i) if who == "G" or i == 0 else None
+
+
+def freeze_after_one(it: It, i: int, step: bool, to_none: bool) -> None:
+    D = it.nets["D"]
+    if i:
+        D.requires_grad_(False)
+    it.optimizers["D"].zero_grad(set_to_none=to_none)
+    if i == 0:
+        of_turns(it, "D", i).backward()
+    before = [p.detach().clone() for p in D.parameters()]
+    if step or i == 0:
+        it.optimizers["D"].step()
+    stood = all(map(torch.equal, before, D.parameters()))
+    assert stood == (i > 0 and (to_none or not step))
+    it.optimizers["G"].zero_grad()
+    of_turns(it, "G", i).backward()
+    it.optimizers["G"].step()
+
+
+@loop(
+    ("not-frozen", "D"),
+    build=frozen_early,
+    intended=None,
+    says="D is frozen, and .* moves it all the same: its gradients are zeros and not None",
+    advice="^Leave this step out while D is frozen, or clear its gradients to None",
+)
+def a_frozen_judge_that_momentum_moves(it: It, i: int) -> None:
+    freeze_after_one(it, i, step=True, to_none=it.fixed)
+
+
+@loop(build=frozen_early, intended=of_frozen)
+def a_frozen_judge_whose_gradients_are_none(it: It, i: int) -> None:
+    freeze_after_one(it, i, step=True, to_none=True)
+
+
+@loop(build=frozen_early, intended=of_frozen)
+def a_frozen_judge_that_is_left_out(it: It, i: int) -> None:
+    freeze_after_one(it, i, step=False, to_none=False)

@@ -83,7 +83,13 @@ def _event(event: Event, places: Places) -> Event:
         grads=_moved(event.grads, places),
         moved=_named(event.moved, places),
         holds=_named(event.holds, places),
+        frozen=_frozen(event, places),
     )
+
+
+def _frozen(event: Event, places: Places) -> tuple[str, ...]:
+    whole = {net: event.holds[net] for net in event.frozen}
+    return tuple(_named(whole, places))
 
 
 def _call(call: BackwardCall, places: Places) -> BackwardCall:

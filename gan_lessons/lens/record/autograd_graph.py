@@ -83,7 +83,6 @@ class LiveGraph:
         self.nodes: dict[int, Node] = {}
         self.cuts: dict[tuple[int, int], Cut] = {}
         self.slopes: dict[tuple[int, int], Cut] = {}
-        self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
         self.numbers: list[tuple[int, str, Line]] = []
         self.numbered: list[tuple[int, int]] = []
@@ -91,7 +90,7 @@ class LiveGraph:
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
         self.cancelled, self.judged, self.anew = set[int](), set[int](), set[int]()
-        self.zeros, self.curved, self.asked = set[int](), set[int](), set[int]()
+        self.zeros, self.curved, self.asked, self.read = (set[int]() for _ in range(4))
         self.checkpoint: Line | None = None  # of one that runs now, and will build no graph
         self._checkpointed: dict[tuple[str, str], Line] = {}
         self.constants, self.factors = dict[int, float](), dict[int, float]()

@@ -87,6 +87,9 @@ class Journal(Generic[AnyRecord]):
         record.graph = self.graph.graph()
         if reads := self.operations.reads.found:
             details["computed_with"], self.operations.reads.found = tuple(reads), {}
+        for net, mine in details.get("holds", {}).items():
+            if mine and not any(self._names[net][name].requires_grad for name in mine):
+                details["frozen"] = (*details.get("frozen", ()), net)
         event = Event(index, kind, target, line, grads, moved, held, states, **details)
         record.events.append(event)
 
