@@ -202,8 +202,7 @@ def diagnose(record: Record) -> Diagnosis:
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
     the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
     ``broadcast``, ``counted-twice``, ``not-finite``, ``not-frozen`` (moved all the same),
-    ``not-restored``, ``pulled-alike`` (opponents that help each other), ``other-form`` (of what a
-    judge sees in either turn).
+    ``not-restored``, ``pulled-alike`` (opponents that agree), ``other-form`` (in either turn).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.
