@@ -16,6 +16,7 @@ from . import (
     lost_terms,
     no_gradient_there,
     odd_parameters,
+    on_the_way,
     other_form,
     ownership,
     partly,
@@ -35,10 +36,11 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, kept_out, checkpointed, partly, polluted, for_the_input, summed, crossed,
-    ownership, unregistered, thawed, put_back, forgotten, unused_loss, lost_terms, loss_forms,
-    clipping, directions, other_form, wrong_judge, lone, odd_parameters, no_gradient_there,
-    useless_gradients, samples, stand_ins, straight_through, kept_by_reference, right,
+    errors, cut_off, on_the_way, kept_out, checkpointed, partly, polluted, for_the_input, summed,
+    crossed, ownership, unregistered, thawed, put_back, forgotten, unused_loss, lost_terms,
+    loss_forms, clipping, directions, other_form, wrong_judge, lone, odd_parameters,
+    no_gradient_there, useless_gradients, samples, stand_ins, straight_through, kept_by_reference,
+    right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

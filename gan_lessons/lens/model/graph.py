@@ -52,7 +52,8 @@ class Cut:
     ``how``: detach(), .data, torch.no_grad, or an operation that no gradient passes (argmax()).
     ``line``: where that was done. ``through``: the net whose forward ran there. ``judged``: what
     went to ``target`` had come through weights that no optimizer holds, outside the nets.
-    ``since``: the operations outside the nets that it had gone through since it was cut.
+    ``since``: the operations outside the nets that it had gone through since it was cut, and those
+    that choose (``gt``, ``argmax``), wherever.
     """
 
     source: int

@@ -21,6 +21,7 @@ from gan_lessons.lens.record.source_lines import caller_line
 
 _LEAVES = {"numpy", "__array__"}  # ways out of torch: what comes back is a stranger
 _NUMBERS = {"item": ".item()", "tolist": ".tolist()", "__float__": "float()", "__int__": "int()"}
+_CHOOSE = {"gt", "ge", "lt", "le", "argmax", "argmin", "multinomial", "bernoulli"}
 _ANEW = {"tensor", "as_tensor"}  # of the numbers of all that they were given
 READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr__", "__format__"}
 
@@ -168,8 +169,10 @@ class Values:
             self._graph.left.append((key, "NumPy", caller_line()))
 
     def _through(self, name: str) -> frozenset[str]:
-        """What a net does inside is its own affair."""
-        return frozenset() if self._graph.running or not name else frozenset([name.strip("_")])
+        """What a net does inside is its own affair, but for a choice."""
+        name = name.strip("_")
+        known = name in _CHOOSE or not self._graph.running
+        return frozenset([name]) if name and known else frozenset()
 
     def became(self, number: float, name: str, taken: Sequence[Tensor]) -> None:
         """Outside the nets these were read as a Python number: it may be printed, or computed with;
