@@ -81,6 +81,7 @@ from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
 from gan_lessons.lens.diagnose.processes_apart import ranks_differ
 from gan_lessons.lens.diagnose.put_back import put_back
+from gan_lessons.lens.diagnose.read_and_left import read_and_left
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
@@ -113,8 +114,8 @@ STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, drawn, mere_number,
     number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms, polluted,
-    for_the_input, pulled_apart, follows_its_opponent, stale_weights, never_walked, idle_net,
-    parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
+    for_the_input, read_and_left, pulled_apart, follows_its_opponent, stale_weights, never_walked,
+    idle_net, parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
     weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target, taught_teacher,
     taught_average, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
     clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ, exchanged,

@@ -111,6 +111,8 @@ class Graph:
     an operation with a graph took later.
     ``numbered``: (node, node): outside the nets the first was read as a Python number, and the
     second took that number.
+    ``taught``: (net, parameter, node): what somebody's code made of the gradient of that parameter
+    went into this node.
     ``fed``: (forward, node): what went into this node came through a forward that built no graph;
     of each net the last.
     ``lines``: node -> its line, of those that no net made (a loss, say). ``outer_lines``: of those
@@ -153,6 +155,7 @@ class Graph:
     left: tuple[tuple[int, str, Line], ...] = ()
     numbers: tuple[tuple[int, str, Line], ...] = ()
     numbered: tuple[tuple[int, int], ...] = ()
+    taught: tuple[tuple[str, str, int], ...] = ()
     fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
     outer_lines: Mapping[int, tuple[Line, ...]] = field(default_factory=dict)

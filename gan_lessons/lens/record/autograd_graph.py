@@ -85,7 +85,7 @@ class LiveGraph:
         self.slopes: dict[tuple[int, int], Cut] = {}
         self.left: list[tuple[int, str, Line]] = []
         self.numbers: list[tuple[int, str, Line]] = []
-        self.numbered: list[tuple[int, int]] = []
+        self.numbered, self.taught = list[tuple[int, int]](), list[tuple[str, str, int]]()
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
@@ -207,6 +207,7 @@ class LiveGraph:
             left=tuple(self.left),
             numbers=tuple(self.numbers),
             numbered=tuple(self.numbered),
+            taught=tuple(self.taught),
             fed=tuple(self.fed),
             lines=self.lines,
             outer_lines=self.outer_lines,

@@ -82,6 +82,7 @@ class Journal(Generic[AnyRecord]):
             states, held = ({}, HeldBytes()) if inside else self.graph.look(roots)
             self.operations.values.forget_the_dead()
             self.operations.reads.forget_the_dead()
+            self.operations.made.forget_the_dead()
             self._ledger.observe(clearing=kind == "zero_grad")
             grads, moved = self._ledger.grads(), self._weights.moved()
         record.graph = self.graph.graph()
