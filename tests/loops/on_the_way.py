@@ -24,8 +24,9 @@ class Gate(nn.Module):
 
 
 def gated(fixed: bool) -> It:
-    nets = {"gate": Gate(), "maker": mlp(2, 2), "judge": mlp(2, 1)}
-    nets["gate"].soft = fixed
+    gate = Gate()
+    gate.soft = fixed
+    nets: dict[str, nn.Module] = {"gate": gate, "maker": mlp(2, 2), "judge": mlp(2, 1)}
     optimizers = {name: sgd(net) for name, net in nets.items()}
     return It(fixed=fixed, nets=nets, optimizers=optimizers, gate=None)
 
@@ -106,7 +107,7 @@ def few_shot(fixed: bool) -> It:
 
 def adapted(model: nn.Module, i: int) -> Tensor:
     """The loss of the model after one step on a task, which it is to learn through."""
-    values = dict(model.named_parameters())
+    values: dict[str, Tensor] = dict(model.named_parameters())
     loss = mse_loss(torch.func.functional_call(model, values, noise(i)), real(i))
     slopes = torch.autograd.grad(loss, [*values.values()], create_graph=True)
     pairs = zip(values.items(), slopes, strict=True)

@@ -60,10 +60,12 @@ class PuttingBack:
         found: tuple[int, Line] | None = None
         for name, parameter in module.named_parameters():
             tensor = state.get(name)
-            ref, *when = self._taken.get(id(tensor), (None, 0, None))
-            if ref is None or ref() is not tensor or not _is_same_memory(tensor, parameter):
+            if not isinstance(tensor, Tensor) or id(tensor) not in self._taken:
                 return None
-            found = tuple(when)
+            ref, now, line = self._taken[id(tensor)]
+            if ref() is not tensor or not _is_same_memory(tensor, parameter):
+                return None
+            found = now, line
         return found
 
     def _net_of(self, module: nn.Module) -> str | None:
