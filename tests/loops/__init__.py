@@ -16,16 +16,19 @@ from . import (
     lost_terms,
     no_gradient_there,
     odd_parameters,
+    on_the_way,
     other_form,
     ownership,
     partly,
     polluted,
+    put_back,
     right,
     samples,
     stand_ins,
     straight_through,
     summed,
     terms_without_gradients,
+    thawed,
     truths,
     unregistered,
     unused_loss,
@@ -35,10 +38,11 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, kept_out, checkpointed, partly, polluted, for_the_input, summed, crossed,
-    ownership, unregistered, forgotten, unused_loss, lost_terms, loss_forms, clipping, directions,
-    truths, other_form, wrong_judge, lone, odd_parameters, no_gradient_there, useless_gradients,
-    samples, terms_without_gradients, stand_ins, straight_through, kept_by_reference, right,
+    errors, cut_off, on_the_way, kept_out, checkpointed, partly, polluted, for_the_input, summed,
+    crossed, ownership, unregistered, thawed, put_back, forgotten, unused_loss, lost_terms,
+    loss_forms, clipping, directions, truths, other_form, wrong_judge, lone, odd_parameters,
+    no_gradient_there, useless_gradients, samples, terms_without_gradients, stand_ins,
+    straight_through, kept_by_reference, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

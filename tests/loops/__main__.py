@@ -52,8 +52,7 @@ nothing:
   line has a divergence, a "kl", of what it was drawn by);
 - an attack, or a sampler, whose backward stands in the loop itself, and leaves gradients in the
   net: its loss may be one to learn from as well (in a function of its own it is told);
-- what moves a net without a gradient, or keeps it: a learning rate of 0, a state that was put back
-  from the live weights (`state_dict()` without a copy), momentum that goes on in a frozen net;
+- what keeps a net as it is: a learning rate of 0;
 - one backward for the losses of two opponents, `(d_loss + g_loss).backward()`, where the two losses
   do not pull each number of a verdict apart (labels of each sample's own): only that the backward
   is shared is noted;

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from .kit import It, loop, mlp, real, sgd
 
@@ -148,4 +148,86 @@ def attacks_that_are_all_learned_from(it: It, i: int) -> None:
         if k < 2:
             assert change.grad is not None
             change = moved(change, change.grad)
+    it.optimizers["net"].step()
+
+
+class Scored(nn.Module):
+    """How well two things go together, each a row of a table, changed or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Embedding(8, 3), nn.Embedding(8, 3)
+
+    def forward(self, i: Tensor, change: Tensor | None = None) -> Tensor:
+        row = self.one(i) if change is None else self.one(i) + change[i]
+        return (row * self.two(i.flip(0))).sum(-1)
+
+
+def of_tables(fixed: bool) -> It:
+    net = Scored()
+    return It(fixed=fixed, nets={"net": net}, optimizers={"net": sgd(net)})
+
+
+def rows(i: int) -> Tensor:
+    return (torch.arange(6) + i) % 8
+
+
+def ranked(net: nn.Module, i: int, change: Tensor | None = None) -> Tensor:
+    return -logsigmoid(net(rows(i), change)).mean()
+
+
+def turned(slope: Tensor) -> Tensor:
+    return 0.5 * normalize(slope, dim=1)
+
+
+def change_of(net: Scored, i: int) -> Tensor:
+    ranked(net, i).backward()
+    assert net.one.weight.grad is not None
+    return turned(net.one.weight.grad.detach().clone())
+
+
+def change_asked_for(net: Scored, i: int) -> Tensor:
+    return turned(torch.autograd.grad(ranked(net, i), net.one.weight)[0])
+
+
+def ranked_rightly(it: It, who: str, i: int) -> Tensor:
+    net = it.nets["net"]
+    return ranked(net, i) + ranked(net, i, change_asked_for(net, i))
+
+
+@loop(
+    ("polluted", "net"),
+    build=of_tables,
+    intended=ranked_rightly,
+    says="The second has the loss of the first as a term, which counts twice",
+    advice="In change_of, ask for that gradient without writing it: torch.autograd.grad",
+    source="https://github.com/hexiangnan/adversarial_personalized_ranking/issues/7",
+)
+def a_change_of_tables_that_leaves_its_gradient(it: It, i: int) -> None:
+    net = it.nets["net"]
+    it.optimizers["net"].zero_grad()
+    change = (change_asked_for if it.fixed else change_of)(net, i)
+    loss = ranked(net, i) + ranked(net, i, change)
+    loss.backward()
+    it.optimizers["net"].step()
+
+
+@loop(build=of_tables, intended=ranked_rightly)
+def a_change_of_tables_that_is_cleared(it: It, i: int) -> None:
+    net = it.nets["net"]
+    net.zero_grad()
+    change = change_of(net, i)
+    it.optimizers["net"].zero_grad()
+    loss = ranked(net, i) + ranked(net, i, change)
+    loss.backward()
+    it.optimizers["net"].step()
+
+
+@loop(build=of_tables, intended=ranked_rightly)
+def a_change_of_tables_that_serves_its_loss_too(it: It, i: int) -> None:
+    """The first call is for the loss as it is, the second for the loss with the change alone."""
+    net = it.nets["net"]
+    it.optimizers["net"].zero_grad()
+    change = change_of(net, i)
+    ranked(net, i, change).backward()
     it.optimizers["net"].step()

@@ -218,3 +218,86 @@ def the_loss_of_a_weight_that_the_actor_follows(it: It, i: int) -> None:
 @loop(build=of_soft_policy, intended=of_entropy_rightly)
 def the_loss_of_a_weight_that_is_its_own(it: It, i: int) -> None:
     both_step(it, of_entropy(it, i, detached=True))
+
+
+def of_weight_alone(it: It, made: Tensor, detached: bool) -> Tensor:
+    mine = made.detach() if detached else made
+    return -(it.nets["log_alpha"].exp() * (mine + 2)).mean()
+
+
+def of_actor_weighed(it: It, made: Tensor, weight: float | Tensor) -> Tensor:
+    loss: Tensor = (weight * made + 0.1 * made.square()).mean()
+    return loss
+
+
+def of_two_losses(it: It, who: str, i: int) -> Tensor:
+    actor = it.then.get("actor", it.nets["actor"]) if who == "alpha" else it.nets["actor"]
+    made = actor(noise(i)).tanh().sum(1, keepdim=True)
+    if who == "alpha":
+        return of_weight_alone(it, made, detached=True)
+    return of_actor_weighed(it, made, it.nets["log_alpha"].exp().detach())
+
+
+def by_two_losses(it: It, i: int, as_number: bool, detached: bool) -> None:
+    weight = it.nets["log_alpha"].exp()
+    made = it.nets["actor"](noise(i)).tanh().sum(1, keepdim=True)
+    actor_loss = of_actor_weighed(it, made, weight.item() if as_number else weight.detach())
+    alpha_loss = of_weight_alone(it, made, detached)
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    actor_loss.backward(retain_graph=not detached)
+    alpha_loss.backward()
+    it.then = {"actor": copy.deepcopy(it.nets["actor"])}
+    for optimizer in it.optimizers.values():
+        optimizer.step()
+
+
+@loop(
+    ("polluted", "actor"),
+    build=of_soft_policy,
+    intended=of_two_losses,
+    says="Both weigh the same by log_alpha: the first by its mere value in `.* The other teaches "
+    "actor as well",
+    advice="Detach what log_alpha weighs there, in the loss of `alpha_loss.backward",
+    source="https://github.com/mani-skill/ManiSkill/issues/899",
+)
+def the_loss_of_a_weight_is_left_in_the_actor(it: It, i: int) -> None:
+    by_two_losses(it, i, as_number=True, detached=it.fixed)
+
+
+@loop(
+    ("polluted", "actor"),
+    build=of_soft_policy,
+    intended=of_two_losses,
+    says="Both weigh the same by log_alpha: the first by its mere value in `",
+    advice="Detach what log_alpha weighs there",
+)
+def the_loss_of_a_weight_that_was_detached_is_left_in_the_actor(it: It, i: int) -> None:
+    by_two_losses(it, i, as_number=False, detached=it.fixed)
+
+
+@loop(build=of_soft_policy, intended=of_two_losses)
+def two_losses_of_a_weight_and_its_actor(it: It, i: int) -> None:
+    by_two_losses(it, i, as_number=True, detached=True)
+
+
+def bound(it: It, who: str, i: int) -> Tensor:
+    """A multiplier that rises while what it weighs is above its bound; the actor lowers both."""
+    actor = it.then.get("actor", it.nets["actor"]) if who == "alpha" else it.nets["actor"]
+    made = actor(noise(i)).tanh().square().mean()
+    weighed: Tensor = it.nets["log_alpha"].exp() * (made - 0.1)
+    return -weighed if who == "alpha" else made.sin() + weighed
+
+
+@loop(build=of_soft_policy, intended=bound)
+def a_multiplier_that_weighs_the_bound_of_its_actor(it: It, i: int) -> None:
+    """Two calls, and the actor follows both: the second is the one term that keeps the bound."""
+    made = it.nets["actor"](noise(i)).tanh().square().mean()
+    for optimizer in it.optimizers.values():
+        optimizer.zero_grad()
+    made.sin().backward(retain_graph=True)
+    (it.nets["log_alpha"].exp() * (made - 0.1)).backward()
+    it.nets["log_alpha"].grad.neg_()
+    it.then = {"actor": copy.deepcopy(it.nets["actor"])}
+    for optimizer in it.optimizers.values():
+        optimizer.step()

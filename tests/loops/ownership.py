@@ -536,3 +536,17 @@ def judges_of_bands_in_a_plain_list_that_were_loaded(it: It, i: int) -> None:
     """They may be meant to stand still, and their terms in D's turn to be looked at."""
     for who in ("D", "G"):
         step(it, who, by_bands(it, who, i))
+
+
+def with_fixed_bands(fixed: bool) -> It:
+    it = with_loaded_bands(fixed)
+    for band in it.nets["D"].bands:
+        band.requires_grad_(False)
+    return it
+
+
+@loop(build=with_fixed_bands, intended=by_bands)
+def judges_of_bands_that_stand_still(it: It, i: int) -> None:
+    """Their terms in D's own turn are numbers; D learns from its other terms on the same fakes."""
+    for who in ("D", "G"):
+        step(it, who, by_bands(it, who, i))

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.choices import CHOICES, SOFT_CHOICE
-from gan_lessons.lens.diagnose.stand_ins import STAND_INS, WITH_THEIR_GRAPH, cut_stand_ins
+from gan_lessons.lens.diagnose.cut_on_the_way import ON_THE_WAY, cut_on_the_way, without_it
+from gan_lessons.lens.diagnose.stand_ins import (
+    COPIES,
+    NOT_COPIES,
+    STAND_INS,
+    WITH_THEIR_GRAPH,
+    cut_stand_ins,
+)
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.diagnose.straight_through import kept
 from gan_lessons.lens.model import BackwardCall, Event, Forward
@@ -158,6 +165,9 @@ def _why_empty(story: Story, step: Step) -> Reason:
     blanks = {"call": story.call(call.index), "who": " and ".join(step.nets)}
     if (keep := kept(story, call, story.cuts_before(call, step.nets))) is not None:
         why, fix, blanks = why + keep.why, keep.fix, blanks | keep.blanks
+    elif (cut := cut_on_the_way(story, call, step.nets)) is not None:
+        why, fix = ON_THE_WAY, without_it(cut)
+        blanks |= {"how": cut.how, "where": story.in_line(cut.line)}
     return Reason(why, fix, blanks, (story.events[call.index],))
 
 
@@ -255,9 +265,10 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
         blanks["where"] = left
         why = "{call} has no way to {nets}: what it made left torch for NumPy{where}."
         fix = "Stay in torch: what comes back from NumPy has no graph."
+    elif not story.receivers(call) and _of_copies(story, step, call):
+        why, fix = COPIES, NOT_COPIES
     else:
-        why = NO_WAY
-        fix = FROM_ITSELF_LONE if {*step.nets} <= {*story.record.lone} else FROM_ITSELF
+        why, fix = NO_WAY, FROM_ITSELF_LONE if {*step.nets} <= {*story.record.lone} else FROM_ITSELF
     # Where what the nets made without gradients went into this very loss, it is about them.
     own = any(f.net in step.nets for node in call.nodes for f in story.fed_into.get(node, ()))
     fix += "" if own else _or_swapped(story, step, call, blanks)
@@ -270,6 +281,13 @@ def _made_anew(story: Story, step: Step, call: BackwardCall) -> bool:
     reached = Counter(node.shape for node in nodes if node.is_leaf and node.net is None)
     wanted = Counter(rows[net][k] for net, names in step.event.holds.items() for k in names)
     return wanted <= reached
+
+
+def _of_copies(story: Story, step: Step, call: BackwardCall) -> bool:
+    """Did it reach such parameters of a module, and are they gone by now?"""
+    gone = story.record.graph.strangers.keys().isdisjoint(call.nodes)
+    lone = not {*step.nets}.isdisjoint(story.record.lone)
+    return gone and not lone and _made_anew(story, step, call)
 
 
 def _made_a_leaf(story: Story, call: BackwardCall) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from gan_lessons.lens.diagnose.choices import CHOICES, RESAMPLED, SOFT_CHOICE
 from gan_lessons.lens.diagnose.cut_distance import cut_distance, is_a_distance
+from gan_lessons.lens.diagnose.judges_of import judges_of
 from gan_lessons.lens.diagnose.quoting import some
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
 from gan_lessons.lens.diagnose.straight_through import kept, straight_through
@@ -35,7 +36,7 @@ def constant_term(story: Story) -> Iterator[Finding]:
         linked = {n for call in used for n, m in story.links(call) if m == net}
         told = {net, *linked}
         for call, (cut, judges) in ((c, term) for c in used for term in _terms(story, c, net)):
-            for judge in (j for j in sorted(judges - told) if story.met(cut, j)):
+            for judge in judges_of(story, net, cut, judges - told):
                 told.add(judge)
                 if judge in story.trained and call.index not in story.calls_of(judge):
                     seen = ((c, js) for c, js in _terms(story, call, net) if judge in js)
@@ -49,8 +50,7 @@ def constant_term(story: Story) -> Iterator[Finding]:
             whole = story.record.graph.nodes[cut.target].op in ADDS  # the term itself
             fixed = judges - {*story.trained}
             again = whole and judges - fixed <= {net, *linked} and cut.how != "torch.no_grad"
-            inside = cut.through is not None and cut.through not in fixed
-            inside = inside or bool(slopes_behind(story, cut))  # a penalty: told elsewhere
+            inside = cut.through not in {None, *fixed} or bool(slopes_behind(story, cut))
             anew = _is_made_anew(story, cut)
             apart = not anew and is_a_distance(story, cut)
             if (judges == {net} or again) and not inside and (anew or apart or _is_compared(cut)):
@@ -153,7 +153,7 @@ def _is_judged(story: Story, cut: Cut) -> bool:
 
 
 def slopes_behind(story: Story, cut: Cut) -> frozenset[int]:
-    """The gradients with a graph that the value was made of before it was cut off."""
+    """The gradients with a graph that the value was made of before it was cut off: a penalty."""
     return story.record.graph.curved & {cut.source, *story.reached(cut.source)}
 
 

@@ -30,6 +30,7 @@ def by_parts(record: Record) -> Record:
         apart=_named(record.apart, places),
         evaluated=_named(record.evaluated, places),
         as_made=_named(record.as_made, places),
+        thawed=_moved(record.thawed, places),
         aliased=tuple(tuple(places.get(p, p) for p in one) for one in record.aliased),
         events=[_event(event, places) for event in record.events],
         backward_calls=[_call(call, places) for call in record.backward_calls],
@@ -82,7 +83,13 @@ def _event(event: Event, places: Places) -> Event:
         grads=_moved(event.grads, places),
         moved=_named(event.moved, places),
         holds=_named(event.holds, places),
+        frozen=_frozen(event, places),
     )
+
+
+def _frozen(event: Event, places: Places) -> tuple[str, ...]:
+    whole = {net: event.holds[net] for net in event.frozen}
+    return tuple(_named(whole, places))
 
 
 def _call(call: BackwardCall, places: Places) -> BackwardCall:

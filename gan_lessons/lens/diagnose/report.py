@@ -51,6 +51,7 @@ from gan_lessons.lens.diagnose.loss_forms import (
     weighed_by_its_judge,
 )
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
+from gan_lessons.lens.diagnose.moves_though_frozen import moves_though_frozen
 from gan_lessons.lens.diagnose.no_gradient_there import (
     cancelled,
     reversals,
@@ -79,12 +80,15 @@ from gan_lessons.lens.diagnose.partly_cut_off import constant_term, mere_number,
 from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import from_before, polluted
 from gan_lessons.lens.diagnose.processes_apart import ranks_differ
+from gan_lessons.lens.diagnose.put_back import put_back
+from gan_lessons.lens.diagnose.read_and_left import read_and_left
 from gan_lessons.lens.diagnose.stale_weights import stale_weights
 from gan_lessons.lens.diagnose.stepped_on import stepped_on
 from gan_lessons.lens.diagnose.story import Finding, Rule, Story
 from gan_lessons.lens.diagnose.straight_through import uncut
 from gan_lessons.lens.diagnose.taught_average import taught_average
 from gan_lessons.lens.diagnose.terms_without_gradients import ran_without_gradients
+from gan_lessons.lens.diagnose.thawed_late import thawed_late
 from gan_lessons.lens.diagnose.thrown_away import thrown_away
 from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unregistered import come_later, plain_tensors
@@ -111,17 +115,17 @@ STEPPED = "What each optimizer stepped on:"
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, drawn, mere_number,
     ran_without_gradients, number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms,
-    polluted, for_the_input, pulled_apart, follows_its_opponent, stale_weights, never_walked,
-    idle_net, parts_never_walked, lost_terms, thrown_away, kept_by_reference, squashed_twice,
-    weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target, taught_teacher,
-    taught_average, pulled_alike, helps_its_judge, nothing_to_tell_apart, other_form, wrong_judge,
-    clipped_in_vain, still_scaled, never_scaled, never_stepped, ranks_differ, exchanged,
-    holds_the_wrong_net, in_no_optimizer, come_later, plain_tensors, of_nobody, emptied,
-    forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
-    hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals, uncalled_reversals,
-    turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
-    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
-    batchnorm_updates,
+    polluted, for_the_input, read_and_left, pulled_apart, follows_its_opponent, stale_weights,
+    never_walked, idle_net, parts_never_walked, lost_terms, thrown_away, kept_by_reference,
+    squashed_twice, weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target,
+    taught_teacher, taught_average, pulled_alike, helps_its_judge, nothing_to_tell_apart,
+    other_form, wrong_judge, clipped_in_vain, still_scaled, never_scaled, never_stepped,
+    ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, come_later, plain_tensors,
+    thawed_late, put_back, moves_though_frozen, of_nobody, emptied, forgotten_parts, held_twice,
+    one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up, frozen_by_a_name,
+    cancelled, to_itself, uncut, reversals, uncalled_reversals, turned_round, flat, all_pairs,
+    counted_twice, stepped_again, not_finite, in_vain, needless_retain, memory_growth, update_kind,
+    from_before, never_received, frozen, batchnorm_updates,
 )  # fmt: skip
 
 
@@ -199,8 +203,8 @@ def diagnose(record: Record) -> Diagnosis:
     (a net in no optimizer, a parameter twice in one, ...), ``ranks-differ``, ``squashed-twice``,
     ``unclipped``, ``still-scaled`` (by AMP), ``hooks`` (pile up), ``cancelled`` (a difference of
     the same), ``reversed`` (a whole loss; or not at all), ``flat`` (an operation without a slope),
-    ``broadcast``, ``counted-twice``, ``not-finite``, ``pulled-alike`` (opponents that help each
-    other), ``other-form`` (of what a judge sees in either turn), ``not-frozen`` (by an attribute).
+    ``broadcast``, ``counted-twice``, ``not-finite``, ``not-frozen`` (moved all the same),
+    ``not-restored``, ``pulled-alike`` (opponents that agree), ``other-form`` (in either turn).
 
     Waste: ``in-vain``, ``needless-retain``, ``memory-growth``; and, where it may be a fault or
     meant so, ``moving-target`` and some of the codes above.

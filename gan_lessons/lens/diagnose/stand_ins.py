@@ -11,6 +11,16 @@ STAND_INS = (
 )
 WITH_THEIR_GRAPH = "Make these tensors of the parameters of {nets} with their graph: without {how}."
 
+COPIES = (
+    "{call} has no way to {nets}: it reaches parameters of just the same shapes, of a copy that "
+    "was made for it."
+)
+NOT_COPIES = (
+    "Compute this loss from the parameters of {nets} themselves. copy.deepcopy and .data leave no "
+    "graph: if inner steps are to be learned through, make the new values of the parameters "
+    "(`p - lr * grad`, create_graph=True) and run {nets} with them by torch.func.functional_call."
+)
+
 
 def cut_stand_ins(story: Story, step: Step, call: BackwardCall) -> Cut | None:
     """Where leaves were cut off from what was made of the parameters of the step's nets, which

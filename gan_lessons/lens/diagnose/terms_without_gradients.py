@@ -41,9 +41,10 @@ def _for_a_term(story: Story, call: BackwardCall, net: str) -> Forward | None:
     """The forward of ``net`` without a graph of which a term of this loss was made."""
     nodes = story.record.graph.nodes
     for key in sorted(summed(story, call)[0]):
-        ran = [f for f in story.fed_into.get(key, ()) if f.net == net and f.frozen is None]
-        if ran and nodes[key].shape == ():
-            return ran[-1]
+        for ran in story.fed_into.get(key, ()) if nodes[key].shape == () else ():
+            # One with a graph had a part without parameters that train.
+            if ran.net == net and ran.frozen is None and not story.built_by.get(ran.index):
+                return ran
     return None
 
 

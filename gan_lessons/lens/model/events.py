@@ -136,6 +136,7 @@ class Event:
     of the forward. Of a step, ``holds``: net -> the parameters it was for, and ``began``: the
     number of events before it began (a closure's are between); of one that found no gradient,
     ``stood_still``: the weights kept their values. (Momentum and weight decay move them by zeros.)
+    ``frozen``: nets of which all that it holds had no requires_grad then.
     Of a "grad", ``nodes``: ids of the graph nodes that it walked. Of a step, ``hooks``: net -> how
     many hooks stand on what backward brings to it.
     ``computed_with``: (net, parameter) of the gradients that somebody's code computed with since
@@ -163,6 +164,7 @@ class Event:
     stood_still: bool | None = None
     nodes: tuple[int, ...] = ()
     hooks: Mapping[str, int] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
     computed_with: tuple[tuple[str, str], ...] = ()
 
     @property

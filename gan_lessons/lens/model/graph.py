@@ -52,7 +52,8 @@ class Cut:
     ``how``: detach(), .data, torch.no_grad, or an operation that no gradient passes (argmax()).
     ``line``: where that was done. ``through``: the net whose forward ran there. ``judged``: what
     went to ``target`` had come through weights that no optimizer holds, outside the nets.
-    ``since``: the operations outside the nets that it had gone through since it was cut.
+    ``since``: the operations outside the nets that it had gone through since it was cut, and those
+    that choose (``gt``, ``argmax``), wherever.
     """
 
     source: int
@@ -108,6 +109,10 @@ class Graph:
     ``left``: (node, how, line) where a value left for NumPy, and torch cannot follow it.
     ``numbers``: (node, how, line) where a value became a Python number while a net ran, or one that
     an operation with a graph took later.
+    ``numbered``: (node, node): outside the nets the first was read as a Python number, and the
+    second took that number.
+    ``taught``: (net, parameter, node): what somebody's code made of the gradient of that parameter
+    went into this node.
     ``fed``: (forward, node): what went into this node came through a forward that built no graph;
     of each net the last.
     ``lines``: node -> its line, of those that no net made (a loss, say). ``outer_lines``: of those
@@ -150,6 +155,8 @@ class Graph:
     read: frozenset[int] = frozenset()
     left: tuple[tuple[int, str, Line], ...] = ()
     numbers: tuple[tuple[int, str, Line], ...] = ()
+    numbered: tuple[tuple[int, int], ...] = ()
+    taught: tuple[tuple[str, str, int], ...] = ()
     fed: tuple[tuple[int, int], ...] = ()
     lines: Mapping[int, Line] = field(default_factory=dict)
     outer_lines: Mapping[int, tuple[Line, ...]] = field(default_factory=dict)

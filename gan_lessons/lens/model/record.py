@@ -22,6 +22,7 @@ from gan_lessons.lens.model.events import (
     Scaling,
 )
 from gan_lessons.lens.model.graph import Graph, HeldBytes
+from gan_lessons.lens.model.line import Line
 
 if TYPE_CHECKING:
     from gan_lessons.lens.show import GradientTable
@@ -63,6 +64,10 @@ class Record:
     ``Graph.strangers``, of the parameters in it. ``come_later``: net -> parameter that it got while
     the recording ran -> its number. ``plain``: net -> attribute that holds a tensor which wants a
     gradient and is no parameter -> its leaves; nobody read that gradient, or moved the tensor.
+    ``put_back``: (net, events by then, line) where its state was taken, and (events by then, line)
+    where this state, being the memory of the net itself, was loaded into it.
+    ``thawed``: net -> parameter that no optimizer held, and that was frozen -> the one line that
+    thawed it, which did the same to none that an optimizer held.
     """
 
     parameters: Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -91,6 +96,8 @@ class Record:
     unreversed: dict[str, str] = field(default_factory=dict)
     unregistered: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     come_later: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    put_back: list[tuple[str, int, Line, int, Line]] = field(default_factory=list)
+    thawed: Mapping[str, Mapping[str, Line]] = field(default_factory=dict)
     plain: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     complete: bool = False
 

@@ -83,22 +83,21 @@ class LiveGraph:
         self.nodes: dict[int, Node] = {}
         self.cuts: dict[tuple[int, int], Cut] = {}
         self.slopes: dict[tuple[int, int], Cut] = {}
-        self.read: set[int] = set()
         self.left: list[tuple[int, str, Line]] = []
         self.numbers: list[tuple[int, str, Line]] = []
+        self.numbered, self.taught = list[tuple[int, int]](), list[tuple[str, str, int]]()
         self.fed: dict[tuple[int, int], None] = {}
         self.lines: dict[int, Line] = {}  # of nodes that no net made
         self.outer_lines: dict[int, tuple[Line, ...]] = {}
         self.cancelled, self.judged, self.anew = set[int](), set[int](), set[int]()
-        self.zeros, self.curved, self.asked = set[int](), set[int](), set[int]()
+        self.zeros, self.curved, self.asked, self.read = (set[int]() for _ in range(4))
         self.checkpoint: Line | None = None  # of one that runs now, and will build no graph
         self._checkpointed: dict[tuple[str, str], Line] = {}
-        self.constants, self.factors = dict[int, float](), dict[int, float]()
-        self.labels, self.passes = dict[int, float](), dict[int, float]()
+        numbers = (dict[int, float]() for _ in range(4))
+        self.constants, self.factors, self.labels, self.passes = numbers
         self.pairs, self.targets = dict[int, int](), dict[int, frozenset[str]]()
         self.written: dict[int, Line] = {}  # node that made a tensor -> what wrote into it since
-        self.names: dict[int, str] = {}
-        self.held: set[int] = set()  # ids of what some optimizer holds
+        self.names, self.held = dict[int, str](), set[int]()  # ids of what some optimizer holds
         self._strangers: dict[int, int] = {}  # node of a parameter of no net -> its number
         # id -> such one, its version and what was measured of it
         self._strange: dict[int, tuple[TensorWeakRef, int, list[Fingerprint]]] = {}
@@ -206,6 +205,8 @@ class LiveGraph:
             read=frozenset(self.read),
             left=tuple(self.left),
             numbers=tuple(self.numbers),
+            numbered=tuple(self.numbered),
+            taught=tuple(self.taught),
             fed=tuple(self.fed),
             lines=self.lines,
             outer_lines=self.outer_lines,

@@ -28,10 +28,12 @@ class GradientReads:
         self.found: dict[Place, None] = {}
         self._given: dict[int, tuple[TensorWeakRef, Place]] = {}
 
-    def given(self, place: Place | None, gradient: Any) -> None:
-        """``.grad`` of the parameter at ``place`` was read."""
-        if place is not None and isinstance(gradient, Tensor) and not _by_torch():
+    def given(self, place: Place | None, gradient: Any) -> bool:
+        """``.grad`` of the parameter at ``place`` was read. Was it by somebody's own code?"""
+        theirs = place is not None and isinstance(gradient, Tensor) and not _by_torch()
+        if theirs and place is not None:
             self._given[id(gradient)] = TensorWeakRef(gradient), place
+        return theirs
 
     def taken(self, func: Any, name: str, args: Any, out: Any) -> None:
         """The operation ``func`` took these arguments."""

@@ -82,11 +82,15 @@ class Journal(Generic[AnyRecord]):
             states, held = ({}, HeldBytes()) if inside else self.graph.look(roots)
             self.operations.values.forget_the_dead()
             self.operations.reads.forget_the_dead()
+            self.operations.made.forget_the_dead()
             self._ledger.observe(clearing=kind == "zero_grad")
             grads, moved = self._ledger.grads(), self._weights.moved()
         record.graph = self.graph.graph()
         if reads := self.operations.reads.found:
             details["computed_with"], self.operations.reads.found = tuple(reads), {}
+        for net, mine in details.get("holds", {}).items():
+            if mine and not any(self._names[net][name].requires_grad for name in mine):
+                details["frozen"] = (*details.get("frozen", ()), net)
         event = Event(index, kind, target, line, grads, moved, held, states, **details)
         record.events.append(event)
 
@@ -147,6 +151,7 @@ class Journal(Generic[AnyRecord]):
             record.unregistered = in_plain_lists(self._nets)
             record.come_later = come_later(self._nets, self._names)
             record.plain = self._plain_tensors()
+            record.thawed = self.operations.thawing.once(self._names, self.graph.held)
             record.aliased = (*record.aliased, *on_one_memory(self._names))
             now = self._batchnorm_updates()
             record.batchnorm = {net: now[net] - before for net, before in self._batchnorm.items()}

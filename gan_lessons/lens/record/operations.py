@@ -15,9 +15,11 @@ import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.gradient_reads import GradientReads
 from gan_lessons.lens.record.line_tracing import unheard
+from gan_lessons.lens.record.made_of_gradients import MadeOfGradients
 from gan_lessons.lens.record.source_lines import caller_line, outer_lines
 from gan_lessons.lens.record.targets import Targets
 from gan_lessons.lens.record.telling_numbers import TellingNumbers
+from gan_lessons.lens.record.thawing import Thawing
 from gan_lessons.lens.record.unread import Unread
 from gan_lessons.lens.record.values import READS, Values
 
@@ -52,6 +54,7 @@ class Operations(TorchFunctionMode):
         self.values = Values(graph)
         self.numbers, self.targets = TellingNumbers(graph), Targets(graph)
         self.unread, self.reads = Unread(graph), GradientReads()
+        self.thawing, self.made = Thawing(), MadeOfGradients(graph)
         self.ended = False
         self._paused = 0  # how deep the stack of modes was
 
@@ -68,9 +71,11 @@ class Operations(TorchFunctionMode):
         if name in _CUT_OR_EXPOSE and (how := _special(func, name)):
             out = self._special_call(how, name, func, args, kwargs)
             self.reads.taken(func, name, args, out)
+            self._made_of_gradients(args, out)
             return out
         if name == "requires_grad_" or (name == "__set__" and func == internals.FREEZES):
-            self._graph.freezes(args[0], caller_line())
+            self._graph.freezes(args[0], line := caller_line())
+            self.thawing.switched(args[0], line)
         if name[-1:] == "_" or kwargs.get("inplace"):
             self._written(name, args, kwargs)
         out = func(*args, **kwargs)
@@ -78,7 +83,8 @@ class Operations(TorchFunctionMode):
         if name == "__get__":
             if func == internals.READS_GRAD:
                 self.values.gradient_of(self._graph.gradient_read(args[0]), out)
-                self.reads.given(self._graph.place_of(args[0]), out)
+                if self.reads.given(place := self._graph.place_of(args[0]), out):
+                    self.made.read(place, out)
             elif self.values.followed and isinstance(out, Tensor):
                 self._attribute(out, args[0])
         elif name != "__set__" and (
@@ -95,11 +101,17 @@ class Operations(TorchFunctionMode):
                 self._operation(name, taken, made)
                 if func is torch.autograd.grad:
                     self._slopes(made, *args, **kwargs)
+        self._made_of_gradients((args, kwargs), out)
         if self._graph.checkpoint is not None:
             self._graph.ran_in_checkpoint(args)
         if not torch.is_grad_enabled() and not self._graph.running:
             self._graph.ungraded.update(id(p) for p in args if isinstance(p, nn.Parameter))
         return out
+
+    def _made_of_gradients(self, taken: Any, out: Any) -> None:
+        if self.made.followed:
+            with internals.without_torch_functions():
+                self.made.went(tensors_in(taken), tensors_in(out))
 
     def pause(self) -> None:
         """Hear nothing until ``resume``: most calls of a step are those of its optimizer."""
@@ -171,7 +183,7 @@ class Operations(TorchFunctionMode):
             if given:
                 self.values.went_into(new or [node], given)
             if taken:
-                self.values.used(taken[0])
+                self.values.used(taken[0], node)
             if new and not self._graph.running:
                 key = self._graph.id_of(node)
                 self._graph.lines[key] = caller_line()

@@ -32,6 +32,7 @@ from gan_lessons.lens.record.optimizer_steps import (
     watch_steps,
 )
 from gan_lessons.lens.record.pulls import Pulls
+from gan_lessons.lens.record.putting_back import PuttingBack
 from gan_lessons.lens.record.reversal_modules import watch_reversals
 from gan_lessons.lens.record.scaling import Scalings
 from gan_lessons.lens.record.source_lines import backward_operand, caller_line, is_engines
@@ -101,6 +102,7 @@ class Recorder:
             attaching.replace_function(undo, owner, "zero_grad", self._around_zero_grad)
         Scalings(self.journal, self._names, self._hears).attach(undo)
         Checkpoints(self.journal.graph, self._hears).attach(undo)
+        PuttingBack(self.journal, self._names, self._hears).attach(undo)
         watch_reversals(undo, self._nets, self._record.unreversed, self._hears)
         attaching.enter_mode(undo, self.journal.operations)
 

@@ -21,6 +21,7 @@ from gan_lessons.lens.record.source_lines import caller_line
 
 _LEAVES = {"numpy", "__array__"}  # ways out of torch: what comes back is a stranger
 _NUMBERS = {"item": ".item()", "tolist": ".tolist()", "__float__": "float()", "__int__": "int()"}
+_CHOOSE = {"gt", "ge", "lt", "le", "argmax", "argmin", "multinomial", "bernoulli"}
 _ANEW = {"tensor", "as_tensor"}  # of the numbers of all that they were given
 READS = {*_LEAVES, "item", "tolist", "__float__", "__int__", "__bool__", "__repr__", "__format__"}
 
@@ -53,6 +54,7 @@ class Values:
         self._made: dict[int, tuple[TensorWeakRef, Makers]] = {}
         self._storages: dict[int, tuple[StorageWeakRef, Detached]] = {}
         self._read: dict[float, tuple[int, str, Line]] = {}  # numbers that nothing has taken yet
+        self._taken: dict[float, int] = {}  # and those that something has
 
     @property
     def followed(self) -> bool:
@@ -167,8 +169,10 @@ class Values:
             self._graph.left.append((key, "NumPy", caller_line()))
 
     def _through(self, name: str) -> frozenset[str]:
-        """What a net does inside is its own affair."""
-        return frozenset() if self._graph.running or not name else frozenset([name.strip("_")])
+        """What a net does inside is its own affair, but for a choice."""
+        name = name.strip("_")
+        known = name in _CHOOSE or not self._graph.running
+        return frozenset([name]) if name and known else frozenset()
 
     def became(self, number: float, name: str, taken: Sequence[Tensor]) -> None:
         """Outside the nets these were read as a Python number: it may be printed, or computed with;
@@ -177,11 +181,17 @@ class Values:
             for tensor in (t for t in taken if t.requires_grad):
                 node = torch.autograd.graph.get_gradient_edge(tensor).node
                 self._read[number] = self._number(node), _NUMBERS[name], caller_line()
+                self._taken.pop(number, None)
 
-    def used(self, numbers: Iterable[Any]) -> None:
-        """An operation with a graph took these arguments."""
-        for number in (x for x in numbers if type(x) is float and x in self._read):
-            self._graph.numbers.append(self._read.pop(number))
+    def used(self, numbers: Iterable[Any], node: Any) -> None:
+        """An operation with a graph, which built ``node``, took these arguments."""
+        for number in (x for x in numbers if type(x) is float):
+            if number in self._read:
+                self._graph.numbers.append(found := self._read.pop(number))
+                self._taken[number] = found[0]
+            # Zero, one and a half may stand there by chance.
+            if number in self._taken and not (1024 * number).is_integer():
+                self._graph.numbered.append((self._taken[number], self._number(node)))
 
     def taken_from(self, parameter: nn.Parameter, how: str) -> None:
         """The forward that runs reads this parameter past the graph."""
@@ -199,6 +209,7 @@ class Values:
         self._storages.clear()
         self._made.clear()
         self._read.clear()
+        self._taken.clear()
 
     def _cut(self, tensor: Tensor, past: Detached, new: Sequence[Any]) -> None:
         """Say where a detached tensor went in: at its own leaf if it was made one, else at the
