@@ -37,9 +37,12 @@ TAKE_THREE = {  # something grows, or is done time and again: once or twice may 
     "averaged_weights_with_a_graph", "an_average_that_learns_as_well",
     "an_average_inside_a_module_that_learns_as_well",
     "a_critic_thawed_by_a_generator_that_is_used_up",
+    "a_trunk_that_is_thawed_and_in_no_optimizer",
 }  # fmt: skip
 TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or another turn's
     "an_entropy_that_is_subtracted_as_a_number",
+    "the_loss_of_a_weight_is_left_in_the_actor",
+    "a_frozen_judge_that_momentum_moves",
     "a_checkpoint_of_what_wants_no_gradient",
     "losses_that_are_averaged_by_numpy",
     "weights_that_are_clipped_into_new_ones",
