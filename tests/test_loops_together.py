@@ -37,12 +37,15 @@ TAKE_THREE = {  # something grows, or is done time and again: once or twice may 
     "averaged_weights_with_a_graph", "an_average_that_learns_as_well",
     "an_average_inside_a_module_that_learns_as_well",
     "a_critic_thawed_by_a_generator_that_is_used_up",
+    "a_trunk_that_is_thawed_and_in_no_optimizer",
 }  # fmt: skip
 TAKE_TWO = {  # what is left for the next iteration, or may be so by chance, or another turn's
     "told_to_look_false_beside_a_distance_to_the_truth", "told_to_look_false_in_pairs",
     "a_mask_that_is_to_look_false", "a_judge_with_one_label_for_all",
     "a_judge_that_draws_all_to_one_number",
     "an_entropy_that_is_subtracted_as_a_number",
+    "the_loss_of_a_weight_is_left_in_the_actor",
+    "a_frozen_judge_that_momentum_moves",
     "a_checkpoint_of_what_wants_no_gradient",
     "losses_that_are_averaged_by_numpy",
     "weights_that_are_clipped_into_new_ones",

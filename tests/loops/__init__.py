@@ -15,6 +15,7 @@ from . import (
     loss_forms,
     lost_terms,
     no_gradient_there,
+    nothing_fixed,
     odd_parameters,
     on_the_way,
     other_form,
@@ -40,9 +41,9 @@ from .kit import LOOPS, Loop, Verdict, judge
 FAMILIES = (
     errors, cut_off, on_the_way, kept_out, checkpointed, partly, polluted, for_the_input, summed,
     crossed, ownership, unregistered, thawed, put_back, forgotten, unused_loss, lost_terms,
-    loss_forms, clipping, directions, truths, other_form, wrong_judge, lone, odd_parameters,
-    no_gradient_there, useless_gradients, samples, terms_without_gradients, stand_ins,
-    straight_through, kept_by_reference, right,
+    loss_forms, nothing_fixed, clipping, directions, truths, other_form, wrong_judge, lone,
+    odd_parameters, no_gradient_there, useless_gradients, samples, terms_without_gradients,
+    stand_ins, straight_through, kept_by_reference, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

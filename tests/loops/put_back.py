@@ -95,5 +95,5 @@ def a_state_that_was_kept_is_loaded_into_a_copy(it: It, i: int) -> None:
     state = G.state_dict()
     of_judge(it, i)
     of_player(it, i)
-    it.copy = copy.deepcopy(G)
-    it.copy.load_state_dict(state)
+    it.kept.append(copy.deepcopy(G))
+    it.kept[-1].load_state_dict(state)

@@ -223,7 +223,7 @@ def taught_teacher(story: Story) -> Iterator[Finding]:
     """
     told = set[object]()
     for call in story.calls_made:
-        for terms, sides in _drawn_together(story, call):
+        for terms, sides in drawn_together(story, call):
             others = [
                 story.leaves_of(t)
                 for c in story.calls_made
@@ -247,7 +247,7 @@ def taught_teacher(story: Story) -> Iterator[Finding]:
                     yield _taught(story, call, net, name, len(teacher), asleep, min(terms))
 
 
-def _drawn_together(
+def drawn_together(
     story: Story, call: BackwardCall
 ) -> Iterator[tuple[set[int], tuple[frozenset[tuple[str, str]], frozenset[tuple[str, str]]]]]:
     """The nodes of a term that draws two sides together, and the parameters behind each side."""

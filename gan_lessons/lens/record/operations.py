@@ -82,9 +82,7 @@ class Operations(TorchFunctionMode):
         self.reads.taken(func, name, args, out)
         if name == "__get__":
             if func == internals.READS_GRAD:
-                self.values.gradient_of(self._graph.gradient_read(args[0]), out)
-                if self.reads.given(place := self._graph.place_of(args[0]), out):
-                    self.made.read(place, out)
+                self._gradient_read(args[0], out)
             elif self.values.followed and isinstance(out, Tensor):
                 self._attribute(out, args[0])
         elif name != "__set__" and (
@@ -107,6 +105,11 @@ class Operations(TorchFunctionMode):
         if not torch.is_grad_enabled() and not self._graph.running:
             self._graph.ungraded.update(id(p) for p in args if isinstance(p, nn.Parameter))
         return out
+
+    def _gradient_read(self, tensor: Tensor, gradient: Any) -> None:
+        self.values.gradient_of(self._graph.gradient_read(tensor), gradient)
+        if self.reads.given(place := self._graph.place_of(tensor), gradient):
+            self.made.read(place, gradient)
 
     def _made_of_gradients(self, taken: Any, out: Any) -> None:
         if self.made.followed:
