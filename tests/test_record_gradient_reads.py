@@ -60,8 +60,19 @@ def test_what_is_computed_with_is_told_with_the_next_event(
         lambda net, optimizer: (net.weight.grad is None, optimizer.step(lambda: torch.zeros(()))),
         lambda net, _: net.weight.norm(),
     ],
-    ids=["None", "shape", "zero", "data", "detach", "clip", "step", "closure", "None, then step",
-         "None, then closure", "weight"],
+    ids=[
+        "None",
+        "shape",
+        "zero",
+        "data",
+        "detach",
+        "clip",
+        "step",
+        "closure",
+        "None, then step",
+        "None, then closure",
+        "weight",
+    ],
 )
 def test_what_is_only_looked_at_or_cleared_or_torchs_own_work_is_not(
     between: Callable[[nn.Linear, SGD], object],
