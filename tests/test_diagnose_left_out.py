@@ -1,0 +1,261 @@
+"""Who stays frozen, or learns though it is an average: loops that lack one thing of the fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from gan_lessons.lens.diagnose import Finding
+from tests.loops.kit import bce, mlp, noise, real, sgd
+from tests.test_diagnose_near_misses import of_code
+from tests.test_diagnose_one_guard import told
+from tests.test_diagnose_real_code import step
+
+
+@pytest.fixture(autouse=True)
+def the_same_numbers_each_time() -> None:
+    torch.manual_seed(0)
+
+
+def toggle(nets: list[nn.Module], on: bool) -> None:
+    for net in nets:
+        net.requires_grad_(on)
+
+
+# Frozen together, and one of them thawed ----------------------------------------------------------
+
+Loss = Callable[[nn.Module, nn.Module, int], Tensor]
+
+
+def of_both(one: nn.Module, two: nn.Module, i: int) -> Tensor:
+    return bce(one(real(i)), 1.0) + bce(two(real(i)), 1.0)
+
+
+def judges(asleep: tuple[bool, ...], loss: Loss = of_both) -> list[Finding]:
+    """asleep: of each iteration, whether the second judge is not thawed with the first."""
+    one, two, G = mlp(2, 2), mlp(2, 2), mlp(2, 2)
+    both, og = sgd(one, two), sgd(G)
+
+    def turn(i: int) -> None:
+        toggle([one, two], False)
+        step(og, bce(one(G(noise(i))), 1.0) + bce(two(G(noise(i))), 1.0))
+        toggle([one] if asleep[i] else [one, two], True)
+        step(both, loss(one, two, i))
+
+    nets: dict[str, nn.Module] = {"one": one, "two": two, "G": G}
+    found = told(nets, {"both": both, "G": og}, turn, len(asleep))
+    return [f for f in of_code(found, "cut-off") if "it stayed frozen" in f.message]
+
+
+@pytest.mark.parametrize(
+    ("asleep", "times"),
+    [
+        ((True,), 0),
+        ((True, True), 1),
+        ((False, True), 0),
+        ((False, True, True), 1),
+        ((False, True, True, False), 0),
+        ((True, True, False), 0),
+    ],
+)
+def test_a_judge_is_left_frozen_from_some_call_on(asleep: tuple[bool, ...], times: int) -> None:
+    found = judges(asleep)
+    assert [f.net for f in found] == ["two"] * times
+
+
+def test_it_is_told_at_the_first_of_these_calls() -> None:
+    (one,) = judges((False, True, True, True))
+    assert one.message.startswith("two learns nothing from `loss.backward()`: it stayed frozen")
+    (again,) = judges((True, True, True, True))
+    assert again.events[0] < one.events[0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "times"),
+    [
+        (lambda one, two, i: bce(one(two(real(i))), 1.0), 0),
+        (lambda one, two, i: bce(one(real(i)), 1.0), 0),
+        (lambda one, two, i: bce(two(real(i)), 1.0) + 0 * one(real(i)).sum(), 1),
+    ],
+    ids=["under the other", "no term of it", "a term of each"],
+)
+def test_a_judge_is_left_frozen_if_the_loss_has_a_term_of_it(loss: Loss, times: int) -> None:
+    assert len(judges((True, True, True), loss)) == times
+
+
+# Frozen for another, and not thawed for itself ----------------------------------------------------
+
+
+def critic_after(order: str) -> list[Finding]:
+    """q: the turn of a critic and its encoder; a: of the actor, who learns through the critic; n:
+    the same without a step. F, f: the critic is frozen, by two lines; T: thawed."""
+    enc, critic, actor = mlp(2, 2), mlp(2, 1), mlp(2, 2)
+    oq, oa = sgd(enc, critic), sgd(actor)
+
+    def turn(i: int) -> None:
+        for part in order:
+            if part == "q":
+                step(oq, mse_loss(critic(enc(noise(i))), real(i)[:, :1]))
+            elif part == "F":
+                critic.requires_grad_(False)
+            elif part == "f":
+                toggle([critic], False)
+            elif part == "T":
+                critic.requires_grad_(True)
+            elif part in "an":
+                loss = -critic(actor(noise(i))).mean()
+                oa.zero_grad()
+                loss.backward()
+                if part == "a":
+                    oa.step()
+
+    nets: dict[str, nn.Module] = {"enc": enc, "critic": critic, "actor": actor}
+    found = told(nets, {"q": oq, "actor": oa}, turn, 1)
+    return [f for f in of_code(found, "cut-off") if "never thawed again" in f.message]
+
+
+@pytest.mark.parametrize(
+    ("order", "times"),
+    [
+        ("qFaqaq", 1),
+        ("qFaqaqa", 1),
+        ("qFaqa", 0),
+        ("qFaqqa", 0),
+        ("qFaaqq", 0),
+        ("qFaqaqTq", 0),
+        ("FaqaqaqT", 0),
+        ("qFqaqaq", 0),
+        ("qFaTqFaTq", 0),
+        ("qFaTqFaqaq", 1),
+        ("qFnqnq", 0),
+        ("qFnqaq", 0),
+        ("qFaqTfaq", 0),
+        ("qFaTfqaqaq", 0),
+        ("qqFaqaqaq", 1),
+        ("qaqFaqaaq", 1),
+    ],
+)
+def test_a_critic_is_frozen_for_another_round_once_more(order: str, times: int) -> None:
+    assert [f.net for f in critic_after(order)] == ["critic"] * times
+
+
+# An average that learns ---------------------------------------------------------------------------
+
+
+def averaged(mine: nn.Module, other: nn.Module, some: bool = False) -> None:
+    with torch.no_grad():
+        for (name, p), q in zip(mine.named_parameters(), other.parameters(), strict=True):
+            if not some or "weight" in name:
+                p.lerp_(q, 0.1)
+
+
+def apart(one: nn.Module, two: nn.Module, i: int) -> Tensor:
+    return mse_loss(one(noise(i)), two(real(i)))
+
+
+def averages(
+    when: tuple[int, ...] = (0, 1, 2),
+    *,
+    some: bool = False,
+    both: bool = False,
+    loss: Callable[[nn.Module, nn.Module, int], Tensor] = apart,
+    stepped: tuple[int, ...] = (0, 1, 2),
+    larger: bool = False,
+) -> list[Finding]:
+    """when: in which iterations it is averaged. some: its weights, and not its biases. both: the
+    other is moved by hand as well. stepped: where it is stepped. larger: it has one more layer."""
+    more = nn.Sequential(mlp(2, 2), nn.Linear(2, 2, bias=False))
+    online, average, third = mlp(2, 2), more if larger else mlp(2, 2), mlp(2, 2)
+    whole = sgd(average, online, third)
+
+    def turn(i: int) -> None:
+        if i in when:
+            averaged(more[0] if larger else average, online, some)
+            if both:
+                averaged(online, average)
+        if i in stepped:
+            step(whole, loss(online, average, i))
+            step(whole, third(real(i)).square().mean())
+
+    nets: dict[str, nn.Module] = {"online": online, "average": average, "third": third}
+    return of_code(told(nets, {"whole": whole}, turn, 3), "moving-target")
+
+
+@pytest.mark.parametrize("when", [(), (1,), (1, 2), (0, 1, 2)])
+def test_an_average_is_rewritten_time_and_again(when: tuple[int, ...]) -> None:
+    found = averages(when)
+    assert [f.net for f in found] == ["average"] * (len(when) > 1)
+
+
+@pytest.mark.parametrize("stepped", [(), (1,), (0, 2)])
+def test_an_average_learns_more_than_once(stepped: tuple[int, ...]) -> None:
+    assert bool(averages(stepped=stepped)) is (len(stepped) > 1)
+
+
+@pytest.mark.parametrize("how", ["some", "both", "larger"])
+def test_what_is_rewritten_otherwise_is_no_average(how: str) -> None:
+    some, both, larger = (how == one for one in ("some", "both", "larger"))
+    assert averages(some=some, both=both, larger=larger) == []
+
+
+def test_an_average_that_runs_without_gradients_does_not_learn() -> None:
+    assert averages(loss=lambda one, two, i: apart(one, two.requires_grad_(False), i)) == []
+
+
+class Inside(nn.Module):
+    """Parts of one module. deep: inside a part of it. layer: each is a single layer."""
+
+    def __init__(self, deep: bool = False, layer: bool = False, other: int = 2) -> None:
+        super().__init__()
+
+        def made(m: int) -> nn.Module:
+            return nn.Linear(2, m) if layer else mlp(2, m)
+
+        parts = nn.ModuleDict({"online": made(2), "average": made(2), "third": made(other)})
+        self.place = nn.ModuleDict({"inner": parts}) if deep else parts
+        self.deep = deep
+
+    def parts(self) -> list[nn.Module]:
+        found = self.place["inner"] if self.deep else self.place
+        assert isinstance(found, nn.ModuleDict)
+        return [*found.values()]
+
+
+def averages_inside(
+    net: Inside, *, some: bool = False, both: bool = False, cut: bool = False, few: bool = False
+) -> list[Finding]:
+    opt = sgd(net)
+
+    def turn(i: int) -> None:
+        online, average, third = net.parts()
+        if not few or i == 1:
+            averaged(average, online, some)
+            if both:
+                averaged(online, average)
+        of_average = average(real(i)).detach() if cut else average(real(i))
+        step(opt, mse_loss(online(noise(i)), of_average))
+        step(opt, third(real(i)).square().mean())
+
+    return of_code(told({"net": net}, {"opt": opt}, turn, 3), "moving-target")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_part_that_is_an_average_of_another(deep: bool) -> None:
+    """Of the one that learns by the same calls."""
+    (one,) = averages_inside(Inside(deep))
+    place = "net.place.inner" if deep else "net.place"
+    assert f"moves {place}.average by" in one.message
+    assert f"an average of {place}.online" in one.message
+
+
+@pytest.mark.parametrize("how", ["some", "both", "cut", "few"])
+def test_a_part_that_is_rewritten_otherwise_is_no_average(how: str) -> None:
+    assert averages_inside(Inside(), **{how: True}) == []
+
+
+def test_a_layer_that_is_rewritten_is_no_average() -> None:
+    assert averages_inside(Inside(layer=True)) == []
