@@ -106,3 +106,43 @@ def test_what_is_thrown_away_in_each_order(order: str, times: int) -> None:
 def test_once_it_is_told_of_what_is_never_used(order: str, times: int) -> None:
     assert len(thrown_away(order, 1)) == times
     assert len(thrown_away(order, 3)) == 1
+
+
+# Through another player ---------------------------------------------------------------------------
+
+
+def verdicts(order: str, trained: bool = True, joint: bool = False) -> list[Finding]:
+    """z, s: the gradients of G are cleared, G steps. m, v: backward of a distance, of a verdict by
+    D. d: the turn of D. joint: the optimizer of G holds D as well."""
+    G, D, E = mlp(2, 2), mlp(2, 1), mlp(2, 2)
+    og, od = sgd(G, D) if joint else sgd(G), sgd(D if trained else E)
+
+    def turn(i: int) -> None:
+        for letter in order:
+            if letter == "z":
+                og.zero_grad()
+            elif letter == "s":
+                og.step()
+            elif letter == "m":
+                (G(noise(i)) - real(i)).square().mean().backward()
+            elif letter == "v":
+                bce(D(G(noise(i))), 1.0).backward()
+            elif letter == "d":
+                step(od, bce((D if trained else E)(real(i)), 1.0))
+
+    nets: dict[str, nn.Module] = {"G": G, "D": D, "E": E}
+    return of_code(told(nets, {"G": og, "D": od}, turn, 3), "thrown-away")
+
+
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize(
+    "order", ["zmsvd", "zmvsd", "zmszvd", "zmsvds", "zmsdv", "zvzmsd", "zvdms"]
+)
+def test_a_step_that_comes_before_the_verdict_in_each_order(
+    order: str, trained: bool, joint: bool
+) -> None:
+    found = verdicts(order, trained, joint)
+    early = [f for f in found if "comes before that call" in f.message]
+    assert bool(early) is (order == "zmsvd" and trained and not joint)
+    assert bool(found) is (order in ("zmsdv", "zvzmsd") or bool(early))
