@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
+from torch.utils.checkpoint import checkpoint
 
 from gan_lessons.lens.diagnose import Finding
 from tests.loops.kit import bce, mlp, noise, real, sgd
@@ -259,3 +261,140 @@ def test_a_part_that_is_rewritten_otherwise_is_no_average(how: str) -> None:
 
 def test_a_layer_that_is_rewritten_is_no_average() -> None:
     assert averages_inside(Inside(layer=True)) == []
+
+
+# Listed twice -------------------------------------------------------------------------------------
+
+
+def listed_twice(order: str, *, some: bool = False) -> list[Finding]:
+    """The turn of an optimizer that lists D twice (or one parameter of it: some), by letters: f, a
+    loss of free, which no optimizer holds, beside that of D; b, of a bare parameter of no net; e,
+    the loss of free with that of E, whom another optimizer steps; n, no step."""
+    D, E, free, bare = mlp(2, 1), mlp(2, 1), mlp(2, 1), nn.Parameter(torch.ones(1))
+    twice = [*D.parameters(), *[*D.parameters()][: 1 if some else 9]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch: a parameter is listed twice
+        od = torch.optim.SGD(twice, lr=0.05)
+    oe = sgd(E)
+
+    def turn(i: int) -> None:
+        loss = bce(D(real(i)) * (bare if "b" in order else 1.0), 1.0)
+        od.zero_grad()
+        (loss + bce(free(real(i)), 0.0) if "f" in order else loss).backward()
+        if "n" not in order:
+            od.step()
+        other = bce(E(real(i)), 1.0)
+        step(oe, other + bce(free(real(i)), 0.0) if "e" in order else other)
+
+    nets: dict[str, nn.Module] = {"E": E, "D": D, "free": free}
+    found = of_code(told(nets, {"od": od, "oe": oe}, turn), "ownership")
+    return [f for f in found if "more than once" in f.message]
+
+
+@pytest.mark.parametrize(
+    ("order", "beside"),
+    [("", ""), ("f", "free"), ("e", ""), ("fe", "free"), ("b", ""), ("fb", "free")],
+)
+def test_who_is_in_no_optimizer_where_another_is_listed_twice(order: str, beside: str) -> None:
+    (one,) = listed_twice(order)
+    assert one.net == "D"
+    assert (f"No optimizer holds {beside}" in one.fix) is bool(beside)
+
+
+def test_one_parameter_that_is_listed_twice_is_named() -> None:
+    (one,) = listed_twice("", some=True)
+    assert "holds D's 0.weight more than once" in one.message
+
+
+def test_a_list_that_is_never_stepped_on_moves_nothing_twice() -> None:
+    assert listed_twice("n") == []
+
+
+# In a checkpoint, new in a net --------------------------------------------------------------------
+
+
+def checkpoints(order: str, times: int = 3) -> list[Finding]:
+    """c: the body runs in a reentrant checkpoint; p: it runs plainly as well. w: what goes in wants
+    a gradient. h: the body is moved by hand. z: its bias is frozen."""
+    body, head = mlp(2, 2), mlp(2, 1)
+    both = sgd(body, head)
+    if "z" in order:
+        body[0].requires_grad_(False)
+
+    def turn(i: int) -> None:
+        given = real(i).requires_grad_("w" in order)
+        made = checkpoint(body, given, use_reentrant=True) if "c" in order else body(given)
+        loss = head(made).sum()
+        step(both, loss + body(noise(i)).mean() if "p" in order and i == 0 else loss)
+        if "h" in order:
+            with torch.no_grad():
+                body[2].weight.mul_(0.9)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = told({"body": body, "head": head}, {"both": both}, turn, times)
+    return [f for f in of_code(found, "cut-off") if "they ran in a checkpoint" in f.message]
+
+
+@pytest.mark.parametrize("order", ["c", "cw", "cp", "ch", "cz", "p"])
+def test_what_runs_in_a_checkpoint_that_builds_no_graph(order: str) -> None:
+    assert len(checkpoints(order)) == (order in ("c", "ch", "cz"))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_after_one_step_it_may_be_thawed_yet(times: int) -> None:
+    assert len(checkpoints("c", times)) == times - 1
+
+
+class Growing(nn.Module):
+    """It gets a part in its first forward, or in one after the first iteration."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.first = kind, mlp(2, 2)
+        self.later: nn.Module | None = None
+
+    def grow(self) -> None:
+        self.later = mlp(2, 2)
+        if self.kind == "frozen":
+            self.later.requires_grad_(False)
+        if self.kind == "evaluated":
+            self.later.eval()
+        if self.kind == "loaded":
+            with torch.no_grad():
+                for p in self.later.parameters():
+                    p.mul_(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.later is None:
+            self.grow()
+        assert self.later is not None
+        made: Tensor = self.first(x)
+        return made if self.kind == "unused" else made + self.later(x)
+
+
+KINDS = ["", "frozen", "evaluated", "loaded", "unused", "given", "asked", "before"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_that_comes_later(kind: str) -> None:
+    """given: the optimizer gets it then. asked: backward is told who is to receive. before: its
+    first forward comes before the optimizer."""
+    net = Growing(kind)
+    if kind == "before":
+        net(real(0))
+    opt = sgd(net)
+    early = [*net.parameters()]
+
+    def turn(i: int) -> None:
+        loss = net(real(i)).square().mean()
+        if kind == "given" and i == 0:
+            assert net.later is not None
+            opt.add_param_group({"params": [*net.later.parameters()]})
+        opt.zero_grad()
+        loss.backward(inputs=early if kind == "asked" else None)
+        opt.step()
+
+    found = of_code(told({"net": net}, {"opt": opt}, turn, 3), "ownership")
+    late = [f for f in found if "after its optimizer was built" in f.message]
+    assert len(late) == (kind == "")
