@@ -89,6 +89,24 @@ def test_a_judge_is_left_frozen_if_the_loss_has_a_term_of_it(loss: Loss, times: 
     assert len(judges((True, True, True), loss)) == times
 
 
+def test_where_it_learned_beside_being_frozen_it_is_not_frozen_yet() -> None:
+    """In the first turn a loss of two as it was frozen, and of two as it was thawed."""
+    one, two, G = mlp(2, 2), mlp(2, 2), mlp(2, 2)
+    both, og = sgd(one, two), sgd(G)
+
+    def turn(i: int) -> None:
+        toggle([one, two], False)
+        step(og, bce(one(G(noise(i))), 1.0) + bce(two(G(noise(i))), 1.0))
+        kept = two(noise(i))
+        toggle([one] if i else [one, two], True)
+        step(both, of_both(one, two, i) + (one(noise(i)) - kept).square().mean())
+
+    found = of_code(
+        told({"one": one, "two": two, "G": G}, {"both": both, "G": og}, turn), "cut-off"
+    )
+    assert not [f for f in found if "it stayed frozen" in f.message]
+
+
 # Frozen for another, and not thawed for itself ----------------------------------------------------
 
 
@@ -259,6 +277,20 @@ def test_a_part_that_is_rewritten_otherwise_is_no_average(how: str) -> None:
     assert averages_inside(Inside(), **{how: True}) == []
 
 
+class TwoPlaces(Inside):
+    def __init__(self) -> None:
+        super().__init__()
+        self.elsewhere = nn.ModuleDict({"online": mlp(2, 2)})
+        self.place["online"] = mlp(2, 3)
+
+    def parts(self) -> list[nn.Module]:
+        return [self.elsewhere["online"], self.place["average"], self.place["third"]]
+
+
+def test_a_part_of_another_place_is_no_average_of_this() -> None:
+    assert averages_inside(TwoPlaces()) == []
+
+
 def test_a_layer_that_is_rewritten_is_no_average() -> None:
     assert averages_inside(Inside(layer=True)) == []
 
@@ -398,3 +430,39 @@ def test_a_part_that_comes_later(kind: str) -> None:
     found = of_code(told({"net": net}, {"opt": opt}, turn, 3), "ownership")
     late = [f for f in found if "after its optimizer was built" in f.message]
     assert len(late) == (kind == "")
+
+
+class Bare(nn.Module):
+    def __init__(self, count: int, each_time: bool) -> None:
+        super().__init__()
+        self.last, self.each_time, self.count = mlp(2, 2), each_time, count
+        self.make()
+
+    def make(self) -> None:
+        self.scale = torch.ones(2, requires_grad=True)
+        self.shift = torch.zeros(2, requires_grad=self.count > 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.each_time:
+            self.make()
+        made: Tensor = self.last(x) * self.scale + self.shift
+        return made
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("how", ["", "each time", "restricted", "once"])
+def test_tensors_that_want_a_gradient_inside_a_net(how: str, count: int) -> None:
+    net = Bare(count, how == "each time")
+    opt = sgd(net)
+
+    def turn(i: int) -> None:
+        loss = net(real(i)).square().mean()
+        opt.zero_grad()
+        inputs = [*net.parameters(), net.scale] if how == "restricted" else None
+        loss.backward(inputs=inputs)
+        opt.step()
+
+    found = of_code(told({"net": net}, {"opt": opt}, turn, 1 if how == "once" else 2), "ownership")
+    mere = [f for f in found if "a mere tensor" in f.message]
+    assert len(mere) == (how == "")
+    assert all(("scale, shift" in f.message) is (count > 1) for f in mere)

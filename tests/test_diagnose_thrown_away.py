@@ -35,6 +35,8 @@ class Loop:
             "x": self.on_both,
             "a": self.attacked,
             "w": lambda i: torch.autograd.grad(self.kept[-1], [*self.D.parameters()]),
+            "c": self.cleared_in_part,
+            "v": lambda i: self.D(real(i)),
             "N": self.looked_at,
             "M": self.moved,
             "H": self.halved,
@@ -56,6 +58,9 @@ class Loop:
         x = real(i).requires_grad_()
         bce(self.D(x), 1.0).backward()
         assert x.grad is not None
+
+    def cleared_in_part(self, i: int) -> None:
+        next(self.D.parameters()).grad = None
 
     def looked_at(self, i: int) -> None:
         for p in self.D.parameters():
@@ -95,6 +100,7 @@ def thrown_away(order: str, times: int = 2) -> list[Finding]:
         ("ZrMZfS", 0), ("ZrZMfS", 0), ("ZMrZfS", 1), ("ZrZfMS", 1), ("ZrZfSM", 1),
         ("ZrHZfS", 0), ("ZrZfHS", 0), ("ZHrZfS", 1),
         ("ZrwZfS", 0), ("ZrZwfS", 0), ("ZrZfwS", 0), ("ZrZxS", 0),
+        ("ZrcvZfS", 1), ("ZrvcvZfS", 1), ("ZrZfZS", 0), ("ZrZfcS", 1), ("ZacfZrZfS", 2),
         ("ZaZfS", 0), ("ZaZrZfS", 1), ("ZrZaS", 1),
     ],
 )  # fmt: skip
@@ -112,8 +118,8 @@ def test_once_it_is_told_of_what_is_never_used(order: str, times: int) -> None:
 
 
 def verdicts(order: str, trained: bool = True, joint: bool = False) -> list[Finding]:
-    """z, s: the gradients of G are cleared, G steps. m, v: backward of a distance, of a verdict by
-    D. d: the turn of D. joint: the optimizer of G holds D as well."""
+    """z, c: the gradients of G are cleared, or one of them. s: G steps. m, v: backward of a
+    distance, of a verdict by D. d: the turn of D. joint: the optimizer of G holds D as well."""
     G, D, E = mlp(2, 2), mlp(2, 1), mlp(2, 2)
     og, od = sgd(G, D) if joint else sgd(G), sgd(D if trained else E)
 
@@ -127,6 +133,8 @@ def verdicts(order: str, trained: bool = True, joint: bool = False) -> list[Find
                 (G(noise(i)) - real(i)).square().mean().backward()
             elif letter == "v":
                 bce(D(G(noise(i))), 1.0).backward()
+            elif letter == "c":
+                next(G.parameters()).grad = None
             elif letter == "d":
                 step(od, bce((D if trained else E)(real(i)), 1.0))
 
@@ -137,7 +145,7 @@ def verdicts(order: str, trained: bool = True, joint: bool = False) -> list[Find
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("trained", [True, False])
 @pytest.mark.parametrize(
-    "order", ["zmsvd", "zmvsd", "zmszvd", "zmsvds", "zmsdv", "zvzmsd", "zvdms"]
+    "order", ["zmsvd", "zmvsd", "zmszvd", "zmsvds", "zmsdv", "zvzmsd", "zvdms", "zmscvd"]
 )
 def test_a_step_that_comes_before_the_verdict_in_each_order(
     order: str, trained: bool, joint: bool
