@@ -347,11 +347,11 @@ def test_a_list_that_is_never_stepped_on_moves_nothing_twice() -> None:
 
 def checkpoints(order: str, times: int = 3) -> list[Finding]:
     """c: the body runs in a reentrant checkpoint; p: it runs plainly as well. w: what goes in wants
-    a gradient. h: the body is moved by hand. z: its bias is frozen."""
+    a gradient. h: the body is moved by hand. z: its first weight is frozen."""
     body, head = mlp(2, 2), mlp(2, 1)
     both = sgd(body, head)
     if "z" in order:
-        body[0].requires_grad_(False)
+        next(body.parameters()).requires_grad_(False)
 
     def turn(i: int) -> None:
         given = real(i).requires_grad_("w" in order)
@@ -360,7 +360,7 @@ def checkpoints(order: str, times: int = 3) -> list[Finding]:
         step(both, loss + body(noise(i)).mean() if "p" in order and i == 0 else loss)
         if "h" in order:
             with torch.no_grad():
-                body[2].weight.mul_(0.9)
+                [*body.parameters()][2].mul_(0.9)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

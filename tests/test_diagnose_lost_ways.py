@@ -11,6 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy, huber_loss, mse_loss, smooth_l1_loss
 
+from gan_lessons import diagnose, record
 from gan_lessons.lens.diagnose import Finding
 from tests.loops.kit import bce, mlp, noise, real, sgd
 from tests.test_diagnose_near_misses import of_code
@@ -323,8 +324,10 @@ def test_a_weight_weighs_the_same_twice(order: str, is_told: bool) -> None:
         for optimizer in optimizers.values():
             optimizer.step()
 
-    nets: dict[str, Tensor | nn.Module] = {"one": one, "two": two, "weight": weight}
-    found = of_code(told(nets, optimizers, turn), "polluted")
+    with record({"one": one, "two": two, "weight": weight}, optimizers) as rec:
+        for i in range(2):
+            turn(i)
+    found = of_code(diagnose(rec).findings, "polluted")
     assert any("weighs the same twice" in f.message for f in found) is is_told
 
 
