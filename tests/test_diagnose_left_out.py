@@ -199,7 +199,7 @@ def averages(
                 averaged(online, average)
         if i in stepped:
             step(whole, loss(online, average, i))
-            step(whole, third(real(i)).square().mean())
+        step(whole, third(real(i)).square().mean())
 
     nets: dict[str, nn.Module] = {"online": online, "average": average, "third": third}
     return of_code(told(nets, {"whole": whole}, turn, 3), "moving-target")
@@ -466,3 +466,93 @@ def test_tensors_that_want_a_gradient_inside_a_net(how: str, count: int) -> None
     mere = [f for f in found if "a mere tensor" in f.message]
     assert len(mere) == (how == "")
     assert all(("scale, shift" in f.message) is (count > 1) for f in mere)
+
+
+# A group that is empty, an adapter that nobody holds ----------------------------------------------
+
+
+class Whole(nn.Module):
+    def __init__(self, below: bool = False) -> None:
+        super().__init__()
+        self.stem, self.body = nn.Linear(2, 2), mlp(2, 2)
+        self.below = below
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.stem(self.body(x)) if self.below else self.body(self.stem(x))
+        return made
+
+
+def emptied(how: str, times: int = 2) -> list[Finding]:
+    net = Whole(how == "below")
+    if how == "loaded":
+        with torch.no_grad():
+            for p in net.body.parameters():
+                p.mul_(0.5)
+    if how == "evaluated":
+        net.body.eval()
+    if how == "frozen":
+        net.body.requires_grad_(False)
+    if how == "one frozen":
+        next(net.body.parameters()).requires_grad_(False)
+    groups = [{"params": [*net.stem.parameters()]}, {"params": iter(())}]
+    if how == "no group":
+        groups = groups[:1]
+    opt = torch.optim.SGD(groups, lr=0.05)
+    optimizers: dict[str, torch.optim.Optimizer] = {"opt": opt}
+    if how == "held":
+        optimizers["other"] = sgd(net.body)
+
+    def turn(i: int) -> None:
+        if how == "moved":
+            with torch.no_grad():
+                for p in net.body.parameters():
+                    p.mul_(0.9)
+        if how == "one moved":
+            with torch.no_grad():
+                next(net.body.parameters()).mul_(0.9)
+        made = net(real(i)) if how != "once" or i == 0 else net.stem(real(i))
+        loss = mse_loss(made, noise(i))
+        for optimizer in optimizers.values():
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+
+    return of_code(told({"net": net}, optimizers, turn, times), "ownership")
+
+
+EMPTIED: dict[str, str] = {
+    "": "wrong", "loaded": "waste", "evaluated": "waste", "frozen": "", "held": "", "moved": "",
+    "one moved": "wrong", "one frozen": "wrong", "once": "", "below": "waste",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", EMPTIED)
+def test_a_part_beside_a_group_that_holds_nothing(how: str) -> None:
+    found = [f for f in emptied(how) if "holds nothing" in f.message]
+    assert [f.severity for f in found] == [EMPTIED[how]] * bool(EMPTIED[how])
+
+
+def test_a_part_that_got_one_gradient_yet_is_not_told() -> None:
+    assert emptied("", times=1) == []
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("how", ["", "once", "first", "behind nobody"])
+def test_an_adapter_of_no_net_that_no_optimizer_holds(how: str, bias: bool) -> None:
+    """first: it takes the data as well. behind nobody: it takes them alone."""
+    enc, align = mlp(2, 2), nn.Linear(2, 2, bias=bias)
+    opt = sgd(enc)
+
+    def turn(i: int) -> None:
+        loss = mse_loss(enc(noise(i)), real(i))
+        if how == "first":
+            loss = loss + mse_loss(align(noise(i)), real(i))
+        if how == "behind nobody":
+            loss = loss + align(noise(i)).square().mean()
+        elif how != "once" or i == 0:
+            loss = loss + mse_loss(align(enc(real(i))), noise(i))
+        step(opt, loss)
+
+    found = of_code(told({"enc": enc}, {"opt": opt}, turn), "ownership")
+    assert any("They take what" in f.message for f in found) is (how == "")

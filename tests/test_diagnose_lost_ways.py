@@ -88,13 +88,13 @@ def draws(order: str) -> list[Finding]:
     """A code that enc and spread make the mean and the width of, by letters: s, it is drawn by
     sample(); n, by one with a shape; r, by rsample(); h, by hand, without gradients. k, the
     divergence counts; g, one of something else. t, enc is near another net; l, what was drawn is
-    scored. o, spread is in no optimizer. p, a step on what
-    was drawn alone comes before."""
+    scored. o, spread is in no optimizer. p, a backward of
+    what was drawn alone comes before. w, the width is a number."""
     enc, spread, dec, other = mlp(2, 2), mlp(2, 2), mlp(2, 2), mlp(2, 2)
     opt = sgd(enc, dec, other) if "o" in order else sgd(enc, spread, dec, other)
 
     def turn(i: int) -> None:
-        code = Normal(enc(real(i)), spread(real(i)).exp())
+        code = Normal(enc(real(i)), 1.0 if "w" in order else spread(real(i)).exp())
         plain = Normal(torch.zeros(8, 2), torch.ones(8, 2))
         if "n" in order:
             z = code.sample((1,))[0]
@@ -103,9 +103,9 @@ def draws(order: str) -> list[Finding]:
                 z = code.mean + code.stddev * noise(i)
         else:
             z = code.rsample() if "r" in order else code.sample()
-        if "p" in order:
-            step(opt, mse_loss(dec(z), real(i)))
         loss = mse_loss(dec(z), real(i))
+        if "p" in order:
+            loss.backward(retain_graph=True)
         if "k" in order:
             kl = kl_divergence(code, plain).mean()
             loss = loss + 0.1 * kl
@@ -124,11 +124,28 @@ def draws(order: str) -> list[Finding]:
 
 
 @pytest.mark.parametrize(
-    "order", ["sk", "nk", "rk", "hk", "s", "sg", "st", "skl", "sko", "skg", "skt", "skp"]
+    "order",
+    [
+        "sk",
+        "nk",
+        "rk",
+        "hk",
+        "s",
+        "sg",
+        "st",
+        "skl",
+        "sko",
+        "skg",
+        "skt",
+        "skp",
+        "skw",
+        "skwl",
+        "sgt",
+    ],
 )
 def test_a_draw_is_told_where_its_divergence_teaches_who_made_it(order: str) -> None:
     found = draws(order)
-    is_told = "k" in order and order not in ("rk", "hk", "skl")
+    is_told = "k" in order and order not in ("rk", "hk", "skl", "skwl")
     assert [f.net for f in found] == ["enc"] * is_told
 
 
@@ -414,3 +431,32 @@ def test_an_attack_that_is_one_each_time(always: bool) -> None:
 
     found = of_code(told({"net": net}, {"opt": opt}, turn), "polluted")
     assert any("is there for the gradient of its input" in f.message for f in found) is always
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("half", [False, True])
+def test_each_of_two_attacks_is_told_for_itself(half: bool, late: bool) -> None:
+    """half: the first is read in the first iteration alone. late: the second begins after that."""
+    net = mlp(2, 3)
+    opt = sgd(net)
+
+    def half_read(i: int) -> Tensor:
+        x = real(i).requires_grad_()
+        first = cross_entropy(net(x), torch.arange(8) % 3)
+        first.backward()
+        if not half or i == 0:
+            assert x.grad is not None
+            x = x + 0.1 * x.grad.sign()
+        return x.detach()
+
+    def turn(i: int) -> None:
+        opt.zero_grad()
+        x, y = half_read(i), noise(i)
+        y = attack_again(net, y, i) if i or not late else y
+        loss = cross_entropy(net(x), torch.arange(8) % 3) + net(y).square().mean()
+        loss.backward()
+        opt.step()
+
+    found = of_code(told({"net": net}, {"opt": opt}, turn, 3), "polluted")
+    there = [f for f in found if "is there for the gradient of its input" in f.message]
+    assert len(there) == 2 - half
