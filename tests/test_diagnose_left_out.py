@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -494,9 +495,7 @@ def emptied(how: str, times: int = 2) -> list[Finding]:
         net.body.requires_grad_(False)
     if how == "one frozen":
         next(net.body.parameters()).requires_grad_(False)
-    groups = [{"params": [*net.stem.parameters()]}, {"params": iter(())}]
-    if how == "no group":
-        groups = groups[:1]
+    groups: list[dict[str, Any]] = [{"params": [*net.stem.parameters()]}, {"params": iter(())}]
     opt = torch.optim.SGD(groups, lr=0.05)
     optimizers: dict[str, torch.optim.Optimizer] = {"opt": opt}
     if how == "held":
