@@ -17,10 +17,19 @@ from torch.nn.functional import kl_div, mse_loss
 
 from gan_lessons import diagnose, record
 from gan_lessons.lens.diagnose import Diagnosis, Finding
-from gan_lessons.lens.diagnose.clipping import clipped_in_vain, still_scaled
+from gan_lessons.lens.diagnose.checkpointed import checkpointed
+from gan_lessons.lens.diagnose.clipping import clipped_in_vain, never_scaled, still_scaled
+from gan_lessons.lens.diagnose.cut_penalty import added_too_late, cut_penalty
+from gan_lessons.lens.diagnose.drawn import drawn
 from gan_lessons.lens.diagnose.finding_text import as_item, as_text, evidence
+from gan_lessons.lens.diagnose.for_the_input import for_the_input
+from gan_lessons.lens.diagnose.forgotten import emptied, forgotten_parts
+from gan_lessons.lens.diagnose.kept_by_reference import kept_by_reference
+from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import frozen, update_kind
+from gan_lessons.lens.diagnose.left_frozen import frozen_for_another
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
+from gan_lessons.lens.diagnose.number_made_anew import number_made_anew
 from gan_lessons.lens.diagnose.odd_parameters import made_anew, part_made_anew
 from gan_lessons.lens.diagnose.ownership import (
     _is_of_another,
@@ -37,12 +46,16 @@ from gan_lessons.lens.diagnose.quoting import Quotes
 from gan_lessons.lens.diagnose.report import _joined
 from gan_lessons.lens.diagnose.story import Rule, Story
 from gan_lessons.lens.diagnose.thrown_away import thrown_away
+from gan_lessons.lens.diagnose.unregistered import come_later, plain_tensors
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
+    lost_terms,
     never_walked,
     parts_never_walked,
 )
+from gan_lessons.lens.diagnose.useless_gradients import stepped_again
 from gan_lessons.lens.diagnose.waste import in_vain, needless_retain
+from gan_lessons.lens.diagnose.weighed_twice import weighed_twice
 from gan_lessons.lens.model import Record
 from tests.loops import LOOPS
 from tests.loops.kit import ITERATIONS, bce, mlp, noise, real, sgd
@@ -87,6 +100,23 @@ RULES: list[tuple[Rule, str]] = [
     (in_vain, "the_gradients_of_d_in_the_turn_of_g"),
     (memory_growth, "a_running_sum_of_losses"),
     (update_kind, "one_fake_for_both_turns"),
+    (checkpointed, "a_checkpoint_of_what_wants_no_gradient"),
+    (never_scaled, "a_loss_past_the_scaler"),
+    (cut_penalty, "a_penalty_made_without_gradients"),
+    (added_too_late, "a_penalty_that_is_added_after_the_backward"),
+    (drawn, "a_code_that_is_sampled_without_a_gradient"),
+    (for_the_input, "an_attack_that_leaves_gradients_behind"),
+    (emptied, "an_iterator_that_was_used_up"),
+    (forgotten_parts, "the_part_in_the_middle_is_in_no_optimizer"),
+    (kept_by_reference, "both_halves_kept_by_reference"),
+    (kept_out, "a_code_through_numpy"),
+    (frozen_for_another, "a_critic_thawed_by_a_generator_that_is_used_up"),
+    (number_made_anew, "losses_that_are_averaged_by_numpy"),
+    (come_later, "a_head_that_the_first_forward_builds"),
+    (plain_tensors, "a_strength_that_is_a_mere_tensor"),
+    (lost_terms, "features_are_matched_and_not_added"),
+    (stepped_again, "d_is_stepped_again_in_the_turn_of_g"),
+    (weighed_twice, "the_loss_of_a_weight_that_the_actor_follows"),
 ]
 
 

@@ -43,6 +43,7 @@ SUMS: dict[str, tuple[Sum, dict[str, int]]] = {
     "product": (lambda e, m, h: e * m, {"MulBackward0": 1}),
     "quotient": (lambda e, m, h: -(e / m), {"DivBackward0": -1}),
     "something else": (lambda e, m, h: softplus(-e), {"SoftplusBackward0": 1}),
+    "a vector of weights": (lambda e, m, h: (e * torch.tensor([1.0, 2.0])).sum(), {E: 0}),
     "a number taken off": (lambda e, m, h: e - 0.5, {"SubBackward0": 1}),
 }
 
@@ -69,12 +70,13 @@ def reversed_at(
     terms: Terms,
     *,
     slowed: float = 1.0,
+    above: float = 1.0,
     task: bool = True,
     optimizers: tuple[str, ...] = ("features", "domain"),
     before: Callable[[nn.Module, nn.Module], Tensor] | None = None,
 ) -> list[Finding]:
-    """slowed: by what the gradient is multiplied above the features. before: a loss of a turn of
-    all nets before. optimizers: who has one."""
+    """slowed: by what the gradient is multiplied above the features; above: above the head. before:
+    a loss of a turn of all nets before. optimizers: who has one."""
     nets: dict[str, nn.Module] = {"features": mlp(2, 4), "domain": mlp(4, 1), "other": mlp(2, 1)}
     features, domain, other = nets.values()
     whole = sgd(*nets.values())
@@ -85,7 +87,10 @@ def reversed_at(
             step(whole, before(features, domain))
         made = features(real(i))
         of_task = (made[:, :2] - real(i)).exp().mean() if task else other(real(i)).mean()
-        loss = terms(of_task, bce(domain(Multiplied.apply(made, slowed)), 1.0))
+        verdict: Tensor = domain(Multiplied.apply(made, slowed))
+        if above != 1.0:
+            verdict = Multiplied.apply(verdict, above)
+        loss = terms(of_task, bce(verdict, 1.0))
         for optimizer in held.values():
             optimizer.zero_grad()
         loss.backward()
@@ -123,6 +128,51 @@ def test_a_gradient_that_is_turned_round_above_the_features_as_well(
 ) -> None:
     """The head learns from the minus alone, whatever becomes of the gradient below it."""
     assert len(reversed_at(lambda t, d: t - d, slowed=slowed)) == times
+
+
+@pytest.mark.parametrize(("above", "times"), [(0.5, 1), (-1.0, 0), (0.0, 0)])
+def test_a_gradient_that_is_turned_round_or_stopped_above_the_head(
+    above: float, times: int
+) -> None:
+    assert len(reversed_at(lambda t, d: t - d, above=above)) == times
+
+
+def test_a_head_that_learns_rightly_beside_a_minus_of_the_features_is_left_alone() -> None:
+    def rightly(features: nn.Module, domain: nn.Module) -> Tensor:
+        made = features(noise(0))
+        return bce(domain(made), 0.0) - 0.1 * made.square().mean()
+
+    assert reversed_at(lambda t, d: t - d, before=rightly) == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_minus_beside_a_minus_of_the_features_alone_is_told(first: bool) -> None:
+    features, domain = mlp(2, 4), mlp(4, 1)
+    both = sgd(features, domain)
+
+    def turn(i: int) -> None:
+        made = features(real(i))
+        task, near, far = made.exp().mean(), bce(made[:, :1], 1.0), bce(domain(made), 1.0)
+        step(both, task - near - far if first else task - far - near)
+
+    nets: dict[str, nn.Module] = {"features": features, "domain": domain}
+    found = [f for f in told(nets, {"both": both}, turn) if "counts negatively" in f.message]
+    assert [f.net for f in found] == ["domain"]
+
+
+def test_a_head_that_two_step_wrongly_and_one_rightly_is_left_alone() -> None:
+    features, domain = mlp(2, 4), mlp(4, 1)
+    one, two, right = sgd(features, domain), sgd(features, domain), sgd(domain)
+
+    def turn(i: int) -> None:
+        for optimizer in (one, two):
+            made = features(real(i))
+            step(optimizer, made.exp().mean() - bce(domain(made), 1.0))
+        step(right, bce(domain(features(real(i)).detach()), 1.0))
+
+    nets: dict[str, nn.Module] = {"features": features, "domain": domain}
+    optimizers = {"one": one, "two": two, "right": right}
+    assert not [f for f in told(nets, optimizers, turn) if "counts negatively" in f.message]
 
 
 def test_a_head_that_learns_rightly_in_another_turn_is_left_alone() -> None:

@@ -35,8 +35,9 @@ def seen(between: Callable[[nn.Linear, SGD], object]) -> list[tuple[str, list[tu
         lambda net, _: net.weight.grad.detach().clone(),
         lambda net, _: net.weight.grad.data.clone(),
         lambda net, _: torch.linalg.vector_norm(net.weight.grad),
+        lambda net, _: torch.ones(1, 2) * net.weight.grad,
     ],
-    ids=["norm", "times", "detach", "data", "function"],
+    ids=["norm", "times", "detach", "data", "function", "second factor"],
 )
 def test_what_is_computed_with_is_told_with_the_next_event(
     between: Callable[[nn.Linear, SGD], object],
@@ -54,15 +55,39 @@ def test_what_is_computed_with_is_told_with_the_next_event(
         lambda net, _: net.weight.grad.detach_().zero_(),
         lambda net, _: clip_grad_norm_(net.parameters(), 1.0),
         lambda _, optimizer: optimizer.step(),
+        lambda _, optimizer: optimizer.step(lambda: torch.zeros(())),
         lambda net, optimizer: (net.weight.grad is None, optimizer.step()),
+        lambda net, optimizer: (net.weight.grad is None, optimizer.step(lambda: torch.zeros(()))),
         lambda net, _: net.weight.norm(),
     ],
-    ids=["None", "shape", "zero", "data", "detach", "clip", "step", "None, then step", "weight"],
+    ids=[
+        "None",
+        "shape",
+        "zero",
+        "data",
+        "detach",
+        "clip",
+        "step",
+        "closure",
+        "None, then step",
+        "None, then closure",
+        "weight",
+    ],
 )
 def test_what_is_only_looked_at_or_cleared_or_torchs_own_work_is_not(
     between: Callable[[nn.Linear, SGD], object],
 ) -> None:
     assert seen(between) == []
+
+
+def test_what_is_kept_over_another_event_is_told_when_it_is_computed_with() -> None:
+    def between(net: nn.Linear, _: SGD) -> None:
+        kept = net.weight.grad
+        net(torch.ones(1, 2))
+        assert kept is not None
+        kept.norm()
+
+    assert seen(between) == [("zero_grad", PLACES)]
 
 
 class Reversal(nn.Module):

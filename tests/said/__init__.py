@@ -25,7 +25,8 @@ FILES = (
     "test_diagnose_kept_gradients", "test_diagnose_left_open", "test_diagnose_loops",
     "test_diagnose_lost_terms", "test_diagnose_more_guards", "test_diagnose_one_guard",
     "test_diagnose_real_code", "test_diagnose_scaled_loss", "test_diagnose_signs",
-    "test_diagnose_near_misses", "test_diagnose_stepped_on",
+    "test_diagnose_near_misses", "test_diagnose_stepped_on", "test_diagnose_left_out",
+    "test_diagnose_thrown_away", "test_diagnose_lost_ways",
 )  # fmt: skip
 AS_IN = "(as in) "  # another test of the file
 SHORT = 200  # characters that may stand there again

@@ -52,7 +52,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_record_gradients", "test_record_explanations", "test_record_processes",
         "test_odd_parameters", "test_record_graph", "test_record_quarrels", "test_record_lines",
         "test_line_by_line", "test_telling_numbers_one_by_one", "test_record_operations",
-        "test_record_recorder", "test_record_fates",
+        "test_record_recorder", "test_record_fates", "test_record_gradient_reads",
+        "test_record_checkpoints", "test_record_plain_tensors", "test_loop_in_a_package",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_facts", "test_diagnose_guards", "test_diagnose_loops",
@@ -60,6 +61,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_diagnose_real_code", "test_diagnose_scaled_loss", "test_diagnose_left_open",
         "test_diagnose_kept_gradients", "test_diagnose_signs", "test_diagnose_lost_terms",
         "test_diagnose_stepped_on", "test_diagnose_near_misses",
+        "test_diagnose_left_out", "test_diagnose_thrown_away", "test_diagnose_lost_ways",
         "test_loops", "test_loops_together", "test_gains",
     ),
 }  # fmt: skip

@@ -18,7 +18,9 @@ def is_a_distance(story: Story, cut: Cut) -> bool:
     below = [nodes[i].op for i in made.inputs if i in nodes]
     many = made.shape is not None and made.shape != ()
     differs = made.op in _OF_A_DIFFERENCE and "SubBackward0" in below
-    itself = not {cut.source, *made.inputs}.isdisjoint(story.reached(cut.target))
+    taken = story.reached(cut.target)
+    itself = any((nodes[i].op, nodes[i].inputs) == (made.op, made.inputs) for i in taken)
+    itself = itself or (differs and not taken.isdisjoint(made.inputs))
     by_name = cut.how in ("detach()", ".data") and (differs or made.op in _LOSSES)
     return many and by_name and not itself
 

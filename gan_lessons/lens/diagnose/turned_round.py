@@ -78,10 +78,10 @@ def _of_all(story: Story, signs: dict[int, int], but: int) -> Places:
 
 
 def _reversed_above(story: Story, term: int) -> Places:
-    """What gets the gradient turned round by somebody's own function. Below a head that turns
-    nothing round for the head."""
+    """What gets the gradient turned round, or stopped, by somebody's own function. Below a head
+    that turns nothing round for the head."""
     passes = story.record.graph.passes
-    found = (story.leaves_of(i) for i in story.reached(term) if passes.get(i, 1.0) < 0)
+    found = (story.leaves_of(i) for i in story.reached(term) if passes.get(i, 1.0) <= 0)
     return frozenset[tuple[str, str]]().union(*found)
 
 
