@@ -25,10 +25,12 @@ Seen = Callable[[Group], list[str]]  # what is shown of the evidence, a line eac
 
 
 def grouped(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings of one kind with the same advice together, each group where its first one stands."""
+    """Findings of one kind with the same advice together, and notes of one kind, each group where
+    its first one stands."""
     groups: dict[object, list[Finding]] = {}
     for one in findings:
-        key = (one.severity, one.code, one.fix) if one.fix else id(one)
+        together = one.fix or one.severity == "info"
+        key = (one.severity, one.code, one.fix) if together else id(one)
         groups.setdefault(key, []).append(one)
     return list(groups.values())
 
