@@ -628,10 +628,13 @@ def test_a_line_of_text_is_not_wider_than_a_page_and_words_stay_whole() -> None:
     assert 90 < max(len(line) for line in lines if word not in line) <= 96
 
 
-def test_findings_without_advice_stand_each_by_itself() -> None:
+def test_findings_without_advice_stand_each_by_itself_but_for_notes() -> None:
+    found = [Finding("polluted", "wrong", net, f"{net} is wrong.", "", (), ()) for net in "AB"]
+    assert str(Diagnosis(found)).count("≠ wrong gradient: polluted (") == 2
     some = [Finding("frozen", "info", net, f"{net} was frozen.", "", (), ()) for net in "AB"]
     text = str(Diagnosis(some))
-    assert text.count("· note: frozen (") == 2
+    assert "· note: frozen (A and B)\n  - A was frozen.\n  - B was frozen." in text
+    assert str(Diagnosis([*some, replace(some[0], code="alternating")])).count("· note:") == 2
     with_advice = [
         Finding("frozen", "info", net, f"{net} was frozen.", "Do.", (), ()) for net in "AB"
     ]

@@ -178,6 +178,11 @@ def apart(one: nn.Module, two: nn.Module, i: int) -> Tensor:
     return mse_loss(one(noise(i)), two(real(i)))
 
 
+def of_an_average(found: list[Finding]) -> list[Finding]:
+    """(That neither of two sides stands still is another fault.)"""
+    return [f for f in of_code(found, "moving-target") if "an average of" in f.message]
+
+
 def averages(
     when: tuple[int, ...] = (0, 1, 2),
     *,
@@ -203,7 +208,7 @@ def averages(
         step(whole, third(real(i)).square().mean())
 
     nets: dict[str, nn.Module] = {"online": online, "average": average, "third": third}
-    return of_code(told(nets, {"whole": whole}, turn, 3), "moving-target")
+    return of_an_average(told(nets, {"whole": whole}, turn, 3))
 
 
 @pytest.mark.parametrize("when", [(), (1,), (1, 2), (0, 1, 2)])
@@ -261,7 +266,7 @@ def averages_inside(
         step(opt, mse_loss(online(noise(i)), of_average))
         step(opt, third(real(i)).square().mean())
 
-    return of_code(told({"net": net}, {"opt": opt}, turn, 3), "moving-target")
+    return of_an_average(told({"net": net}, {"opt": opt}, turn, 3))
 
 
 @pytest.mark.parametrize("deep", [False, True])

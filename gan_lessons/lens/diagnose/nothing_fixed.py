@@ -8,6 +8,7 @@ from gan_lessons.lens.diagnose.loss_forms import DISTANCES, RESHAPES, SQUARES, d
 from gan_lessons.lens.diagnose.partly_cut_off import summed
 from gan_lessons.lens.diagnose.quoting import some
 from gan_lessons.lens.diagnose.story import Finding, Story
+from gan_lessons.lens.diagnose.taught_average import taught_average
 
 Leaves = frozenset[tuple[str, str]]
 COMBINES = ("AddBackward0", "SubBackward0", "MulBackward0", "DivBackward0", "RsubBackward1")
@@ -19,7 +20,7 @@ def nothing_fixed(story: Story) -> Iterator[Finding]:
     output is normalized, weights are bound, or the loss takes a derivative, that is no way out.)"""
     if story.failed or story.inside:
         return
-    told = set[str]()
+    told, averages = set[str](), {one.net for one in story.told(taught_average)}
     for call in story.calls_made:
         for terms, (left, right) in drawn_together(story, call):
             term, both = min(terms), left | right
@@ -27,7 +28,8 @@ def nothing_fixed(story: Story) -> Iterator[Finding]:
             bound = any("parametrizations." in name for _, name in both)
             if len(terms) > 1 or not steps or bound or not _as_they_are(story, term):
                 continue
-            if both & _taught_otherwise(story, both):
+            known = not averages.isdisjoint(net for net, _ in both)
+            if known or both & _taught_otherwise(story, both):
                 continue
             one, two = (_name(side, both) for side in (left, right))
             if one not in told:
