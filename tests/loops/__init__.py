@@ -7,6 +7,7 @@ from . import (
     cut_off,
     directions,
     errors,
+    features,
     for_the_input,
     forgotten,
     kept_by_reference,
@@ -41,8 +42,8 @@ from .kit import LOOPS, Loop, Verdict, judge
 FAMILIES = (
     errors, cut_off, on_the_way, kept_out, checkpointed, partly, polluted, for_the_input, summed,
     crossed, ownership, unregistered, thawed, put_back, forgotten, unused_loss, lost_terms,
-    loss_forms, nothing_fixed, clipping, directions, truths, other_form, wrong_judge, lone,
-    odd_parameters, no_gradient_there, useless_gradients, samples, terms_without_gradients,
+    loss_forms, nothing_fixed, clipping, directions, features, truths, other_form, wrong_judge,
+    lone, odd_parameters, no_gradient_there, useless_gradients, samples, terms_without_gradients,
     stand_ins, straight_through, kept_by_reference, right,
 )  # fmt: skip
 

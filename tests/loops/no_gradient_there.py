@@ -308,6 +308,27 @@ def a_minus_in_place_of_a_reversal(it: It, i: int) -> None:
     step(it, "both", task_and_domain(it, i, *how))
 
 
+def each_domain(it: It, i: int, inside: float, weight: float) -> Tensor:
+    """A cross entropy of the samples of each domain."""
+    features, domain = it.nets.values()
+    source, target = (Multiplied.apply(features(x), inside) for x in (real(i), noise(i)))
+    of_domains = bce(domain(source), 1.0) + bce(domain(target), 0.0)
+    return mse_loss(features(real(i))[:, :2], real(i)) + weight * of_domains
+
+
+@loop(
+    ("reversed", "domain"),
+    build=domains,
+    intended=lambda it, who, i: each_domain(it, i, -1.0, 1.0),
+    says="a cross entropy in .* counts negatively, and .* of domain learn from it alone",
+    advice="a gradient reversal there, and a plus in the sum",
+    source="https://github.com/CuthbertCai/pytorch_DANN/issues/13",
+)
+def a_minus_before_the_losses_of_both_domains(it: It, i: int) -> None:
+    how = (-1.0, 1.0) if it.fixed else (1.0, -1.0)
+    step(it, "both", each_domain(it, i, *how))
+
+
 @loop(build=domains, intended=half_reversed)
 def a_plus_after_a_reversal(it: It, i: int) -> None:
     step(it, "both", task_and_domain(it, i, -1.0, 0.5))

@@ -718,8 +718,23 @@ def only_the_wanted_features_without_gradients(it: It, i: int) -> None:
     says="computed under torch.no_grad in `content = .*, and G learns",
     advice="If it is for a log, leave it out of the loss",
 )
+def a_difference_without_gradients(it: It, i: int) -> None:
+    """No loss function: it may be there for what is printed."""
+    G, D = it.nets.values()
+    fake = G(noise(i))
+    step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
+    with torch.set_grad_enabled(it.fixed):
+        content = (fake - real(i)).abs().mean()
+    step(it, "G", bce(D(fake), 1.0) + content)
+
+
+@loop(
+    ("cut-off", "G"),
+    intended=with_content,
+    says="computed under torch.no_grad in `content = .*, and G learns",
+    advice="compute it with gradients on",
+)
 def a_distance_without_gradients(it: It, i: int) -> None:
-    """No net judged: it may be there for what is printed."""
     G, D = it.nets.values()
     fake = G(noise(i))
     step(it, "D", bce(D(real(i)), 1.0) + bce(D(fake.detach()), 0.0))
@@ -936,7 +951,7 @@ def only_the_wanted_features_detached_in_a_hook(it: It, i: int) -> None:
 
 
 @loop(
-    waste="cut-off",
+    ("cut-off", "G"),
     intended=with_content,
     says="made of what detach\\(\\) had cut off in `content = .*, and G learns nothing",
     advice="make it of the output of G itself, without detach",

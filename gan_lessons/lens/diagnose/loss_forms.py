@@ -47,7 +47,7 @@ def squashed_twice(story: Story) -> Iterator[Finding]:
                     "through a {word} already: the gradient that {net} gets from {call} is damped.",
                     "Take the {word} out of the net, or use a loss for probabilities: BCELoss for "
                     "BCEWithLogitsLoss, NLLLoss of the log for CrossEntropyLoss.",
-                    where=story.in_line(_line(story, call, node.id)), word=word,
+                    where=story.in_line(line_of(story, call, node.id)), word=word,
                     call=story.call(call.index),
                 )  # fmt: skip
 
@@ -286,7 +286,7 @@ def _taught(
     )  # fmt: skip
 
 
-def _line(story: Story, call: BackwardCall, key: int) -> Line | None:
+def line_of(story: Story, call: BackwardCall, key: int) -> Line | None:
     """The line of an operation of a loss; several operations may be one call of torch."""
     lines, nodes = story.record.graph.lines, story.record.graph.nodes
     after = (i for i in call.nodes if i in lines and key in nodes[i].inputs)

@@ -60,10 +60,13 @@ def _lost(story: Story, call: BackwardCall) -> dict[tuple[str, str], Step]:
     """What an earlier call of this line had reached and a step used, and no call reaches from here
     on, though its optimizer steps again (else it is another's turn of a line that they share, and
     the recording ends before its own); each with that step. (A helper's line serves several
-    players: what else it reached has to be the same.)"""
+    players: what else it reached has to be the same; or, where it reaches nothing, the lines that
+    made the loss.)"""
     calls, now_got = story.record.backward_calls, story.receivers(call).keys()
+    made = [story.lines_of(i) for i in call.nodes[-1:]]
     earlier = [c for c in calls[: call.index] if c.line == call.line
-               and (not now_got or now_got & story.receivers(c).keys())]  # fmt: skip
+               and (now_got & story.receivers(c).keys() if now_got
+                    else made == [story.lines_of(i) for i in c.nodes[-1:]])]  # fmt: skip
     reached = {(n, k) for c in earlier for n, ks in c.received.items() for k in ks}
     late = {(n, k) for c in calls[call.index :] for n, ks in c.received.items() for k in ks}
     now, gone = story.events[call.index].index, reached - late

@@ -16,7 +16,6 @@ from gan_lessons.lens.model import BackwardCall, Cut
 ANEW = ("tensor()", "as_tensor()")  # a tensor made of numbers, which were read off other ones
 CUTS = ("detach()", "detach_()", ".data")
 ADDS = ("AddBackward0", "SubBackward0", "SumBackward0", "StackBackward0", "MeanBackward0")
-
 STACKED = (
     "Put the terms together by torch.stack(...), or add them up: both keep the graph. "
     "torch.{how} makes a new tensor of their numbers, and no gradient goes back from a number."
@@ -190,9 +189,10 @@ _A_CONSTANT = {  # (was it computed under no_grad, did a fixed net judge it) -> 
 def _added_without_gradients(
     story: Story, net: str, call: BackwardCall, cut: Cut, judge: str, *, judged: bool
 ) -> Finding:
-    """Where a fixed net judged, or features of ``judge``, which learns, were detached before they
-    were compared, it is a loss; else it may be for a log."""
+    """It is a loss where a fixed net judged, or a loss function compared, or features of ``judge``,
+    which learns, were detached before they were compared; else it may be for a log."""
     no_grad = cut.how == "torch.no_grad"
+    sure = judged or judge or any(re.search("loss|cross_entropy", name) for name in cut.since)
     if cut.how in ANEW:
         return story.finding(
             "cut-off", "wrong" if judged else "waste", net, [story.events[call.index]],
@@ -202,7 +202,7 @@ def _added_without_gradients(
             call=story.call(call.index), where=story.in_line(cut.line), how=cut.how,
         )  # fmt: skip
     return story.finding(
-        "cut-off", "wrong" if judged or judge else "waste", net, [story.events[call.index]],
+        "cut-off", "wrong" if sure else "waste", net, [story.events[call.index]],
         _A_CONSTANT[no_grad, judged],
         "If {net} is to learn from this term, compute it with gradients on: a fixed net is frozen "
         "by requires_grad_(False), not by torch.no_grad(). If it is for a log, leave it out of the "

@@ -27,6 +27,7 @@ from gan_lessons.lens.diagnose.directions import (
 )
 from gan_lessons.lens.diagnose.drawn import drawn
 from gan_lessons.lens.diagnose.errors import errors
+from gan_lessons.lens.diagnose.features_drawn import features_drawn
 from gan_lessons.lens.diagnose.finding_text import (
     SEVERITIES,
     Seen,
@@ -120,13 +121,14 @@ RULES: tuple[Rule, ...] = (
     never_walked, idle_net, parts_never_walked, lost_terms, thrown_away, kept_by_reference,
     squashed_twice, weighed_by_another, weighed_by_its_judge, weighed_twice, moving_target,
     taught_teacher, taught_average, nothing_fixed, pulled_alike, helps_its_judge,
-    nothing_to_tell_apart, other_form, wrong_judge, clipped_in_vain, still_scaled, never_scaled,
-    never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer, come_later,
-    plain_tensors, thawed_late, put_back, moves_though_frozen, of_nobody, emptied, forgotten_parts,
-    held_twice, one_module, made_anew, part_made_anew, on_one_memory, hooks_pile_up,
-    frozen_by_a_name, cancelled, to_itself, uncut, reversals, uncalled_reversals, turned_round,
-    flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain, needless_retain,
-    memory_growth, update_kind, from_before, never_received, frozen, batchnorm_updates,
+    nothing_to_tell_apart, features_drawn, other_form, wrong_judge, clipped_in_vain, still_scaled,
+    never_scaled, never_stepped, ranks_differ, exchanged, holds_the_wrong_net, in_no_optimizer,
+    come_later, plain_tensors, thawed_late, put_back, moves_though_frozen, of_nobody, emptied,
+    forgotten_parts, held_twice, one_module, made_anew, part_made_anew, on_one_memory,
+    hooks_pile_up, frozen_by_a_name, cancelled, to_itself, uncut, reversals, uncalled_reversals,
+    turned_round, flat, all_pairs, counted_twice, stepped_again, not_finite, in_vain,
+    needless_retain, memory_growth, update_kind, from_before, never_received, frozen,
+    batchnorm_updates,
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def turned_round(story: Story) -> Iterator[Finding]:
                 *(story.leaves_of(i) for i, s in signs.items() if i != term and s == 1)
             )
             mine = story.leaves_of(term) & used
-            alone, shared = mine - _of_all(story, signs, term), mine & others
+            alone, shared = mine - _rightly_there(story, signs), mine & others
             here = call.line, alone
             if not alone or not shared or here in told or alone & _reversed_above(story, term):
                 continue
@@ -72,8 +72,12 @@ def _used(story: Story, call: BackwardCall) -> Places:
     return frozenset(k for step in steps for k, s in step.used.items() if call.index in s.sources)
 
 
-def _of_all(story: Story, signs: dict[int, int], but: int) -> Places:
-    found = (story.leaves_of(term) for term in signs if term != but)
+def _rightly_there(story: Story, signs: dict[int, int]) -> Places:
+    """What this loss teaches by a term that is no negative cross entropy. (Such a loss may be one
+    of the samples of either domain.)"""
+    nodes = story.record.graph.nodes
+    found = (story.leaves_of(term) for term, sign in signs.items()
+             if sign != -1 or not nodes[term].op.startswith(ENTROPIES))  # fmt: skip
     return frozenset[tuple[str, str]]().union(*found)
 
 
