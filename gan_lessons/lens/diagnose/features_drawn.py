@@ -69,8 +69,8 @@ def _tells_apart(story: Story, call: BackwardCall, judge: str, player: str) -> b
         for forward in (f for f in forwards if f is not None and len(forwards) == 1):
             labels = found["labels"].setdefault(_is_of(story, forward, player), set())
             labels.add(graph.labels[term])
-    for kind, ways in found.items():
-        mine, other = ways.get(True, set()), ways.get(False, set())
+    for kind, row in found.items():
+        mine, other = row.get(True, set()), row.get(False, set())
         known = kind == "labels" or 0 not in mine | other
         if len(mine) == len(other) == 1 and mine != other and known:
             return True
