@@ -54,6 +54,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_line_by_line", "test_telling_numbers_one_by_one", "test_record_operations",
         "test_record_recorder", "test_record_fates", "test_record_gradient_reads",
         "test_record_checkpoints", "test_record_plain_tensors", "test_loop_in_a_package",
+        "test_record_targets", "test_record_moved_otherwise",
     ),
     "gan_lessons/lens/diagnose/*.py": (
         "test_diagnose", "test_diagnose_facts", "test_diagnose_guards", "test_diagnose_loops",
