@@ -26,7 +26,7 @@ FILES = (
     "test_diagnose_lost_terms", "test_diagnose_more_guards", "test_diagnose_one_guard",
     "test_diagnose_real_code", "test_diagnose_scaled_loss", "test_diagnose_signs",
     "test_diagnose_near_misses", "test_diagnose_stepped_on", "test_diagnose_left_out",
-    "test_diagnose_thrown_away", "test_diagnose_lost_ways",
+    "test_diagnose_thrown_away", "test_diagnose_lost_ways", "test_diagnose_whose_loss",
 )  # fmt: skip
 AS_IN = "(as in) "  # another test of the file
 SHORT = 200  # characters that may stand there again

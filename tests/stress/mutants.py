@@ -63,6 +63,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_diagnose_kept_gradients", "test_diagnose_signs", "test_diagnose_lost_terms",
         "test_diagnose_stepped_on", "test_diagnose_near_misses",
         "test_diagnose_left_out", "test_diagnose_thrown_away", "test_diagnose_lost_ways",
+        "test_diagnose_whose_loss",
         "test_loops", "test_loops_together", "test_gains",
     ),
 }  # fmt: skip

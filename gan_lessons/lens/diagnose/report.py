@@ -114,6 +114,8 @@ from gan_lessons.lens.model import Record
 from gan_lessons.lens.show import marked
 
 STEPPED = "What each optimizer stepped on:"
+# A verdict that is clean says what it is no verdict on.
+NOT_JUDGED = "Not judged: whether these are the losses you mean (their labels, signs and weights)."
 RULES: tuple[Rule, ...] = (
     errors, cut_off, left_frozen, frozen_for_another, kept_out, constant_term, drawn, mere_number,
     ran_without_gradients, number_made_anew, checkpointed, cut_penalty, added_too_late, dead_terms,
@@ -163,7 +165,7 @@ class Diagnosis:
         """All of it as text. seen: what is shown of the evidence of findings, a line each."""
         blocks = [self._title()]
         if self.sound and self.stepped:
-            blocks.append("\n".join([STEPPED, *map(as_item, self.stepped)]))
+            blocks.append("\n".join([STEPPED, *map(as_item, self.stepped), NOT_JUDGED]))
         return "\n\n".join([*blocks, *(as_text(g, seen) for g in grouped(self.findings))])
 
     def _repr_html_(self) -> str:
@@ -171,7 +173,8 @@ class Diagnosis:
         if self.sound and self.stepped:
             lines = "".join(f"<li>{marked(line)}</li>" for line in self.stepped)
             items = (
-                f'<p style="margin:0">{STEPPED}</p><ul style="margin:0 0 .8em">{lines}</ul>{items}'
+                f'<p style="margin:0">{STEPPED}</p><ul style="margin:0">{lines}</ul>'
+                f'<p style="margin:0 0 .8em">{NOT_JUDGED}</p>{items}'
             )
         return (
             f'<div class="gl-diagnosis"><p style="margin:0 0 .5em"><strong>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gan_lessons.lens.diagnose.partly_cut_off import summed
+from gan_lessons.lens.diagnose.partly_cut_off import constant_term, summed
 from gan_lessons.lens.diagnose.story import Finding, Story
 from gan_lessons.lens.diagnose.ways import pulls_at, pulls_of_all_else
 from gan_lessons.lens.model import BackwardCall, Forward
@@ -18,7 +18,8 @@ def ran_without_gradients(story: Story) -> Iterator[Finding]:
     factor, or compared with what the net says with its graph (a target), it would be part of the
     gradient.
     """
-    for net in story.trained:
+    known = {one.net for one in story.told(constant_term)}
+    for net in (net for net in story.trained if net not in known):
         for call in (story.record.backward_calls[c] for c in sorted(story.calls_of(net))):
             if (ran := _for_a_term(story, call, net)) is None:
                 continue
