@@ -89,8 +89,14 @@ def _mixtures(story: Story) -> tuple[dict[str, Mixture], Foreign]:
                 kinds -= {story.kind(story.record.backward_calls[b]) for b in one.own}
                 new |= {(kind, net) for kind in kinds}
         if new <= foreign:
-            return found, foreign
+            # What was found before all that was known: a player's own accumulated calls, say,
+            # which the rival holds as well because they pollute it.
+            return {n: one for n, one in found.items() if _holds(story, one, foreign)}, foreign
         foreign |= new
+
+
+def _holds(story: Story, one: Mixture, foreign: Foreign) -> bool:
+    return _mixture(story, one.step, one.net, one.other, foreign) is not None
 
 
 def _mixed(story: Story, mixture: Mixture, found: dict[str, Mixture]) -> Finding:
