@@ -43,6 +43,31 @@ def test_a_step_that_found_gradients_from_before_counts_as_fed() -> None:
     assert told_of_it.stepped == ("D moved D by what .grad held from before the recording.",)
 
 
+@pytest.mark.parametrize("the_target", ["is made", "is of a net that is named", "is judged"])
+def test_where_a_detached_copy_went_is_told_though_the_recording_began_late(
+    the_target: str,
+) -> None:
+    """In its first graph, what the target made before it began seems to be made of the copy."""
+    critic, target, judge = mlp(2, 1), mlp(2, 1), mlp(1, 1)
+    optimizer = sgd(critic)
+    nets: dict[str, nn.Module] = {"critic": critic}
+    if the_target == "is of a net that is named":
+        nets["target"] = target
+
+    def loss_of(i: int, goal: Tensor) -> Tensor:
+        value = critic(noise(i)).detach()
+        return mse_loss(judge(value) if the_target == "is judged" else value, goal)
+
+    goal = target(real(0))
+    with record(nets, {"critic": optimizer}) as rec:
+        for i in range(3):
+            step(optimizer, loss_of(i, goal if i == 0 else target(real(i))))
+    (one,) = of_code(diagnose(rec).findings, "cut-off")
+    assert one.net == "critic"
+    assert ("call the other net once more" in one.fix) is (the_target == "is judged")
+    assert ("The other side of it has a graph" in one.fix) is (the_target != "is judged")
+
+
 def test_an_average_among_the_parameters_of_an_optimizer_is_not_kept_out() -> None:
     online, average = mlp(2, 2), mlp(2, 2)
     both = sgd(online, average)

@@ -1,6 +1,7 @@
 """Training loops as people write them, right and wrong, each with its truth by autograd.grad."""
 
 from . import (
+    accumulated,
     checkpointed,
     clipping,
     crossed,
@@ -40,11 +41,11 @@ from . import (
 from .kit import LOOPS, Loop, Verdict, judge
 
 FAMILIES = (
-    errors, cut_off, on_the_way, kept_out, checkpointed, partly, polluted, for_the_input, summed,
-    crossed, ownership, unregistered, thawed, put_back, forgotten, unused_loss, lost_terms,
-    loss_forms, nothing_fixed, clipping, directions, features, truths, other_form, wrong_judge,
-    lone, odd_parameters, no_gradient_there, useless_gradients, samples, terms_without_gradients,
-    stand_ins, straight_through, kept_by_reference, right,
+    errors, cut_off, on_the_way, kept_out, checkpointed, partly, polluted, accumulated, summed,
+    for_the_input, crossed, ownership, unregistered, thawed, put_back, forgotten, unused_loss,
+    lost_terms, loss_forms, nothing_fixed, clipping, directions, features, truths, other_form,
+    wrong_judge, lone, odd_parameters, no_gradient_there, useless_gradients, samples,
+    terms_without_gradients, stand_ins, straight_through, kept_by_reference, right,
 )  # fmt: skip
 
 __all__ = ["FAMILIES", "LOOPS", "Loop", "Verdict", "judge"]

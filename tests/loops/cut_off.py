@@ -26,7 +26,8 @@ def g_turn(it: It, fake: Tensor) -> None:
     it.optimizers["G"].step()
 
 
-@loop(("cut-off", "G"), says="cut by detach\\(\\) on the way in", advice="not on the detached copy")
+@loop(("cut-off", "G"), says="cut by detach\\(\\) on the way in",
+      advice="not on the detached copy: call the other net once more, on that")  # fmt: skip
 def learned_from_the_detached_fake(it: It, i: int) -> None:
     fake = it.nets["G"](noise(i))
     learned = fake if it.fixed else fake.detach()
@@ -419,7 +420,7 @@ def of_a_critic(it: It, who: str, i: int) -> Tensor:
 
 @loop(("cut-off", "critic"), build=with_a_target, intended=of_a_critic,
       says="never reaches critic: the graph was cut by detach\\(\\) on the way",
-      advice="not on the detached copy",
+      advice="not on the detached copy. The other side of it has a graph .* the one to detach",
       source="https://github.com/Jacklinkk/Graph_CAVs/issues/9")  # fmt: skip
 def the_critic_is_detached_in_place_of_its_target(it: It, i: int) -> None:
     """What the actor's backward leaves in the critic is rightly cleared before its turn."""

@@ -661,3 +661,69 @@ def two_parts_of_one_optimizer_keep_what_the_decoder_learned_from(it: It, i: int
     of_the_whole(it, "E", i).backward()
     it.optimizers["E"].step()
     it.optimizers["E"].zero_grad()
+
+
+@loop(
+    ("polluted", "D"),
+    says="learned from it too. And `it.optimizers.* added to what an earlier step of D had used",
+    advice="between `g_loss.backward\\(\\)` and `d_loss.*after each of its own steps as well",
+)
+def two_critic_steps_never_cleared_nor_after_the_turn_of_g(it: It, i: int) -> None:
+    """Two clearings are missing: the one beside G's call alone leaves D's first step in."""
+    G, D = it.nets.values()
+    for _ in range(2):
+        d_loss = d_loss_of(it, G(noise(i)), i)
+        d_loss.backward()
+        it.optimizers["D"].step()
+        if it.fixed:
+            it.optimizers["D"].zero_grad()
+    it.optimizers["G"].zero_grad()
+    g_loss = bce(D(G(noise(i))), 1.0)
+    g_loss.backward()
+    it.optimizers["G"].step()
+    if it.fixed:
+        it.optimizers["D"].zero_grad()
+
+
+def encoder_decoder_judge(fixed: bool) -> It:
+    """Steps so short that the order of the three is no part of the truth."""
+    nets = {"enc": mlp(2, 2), "dec": mlp(2, 2), "judge": mlp(2, 1)}
+    optimizers = {n: optim.SGD(net.parameters(), lr=1e-6) for n, net in nets.items()}
+    return It(fixed=fixed, nets=nets, optimizers=optimizers)
+
+
+def of_three(it: It, i: int) -> dict[str, Tensor]:
+    enc, dec, judge = it.nets.values()
+    code = enc(real(i))
+    made, drawn = dec(code), dec(noise(i))
+    distance = l1_loss(made, real(i))
+    seen = bce(judge(real(i)), 1.0) + bce(judge(made), 0.0) + bce(judge(drawn), 0.0)
+    prior = 0.1 * code.square().mean()
+    return {"enc": prior + distance, "dec": distance - 0.1 * seen, "judge": seen}
+
+
+@loop(
+    ("polluted", "enc"),
+    ("polluted", "dec"),
+    build=encoder_decoder_judge,
+    intended=lambda it, who, i: of_three(it, i)[who],
+    says="`dec_loss.* and `judge_loss.* are another player's: dec learned from them",
+    advice="in `dec_loss.*`, name who is to receive, `backward\\(inputs=list\\(dec.parameters.*; "
+    "in `judge_loss.*`, name who is to receive, `backward\\(inputs=list\\(judge.parameters",
+    source="https://github.com/ry85/VAE-GAN/issues/1",
+)
+def three_backward_calls_of_one_forward_and_then_the_steps(it: It, i: int) -> None:
+    """Each call has its own to keep: the decoder that of the second, the judge that of the last."""
+    nets = it.nets.values()
+    enc_loss, dec_loss, judge_loss = of_three(it, i).values()
+    for net in nets:
+        net.zero_grad()
+    mine = [list(net.parameters()) if it.fixed else None for net in nets]
+    enc_loss.backward(inputs=mine[0], retain_graph=True)
+    for net in (it.nets["dec"], it.nets["judge"]):
+        net.zero_grad()
+    dec_loss.backward(inputs=mine[1], retain_graph=True)
+    it.nets["judge"].zero_grad()
+    judge_loss.backward(inputs=mine[2])
+    for optimizer in it.optimizers.values():
+        optimizer.step()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.choices import CHOICES, SOFT_CHOICE
+from gan_lessons.lens.diagnose.cut_at_the_loss import not_on_the_copy
 from gan_lessons.lens.diagnose.cut_on_the_way import ON_THE_WAY, cut_on_the_way, without_it
 from gan_lessons.lens.diagnose.stand_ins import (
     COPIES,
@@ -243,10 +244,7 @@ def _never_arrived(story: Story, step: Step, call: BackwardCall) -> Reason:
     elif cuts := story.cuts_before(call, step.nets):
         blanks |= {"how": cuts[0].how, "where": story.in_line(cuts[0].line)}
         why = "{call} never reaches {nets}: the graph was cut by {how} on the way{where}."
-        fix = (
-            "Compute this loss on what {nets} made itself, not on the detached copy: call the "
-            "other net once more, on that."
-        )
+        fix = not_on_the_copy(story, call, cuts[0])
         if cuts[0].how == "torch.no_grad":
             fix = "Compute this loss with gradients on, from what {nets} made to its end."
         if cuts[0].how in CHOICES:

@@ -15,10 +15,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 from gan_lessons.lens.diagnose.story import Finding, Step, Story
+from gan_lessons.lens.diagnose.used_again import (
+    added_between,
+    by_two_in_turn,
+    closure_adds_up,
+    past_the_scaler,
+    used_twice,
+)
 
 
 class Mixture(NamedTuple):
@@ -35,13 +41,13 @@ def polluted(story: Story) -> Iterator[Finding]:
     """A step used a gradient that was meant for another step; one finding for each net."""
     if story.inside:
         return
-    found: dict[str, Finding] = {one.net or "": one for one in _past_the_scaler(story)}
+    found: dict[str, Finding] = {one.net or "": one for one in past_the_scaler(story)}
     for rule in (
         _of_the_other_player,
         instead_of_its_own,
-        _used_twice,
-        _by_two_in_turn,
-        _closure_adds_up,
+        used_twice,
+        by_two_in_turn,
+        closure_adds_up,
     ):
         for one in rule(story):
             found.setdefault(one.net or "", one)
@@ -89,38 +95,72 @@ def _mixtures(story: Story) -> tuple[dict[str, Mixture], Foreign]:
                 kinds -= {story.kind(story.record.backward_calls[b]) for b in one.own}
                 new |= {(kind, net) for kind in kinds}
         if new <= foreign:
-            return found, foreign
+            # What was found before all that was known: a player's own accumulated calls, say,
+            # which the rival holds as well because they pollute it.
+            return {n: one for n, one in found.items() if _holds(story, one, foreign)}, foreign
         foreign |= new
+
+
+def _holds(story: Story, one: Mixture, foreign: Foreign) -> bool:
+    return _mixture(story, one.step, one.net, one.other, foreign) is not None
 
 
 def _mixed(story: Story, mixture: Mixture, found: dict[str, Mixture]) -> Finding:
     step, net, own, shared, other = mixture
     numbered = story.one_line(own, shared)
-    # Those that it pollutes as well (twin critics) are not to receive it either.
-    polluted = {n for n, one in found.items() if one.shared & shared}
-    users = sorted({n for call in shared for _, n in story.uses[call]} - polluted)
     blanks = {
         "step": story.event(step.event), "calls": story.calls(own | shared, numbered),
         "others": story.calls(shared, numbered), "by": " and ".join(other.nets),
-        "users": story.parameters_of(users, max(shared)),
     }  # fmt: skip
+    several = blanks["others"] != story.call(min(shared), numbered)
     # A clearing in between must not throw away what the net has of its own and has yet to use.
     new = own - story.used_before(step)
     if new and min(new) > max(shared):
-        fix = "Clear the gradients of {net} (zero_grad) between {first} and {last}."
+        fix = "Clear the gradients of {net} (zero_grad) between {first} and {last}"
         blanks["first"] = story.call(max(shared), numbered)
         blanks["last"] = story.call(min(new), numbered)
     else:
         fix = (
-            "Keep the other player's call out of {net}: in {others}, name who is to receive, "
-            "`backward(inputs={users})`, or freeze {net} (requires_grad_(False)) for that call."
+            "Keep the other player's call out of {net}: {named}, or freeze {net} "
+            "(requires_grad_(False)) for "
         )
+        fix += "those calls" if several else "that call"
+        blanks["named"] = _who_is_to_receive(story, mixture, numbered, found)
+    message = "{step} moved {net} by the sum of {calls}. {others} "
+    message += (
+        "are another player's: {by} learned from them too."
+        if several
+        else "is another player's: {by} learned from it too."
+    )
+    if again := added_between(story, step, net, shared):
+        message += " And {again} added to what an earlier step of {net} had used."
+        fix += ". Clear the gradients of {net} after each of its own steps as well"
+        blanks["again"] = story.event(again.event)
     return story.finding(
         "polluted", "wrong", net, [*story.events_of(own | shared), step.event],
-        "{step} moved {net} by the sum of {calls}. {others} is another player's: {by} "
-        "learned from it too.",
-        fix, **blanks,
+        message, fix + ".", **blanks,
     )  # fmt: skip
+
+
+def _who_is_to_receive(
+    story: Story, mixture: Mixture, numbered: bool, found: dict[str, Mixture]
+) -> str:
+    """Of each call, who is to learn from it: not always the same, and not who it pollutes as well
+    (twin critics)."""
+    users: dict[str, set[str]] = {}
+    for call in sorted(mixture.shared):
+        polluted = {n for n, one in found.items() if call in one.shared}
+        learned = {n for _, n in story.uses[call]} - {mixture.net}
+        quoted = story.call(call, numbered)
+        users[quoted] = users.get(quoted, set()) | (learned - polluted or learned)
+    last = {story.call(call, numbered): call for call in sorted(mixture.shared)}
+    lists: dict[str, list[str]] = {}
+    for quoted, nets in users.items():
+        lists.setdefault(story.parameters_of(sorted(nets), last[quoted]), []).append(quoted)
+    return "; ".join(
+        f"in {' and '.join(calls)}, name who is to receive, `backward(inputs={nets})`"
+        for nets, calls in lists.items()
+    )
 
 
 def _mixture(story: Story, step: Step, net: str, other: Step, foreign: Foreign) -> Mixture | None:
@@ -232,99 +272,6 @@ def instead_of_its_own(story: Story) -> Iterator[Finding]:
             step=story.event(step.event), calls=story.calls(mine), lost=story.calls(lost),
             by=" and ".join(other.nets),
         )  # fmt: skip
-
-
-def _used_twice(story: Story) -> Iterator[Finding]:
-    """One optimizer used a call again, with a new one added: it was not cleared between them.
-
-    The same gradient alone may be used again on purpose (an extrapolation from the last one).
-    """
-    last: dict[tuple[str | None, str, str], Step] = {}
-    for step in story.steps:
-        for (net, name), state in step.used.items():
-            earlier = last.get((step.event.target, net, name))
-            last[step.event.target, net, name] = step
-            before = {*earlier.used[net, name].sources} if earlier else set()
-            again, new = before & {*state.sources}, {*state.sources} - before
-            if earlier is None or not again or not new:
-                continue
-            then, now = earlier.event, story.events[min(new)]
-            if then.grads[net][name].rewritten < now.grads[net][name].rewritten:
-                continue  # scaled by hand in between: a sum that decays is somebody's momentum
-            yield story.finding(
-                "polluted", "wrong", net, [earlier.event, step.event],
-                "{step} moved {net} by the gradient of {calls} added to that of {shared} from "
-                "before: an earlier step had used that already, and nobody had cleared it since.",
-                "Clear the gradients of {net} (zero_grad) after each of its steps, or before the "
-                "next.",
-                step=story.event(step.event), calls=story.calls(new), shared=story.calls(again),
-            )  # fmt: skip
-
-
-def _past_the_scaler(story: Story) -> Iterator[Finding]:
-    """A GradScaler has stepped, and the optimizer steps again by itself, with what is left there.
-    (Without a scaler a step may use its last gradient again on purpose.)"""
-    scaled = [s for s in story.record.scalings if s.kind == "step"]
-    for scaling in scaled:
-        first = next((s for s in story.steps if s.event.index == scaling.after), None)
-        later = (s for s in story.steps if first and s.event.index > first.event.index)
-        again = next((s for s in later if first and s.event.target == first.event.target), None)
-        if first is None or again is None or any(s.after == again.event.index for s in scaled):
-            continue
-        for net in again.nets:
-            if calls := first.calls(net) & again.calls(net):
-                yield story.finding(
-                    "polluted", "wrong", net, [first.event, again.event],
-                    "{again} moves {net} once more by {calls}, after {scaler} had moved it.",
-                    "Leave {again} out: {scaler} has stepped already.",
-                    again=story.event(again.event), calls=story.calls(calls),
-                    scaler=story.quoted(scaling.line),
-                )  # fmt: skip
-
-
-def _by_two_in_turn(story: Story) -> Iterator[Finding]:
-    """Two optimizers hold the net. The second used what the first had used before, with a call
-    added since: it was not cleared between them. One call that both use is a sum of theirs."""
-    for step in story.steps:
-        for net in step.nets:
-            mine = step.calls(net)
-            for earlier in (s for s in story.steps_of(net) if s.event.index < step.event.index):
-                shared = mine & earlier.calls(net)
-                new = {c for c in mine if story.events[c].index > earlier.event.index}
-                if earlier.event.target == step.event.target or not shared or not new:
-                    continue
-                first = min(new)
-                if any(s.rewritten for (n, _), s in step.used.items() if n == net):
-                    continue  # changed by hand: somebody knows what is in it
-                yield story.finding(
-                    "polluted", "wrong", net, [earlier.event, *story.events_of(new), step.event],
-                    "{step} moved {net} by the sum of {calls}, and {earlier} had moved it by "
-                    "{shared} before.",
-                    "Clear the gradients of {net} (zero_grad) between {earlier} and {first}.",
-                    step=story.event(step.event), calls=story.calls(mine),
-                    earlier=story.event(earlier.event), shared=story.calls(shared),
-                    first=story.call(first),
-                )  # fmt: skip
-
-
-def _closure_adds_up(story: Story) -> Iterator[Finding]:
-    """Inside one step a closure ran backward again at moved weights, on top of the last time."""
-    for step in story.steps:
-        calls = [e for e in story.within(step) if e.kind == "backward"]
-        for net in step.nets:
-            for one, two in pairwise(calls):
-                between = story.record.events[one.index + 1 : two.index + 1]
-                if not any(e.moved.get(net) for e in between):
-                    continue
-                if any({one.call, two.call} <= {*s.sources} for s in two.grads[net].values()):
-                    yield story.finding(
-                        "polluted", "wrong", net, [one, two, step.event],
-                        "{step} evaluates its closure again and again, and each {call} adds to the "
-                        "gradients of {net} from the evaluation before, at other weights.",
-                        "Clear the gradients inside the closure, before its backward.",
-                        step=story.event(step.event), call=story.call(two.call or 0),
-                    )  # fmt: skip
-                    break
 
 
 def from_before(story: Story) -> Iterator[Finding]:

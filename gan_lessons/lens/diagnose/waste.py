@@ -72,11 +72,12 @@ _NAME = {
     (True, False): "If {net} is to learn from this, its own step is missing. If not, name who is "
     "to receive, all that train: `backward(inputs={users})`.",
     (False, True): "Hand this line, which serves the turn of {others}, too, who is to receive as "
-    "an argument: in the turn of {who} `backward(inputs={users})`, in that of {others} theirs or "
-    "none.",
+    "an argument: in the turn of {who} `backward(inputs={users})`, in that of {others} the "
+    "parameters that are to learn there (`inputs=None` is all that it reaches).",
     (True, True): "If {net} is to learn from this, its own step is missing. If not, hand this "
     "line, which serves the turn of {others}, too, who is to receive as an argument: in the turn "
-    "of {who} `backward(inputs={users})`, in that of {others} theirs or none.",
+    "of {who} `backward(inputs={users})`, in that of {others} the parameters that are to "
+    "learn there (`inputs=None` is all that it reaches).",
 }
 
 
