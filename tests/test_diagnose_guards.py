@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import kl_div, mse_loss
+from torch.nn.utils.parametrizations import weight_norm
 
 from gan_lessons import diagnose, record
 from gan_lessons.lens.diagnose import Diagnosis, Finding
@@ -29,6 +30,8 @@ from gan_lessons.lens.diagnose.kept_out import kept_out
 from gan_lessons.lens.diagnose.kind_of_update import frozen, update_kind
 from gan_lessons.lens.diagnose.left_frozen import frozen_for_another
 from gan_lessons.lens.diagnose.memory_growth import memory_growth
+from gan_lessons.lens.diagnose.moves_though_frozen import moves_though_frozen
+from gan_lessons.lens.diagnose.nothing_fixed import nothing_fixed
 from gan_lessons.lens.diagnose.number_made_anew import number_made_anew
 from gan_lessons.lens.diagnose.odd_parameters import made_anew, part_made_anew
 from gan_lessons.lens.diagnose.ownership import (
@@ -42,10 +45,14 @@ from gan_lessons.lens.diagnose.partly_cut_off import never_received
 from gan_lessons.lens.diagnose.parts import by_parts
 from gan_lessons.lens.diagnose.polluted import polluted
 from gan_lessons.lens.diagnose.processes_apart import ranks_differ
+from gan_lessons.lens.diagnose.put_back import put_back
 from gan_lessons.lens.diagnose.quoting import Quotes
+from gan_lessons.lens.diagnose.read_and_left import read_and_left
 from gan_lessons.lens.diagnose.report import _joined
 from gan_lessons.lens.diagnose.story import Rule, Story
+from gan_lessons.lens.diagnose.thawed_late import thawed_late
 from gan_lessons.lens.diagnose.thrown_away import thrown_away
+from gan_lessons.lens.diagnose.turned_round import turned_round
 from gan_lessons.lens.diagnose.unregistered import come_later, plain_tensors
 from gan_lessons.lens.diagnose.unused_loss import (
     idle_net,
@@ -117,6 +124,11 @@ RULES: list[tuple[Rule, str]] = [
     (lost_terms, "features_are_matched_and_not_added"),
     (stepped_again, "d_is_stepped_again_in_the_turn_of_g"),
     (weighed_twice, "the_loss_of_a_weight_that_the_actor_follows"),
+    (read_and_left, "a_change_of_tables_that_leaves_its_gradient"),
+    (thawed_late, "a_trunk_that_is_thawed_and_in_no_optimizer"),
+    (moves_though_frozen, "a_frozen_judge_that_momentum_moves"),
+    (nothing_fixed, "a_random_target_that_learns"),
+    (turned_round, "a_minus_before_the_losses_of_both_domains"),
 ]
 
 
@@ -142,10 +154,32 @@ def test_two_more_that_fall_silent() -> None:
     assert list(polluted(story))
     story.inside = {0}
     assert list(polluted(story)) == []
-    story = Story(recorded("a_graph_kept_beside_a_penalty"))
-    assert list(needless_retain(story))
-    story.failed = True
-    assert list(needless_retain(story)) == []
+    for rule, name in ((needless_retain, "a_graph_kept_beside_a_penalty"),
+                       (put_back, "a_judge_looks_ahead_and_is_not_put_back")):  # fmt: skip
+        story = Story(recorded(name))
+        assert list(rule(story))
+        story.failed = True
+        assert list(rule(story)) == []
+
+
+def test_of_two_that_agree_one_with_bound_weights_is_enough() -> None:
+    """Then one number for all is no way out: what it says is kept long, whatever it is."""
+
+    def learned(bind: bool) -> list[Finding]:
+        one, two = nn.Linear(2, 3), nn.Linear(2, 3)
+        opt = sgd(weight_norm(one) if bind else one, two)
+        with record({"one": one, "two": two}, {"opt": opt}) as rec:
+            for i in range(2):
+                step(opt, (one(noise(i)) - two(noise(i))).square().mean())
+        return [f for f in diagnose(rec).findings if f.code == "moving-target"]
+
+    assert [f.severity for f in learned(False)] == ["wrong"]
+    assert learned(True) == []
+
+
+def test_what_is_not_counted_in_operations_is_known_as_a_whole() -> None:
+    found = needless_retain(Story(recorded("a_graph_kept_beside_a_penalty")))
+    assert [f.saves and (f.saves.flops, f.saves.complete) for f in found] == [(0, True)]
 
 
 # Facts that rules share ---------------------------------------------------------------------------
