@@ -177,6 +177,18 @@ def test_of_two_that_agree_one_with_bound_weights_is_enough() -> None:
     assert learned(True) == []
 
 
+def test_a_gradient_from_before_is_told_of_whatever_parameter_has_it() -> None:
+    for late in ("weight", "bias"):
+        net = nn.Linear(2, 1)
+        opt = sgd(net)
+        parameter = net.get_parameter(late)
+        parameter.grad = torch.ones_like(parameter)
+        with record({"net": net}, {"opt": opt}) as rec:
+            bce(net(noise(0)), 1.0).backward()
+            opt.step()
+        assert [f.net for f in diagnose(rec).findings if f.code == "from-before"] == ["net"]
+
+
 def test_what_is_not_counted_in_operations_is_known_as_a_whole() -> None:
     found = needless_retain(Story(recorded("a_graph_kept_beside_a_penalty")))
     assert [f.saves and (f.saves.flops, f.saves.complete) for f in found] == [(0, True)]
