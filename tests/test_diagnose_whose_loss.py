@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy, l1_loss, leaky_relu, mse_loss, softplus
+from torch.nn.functional import binary_cross_entropy, l1_loss, mse_loss, softplus
 
 from gan_lessons.lens.diagnose import Finding
+from tests.loops.features import GivesFeatures
 from tests.loops.kit import bce, draw, mlp, noise, real, sgd
 from tests.test_diagnose_near_misses import of_code
 from tests.test_diagnose_one_guard import told
@@ -204,22 +205,12 @@ def test_who_was_frozen_for_a_term_was_not_without_gradients() -> None:
 # Features -----------------------------------------------------------------------------------------
 
 
-class Features(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.last = nn.Linear(2, 8), nn.Linear(8, 1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = leaky_relu(self.first(x), 0.2)
-        return features, self.last(features)
-
-
 Pair = tuple[Tensor, Tensor]
 
 
 def drawn(loss: Callable[[Pair, Pair], Tensor], *, held: bool = False) -> list[Finding]:
     """loss: of D, of what it makes of a real and of a fake sample. held: with its graph to G."""
-    nets: dict[str, nn.Module] = {"D": Features(), "G": mlp(2, 2)}
+    nets: dict[str, nn.Module] = {"D": GivesFeatures(), "G": mlp(2, 2)}
     opts = {name: sgd(net) for name, net in nets.items()}
 
     def turn(i: int) -> None:
