@@ -35,6 +35,7 @@ import nbformat
 import psutil  # type: ignore[import-untyped]
 import torch
 from torch import nn
+from torch.utils.checkpoint import CheckpointFunction
 
 from tests.stress import report
 
@@ -161,6 +162,7 @@ def entry_points(folder: Path) -> dict[str, Callable[[], Any]]:
     }
 
 
+PATCHED = ("zero_grad", "state_dict", "load_state_dict")  # methods of nn.Module, by a recording
 KEPT: dict[str, Any] = {}  # the Gan of each entry point that was under way
 
 
@@ -174,7 +176,8 @@ def left() -> list[Any]:
     return [
         ("engine", torch.autograd._engine_run_backward.__module__),
         ("zero_grad", nn.Module.zero_grad.__module__, torch.optim.Optimizer.zero_grad.__module__),
-        ("wrapped", hasattr(nn.Module.zero_grad, "__wrapped__")),
+        ("wrapped", [name for name in PATCHED if hasattr(getattr(nn.Module, name), "__wrapped__")],
+         "apply" in vars(CheckpointFunction)),
         ("hooks of all optimizers", type(optimizer._global_optimizer_pre_hooks).__name__,
          len(optimizer._global_optimizer_pre_hooks), len(optimizer._global_optimizer_post_hooks)),
         ("modes", len(torch.overrides._get_current_function_mode_stack()),
