@@ -61,6 +61,15 @@ def test_of_a_part_the_net_is_named() -> None:
     assert [row[0] for row in put_back(turn).put_back] == ["net"]
 
 
+def test_a_state_that_another_one_was_taken_after_is_still_known() -> None:
+    def turn(net: nn.Sequential, step: Callable[[], None]) -> None:
+        kept = net.state_dict()
+        nn.Linear(2, 2).state_dict()
+        net.load_state_dict(kept)
+
+    assert [row[0] for row in put_back(turn).put_back] == ["net"]
+
+
 def test_by_its_name_it_is_heard_as_well() -> None:
     def turn(net: nn.Sequential, step: Callable[[], None]) -> None:
         net.load_state_dict(state_dict=net.state_dict())

@@ -53,6 +53,14 @@ def test_a_function_that_hands_its_input_on_is_known_by_its_factor() -> None:
     assert of(Doubled) == {}
 
 
+def test_a_number_that_is_made_anew_is_known_and_a_zero_is_what_a_sum_begins_with() -> None:
+    def beside(number: float) -> int:
+        leaf = torch.tensor(number, requires_grad=True)
+        return len(graph_of(lambda made: made.mean() + leaf).anew)
+
+    assert (beside(2.0), beside(0.0)) == (1, 0)
+
+
 def test_a_column_that_meets_a_row() -> None:
     row = torch.arange(4.0)
     assert list(graph_of(lambda made: (made - row).square().mean()).pairs.values()) == [4]
