@@ -131,6 +131,26 @@ def test_on_the_meta_device_nothing_is_said() -> None:
     assert rec.graph.targets == {}
 
 
+def test_what_cannot_be_compared_is_passed_over() -> None:
+    """An input on another device, or of another layout, does not end somebody's step."""
+    for other in (torch.empty(9, 6, device="meta"), torch.eye(12).to_sparse()):
+        net, away = nn.Linear(6, 6), nn.Identity()
+        with record({"net": net, "away": away}) as rec:
+            away(other)
+            l1_loss(net(torch.randn(4, 6)), torch.randn(4, 6)).backward()
+        assert list(rec.graph.targets.values()) == [frozenset()]
+
+
+def test_what_comes_time_and_again_is_kept_once() -> None:
+    batch = torch.randn(4, 6)
+    with record({"net": (net := nn.Linear(6, 6))}):
+        modes = torch.overrides._get_current_function_mode_stack()
+        heard = next(m for m in modes if hasattr(m, "targets"))
+        for _ in range(9):
+            net(batch)
+        assert len(heard.targets._known["net"]) == 1
+
+
 def test_of_tensors_that_are_gone_nothing_is_kept() -> None:
     with record({"net": (net := nn.Linear(6, 6))}) as rec:
         hears = next(

@@ -10,8 +10,7 @@ from torch.utils.weak import TensorWeakRef
 
 import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
-
-Place = tuple[str, str]  # (net, parameter)
+from gan_lessons.lens.record.gradient_reads import Place
 
 
 class MadeOfGradients:

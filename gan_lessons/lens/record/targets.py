@@ -12,10 +12,10 @@ from torch.utils.weak import TensorWeakRef
 import gan_lessons.torch_internals as internals
 from gan_lessons.lens.record.autograd_graph import LiveGraph
 from gan_lessons.lens.record.autograd_nodes import op_name
+from gan_lessons.lens.record.telling_numbers import DISTANCES
 from gan_lessons.lens.record.values import Values
 
-COMPARES = ("MseLossBackward", "L1LossBackward", "SmoothL1LossBackward", "HuberLossBackward",
-            "BinaryCrossEntropy", "NllLossBackward", "SubBackward", "RsubBackward")  # fmt: skip
+COMPARES = (*DISTANCES, "BinaryCrossEntropy", "NllLossBackward", "SubBackward", "RsubBackward")
 SAMPLE = 8  # numbers of a target that are looked for
 LARGEST = 1 << 22  # numbers of an input in which they are looked for
 
@@ -27,12 +27,12 @@ class Targets:
 
     def __init__(self, graph: LiveGraph) -> None:
         self._graph = graph
-        self._known: dict[str, list[TensorWeakRef]] = {}
+        self._known: dict[str, dict[int, TensorWeakRef]] = {}  # by id: some come time and again
 
     def known(self, net: str, tensors: Iterable[Tensor]) -> None:
         """These go into ``net``, or come out of it without a graph."""
-        living = [ref for ref in self._known.get(net, ()) if ref() is not None]
-        self._known[net] = living + [TensorWeakRef(tensor) for tensor in tensors]
+        living = {key: ref for key, ref in self._known.get(net, {}).items() if ref() is not None}
+        self._known[net] = living | {id(tensor): TensorWeakRef(tensor) for tensor in tensors}
 
     def look(self, new: Iterable[Any], given: Any, values: Values) -> None:
         """An operation outside the nets took ``given`` and built ``new`` nodes. What was cut from a
@@ -46,7 +46,8 @@ class Targets:
             return
         sample = _sample(target[0])
         if sample is not None:
-            nets = {net for net, refs in self._known.items() if _is_in(refs, target[0], sample)}
+            nets = {net for net, refs in self._known.items()
+                    if _is_in(refs.values(), target[0], sample)}  # fmt: skip
             self._graph.targets[self._graph.id_of(nodes[0])] = frozenset(nets)
 
 
@@ -67,11 +68,20 @@ def _is_in(refs: Iterable[TensorWeakRef], target: Tensor, sample: Tensor) -> boo
     for tensor in (one for ref in refs if (one := ref()) is not None):
         if internals.storage_of(tensor)[0] == memory:
             return True
-        if tensor.numel() < target.numel() or tensor.dtype != target.dtype:
-            continue
+        if _has(tensor, sample, target.numel()):
+            return True
+    return False
+
+
+def _has(tensor: Tensor, sample: Tensor, least: int) -> bool:
+    """Are these numbers in it? Not in one of less than ``least``."""
+    try:
+        if tensor.numel() < least or tensor.dtype != sample.dtype:
+            return False
         if tensor.numel() > LARGEST:
             return True
         with torch.no_grad():
-            if bool((tensor.flatten()[:, None] == sample).any(0).all().item()):
-                return True
-    return False
+            numbers = tensor.flatten()[:, None]
+            return bool((numbers == sample.to(tensor.device)).any(0).all().item())
+    except RuntimeError:  # fake, on the meta device, or of a layout that torch cannot compare
+        return False
