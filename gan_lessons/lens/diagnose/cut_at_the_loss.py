@@ -36,12 +36,7 @@ def _later(story: Story, call: BackwardCall, cut: Cut) -> tuple[BackwardCall, Cu
 
 def _went_into_a_net(story: Story, call: BackwardCall, cut: Cut) -> bool:
     """Did the copy meet parameters, of a named net or of any other, on its way to the loss?"""
-    walked, nodes = {*call.nodes}, story.record.graph.nodes
-    seen, waiting = set[int](), [cut.target]
-    while waiting:
-        if (key := waiting.pop()) not in seen:
-            seen.add(key)
-            waiting += [taker for taker in story.takers.get(key, ()) if taker in walked]
+    nodes, seen = story.record.graph.nodes, story.above(cut.target, {*call.nodes})
     taken = {i for key in seen for i in nodes[key].inputs if i in nodes}
     taken |= {j for i in taken if nodes[i].op in FOLDABLE for j in nodes[i].inputs if j in nodes}
     return any(story.owner[i] for i in seen) or any(nodes[i].is_leaf for i in taken)

@@ -18,11 +18,7 @@ def cut_on_the_way(story: Story, call: BackwardCall, nets: tuple[str, ...]) -> C
     is to be told apart from ``nets``: its turn is cut on purpose.)"""
     users, walked = {net for _, net in story.uses.get(call.index, ())}, {*call.nodes}
     for cut in story.cuts_before(call, nets):
-        above, waiting = set[int](), [cut.target]
-        while waiting:
-            if (key := waiting.pop()) in walked and key not in above:
-                above.add(key)
-                waiting += story.takers.get(key, ())
+        above = story.above(cut.target, walked)
         judges = {net for i in above if (net := story.owner[i]) is not None} - {*nets}
         if judges and not judges & users:
             return cut

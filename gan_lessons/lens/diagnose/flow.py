@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 from itertools import accumulate
 
@@ -117,12 +117,18 @@ class Flow(Quotes):
     def met(self, cut: Cut, net: str) -> bool:
         """Did a value that was cut off come through ``net``, before or after it was cut? One that
         only stands beside what the net said, as a weight or in a sum, did not."""
-        seen, waiting = set[int](), [cut.target]
+        above = self.above(cut.target)
+        return net in self.made_from(cut) or any(self.owner[key] == net for key in above)
+
+    def above(self, key: int, within: Collection[int] | None = None) -> set[int]:
+        """The nodes that this one went into, in the end, and itself. within: among these alone."""
+        found, waiting = set[int](), [key]
         while waiting:
-            if (key := waiting.pop()) not in seen:
-                seen.add(key)
+            key = waiting.pop()
+            if key not in found and (within is None or key in within):
+                found.add(key)
                 waiting += self.takers.get(key, ())
-        return net in self.made_from(cut) or any(self.owner[key] == net for key in seen)
+        return found
 
     @cached_property
     def company(self) -> dict[str, frozenset[str]]:

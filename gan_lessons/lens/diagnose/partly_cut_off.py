@@ -85,12 +85,7 @@ def _handed_to(story: Story, net: str, judge: str, call: BackwardCall, cut: Cut)
     of that, and has another optimizer than ``net``, or else hands a gradient on to it in another
     term. (``net`` learns from a loss of its own, too: the cut may keep the two apart.)"""
     pupils = {n for _, n in story.uses.get(call.index, ())} - {net, judge}
-    walked, above, waiting = {*call.nodes}, set[int](), [cut.target]
-    while waiting and pupils:
-        if (key := waiting.pop()) in walked and key not in above:
-            above.add(key)
-            waiting += story.takers.get(key, ())
-    owners = {story.owner[i] for i in above}
+    owners = {story.owner[i] for i in story.above(cut.target, {*call.nodes})}
     mine = [call, *(story.record.backward_calls[c] for c in story.calls_of(net))]
     for one in sorted(pupils & owners if judge in owners else ()):
         together = any({net, one} <= {*step.nets} for step in story.steps)
