@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -121,6 +123,36 @@ def test_what_was_taken_before_the_recording_is_not_known() -> None:
     with record({"net": net}) as rec:
         net.load_state_dict(kept)
     assert rec.put_back == []
+
+
+def _in_a_thread(call: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(call).result()
+
+
+def test_what_another_thread_takes_or_puts_is_its_own_affair() -> None:
+    def taken(net: nn.Sequential, step: Callable[[], None]) -> None:
+        net.load_state_dict(_in_a_thread(net.state_dict))
+
+    def put(net: nn.Sequential, step: Callable[[], None]) -> None:
+        state = net.state_dict()
+        _in_a_thread(lambda: net.load_state_dict(state))
+
+    assert put_back(taken).put_back == put_back(put).put_back == []
+
+
+def test_what_is_no_state_is_left_to_torch_and_to_whoever_gives_it() -> None:
+    class GivesNone(nn.Linear):
+        def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            super().state_dict(*args, **kwargs)
+            return None
+
+    def turn(net: nn.Sequential, step: Callable[[], None]) -> None:
+        nothing: Any = GivesNone(2, 2).state_dict()
+        with pytest.raises(TypeError, match="dict-like"):
+            net.load_state_dict(nothing)
+
+    assert put_back(turn).put_back == []
 
 
 def test_afterwards_both_methods_are_as_they_were() -> None:
